@@ -1,0 +1,83 @@
+"""Which topics there are and what may lie on them; nothing else names a topic."""
+
+from typing import Literal
+
+import msgspec
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+SIGNALS = "events.signals"
+LABELED = "events.labeled"
+ANALYTICS = "events.analytics"
+PERSONAL = "events.personal"
+LABELERS = "events.labelers"
+DEIDENTIFIED = "labels.deidentified"
+DEAD_LETTERS = "events.dead_letters"
+LABELED_DEAD_LETTERS = "events.labeled.dead_letters"
+
+TOPIC_OF_CATEGORY = {
+    "signals": SIGNALS,
+    "labeled": LABELED,
+    "analytics": ANALYTICS,
+    "personal": PERSONAL,
+    "labelers": LABELERS,
+}
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """One topic's settings.
+
+    Attributes:
+        retention_ms: how long a record lives.
+        segment_ms: after how long the active segment is closed; a record can outlive retention by this much.
+        timestamp_type: who stamps a record.
+        subject: the Avro subject of its values, or None where values are somebody else's bytes.
+    """
+
+    name: str
+    partitions: int
+    retention_ms: int
+    segment_ms: int
+    timestamp_type: Literal["CreateTime", "LogAppendTime"] = "CreateTime"
+    subject: str | None = None
+
+    def configs(self) -> dict[str, str]:
+        """The topic-level settings a broker understands."""
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(self.retention_ms),
+            "segment.ms": str(self.segment_ms),
+            "message.timestamp.type": self.timestamp_type,
+        }
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Where an unreadable record of `topic` is set aside; identified labels never leave their short-lived kind."""
+    return LABELED_DEAD_LETTERS if topic == LABELED else DEAD_LETTERS
+
+
+def topics(*, partitions: int, labeled_partitions: int, events_days: int, labeled_hours: int) -> tuple[Topic, ...]:
+    """Every topic of the pipeline.
+
+    Args:
+        partitions: of the topics that scale with traffic.
+        labeled_partitions: of `events.labeled`; a crowd gathers within one partition, so few gather faster.
+        events_days: retention of identified events.
+        labeled_hours: retention of identified labels and of their dead letters.
+    """
+    events_ms = events_days * DAY_MS
+    labeled_ms = labeled_hours * HOUR_MS
+    segment_ms = min(HOUR_MS, labeled_ms)
+    # A released label is stamped with midnight of its day, up to 48 h before it is written.
+    released_ms = max(events_ms, 7 * DAY_MS) + 2 * DAY_MS
+    return (
+        Topic(SIGNALS, partitions, events_ms, DAY_MS, subject="events.signals-value"),
+        Topic(ANALYTICS, partitions, events_ms, DAY_MS, subject="events.analytics-value"),
+        Topic(PERSONAL, 1, events_ms, DAY_MS, subject="events.personal-value"),
+        Topic(LABELERS, 1, events_ms, DAY_MS, subject="events.labelers-value"),
+        Topic(LABELED, labeled_partitions, labeled_ms, segment_ms, "LogAppendTime", "events.labeled-value"),
+        Topic(DEIDENTIFIED, partitions, released_ms, DAY_MS, subject="labels.deidentified-value"),
+        Topic(DEAD_LETTERS, 1, events_ms, DAY_MS),
+        Topic(LABELED_DEAD_LETTERS, 1, labeled_ms, segment_ms, "LogAppendTime"),
+    )

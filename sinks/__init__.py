@@ -1,0 +1,1 @@
+"""Kafka in, ClickHouse out: every record of a topic becomes exactly one row."""

@@ -1,0 +1,1 @@
+"""The command: the only room that sees ingest, processors and sinks."""

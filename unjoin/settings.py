@@ -1,0 +1,137 @@
+"""Every setting, typed, in one place. Each field is the environment variable `UNJOIN_` + its name in capitals."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from schemas.outcomes import UnjoinError
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+
+PREFIX = "UNJOIN_"
+
+
+class SettingsError(UnjoinError):
+    """A setting cannot be used; the text says which and what it should be."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator can choose. The README's table is generated from these fields and their docs."""
+
+    data_dir: Annotated[Path, Meta(description="Where state lives.")] = Path(".unjoin")
+    kafka_home: Annotated[Path, Meta(description="Kafka's jars, as `make setup` puts them.")] = Path(".kafka")
+    datasets: Annotated[str, Meta(description="Folder of data sets for the tests that use some.")] = ""
+
+    http_host: Annotated[str, Meta(description="Address the collector listens on.")] = "127.0.0.1"
+    http_port: Annotated[Port, Meta(description="Port of the collector.")] = 8080
+    kafka_port: Annotated[Port, Meta(description="Port of the Kafka that `unjoin up` starts.")] = 9092
+    kafka_bootstrap: Annotated[str, Meta(description="Brokers of the roles; default 127.0.0.1 and `KAFKA_PORT`.")] = ""
+    clickhouse_http_host: Annotated[str, Meta(description="Address the embedded ClickHouse listens on.")] = "127.0.0.1"
+    clickhouse_http_port: Annotated[Port, Meta(description="HTTP port of the embedded ClickHouse.")] = 8123
+    clickhouse_url: Annotated[
+        str, Meta(description="`clickhouse://user:password@host:9000/unjoin`; default embedded.")
+    ] = ""
+    metrics_port: Annotated[Port, Meta(description="Port of a processor's or sink's metrics; 0 for none.")] = 0
+
+    trusted_proxies: Annotated[
+        str, Meta(description="Networks whose `X-Forwarded-For` counts, separated by commas.")
+    ] = ""
+    body_bytes_max: Annotated[
+        Positive, Meta(description="Bytes of a request body, before and after decompression.")
+    ] = 1_048_576
+    batch_events_max: Annotated[Positive, Meta(description="Events of a batch.")] = 500
+    event_bytes_max: Annotated[Positive, Meta(description="Bytes of an event.")] = 32_768
+    event_depth_max: Annotated[Positive, Meta(description="Levels an event may nest.")] = 32
+    body_seconds_max: Annotated[Positive, Meta(description="Seconds until a body that does not arrive is a 408.")] = 10
+    produce_seconds_max: Annotated[Positive, Meta(description="Seconds until an unacknowledged batch is a 503.")] = 5
+    in_flight_bytes_max: Annotated[
+        Positive, Meta(description="Bytes a collector holds unacknowledged before it sheds.")
+    ] = 67_108_864
+    key_events_per_second_max: Annotated[NotNegative, Meta(description="Quota of a key; 0 for none.")] = 0
+
+    partitions: Annotated[Positive, Meta(description="Partitions of the topics that scale with traffic.")] = 2
+    labeled_partitions: Annotated[Positive, Meta(description="Partitions of `events.labeled`.")] = 1
+    replication_factor: Annotated[Positive, Meta(description="Copies of each partition.")] = 1
+    events_retention_days: Annotated[Positive, Meta(description="Days an identified event stays on its topic.")] = 7
+    labeled_retention_hours: Annotated[Positive, Meta(description="Hours an identified label stays on its topic.")] = 6
+
+    block_rows_max: Annotated[Positive, Meta(description="Rows of a block that a sink inserts.")] = 100_000
+    block_bytes_max: Annotated[Positive, Meta(description="Bytes of a block that a sink inserts.")] = 33_554_432
+    block_ms_max: Annotated[Positive, Meta(description="Milliseconds until a sink inserts what it has.")] = 1_000
+    asn_database: Annotated[str, Meta(description="MaxMind-format ASN database; without one, `isp` is empty.")] = ""
+
+    @property
+    def bootstrap(self) -> str:
+        """The brokers that the roles talk to."""
+        return self.kafka_bootstrap or f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def sites_file(self) -> Path:
+        """The keys of sites, read by collectors."""
+        return self.data_dir / "sites.json"
+
+    @property
+    def edge_keys_dir(self) -> Path:
+        """The edge's keys of the day, read by collectors alone."""
+        return self.data_dir / "keys" / "edge"
+
+    @property
+    def epoch_keys_dir(self) -> Path:
+        """The door's keys of the day, read by processors alone."""
+        return self.data_dir / "keys" / "epoch"
+
+    @property
+    def clickhouse_dir(self) -> Path:
+        """The embedded engine's files."""
+        return self.data_dir / "clickhouse"
+
+
+def settings_of(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that an environment names, defaults for the rest.
+
+    Raises:
+        SettingsError: a name that no setting has, or a value out of bounds.
+    """
+    given: dict[str, Any] = {}
+    fields = set(Settings.__struct_fields__)
+    for name, value in environment.items():
+        if not name.startswith(PREFIX):
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        if field not in fields:
+            raise SettingsError(f"there is no setting {name}; the README lists them all")
+        given[field] = value
+    try:
+        return msgspec.convert(given, Settings, strict=False, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        field = match.group(1) if (match := re.search(r"\$\.(\w+)", str(error))) else ""
+        what = re.sub(r" - at `.*", "", str(error))
+        raise SettingsError(f"{PREFIX}{field.upper()}: {what}") from None
+
+
+def settings_table() -> str:
+    """The README's table of settings, in Markdown."""
+    rows = ["| variable | default | what it sets |", "|---|---|---|"]
+    defaults = Settings()
+    for field, hint in get_type_hints(Settings, include_extras=True).items():
+        described = " ".join(meta.description for meta in _metas(hint) if meta.description)
+        default = getattr(defaults, field)
+        rows.append(f"| `{PREFIX}{field.upper()}` | {f'`{default}`' if str(default) else ''} | {described} |")
+    return "\n".join(rows)
+
+
+def _metas(hint: Any) -> list[Meta]:
+    return [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta)]
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError
