@@ -1,0 +1,7 @@
+"""`python -m unjoin`."""
+
+import sys
+
+from unjoin.cli import main
+
+sys.exit(main())

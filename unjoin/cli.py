@@ -1,0 +1,164 @@
+"""The `unjoin` command. Every error that a user can mend ends here, as one sentence, without a traceback."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from schemas.outcomes import UnjoinError
+from unjoin.settings import Settings, settings_of
+
+Command = Callable[[argparse.Namespace, Settings, Console], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; gives its exit code: 0 done, 1 refused with a reason, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    console = Console(stderr=options.command in ("query", "replay", "simulate"))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for noisy in ("aiokafka", "faust", "mode"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log keys and values
+    try:
+        command: Command = options.run
+        return command(options, settings_of(), console)
+    except UnjoinError as error:
+        Console(stderr=True).print(f"unjoin: {error}", style="bold red", markup=False, highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="unjoin", description="Event ingestion whose labels cannot be joined back.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    add("up", _up, "run the whole pipeline on this machine")
+    collect = add("collect", _collect, "run a collector: HTTP in, Kafka out")
+    collect.add_argument("--playground", action="store_true", help="serve the page at / to loopback")
+    add("process", _process, "run a processor: the door that labels go through")
+    add("sink", _sink, "run the sink: Kafka in, ClickHouse out")
+    add("topics", _topics, "create the topics, or bring them to their settings")
+
+    query = add("query", _query, "run SQL where the sink writes")
+    query.add_argument("sql")
+    query.add_argument("--format", help="a ClickHouse output format, for instance JSONEachRow or CSVWithNames")
+
+    _add_simulate(add("simulate", _simulate, "post realistic traffic of many sessions to a collector"))
+
+    replay = add("replay", _replay, "put dead letters back on their topic, byte for byte")
+    replay.add_argument("--reason", action="append", default=[], help="only this reason (may be repeated)")
+    replay.add_argument("--topic", action="append", default=[], help="only from this topic (may be repeated)")
+    replay.add_argument("--dry-run", action="store_true", help="count, and write nothing")
+    replay.add_argument("--from-start", action="store_true", help="from the oldest dead letter, not from the last call's end")
+
+    _add_sites(add("sites", _sites, "add, list, rotate and revoke the keys of sites"))
+    return parser
+
+
+def _add_simulate(simulate: argparse.ArgumentParser) -> None:
+    simulate.add_argument("--url", default=None, help="the collector; default the one of the settings")
+    simulate.add_argument("--events", type=int, default=10_000)
+    simulate.add_argument("--sessions", type=int, default=200)
+    simulate.add_argument("--seed", type=int, default=1)
+    simulate.add_argument("--rate", type=float, default=0, help="events a second; 0 as fast as it goes")
+    simulate.add_argument("--concurrency", type=int, default=16)
+    simulate.add_argument("--batch-events", type=int, default=50)
+    simulate.add_argument("--browser-key", default="dev-browser-key")
+    simulate.add_argument("--server-key", default="dev-server-key")
+    simulate.add_argument("--categories", default="signals,labeled,analytics,personal,labelers")
+    simulate.add_argument("--summary", type=Path, help="write what was sent and accepted to this file, as JSON")
+
+
+def _add_sites(sites: argparse.ArgumentParser) -> None:
+    actions = sites.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = actions.add_parser("add", help="add a site, or a key to a site; prints the key")
+    add.add_argument("name")
+    add.add_argument("--origin", action="append", default=[], help="an origin its pages have (may be repeated)")
+    add.add_argument("--categories", default=None, help="what the key may write; default signals,labeled")
+    add.add_argument("--server", action="store_true", help="a secret key for a server, shown once")
+    actions.add_parser("list", help="list sites and keys; secret keys show their first characters alone")
+    for name, text in (("rotate", "replace a key; prints the new one"), ("revoke", "revoke a key")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("name")
+        action.add_argument("key", help="the key, or its first characters as `list` shows them")
+
+
+def _up(_: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.stack import run_stack
+
+    return asyncio.run(run_stack(settings, console))
+
+
+def _collect(options: argparse.Namespace, settings: Settings, _: Console) -> int:
+    from unjoin.roles import run_collector
+
+    return run_collector(settings, playground=options.playground)
+
+
+def _process(_: argparse.Namespace, settings: Settings, __: Console) -> int:
+    from unjoin.roles import run_processor
+
+    return run_processor(settings)
+
+
+def _sink(_: argparse.Namespace, settings: Settings, __: Console) -> int:
+    from unjoin.roles import run_sink
+
+    return run_sink(settings)
+
+
+def _topics(_: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin import kafka
+    from unjoin.roles import topics_of
+
+    async def create() -> list[str]:
+        await kafka.wait_until_reachable(settings.bootstrap, seconds_max=60)
+        return await kafka.ensure_topics(settings.bootstrap, topics_of(settings), settings.replication_factor)
+
+    created = asyncio.run(create())
+    console.print(f"created: {', '.join(created) or 'nothing, all were there'}", highlight=False)
+    return 0
+
+
+def _query(options: argparse.Namespace, settings: Settings, _: Console) -> int:
+    from unjoin.query import run_query
+
+    run_query(settings, options.sql, options.format, Console())
+    return 0
+
+
+def _simulate(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.simulate import run_simulate
+
+    return run_simulate(options, settings, console)
+
+
+def _replay(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.replay import ReplayOptions, replay
+
+    wanted = ReplayOptions(
+        settings.bootstrap, frozenset(options.reason), frozenset(options.topic), options.dry_run, options.from_start
+    )
+    counts = asyncio.run(replay(wanted, console))
+    done = "would be replayed" if options.dry_run else "replayed"
+    console.print(f"{counts['replayed']} {done}, {counts['skipped']} skipped, {counts['unreadable']} unreadable")
+    return 0
+
+
+def _sites(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.sites import run_sites
+
+    return run_sites(options, settings.sites_file, console)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""`unjoin query`: SQL where the sink writes."""
+
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from urllib.parse import urlsplit
+
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error as DriverError
+from rich.console import Console
+from rich.table import Table
+
+from schemas.outcomes import UnjoinError
+from unjoin.settings import Settings
+
+TIMEOUT_S = 300
+
+
+class QueryError(UnjoinError):
+    """The query was refused, or nobody answered; the text says which."""
+
+
+def run_query(settings: Settings, sql: str, output_format: str | None, console: Console) -> None:
+    """Prints the answer to `sql`: a table for people, or a ClickHouse output format.
+
+    Raises:
+        QueryError: ClickHouse refused the query or is not there.
+    """
+    if settings.clickhouse_url:
+        _over_native(settings, sql, output_format, console)
+    else:
+        _over_http(settings, sql, output_format or ("PrettyCompactMonoBlock" if sys.stdout.isatty() else "PrettySpaceNoEscapes"))
+
+
+def _over_http(settings: Settings, sql: str, output_format: str) -> None:
+    base = f"http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/"
+    url = base + "?" + urllib.parse.urlencode({"default_format": output_format, "database": "unjoin"})
+    request = urllib.request.Request(url, data=sql.encode(), method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            while piece := answer.read(1 << 16):
+                sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    except urllib.error.HTTPError as error:
+        raise QueryError(error.read().decode(errors="replace").strip()) from None
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        raise QueryError(
+            f"no ClickHouse answers at {base}; start `unjoin up`, or set UNJOIN_CLICKHOUSE_HTTP_PORT or UNJOIN_CLICKHOUSE_URL"
+        ) from None
+
+
+def _over_native(settings: Settings, sql: str, output_format: str | None, console: Console) -> None:
+    if output_format not in (None, "TSV", "TabSeparated"):
+        raise QueryError("over clickhouse:// only a table and TSV can be printed; ask the server's HTTP port for other formats")
+    where = urlsplit(settings.clickhouse_url)
+    try:
+        client = Client.from_url(settings.clickhouse_url)
+        rows, columns = client.execute(sql, with_column_types=True)
+    except (DriverError, OSError, EOFError) as error:
+        raise QueryError(f"ClickHouse at {where.hostname}:{where.port or 9000}: {str(error).splitlines()[0]}") from None
+    if output_format is None:
+        table = Table(*(name for name, _ in columns))
+        for row in rows:
+            table.add_row(*(str(value) for value in row))
+        console.print(table)
+    else:
+        for row in rows:
+            sys.stdout.write("\t".join(str(value) for value in row) + "\n")

@@ -1,0 +1,129 @@
+"""One machine: starts, watches and stops every part, in the order in which events flow and in its reverse."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from ingest.sites import write_development_sites
+from schemas.outcomes import UnjoinError
+from unjoin import kafka
+from unjoin.roles import topics_of
+from unjoin.settings import Settings
+from unjoin.supervisor import Part, PartSpec
+
+READY_SECONDS_MAX = 60.0
+
+
+class StackError(UnjoinError):
+    """The stack cannot run here; the text says what to do."""
+
+
+async def run_stack(settings: Settings, console: Console) -> int:
+    """Runs the whole pipeline until SIGINT or SIGTERM, then drains it; gives the exit code."""
+    with _sole_owner(settings.data_dir), tempfile.TemporaryDirectory(prefix="unjoin-") as run_dir:
+        _check_ports(settings)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        parts: list[Part] = []
+        starting = asyncio.create_task(_start(settings, console, Path(run_dir), parts))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                _announce(settings, console)
+                await stopped
+        finally:
+            starting.cancel()
+            stopped.cancel()
+            with contextlib.suppress(asyncio.CancelledError, UnjoinError):
+                await starting
+            await _stop(parts, console)
+    return 0
+
+
+async def _start(settings: Settings, console: Console, run_dir: Path, parts: list[Part]) -> None:
+    write_development_sites(settings.sites_file, [f"http://{host}:{settings.http_port}" for host in ("127.0.0.1", "localhost")])
+
+    async def part(spec: PartSpec) -> None:
+        with console.status(f"starting {spec.name}"):
+            started = Part(spec, settings.data_dir / "logs", run_dir, lambda line: console.print(line, highlight=False))
+            parts.append(started)
+            await started.start(READY_SECONDS_MAX)
+
+    if not settings.kafka_bootstrap:
+        state_dir = settings.data_dir / "kafka"
+        command = await asyncio.to_thread(kafka.prepare_node, settings.kafka_home, state_dir, settings.kafka_port)
+        await part(PartSpec("kafka", command, kafka.child_environment(), notifies=False, stop_seconds_max=30))
+    with console.status("waiting for Kafka"):
+        await kafka.wait_until_reachable(settings.bootstrap, READY_SECONDS_MAX)
+        await kafka.ensure_topics(settings.bootstrap, topics_of(settings), settings.replication_factor)
+    await asyncio.gather(
+        part(_role("sink", settings, "sink")),
+        part(_role("processor", settings, "process")),
+        part(_role("collector", settings, "collect", "--playground")),
+    )
+
+
+async def _stop(parts: list[Part], console: Console) -> None:
+    """Stops the parts so that each can still hand on what it holds: edge first, broker last."""
+    by_name = {part.spec.name: part for part in parts}
+    with console.status("draining"):
+        for name in ("collector", "processor", "sink", "kafka"):
+            if name in by_name:
+                await by_name[name].stop()
+    console.print("stopped", highlight=False)
+
+
+def _role(name: str, settings: Settings, *command: str) -> PartSpec:
+    environment = {**os.environ, "UNJOIN_KAFKA_BOOTSTRAP": settings.bootstrap, "PYTHONUNBUFFERED": "1"}
+    return PartSpec(name, [sys.executable, "-m", "unjoin", *command], environment)
+
+
+def _announce(settings: Settings, console: Console) -> None:
+    http = f"http://{settings.http_host}:{settings.http_port}"
+    console.print(f"ready: {http}/ (page)  {http}/v1/events (collector)  {http}/docs", highlight=False)
+    if not settings.clickhouse_url:
+        console.print(
+            f"ready: http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/ (ClickHouse)", highlight=False
+        )
+    console.print(f"ready: {settings.bootstrap} (Kafka); keys: dev-browser-key, dev-server-key; Ctrl-C stops", highlight=False)
+
+
+@contextlib.contextmanager
+def _sole_owner(data_dir: Path) -> Iterator[None]:
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (data_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(
+                f"another `unjoin up` owns {data_dir}; stop it, or set UNJOIN_DATA_DIR to another folder"
+            ) from None
+        yield
+
+
+def _check_ports(settings: Settings) -> None:
+    wanted = [("UNJOIN_HTTP_PORT", settings.http_port)]
+    if not settings.clickhouse_url:
+        wanted.append(("UNJOIN_CLICKHOUSE_HTTP_PORT", settings.clickhouse_http_port))
+    if not settings.kafka_bootstrap:
+        wanted.append(("UNJOIN_KAFKA_PORT", settings.kafka_port))
+    for name, port in wanted:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                raise StackError(f"port {port} is taken by another program; stop it, or set {name}") from None

@@ -1,0 +1,180 @@
+"""A part of the stack: one child process that is started, watched, started again when it dies, and stopped."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from schemas.outcomes import UnjoinError
+
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+STEADY_S = 30.0
+LOG_BYTES_MAX = 20_000_000
+PR_SET_PDEATHSIG = 1
+
+
+class PartFailed(UnjoinError):
+    """A part did not become ready; the text says which and where its log is."""
+
+
+class PartSpec(msgspec.Struct, frozen=True):
+    """What to run.
+
+    Attributes:
+        notifies: whether it says READY=1 to NOTIFY_SOCKET; others count as ready once started.
+        stop_seconds_max: how long it may take to drain before it is killed.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str]
+    notifies: bool = True
+    stop_seconds_max: float = 15.0
+
+
+class Part:
+    """One supervised child.
+
+    Args:
+        say: receives a line for the operator whenever something happens to the part.
+    """
+
+    def __init__(self, spec: PartSpec, log_dir: Path, run_dir: Path, say: Callable[[str], None]) -> None:
+        self.spec = spec
+        self.log_file = log_dir / f"{spec.name}.log"
+        self.ready = asyncio.Event()
+        self.restarts = 0
+        self._socket_file = run_dir / f"{spec.name}.notify"
+        self._say = say
+        self._process: asyncio.subprocess.Process | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    async def start(self, seconds_max: float) -> None:
+        """Starts the child and returns once it is ready.
+
+        Raises:
+            PartFailed: it was not ready in time, or died on the way.
+        """
+        await self._spawn()
+        assert self._process is not None
+        death = asyncio.create_task(self._process.wait())
+        readiness = asyncio.create_task(self.ready.wait())
+        await asyncio.wait({death, readiness}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
+        readiness.cancel()
+        if not self.ready.is_set():
+            death.cancel()
+            await self.stop()
+            why = f"exited with {death.result()}" if death.done() and not death.cancelled() else "was not ready in time"
+            raise PartFailed(f"{self.spec.name} {why}: {self.last_words()} (all of it: {self.log_file})")
+        self._watcher = asyncio.create_task(self._watch(death))
+
+    async def stop(self) -> None:
+        """Asks the child to drain, waits, and kills its whole process group if it does not."""
+        self._stopping = True
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), self.spec.stop_seconds_max)
+        except TimeoutError:
+            self._say(f"{self.spec.name} did not stop in {self.spec.stop_seconds_max:.0f} s; killed")
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    def last_words(self) -> str:
+        """The last line of the child's log, for an error message."""
+        try:
+            lines = self.log_file.read_text(errors="replace").strip().splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[-1][:300] if lines else "it said nothing"
+
+    async def _spawn(self) -> None:
+        self.ready.clear()
+        log = self._open_log()
+        environment = dict(self.spec.environment)
+        if self.spec.notifies:
+            self._listen()
+            environment["NOTIFY_SOCKET"] = str(self._socket_file)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.spec.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches only the supervisor, which then drains in order
+                preexec_fn=_die_with_parent,
+            )
+        finally:
+            log.close()
+        if not self.spec.notifies:
+            self.ready.set()
+
+    async def _watch(self, death: asyncio.Task[int]) -> None:
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            started = loop.time()
+            code = await death
+            self.ready.clear()
+            attempt = 0 if loop.time() - started > STEADY_S else attempt
+            pause = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
+            attempt += 1
+            self.restarts += 1
+            self._say(f"{self.spec.name} died ({_explained(code)}); starting it again in {pause} s, log: {self.log_file}")
+            await asyncio.sleep(pause)
+            await self._spawn()
+            assert self._process is not None
+            death = asyncio.create_task(self._process.wait())
+
+    def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._socket_file.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.setblocking(False)
+        listener.bind(str(self._socket_file))
+
+        def heard() -> None:
+            if b"READY=1" in listener.recv(4096):
+                self.ready.set()
+                loop.remove_reader(listener)
+                listener.close()
+                self._socket_file.unlink(missing_ok=True)
+
+        loop.add_reader(listener, heard)
+
+    def _open_log(self) -> IO[bytes]:
+        self.log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.log_file.exists() and self.log_file.stat().st_size > LOG_BYTES_MAX:
+            self.log_file.replace(self.log_file.with_suffix(".log.1"))
+        return self.log_file.open("ab")
+
+
+def _explained(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _die_with_parent() -> None:
+    """In the child, before exec: SIGTERM when the supervisor dies, however it dies. Source: prctl(2)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
