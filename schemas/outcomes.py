@@ -25,12 +25,15 @@ class RejectionReason(StrEnum):
     TOO_DEEP = "too_deep"
     TOO_LARGE = "too_large"
     CATEGORY_NOT_ALLOWED = "category_not_allowed"
+    DAY_CLOSED = "day_closed"
 
 
 class RequestError(StrEnum):
     """Why the collector refused a whole request."""
 
     NOT_A_BATCH = "not_a_batch"
+    MALFORMED_HTTP = "malformed_http"
+    HEADERS_TOO_LARGE = "headers_too_large"
     TOO_MANY_EVENTS = "too_many_events"
     UNKNOWN_KEY = "unknown_key"
     FORBIDDEN_ORIGIN = "forbidden_origin"
@@ -78,6 +81,9 @@ EXPLANATION: dict[StrEnum, str] = {
     RejectionReason.TOO_DEEP: "The event nests deeper than the limit.",
     RejectionReason.TOO_LARGE: "The event is larger than the limit.",
     RejectionReason.CATEGORY_NOT_ALLOWED: "The key may not write this event's category.",
+    RejectionReason.DAY_CLOSED: "The label's day is over and its key destroyed; it can no longer be counted.",
+    RequestError.MALFORMED_HTTP: "The request is not well-formed HTTP/1.1.",
+    RequestError.HEADERS_TOO_LARGE: "The request's line and headers are larger than the limit.",
     RequestError.NOT_A_BATCH: "The body is not a JSON batch: {sent_at, session, events}.",
     RequestError.TOO_MANY_EVENTS: "The batch holds more events than the limit; split it.",
     RequestError.UNKNOWN_KEY: "No such key, or it was revoked; send `Authorization: Bearer KEY` or `?key=KEY`.",

@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--reason", action="append", default=[], help="only this reason (may be repeated)")
     replay.add_argument("--topic", action="append", default=[], help="only from this topic (may be repeated)")
     replay.add_argument("--dry-run", action="store_true", help="count, and write nothing")
-    replay.add_argument("--from-start", action="store_true", help="from the oldest dead letter, not from the last call's end")
+    replay.add_argument(
+        "--from-start", action="store_true", help="from the oldest dead letter, not from the last call's end"
+    )
 
     _add_sites(add("sites", _sites, "add, list, rotate and revoke the keys of sites"))
     return parser
@@ -67,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument("--url", default=None, help="the collector; default the one of the settings")
     simulate.add_argument("--events", type=int, default=10_000)
-    simulate.add_argument("--sessions", type=int, default=200)
+    simulate.add_argument("--sessions", type=int, default=0, help="0 for one per hundred events")
     simulate.add_argument("--seed", type=int, default=1)
     simulate.add_argument("--rate", type=float, default=0, help="events a second; 0 as fast as it goes")
     simulate.add_argument("--concurrency", type=int, default=16)
@@ -75,6 +77,10 @@ def _add_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument("--browser-key", default="dev-browser-key")
     simulate.add_argument("--server-key", default="dev-server-key")
     simulate.add_argument("--categories", default="signals,labeled,analytics,personal,labelers")
+    simulate.add_argument("--verdicts", type=float, default=0.2, help="share of sessions that the service judges")
+    simulate.add_argument("--bots", type=float, default=0.0, help="share of sessions that are bots")
+    simulate.add_argument("--retry-seconds", dest="retry_seconds_max", type=float, default=120, metavar="SECONDS")
+    simulate.add_argument("--allow-remote", action="store_true", help="send to a collector that is not on this machine")
     simulate.add_argument("--summary", type=Path, help="write what was sent and accepted to this file, as JSON")
 
 

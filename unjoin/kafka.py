@@ -91,7 +91,17 @@ def prepare_node(kafka_home: Path, state_dir: Path, port: int) -> list[str]:
     properties.write_text(server_properties(port=port, controller_port=free_port(), log_dir=log_dir.absolute()))
     if not (log_dir / "meta.properties").exists():
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [java, "-cp", class_path, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)]
+        command = [
+            java,
+            "-cp",
+            class_path,
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            cluster_id,
+            "-c",
+            str(properties),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise KafkaUnavailable(f"Kafka could not format {log_dir}: {done.stderr.strip().splitlines()[-1:]}")
@@ -115,7 +125,7 @@ async def wait_until_reachable(bootstrap: str, seconds_max: float) -> None:
         KafkaUnavailable: none did in time.
     """
     deadline = asyncio.get_running_loop().time() + seconds_max
-    host, _, port = bootstrap.split(",")[0].rpartition(":")
+    host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
     while True:
         # A bare connection first: the admin client logs every refusal as an error.
         try:

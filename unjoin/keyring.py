@@ -120,7 +120,9 @@ class Keyring:
         if "destroyed" in events:
             raise KeyDestroyed(f"the key of {day} was destroyed")
         if "created" in events:
-            raise KeyLost(f"the key of {day} is missing from {self._directory}; restore it, or record that it is destroyed")
+            raise KeyLost(
+                f"the key of {day} is missing from {self._directory}; restore it, or record that it is destroyed"
+            )
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self._directory / f".{day}.{os.getpid()}.{secrets.token_hex(4)}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

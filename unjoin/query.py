@@ -30,7 +30,11 @@ def run_query(settings: Settings, sql: str, output_format: str | None, console: 
     if settings.clickhouse_url:
         _over_native(settings, sql, output_format, console)
     else:
-        _over_http(settings, sql, output_format or ("PrettyCompactMonoBlock" if sys.stdout.isatty() else "PrettySpaceNoEscapes"))
+        _over_http(
+            settings,
+            sql,
+            output_format or ("PrettyCompactMonoBlock" if sys.stdout.isatty() else "PrettySpaceNoEscapes"),
+        )
 
 
 def _over_http(settings: Settings, sql: str, output_format: str) -> None:
@@ -46,13 +50,16 @@ def _over_http(settings: Settings, sql: str, output_format: str) -> None:
         raise QueryError(error.read().decode(errors="replace").strip()) from None
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         raise QueryError(
-            f"no ClickHouse answers at {base}; start `unjoin up`, or set UNJOIN_CLICKHOUSE_HTTP_PORT or UNJOIN_CLICKHOUSE_URL"
+            f"no ClickHouse answers at {base}; start `unjoin up`, "
+            "or set UNJOIN_CLICKHOUSE_HTTP_PORT or UNJOIN_CLICKHOUSE_URL"
         ) from None
 
 
 def _over_native(settings: Settings, sql: str, output_format: str | None, console: Console) -> None:
     if output_format not in (None, "TSV", "TabSeparated"):
-        raise QueryError("over clickhouse:// only a table and TSV can be printed; ask the server's HTTP port for other formats")
+        raise QueryError(
+            "over clickhouse:// only a table and TSV can be printed; ask the server's HTTP port for other formats"
+        )
     where = urlsplit(settings.clickhouse_url)
     try:
         client = Client.from_url(settings.clickhouse_url)

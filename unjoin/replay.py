@@ -104,7 +104,9 @@ async def _send(
     if origin is None:
         counts["unreadable"] += 1
         return None
-    if (options.reasons and origin.reason not in options.reasons) or (options.topics and origin.topic not in options.topics):
+    if (options.reasons and origin.reason not in options.reasons) or (
+        options.topics and origin.topic not in options.topics
+    ):
         counts["skipped"] += 1
         return None
     counts["replayed"] += 1

@@ -1,6 +1,14 @@
-"""Composition: each role's own config, made of the settings, and the keys and clocks it is given."""
+"""Composition: each role's own config, made of the settings, and the keys and clocks it is given.
+
+Nothing heavy is imported before its role runs: a sink confines itself before its engine starts threads.
+"""
+
+import datetime
+from collections.abc import Callable
 
 from schemas.topics import Topic, topics
+from unjoin.keyring import KeyDestroyed, Keyring
+from unjoin.notify import notify_ready
 from unjoin.settings import Settings
 
 
@@ -12,3 +20,79 @@ def topics_of(settings: Settings) -> tuple[Topic, ...]:
         events_days=settings.events_retention_days,
         labeled_hours=settings.labeled_retention_hours,
     )
+
+
+def run_collector(settings: Settings, *, playground: bool) -> int:
+    """`unjoin collect`."""
+    from ingest.request import Limits
+    from ingest.server import CollectorConfig, run
+
+    config = CollectorConfig(
+        sites_file=settings.sites_file,
+        bootstrap=settings.bootstrap,
+        host=settings.http_host,
+        port=settings.http_port,
+        limits=Limits(
+            body_bytes_max=settings.body_bytes_max,
+            batch_events_max=settings.batch_events_max,
+            event_bytes_max=settings.event_bytes_max,
+            event_depth_max=settings.event_depth_max,
+            body_seconds_max=settings.body_seconds_max,
+        ),
+        trusted_proxies=settings.trusted_proxies,
+        produce_seconds_max=settings.produce_seconds_max,
+        in_flight_bytes_max=settings.in_flight_bytes_max,
+        key_events_per_second_max=settings.key_events_per_second_max,
+        playground=playground,
+        clickhouse_http_url=f"http://127.0.0.1:{settings.clickhouse_http_port}",
+    )
+    return run(config, _keys_of(Keyring(settings.edge_keys_dir)), on_ready=notify_ready)
+
+
+def run_processor(settings: Settings) -> int:
+    """`unjoin process`."""
+    from processors.free_text import mask
+    from processors.main import ProcessorConfig, run
+
+    config = ProcessorConfig(
+        bootstrap=settings.bootstrap,
+        data_dir=settings.data_dir / "processor",
+        crowd_min=settings.crowd_min,
+        crowd_labels_max=settings.crowd_labels_max,
+        crowd_hold_ms_max=settings.crowd_hold_ms_max,
+        metrics_host=settings.metrics_host,
+        metrics_port=settings.metrics_port,
+    )
+    return run(config, _keys_of(Keyring(settings.epoch_keys_dir)), mask=mask, on_ready=notify_ready)
+
+
+def run_sink(settings: Settings) -> int:
+    """`unjoin sink`."""
+    from sinks.main import SinkConfig, run
+
+    config = SinkConfig(
+        bootstrap=settings.bootstrap,
+        clickhouse_url=settings.clickhouse_url,
+        clickhouse_dir=settings.clickhouse_dir,
+        http_host=settings.clickhouse_http_host,
+        http_port=settings.clickhouse_http_port,
+        block_rows_max=settings.block_rows_max,
+        block_bytes_max=settings.block_bytes_max,
+        block_ms_max=settings.block_ms_max,
+        asn_database=settings.asn_database,
+        metrics_port=settings.metrics_port,
+        closed=(settings.data_dir / "keys", settings.sites_file),
+    )
+    return run(config, on_ready=notify_ready)
+
+
+def _keys_of(keyring: Keyring) -> Callable[[datetime.date], bytes | None]:
+    """A role's keys of the day; None for a day whose key was destroyed on record."""
+
+    def key_of(day: datetime.date) -> bytes | None:
+        try:
+            return keyring.key_of(day)
+        except KeyDestroyed:
+            return None
+
+    return key_of

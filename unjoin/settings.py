@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     clickhouse_url: Annotated[
         str, Meta(description="`clickhouse://user:password@host:9000/unjoin`; default embedded.")
     ] = ""
+    metrics_host: Annotated[str, Meta(description="Address of a processor's or sink's metrics.")] = "127.0.0.1"
     metrics_port: Annotated[Port, Meta(description="Port of a processor's or sink's metrics; 0 for none.")] = 0
 
     trusted_proxies: Annotated[
@@ -61,6 +62,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replication_factor: Annotated[Positive, Meta(description="Copies of each partition.")] = 1
     events_retention_days: Annotated[Positive, Meta(description="Days an identified event stays on its topic.")] = 7
     labeled_retention_hours: Annotated[Positive, Meta(description="Hours an identified label stays on its topic.")] = 6
+    crowd_min: Annotated[
+        Positive, Meta(description="Sessions whose labels leave the door together; 1 for no crowds.")
+    ] = 20
+    crowd_labels_max: Annotated[
+        Positive, Meta(description="Labels a partition holds before those of its largest session are suppressed.")
+    ] = 100_000
 
     block_rows_max: Annotated[Positive, Meta(description="Rows of a block that a sink inserts.")] = 100_000
     block_bytes_max: Annotated[Positive, Meta(description="Bytes of a block that a sink inserts.")] = 33_554_432
@@ -71,6 +78,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def bootstrap(self) -> str:
         """The brokers that the roles talk to."""
         return self.kafka_bootstrap or f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def crowd_hold_ms_max(self) -> int:
+        """How long a label may wait for its crowd: five sixths of its record's retention."""
+        return self.labeled_retention_hours * 3_000_000
 
     @property
     def sites_file(self) -> Path:

@@ -54,7 +54,9 @@ async def run_stack(settings: Settings, console: Console) -> int:
 
 
 async def _start(settings: Settings, console: Console, run_dir: Path, parts: list[Part]) -> None:
-    write_development_sites(settings.sites_file, [f"http://{host}:{settings.http_port}" for host in ("127.0.0.1", "localhost")])
+    write_development_sites(
+        settings.sites_file, [f"http://{host}:{settings.http_port}" for host in ("127.0.0.1", "localhost")]
+    )
 
     async def part(spec: PartSpec) -> None:
         with console.status(f"starting {spec.name}"):
@@ -96,9 +98,12 @@ def _announce(settings: Settings, console: Console) -> None:
     console.print(f"ready: {http}/ (page)  {http}/v1/events (collector)  {http}/docs", highlight=False)
     if not settings.clickhouse_url:
         console.print(
-            f"ready: http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/ (ClickHouse)", highlight=False
+            f"ready: http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/ (ClickHouse)",
+            highlight=False,
         )
-    console.print(f"ready: {settings.bootstrap} (Kafka); keys: dev-browser-key, dev-server-key; Ctrl-C stops", highlight=False)
+    console.print(
+        f"ready: {settings.bootstrap} (Kafka); keys: dev-browser-key, dev-server-key; Ctrl-C stops", highlight=False
+    )
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ class Part:
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._listener: socket.socket | None = None
 
     @property
     def pid(self) -> int | None:
@@ -83,7 +83,7 @@ class Part:
 
     async def stop(self) -> None:
         """Asks the child to drain, waits, and kills its whole process group if it does not."""
-        self._stopping = True
+        self._stop_listening()
         if self._watcher is not None:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -142,27 +142,35 @@ class Part:
             pause = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
             attempt += 1
             self.restarts += 1
-            self._say(f"{self.spec.name} died ({_explained(code)}); starting it again in {pause} s, log: {self.log_file}")
+            self._say(
+                f"{self.spec.name} died ({_explained(code)}); starting it again in {pause} s, log: {self.log_file}"
+            )
             await asyncio.sleep(pause)
             await self._spawn()
             assert self._process is not None
             death = asyncio.create_task(self._process.wait())
 
     def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
+        self._stop_listening()
         self._socket_file.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listener.setblocking(False)
         listener.bind(str(self._socket_file))
+        asyncio.get_running_loop().add_reader(listener, self._hear)
+        self._listener = listener
 
-        def heard() -> None:
-            if b"READY=1" in listener.recv(4096):
-                self.ready.set()
-                loop.remove_reader(listener)
-                listener.close()
-                self._socket_file.unlink(missing_ok=True)
+    def _hear(self) -> None:
+        assert self._listener is not None
+        if b"READY=1" in self._listener.recv(4096):
+            self.ready.set()
+            self._stop_listening()
 
-        loop.add_reader(listener, heard)
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+            self._socket_file.unlink(missing_ok=True)
 
     def _open_log(self) -> IO[bytes]:
         self.log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -30,7 +30,9 @@ DATUMS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "voter": st.binary(min_size=32, max_size=32),
             "day": st.just(DAY),
             "act": st.one_of(
-                st.tuples(st.just("unjoin.Answer"), st.fixed_dictionaries({"kind": text, "task": text, "answer": text})),
+                st.tuples(
+                    st.just("unjoin.Answer"), st.fixed_dictionaries({"kind": text, "task": text, "answer": text})
+                ),
                 st.tuples(st.just("unjoin.Verdict"), st.fixed_dictionaries({"human": st.booleans()})),
             ),
         }

@@ -1,0 +1,60 @@
+"""Pure: whose address a request has. Source: RFC 7239's predecessor `X-Forwarded-For`, as proxies write it."""
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Network = IPv4Network | IPv6Network
+
+_WITH_PORT = re.compile(r"\A(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?\Z")
+
+
+def networks_of(text: str) -> tuple[Network, ...]:
+    """Networks as a setting lists them, separated by commas; a bare address is a network of one.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def client_address(peer: str, forwarded_for: Sequence[str], trusted: tuple[Network, ...]) -> str:
+    """The address of the client, or of the last hop that nobody trusted vouches for.
+
+    A client can write what it likes into X-Forwarded-For; each proxy appends whom it saw. So the header counts only
+    when the peer is a trusted proxy, read from the right, up to the first hop that is not trusted.
+
+    Args:
+        peer: of the connection; "" where there is none.
+        forwarded_for: the values of every such header, in order; a malformed one makes all of them void.
+        trusted: networks of proxies; none by default.
+    """
+    if not trusted or not forwarded_for:
+        return peer
+    hop = _address(peer)
+    if hop is None or not _within(hop, trusted):
+        return peer
+    for text in reversed([part for value in forwarded_for for part in value.split(",")]):
+        hop = _address(text)
+        if hop is None:
+            return peer
+        if not _within(hop, trusted):
+            break
+    return str(hop)
+
+
+def _within(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, with or without port; an IPv4 one that wears IPv6 clothes is undressed."""
+    text = text.strip()
+    match = _WITH_PORT.match(text)
+    if match:
+        text = match["v6"] or match["v4"]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,203 @@
+"""POST /v1/events: a bare ASGI app, from a batch of events to an answer that comes after they are durable.
+
+Cheap refusals come first: key, origin, type and declared length are known before a byte of the body is read.
+"""
+
+import logging
+from collections.abc import Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from ingest.admission import Grant, Quotas, Verdicts, check_origin, judge
+from ingest.answers import (
+    Answer,
+    HeaderList,
+    Receipt,
+    Send,
+    error_answer,
+    receipt_answer,
+    send_answer,
+    send_answer_and_close,
+)
+from ingest.bodies import Body, ClientGone, Receive
+from ingest.client_address import Network, client_address
+from ingest.counters import Counters
+from ingest.headers import bearer_key, check_type, headers_of, is_gzip, user_agent_of
+from ingest.producer import NotDurable, Producer
+from ingest.records import Record, Sender, records_of
+from ingest.rejection import Rejection
+from ingest.request import Limits, parse_batch
+from ingest.sites import WatchedSites
+from ingest.voter import EdgeKeys
+from schemas.outcomes import RequestError, UnjoinError
+
+Scope = MutableMapping[str, Any]
+
+PATH = "/v1/events"
+KEYS_RETRY_AFTER_S = 30
+
+_ALLOW = (b"allow", b"POST, OPTIONS")
+_VARY = (b"vary", b"Origin")
+_PREFLIGHT: HeaderList = [
+    (b"access-control-allow-methods", b"POST"),
+    (b"access-control-allow-headers", b"authorization, content-encoding, content-type"),
+    (b"access-control-max-age", b"7200"),  # Chromium caps it there.
+]
+
+log = logging.getLogger(__name__)
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """What the handler works with.
+
+    Attributes:
+        edge_keys: the voters' key of a day.
+        now_ms: Unix milliseconds.
+        monotonic: seconds, for quotas and durations.
+    """
+
+    sites: WatchedSites
+    producer: Producer
+    edge_keys: EdgeKeys
+    counters: Counters
+    limits: Limits
+    trusted_proxies: tuple[Network, ...]
+    now_ms: Callable[[], int]
+    monotonic: Callable[[], float]
+    quotas: Quotas
+
+
+class Request:
+    """One request to `/v1/events`.
+
+    Attributes:
+        grant: what its key allows, once that is known.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self.headers = headers_of(scope["headers"])
+        self.origin = self.headers.get("origin")
+        self.grant: Grant | None = None
+        length = self.headers.get("content-length")
+        self.body = Body(
+            receive, int(length) if length and length.isdigit() else None, "transfer-encoding" in self.headers
+        )
+        self._query: bytes = scope["query_string"]
+        client = scope.get("client")
+        self._peer: str = client[0] if client else ""
+
+    def key(self) -> str | None:
+        """The key, of the Authorization header, or of the query for a beacon, which cannot set headers."""
+        key = bearer_key(self.headers.get("authorization"))
+        if key is None and self._query:
+            key = parse_qs(self._query.decode("latin-1")).get("key", [None])[0]
+        return key
+
+    def sender(self, site: str, session: str, received_at_ms: int, trusted: tuple[Network, ...]) -> Sender:
+        """Who sent the batch."""
+        forwarded_for = [self.headers["x-forwarded-for"]] if "x-forwarded-for" in self.headers else []
+        address = client_address(self._peer, forwarded_for, trusted)
+        return Sender(site, session, received_at_ms, address, user_agent_of(self.headers))
+
+
+class Collector:
+    """The ASGI app of `/v1/events`. Answers everything that happens; raises nothing but cancellation."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        counters = self._edge.counters
+        try:
+            answer = await self._answer(request)
+        except ClientGone:
+            counters.count_gone()
+            return
+        except Rejection as rejection:
+            counters.count_refused(rejection.error)
+            answer = error_answer(rejection, [_ALLOW] if rejection.status == 405 else None)
+        except Exception as error:
+            counters.count_refused(RequestError.INTERNAL)
+            log_without_values(error)
+            answer = error_answer(Rejection(500, RequestError.INTERNAL))
+        headers = self._cors(request)
+        if request.body.complete:
+            await send_answer(send, answer, headers)
+        else:
+            linger = answer.status != 408 and "expect" not in request.headers
+            await send_answer_and_close(send, answer, headers, request.body, linger)
+
+    async def _answer(self, request: Request) -> Answer:
+        if request.method == "OPTIONS":
+            if request.origin is not None and not self._edge.sites.admission.lists_origin(request.origin):
+                raise Rejection(403, RequestError.FORBIDDEN_ORIGIN)
+            return Answer(204, [*_PREFLIGHT, _ALLOW], b"")
+        if request.method != "POST":
+            raise Rejection(405, RequestError.METHOD_NOT_ALLOWED)
+        return receipt_answer(await self._collect(request))
+
+    async def _collect(self, request: Request) -> Receipt:
+        edge, limits = self._edge, self._edge.limits
+        grant = request.grant = edge.sites.admission.grant_of(request.key())
+        check_origin(grant, request.origin)
+        check_type(request.headers.get("content-type"))
+        gzip = is_gzip(request.headers.get("content-encoding"))
+        body = await request.body.read(gzip, limits.body_bytes_max, limits.body_seconds_max)
+        batch = parse_batch(body, limits)
+        edge.quotas.spend(grant, len(batch.events) + len(batch.rejected), edge.monotonic())
+        sender = request.sender(grant.site, batch.session, edge.now_ms(), edge.trusted_proxies)
+        verdicts, records = self._encode(judge(batch, grant), sender)
+        began = edge.monotonic()
+        await self._produce(records)  # returns once durable
+        edge.counters.count_batch(verdicts, edge.monotonic() - began)
+        return Receipt(len(verdicts.events), verdicts.rejected)
+
+    def _encode(self, verdicts: Verdicts, sender: Sender) -> tuple[Verdicts, list[Record]]:
+        """The records of what was accepted; an event that no record can be made of joins the rejected."""
+        try:
+            records, closed = records_of(verdicts.events, sender, self._edge.edge_keys)
+        except UnjoinError as error:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
+            log.error("a label's key cannot be had (%s); batches with labels are refused", type(error).__name__)
+            raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=KEYS_RETRY_AFTER_S) from None
+        if closed:
+            gone = {entry.index for entry in closed}
+            events = [entry for entry in verdicts.events if entry[0] not in gone]
+            rejected = sorted([*verdicts.rejected, *closed], key=lambda entry: entry.index)
+            verdicts = Verdicts(events, rejected)
+        return verdicts, records
+
+    async def _produce(self, records: list[Record]) -> None:
+        try:
+            await self._edge.producer.produce(records)
+        except NotDurable as error:
+            raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=error.retry_after_s) from None
+
+    def _cors(self, request: Request) -> HeaderList:
+        """On every answer, errors too: a page reads a 429's Retry-After only if it may read the answer at all."""
+        if request.origin is None:
+            return [_VARY]
+        grant = request.grant
+        if grant is None:
+            listed = self._edge.sites.admission.lists_origin(request.origin)
+        else:
+            listed = grant.kind == "browser" and request.origin in grant.origins
+        if not listed:
+            return [_VARY]
+        return [
+            _VARY,
+            (b"access-control-allow-origin", request.origin.encode("latin-1")),
+            (b"access-control-expose-headers", b"Retry-After"),
+        ]
+
+
+def log_without_values(error: BaseException) -> None:
+    """Logs what broke and where; the text of an exception may hold what a client sent."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
+    log.error("a request failed inside: %s at %s", type(error).__name__, where)

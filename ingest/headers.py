@@ -1,0 +1,75 @@
+"""Pure: what a request's headers ask for, or why it cannot be had. Source: RFC 9110, RFC 6750; docs/http.md."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ingest.rejection import Rejection
+from schemas.outcomes import RequestError
+
+USER_AGENT_CHARACTERS_MAX = 1_024
+
+_READ = {
+    name.encode(): name
+    for name in (
+        "authorization", "content-encoding", "content-length", "content-type", "expect", "origin", "transfer-encoding",
+        "user-agent", "x-forwarded-for",
+    )
+}  # fmt: skip
+_JSON_TYPES = frozenset({"application/json", "text/plain"})
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_QUOTED = re.compile(r'\A"(.*)"\Z')
+
+
+def check_type(content_type: str | None) -> None:
+    """Passes where the body may hold JSON; also without a Content-Type, since a beacon of a bare Blob has none.
+
+    Raises:
+        Rejection: 415.
+    """
+    if not content_type:
+        return
+    essence, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = [part.partition("=")[2].strip() for part in parameters if part.partition("=")[0].strip() == "charset"]
+    if essence not in _JSON_TYPES or not {_QUOTED.sub(r"\1", charset) for charset in charsets} <= _CHARSETS:
+        raise Rejection(415, RequestError.UNSUPPORTED_TYPE)
+
+
+def is_gzip(content_encoding: str | None) -> bool:
+    """Whether the body is compressed, by its Content-Encoding.
+
+    Raises:
+        Rejection: 415, another encoding, or gzip more than once.
+    """
+    if not content_encoding:
+        return False
+    codings = [coding.strip().lower() for coding in content_encoding.split(",")]
+    applied = [coding for coding in codings if coding not in ("", "identity")]
+    if applied in ([], ["gzip"], ["x-gzip"]):
+        return bool(applied)
+    raise Rejection(415, RequestError.UNSUPPORTED_ENCODING)
+
+
+def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers that the collector reads, by lower-case name; one that came more than once is joined by commas.
+
+    Copied at once: a server may append a body's trailers to the list that it handed out.
+    """
+    found: dict[str, str] = {}
+    for name, value in raw:
+        if name in _READ:
+            known = _READ[name]
+            text = value.decode("latin-1")
+            found[known] = f"{found[known]}, {text}" if known in found else text
+    return found
+
+
+def bearer_key(authorization: str | None) -> str | None:
+    """The key of an Authorization header, if that is what it holds."""
+    scheme, _, key = (authorization or "").strip().partition(" ")
+    return (key.strip() or None) if scheme.lower() == "bearer" else None
+
+
+def user_agent_of(headers: Mapping[str, str]) -> str:
+    """The User-Agent, in UTF-8 where it is; cut where no browser's is that long."""
+    text = headers.get("user-agent", "")
+    return text.encode("latin-1").decode("utf-8", "replace")[:USER_AGENT_CHARACTERS_MAX]

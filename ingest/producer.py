@@ -1,0 +1,327 @@
+"""Kafka record batches shared by requests; a request's `produce` ends only when its records are acknowledged.
+
+    request ──▶ open batch of each partition ──▶ one batch in flight ──▶ all in-sync replicas ──▶ every waiting request
+
+UnjoinError
+└── NotDurable      503: nobody knows that the records are durable; send them again under the same ids
+
+While a batch is in flight, records gather in the next one; the acknowledgement sends it off (group commit), so that
+batches grow with the load by themselves. A deadline is *unknown*, not *failed*: it cancels nothing, the records may
+still arrive.
+
+When any batch fails, its producer id is spent (`Incarnation.condemn`): a new incarnation takes over while the old one
+ends what it has on its way. A dead sender is replaced the same way, but what it held fails at once.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Literal, Protocol
+
+import msgspec
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+
+from ingest.batches import RECORD_OVERHEAD_BYTES, Batch, Lane, Reason, TopicLanes, Waiter, codec_of
+from ingest.incarnation import BrokerAccess, Incarnation, quiet_aiokafka
+from ingest.keeper import HEARTBEAT_SECONDS, Keeper
+from ingest.partitions import positive_hash
+from ingest.records import Record
+from schemas.outcomes import UnjoinError
+
+log = logging.getLogger(__name__)
+
+# A broker counts as reachable for three heartbeats after it answered.
+REACHED_SECONDS_MAX = 3 * HEARTBEAT_SECONDS
+RETRY_AFTER_SECONDS: dict[Reason, int] = {"full": 2, "timed_out": 5, "failed": 1, "no_topic": 5, "stopped": 2}
+
+
+class NotDurable(UnjoinError):
+    """Nobody knows that every record is durable, some may be: send all of them again, under the same ids.
+
+    Args:
+        reason: for counters. After `timed_out`, `failed` and a late `stopped` the records may be stored or not.
+
+    Attributes:
+        retry_after_s: whole seconds, for Retry-After.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(f"the records are not known to be durable: {reason}")
+        self.reason = reason
+        self.retry_after_s = RETRY_AFTER_SECONDS[reason]
+
+
+class ProducerConfig(msgspec.Struct, frozen=True):
+    """How to produce.
+
+    Attributes:
+        bootstrap: brokers as host:port, separated by commas.
+        produce_seconds_max: until a request is told that its records are not known to be durable.
+        in_flight_bytes_max: of records that are not settled, those of requests that gave up included.
+        batch_bytes_max: uncompressed; a batch that reaches it is closed.
+        linger_ms: how long an idle partition waits for company for its first record; 0 is one turn of the loop.
+        request_ms_max: until a request to a broker is sent again on a new connection.
+        topics: asked for at the start and needed to be ready; others are found when they are first produced to.
+    """
+
+    bootstrap: str
+    produce_seconds_max: float = 5.0
+    in_flight_bytes_max: int = 67_108_864
+    compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
+    batch_bytes_max: int = 131_072
+    linger_ms: float = 0.0
+    request_ms_max: int = 10_000
+    topics: tuple[str, ...] = ()
+
+
+class ProducerStats(msgspec.Struct):
+    """Counters since the start, for metrics.
+
+    Attributes:
+        batches, records: acknowledged by all in-sync replicas.
+        batches_failed: settled with an error; `records_failed` were in them.
+        bytes_in_flight: of records that are not settled; a gauge.
+        shed: requests refused at once, since the bound on bytes in flight was reached.
+        unknown: requests that were told `timed_out` or `failed`.
+        rebuilds: how often a new incarnation replaced a dead or spent one.
+    """
+
+    batches: int = 0
+    records: int = 0
+    batches_failed: int = 0
+    records_failed: int = 0
+    bytes_in_flight: int = 0
+    shed: int = 0
+    unknown: int = 0
+    rebuilds: int = 0
+
+
+class Producer(Protocol):
+    """What makes records durable: Kafka, a test's memory, a spool in front of either."""
+
+    async def start(self) -> None:
+        """Returns soon, reachable brokers or not."""
+
+    async def stop(self, deadline_s: float) -> None:
+        """Sends what it holds, for at most so long, and lets go of the rest."""
+
+    def ready(self) -> bool:
+        """Whether records could be made durable right now."""
+
+    async def produce(self, records: Sequence[Record]) -> None:
+        """Returns once every record is durable.
+
+        Raises:
+            NotDurable: not known to be, for at least one of them.
+        """
+
+
+class KafkaProducer:
+    """Idempotent, acks=all, deadlines on every wait, bounded bytes in flight. Belongs to one event loop.
+
+    Raises:
+        CompressionMissing: the configured compression's library is not installed.
+    """
+
+    def __init__(self, config: ProducerConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stats = ProducerStats()
+        self._config = config
+        self._clock = clock
+        self._codec = codec_of(config.compression)
+        self._topics: dict[str, TopicLanes] = {}
+        self._wanted_topics = set(config.topics)
+        self._topics_learned = asyncio.Event()
+        self._turn = 0  # records without a key: those of one request stay together, and requests go round
+        self._pumps: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._settled_all = asyncio.Event()
+        self._keeper = Keeper(
+            BrokerAccess(config.bootstrap, config.compression, config.request_ms_max),
+            clock,
+            wanted_topics=self._wanted_topics,
+            on_metadata=self._learn_topics,
+            retire_seconds_max=config.produce_seconds_max,
+        )
+
+    async def start(self) -> None:
+        """Returns once a broker was found, or was not at the first try, and after `produce_seconds_max` anyway."""
+        quiet_aiokafka()
+        self._keeper.start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._config.produce_seconds_max):
+                await self._keeper.tried.wait()
+
+    def ready(self) -> bool:
+        """Whether records could be made durable right now.
+
+        A sender is alive, a broker answered within the last seconds, the configured topics are known, the bytes in
+        flight are below their bound, and no batch has been in flight for longer than a request waits.
+        """
+        now = self._clock()
+        incarnation = self._keeper.current
+        return (
+            not self._stopping
+            and incarnation is not None
+            and incarnation.alive
+            and now - self._keeper.reached_at <= REACHED_SECONDS_MAX
+            and self.stats.bytes_in_flight < self._config.in_flight_bytes_max
+            and all(topic in self._topics for topic in self._config.topics)
+            and all(
+                lane.in_flight is None or now - lane.in_flight_since <= self._config.produce_seconds_max
+                for lane in self._lanes()
+            )
+        )
+
+    async def produce(self, records: Sequence[Record]) -> None:
+        """Returns once all in-sync replicas acknowledged every record. A cancelled call takes none of them back.
+
+        Raises:
+            NotDurable: within `produce_seconds_max`; at once when the bytes in flight would pass their bound.
+        """
+        if not records:
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._config.produce_seconds_max
+        sizes = [len(record.value) + len(record.key or b"") + RECORD_OVERHEAD_BYTES for record in records]
+        size = sum(sizes)
+        self._admit(size)
+        names = {record.topic for record in records}
+        if not names <= self._topics.keys():
+            await self._find_topics(names, size, deadline)
+        waiter = Waiter(loop.create_future())
+        self._append(records, sizes, waiter)
+        timer = loop.call_at(deadline, waiter.give_up, "timed_out")
+        try:
+            failure = await waiter.future
+        finally:
+            timer.cancel()
+        if failure is not None:
+            self.stats.unknown += 1
+            raise NotDurable(failure)
+
+    async def stop(self, deadline_s: float) -> None:
+        """Takes no more records, sends what it holds for at most so long, and lets go of the rest.
+
+        Requests that still wait then are told that nobody knows.
+        """
+        if self._stopping:
+            return
+        self._stopping = True
+        self._topics_learned.set()
+        self._note_settled()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                await self._settled_all.wait()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        for lane in self._lanes():
+            for batch in lane.drop_all():
+                self._settle(batch, "stopped")
+        await self._keeper.close()
+
+    def _admit(self, size: int) -> None:
+        if self._stopping:
+            raise NotDurable("stopped")
+        if self.stats.bytes_in_flight + size > self._config.in_flight_bytes_max:
+            self.stats.shed += 1
+            raise NotDurable("full")
+
+    def _append(self, records: Sequence[Record], sizes: Sequence[int], waiter: Waiter) -> None:
+        """Adds the records to the open batches of their partitions: the hot path, with no await in it."""
+        touched: set[Batch] = set()
+        self._turn += 1
+        for record, size in zip(records, sizes, strict=True):
+            topic = self._topics[record.topic]
+            key = record.key
+            lane = topic.lanes[(self._turn if key is None else positive_hash(key)) % len(topic.lanes)]
+            batch = lane.open or lane.open_batch()
+            if batch.builder.append(timestamp=record.timestamp_ms, key=key, value=record.value) is None:
+                batch = lane.open_batch()
+                batch.builder.append(timestamp=record.timestamp_ms, key=key, value=record.value)
+            batch.bytes += size
+            self.stats.bytes_in_flight += size
+            touched.add(batch)
+        waiter.batches_left = len(touched)
+        for batch in touched:
+            batch.waiters.append(waiter)
+
+    async def _pump(self, lane: Lane) -> None:
+        """Sends one partition's batches, one at a time."""
+        spent: Incarnation | None = None
+        while True:
+            if not lane.filled.is_set():
+                await lane.filled.wait()
+                if self._config.linger_ms:
+                    await asyncio.sleep(self._config.linger_ms / 1_000)
+            incarnation = await self._keeper.in_service(spent)
+            batch = lane.take(self._clock())
+            records = batch.records
+            try:
+                acknowledged = await incarnation.submit(batch.builder, lane.topic.name, lane.partition)
+                try:
+                    await acknowledged
+                except Exception:
+                    incarnation.condemn()
+                    spent = incarnation
+                    raise
+            except Exception as error:  # whatever it was, the partition goes on with the next batch
+                log.warning(
+                    "a batch of %d records for %s[%d] failed: %s",
+                    records, lane.topic.name, lane.partition, type(error).__name__,
+                )  # fmt: skip
+                if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+                    lane.topic.shrink_batches(batch.bytes, records)
+                failure: Reason | None = "failed"
+                self.stats.batches_failed += 1
+                self.stats.records_failed += records
+            else:
+                failure = None
+                self._keeper.note_answer()
+                self.stats.batches += 1
+                self.stats.records += records
+            lane.in_flight = None
+            self._settle(batch, failure)
+
+    def _settle(self, batch: Batch, failure: Reason | None) -> None:
+        self.stats.bytes_in_flight -= batch.bytes
+        batch.settle(failure)
+        if self._stopping:
+            self._note_settled()
+
+    def _note_settled(self) -> None:
+        if not any(lane.in_flight or lane.full or lane.open for lane in self._lanes()):
+            self._settled_all.set()
+
+    def _lanes(self) -> Iterator[Lane]:
+        return (lane for topic in self._topics.values() for lane in topic.lanes)
+
+    def _learn_topics(self, incarnation: Incarnation) -> None:
+        """Opens a lane for every partition that the brokers name for the first time."""
+        self.stats.rebuilds = self._keeper.renewals
+        for name in self._wanted_topics:
+            partitions = incarnation.partitions(name)
+            if partitions is None:
+                continue
+            topic = self._topics.setdefault(name, TopicLanes(name, self._codec, self._config.batch_bytes_max))
+            self._pumps += [asyncio.create_task(self._pump(lane)) for lane in topic.grow(partitions)]
+        learned, self._topics_learned = self._topics_learned, asyncio.Event()
+        learned.set()
+
+    async def _find_topics(self, names: set[str], size: int, deadline: float) -> None:
+        """Returns once the topics' partitions are known; meanwhile the records' size counts as in flight."""
+        self._wanted_topics |= names
+        self._keeper.poke()
+        self.stats.bytes_in_flight += size
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not names <= self._topics.keys() and not self._stopping:
+                    await self._topics_learned.wait()
+        except TimeoutError:
+            raise NotDurable("no_topic") from None
+        finally:
+            self.stats.bytes_in_flight -= size
+        if self._stopping:
+            raise NotDurable("stopped")

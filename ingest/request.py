@@ -1,0 +1,65 @@
+"""Pure: a body to a batch of events, or the reason why not; never an exception but `Rejection`.
+
+Source of every rule: the HTTP contract in docs/http.md.
+"""
+
+import msgspec
+
+from ingest.envelope import envelope_of
+from ingest.judgement import id_of, judge
+from ingest.rejection import Rejected, Rejection
+from schemas.events import AnyEvent, Redacted
+from schemas.outcomes import RejectionReason, RequestError
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request may cost.
+
+    Attributes:
+        body_bytes_max: before and after decompression.
+        event_depth_max: levels of arrays and objects, the event itself being the first.
+        body_seconds_max: until the whole body has arrived.
+        header_bytes_max: request line and headers.
+        header_seconds_max: until the whole of them has arrived.
+    """
+
+    body_bytes_max: int = 1_048_576
+    batch_events_max: int = 500
+    event_bytes_max: int = 32_768
+    event_depth_max: int = 32
+    body_seconds_max: float = 10.0
+    header_bytes_max: int = 16_384
+    header_seconds_max: float = 10.0
+
+
+class Batch(Redacted, frozen=True):
+    """A request's events, each of them either well-formed or rejected.
+
+    Attributes:
+        events: (index, event), ascending.
+        rejected: ascending by index.
+    """
+
+    session: str
+    events: list[tuple[int, AnyEvent]]
+    rejected: list[Rejected]
+
+
+def parse_batch(body: bytes, limits: Limits) -> Batch:
+    """The batch in a decompressed body.
+
+    Raises:
+        Rejection: 400, the body is not a batch; 413, it holds too many events.
+    """
+    envelope, stand_in = envelope_of(body)
+    if len(envelope.events) > limits.batch_events_max:
+        raise Rejection(413, RequestError.TOO_MANY_EVENTS)
+    events: list[tuple[int, AnyEvent]] = []
+    rejected: list[Rejected] = []
+    for index, raw in enumerate(envelope.events):
+        judged = judge(raw, limits.event_bytes_max, limits.event_depth_max, stand_in)
+        if isinstance(judged, RejectionReason):
+            rejected.append(Rejected(index, id_of(raw), judged))
+        else:
+            events.append((index, judged))
+    return Batch(envelope.session, events, rejected)

@@ -1,0 +1,96 @@
+"""Everything but `/v1/events`: health, metrics, the documents, the schema registry, the SDK; with Starlette."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route, Router
+
+from ingest.answers import Send
+from ingest.bodies import Receive
+from ingest.collector import Edge, Scope
+from ingest.docs_page import docs_page
+from ingest.openapi import openapi
+from ingest.registry_routes import REGISTRY_ROUTES
+from schemas.outcomes import EXPLANATION, RequestError
+
+SDK = Path(__file__).parent / "sdk.js"
+
+_NOSNIFF = {"x-content-type-options": "nosniff"}
+_PAGE_POLICY = {
+    **_NOSNIFF,
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+}
+_ERROR_OF_STATUS = {404: RequestError.NOT_FOUND, 405: RequestError.METHOD_NOT_ALLOWED}
+
+
+class Web:
+    """The Starlette side of the collector.
+
+    Args:
+        version: of the distribution, for the documents.
+        more: routes beside its own, as the playground's.
+    """
+
+    def __init__(self, edge: Edge, version: str, more: Sequence[Route] = ()) -> None:
+        self._edge = edge
+        self._document = openapi(edge.limits, version)
+        self._page = docs_page(self._document)
+        self._sdk = SDK.read_bytes()
+        routes = [
+            Route("/healthz", self.health),
+            Route("/readyz", self.ready),
+            Route("/metrics", self.metrics),
+            Route("/openapi.json", self.openapi),
+            Route("/docs", self.docs),
+            Route("/sdk.js", self.sdk),
+            *REGISTRY_ROUTES,
+            *more,
+        ]
+        self._router = Router(routes, redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # where a router looks before it raises instead of answering in plain text
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            await _error(error)(scope, receive, send)
+
+    async def health(self, _: Request) -> Response:
+        """The process answers."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, _: Request) -> Response:
+        """Whether events can be made durable right now."""
+        if self._edge.producer.ready():
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready", "detail": "Kafka cannot be reached"}, 503)
+
+    async def metrics(self, _: Request) -> Response:
+        """Counters."""
+        return Response(self._edge.counters.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    async def openapi(self, _: Request) -> Response:
+        """The contract for machines."""
+        return JSONResponse(self._document, headers=_NOSNIFF)
+
+    async def docs(self, _: Request) -> Response:
+        """The contract for people."""
+        return HTMLResponse(self._page, headers=_PAGE_POLICY)
+
+    async def sdk(self, _: Request) -> Response:
+        """The browser SDK, for pages of any origin."""
+        headers = {**_NOSNIFF, "cross-origin-resource-policy": "cross-origin", "cache-control": "max-age=300"}
+        return Response(self._sdk, media_type="text/javascript", headers=headers)
+
+
+def _error(error: HTTPException) -> Response:
+    name: Any = _ERROR_OF_STATUS.get(error.status_code)
+    detail = EXPLANATION[name] if name else HTTPStatus(error.status_code).phrase
+    body = {"error": str(name or RequestError.INTERNAL), "detail": detail}
+    return JSONResponse(body, error.status_code, headers={**_NOSNIFF, **(error.headers or {})})

@@ -1,0 +1,72 @@
+"""The door. The only code that turns an identified label into a row. Pure.
+
+Both values that leave are keyed with the day's epoch key, which no other part holds, over inputs that are framed with
+their lengths (`("ab", "c")` and `("a", "bc")` differ) and begin with what they are for (a row_id never equals a
+version). Source: RFC 2104; truncation, its section 5.
+"""
+
+import datetime
+import hmac
+import uuid
+from collections.abc import Callable
+
+from schemas.events import DeidentifiedLabel, IdentifiedLabel
+
+EpochKeys = Callable[[datetime.date], bytes | None]
+"""The epoch key of a day, 32 random bytes; None where it was destroyed on record. Whatever it raises stops the door."""
+
+Mask = Callable[[str], str]
+"""An answer as typed -> the answer without what could name somebody."""
+
+ROW_ID = b"unjoin row_id 1\0"
+VERSION = b"unjoin version 1\0"
+
+
+def unmasked(answer: str) -> str:
+    """The answer as it is."""
+    return answer
+
+
+def row_id(voter: bytes, task: str, epoch_key: bytes) -> uuid.UUID:
+    """One voter's vote on one task, unlinkable once `epoch_key` is destroyed.
+
+    The same voter and task give the same id within an epoch, so that a replayed or repeated answer replaces itself
+    instead of voting twice.
+
+    Returns:
+        The left 16 of 32 bytes; as a UUID it claims no variant or version, since every bit is the key's.
+    """
+    return uuid.UUID(bytes=_keyed(epoch_key, ROW_ID, voter, task.encode())[:16])
+
+
+def version(voter: bytes, task: str, kind: str, answer: str, epoch_key: bytes) -> int:
+    """Which of several answers of one vote is kept, 0 to 2**64 - 1: arbitrary, always the same one, without an order.
+
+    Over the answer *as it leaves*, kind included: equal (row_id, version) then means an equal row, so whoever stores
+    it may skip what is already there; and what masking removed leaves no trace, not even for a holder of the key.
+    """
+    return int.from_bytes(_keyed(epoch_key, VERSION, voter, task.encode(), kind.encode(), answer.encode())[:8], "big")
+
+
+def deidentify(label: IdentifiedLabel, epoch_key: bytes, mask: Mask = unmasked) -> DeidentifiedLabel:
+    """The row of one vote, not tied to any identified individual.
+
+    Args:
+        epoch_key: of `label.day`.
+        mask: applied to the answer, whatever its kind: every answer is a free string.
+    """
+    answer = mask(label.answer)
+    return DeidentifiedLabel(
+        row_id=str(row_id(label.voter, label.task, epoch_key)),
+        day=label.day,
+        task=label.task,
+        kind=label.kind,
+        answer=answer,
+        version=version(label.voter, label.task, label.kind, answer, epoch_key),
+    )
+
+
+def _keyed(key: bytes, domain: bytes, *parts: bytes) -> bytes:
+    """HMAC-SHA-256 of a domain and its parts, each after its length in 4 bytes, big-endian."""
+    framed = b"".join((domain, *(piece for part in parts for piece in (len(part).to_bytes(4, "big"), part))))
+    return hmac.digest(key, framed, "sha256")

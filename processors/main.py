@@ -1,0 +1,257 @@
+"""`run`: one processor, from its first look for Kafka to its last commit."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from processors.agents import door_agent
+from processors.app import AppConfig, build_app, quieten_libraries
+from processors.commits import Commits, Partition
+from processors.crowd import Crowd
+from processors.crowd_door import CrowdDoor
+from processors.deidentify import EpochKeys, Mask, unmasked
+from processors.door import Door, OpenDoor
+from processors.outlet import Outlet
+from processors.passage import Passage
+from processors.totals import Totals
+from processors.watchdog import Watchdog
+from schemas.outcomes import Suppression, UnjoinError
+from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
+
+log = logging.getLogger("unjoin.processors")
+
+EXIT_OK = 0
+EXIT_CRASHED = 70
+EXIT_STUCK = 75
+EXIT_HALTED = 78
+"""Source of the numbers: sysexits.h, EX_SOFTWARE, EX_TEMPFAIL and EX_CONFIG."""
+
+LOOK_EVERY_S = 1.0
+DRAIN_S_MAX = 3.0
+COMMIT_S_MAX = 2.0
+STOP_S_MAX = 2.0
+
+
+class ProcessorConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a processor needs to know.
+
+    Attributes:
+        bootstrap: brokers, `host:port`, separated by commas.
+        data_dir: a folder for Faust's files; nothing that must last.
+        metrics_port: 0 for none.
+        crowd_min: distinct voters of a crowd; below 2 there are no crowds, and each label leaves on its own.
+        crowd_labels_max: votes a partition holds at the most.
+        crowd_hold_ms_max: how much older than the newest record a vote may grow while it waits.
+        watchdog_s: after how long without progress the process ends.
+        session_s: after how long without a heartbeat a dead worker's partitions are dealt anew.
+    """
+
+    bootstrap: str
+    data_dir: Path
+    metrics_port: int = 0
+    group_id: str = "unjoin-door"
+    labeled_topic: str = LABELED
+    released_topic: str = DEIDENTIFIED
+    dead_letter_topic: str = LABELED_DEAD_LETTERS
+    crowd_min: int = 1
+    crowd_labels_max: int = 100_000
+    crowd_hold_ms_max: int = 18_000_000
+    metrics_host: str = "127.0.0.1"
+    watchdog_s: float = 30.0
+    session_s: float = 10.0
+
+
+def run(
+    config: ProcessorConfig,
+    epoch_keys: EpochKeys,
+    *,
+    mask: Mask = unmasked,
+    on_ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Blocks until SIGTERM or SIGINT, drains, commits, and gives the exit code.
+
+    Waits for Kafka and the topics for as long as it takes. The watchdog ends the process itself, with `EXIT_STUCK`.
+
+    Args:
+        epoch_keys: gives the door its key of a day. Whatever it raises stops the processor with `EXIT_HALTED`.
+        on_ready: called once the group has given this worker its partitions.
+    """
+    quieten_libraries()
+    code = asyncio.run(_serve(config, epoch_keys, mask, on_ready))
+    log.info("stopped")
+    return code
+
+
+class _Processor:
+    """One processor while it runs."""
+
+    def __init__(self, config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask) -> None:
+        self.halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self.commits = Commits()
+        self.totals = Totals(config.crowd_min)
+        self._config = config
+        self._epoch_keys = epoch_keys
+        self._mask = mask
+        app_config = AppConfig(
+            config.bootstrap, config.data_dir, config.group_id, config.labeled_topic, config.session_s
+        )
+        self.app = build_app(app_config, self.commits, door_agent(self._take))
+        self.passage = Passage(
+            open_door=self._open_door,
+            outlet=Outlet(self.app),
+            commits=self.commits,
+            totals=self.totals,
+            released_topic=config.released_topic,
+            dead_letter_topic=config.dead_letter_topic,
+            halt=self._halt,
+        )
+
+    def _open_door(self, partition: Partition, first_offset: int) -> Door:
+        """A door for a partition whose first record since the assignment has this offset."""
+        config = self._config
+        if config.crowd_min < 2:
+            return OpenDoor(self._epoch_keys, self._mask)
+        crowd = Crowd(
+            voters_min=config.crowd_min, labels_max=config.crowd_labels_max, hold_ms_max=config.crowd_hold_ms_max
+        )
+        consumer = self.app.consumer
+        committed = consumer._committed_offset[TP(*partition)] or 0  # Faust drops a zero
+        if first_offset <= committed:
+            return CrowdDoor(self._epoch_keys, self._mask, crowd)
+        lost = first_offset - committed
+        log.warning("%d records of partition %d expired before the door read them", lost, partition[1])
+        self.totals.count_suppressed({Suppression.EXPIRED: lost})
+        return CrowdDoor(self._epoch_keys, self._mask, crowd, suppress_before=consumer.highwater(TP(*partition)))
+
+    async def _take(self, messages: list[Any]) -> None:
+        await self.passage.take(messages)
+
+    def _halt(self, error: Exception) -> None:
+        if not self.halted.done():
+            self.halted.set_result(error)
+
+    async def drain(self) -> None:
+        """Takes nothing new, lets the batch on its way arrive, commits; never raises, never takes long."""
+        consumer = self.app.consumer
+        consumer.stop_flow()
+        self.app.flow_control.suspend()
+        if not self.halted.done() and not await _in_time(self.passage.close(), DRAIN_S_MAX):
+            log.warning("a batch did not arrive in time; its records come again at the next start")
+        if not await _in_time(consumer.commit(), COMMIT_S_MAX):
+            log.warning("the last commit failed; its records come again at the next start")
+
+
+async def _serve(config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, on_ready: Callable[[], None]) -> int:
+    asked_to_stop = _stop_signals()
+    if not await _topics_are_there(config, asked_to_stop):
+        return EXIT_OK
+    processor = _Processor(config, epoch_keys, mask)
+    processor.totals.serve(config.metrics_port, config.metrics_host)
+    watchdog = Watchdog(
+        bootstrap=config.bootstrap,
+        group_id=config.group_id,
+        topic=config.labeled_topic,
+        stall_s=config.watchdog_s,
+        commits=processor.commits,
+        end_process=lambda: os._exit(EXIT_STUCK),
+    )
+    log.info("started: %s -> %s as group %s", config.labeled_topic, config.released_topic, config.group_id)
+    watchdog.start()
+    app = processor.app
+    starting = asyncio.create_task(_start(app, on_ready))
+    crashed = asyncio.create_task(app._crashed.wait())
+    stopping = asyncio.create_task(asked_to_stop.wait())
+    waiting: set[asyncio.Future[Any]] = {starting, crashed, stopping, processor.halted}
+    while not (crashed.done() or stopping.done() or processor.halted.done()):
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if starting in done and starting.exception() is not None:
+            break
+    code = _exit_code(processor, stopping)
+    watchdog.stop()
+    await processor.drain()
+    if not await _in_time(app.stop(), STOP_S_MAX):
+        # Part of Faust waits for a broker that is away, and neither cancelling nor returning would end its threads.
+        # Nothing is lost: what is not acknowledged is not committed.
+        log.warning("stopped without Faust, which still waits for Kafka")
+        logging.shutdown()
+        os._exit(code)
+    for task in (starting, crashed, stopping):
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+    return code
+
+
+async def _start(app: Any, on_ready: Callable[[], None]) -> None:
+    await app.start()
+    on_ready()
+
+
+def _exit_code(processor: _Processor, stopping: asyncio.Task[Any]) -> int:
+    if processor.halted.done():
+        error = processor.halted.result()
+        # Only our own errors promise that their text holds no input.
+        log.error("halted, nothing is lost: %s", error if isinstance(error, UnjoinError) else type(error).__name__)
+        return EXIT_HALTED
+    if stopping.done():
+        return EXIT_OK
+    reason = processor.app.crash_reason
+    log.error("crashed (%s), nothing is lost", type(reason).__name__)
+    return EXIT_CRASHED
+
+
+async def _in_time(work: Coroutine[Any, Any, Any], seconds_max: float) -> bool:
+    """Whether it ended well in time. Unlike `wait_for`, never waits for what ignores that it was cancelled."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait({task}, timeout=seconds_max)
+    if not task.done():
+        task.cancel()
+        return False
+    return task.exception() is None
+
+
+def _stop_signals() -> asyncio.Event:
+    """Set on the first SIGTERM or SIGINT."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    return asked
+
+
+async def _topics_are_there(config: ProcessorConfig, asked_to_stop: asyncio.Event) -> bool:
+    """Waits until a broker answers and has the three topics; False where it was asked to stop before."""
+    wanted = {config.labeled_topic, config.released_topic, config.dead_letter_topic}
+    said = ""
+    while not asked_to_stop.is_set():
+        missing = await _missing(config.bootstrap, wanted)
+        if not missing:
+            return True
+        if missing != said:
+            log.warning("waiting for %s", missing)
+            said = missing
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asked_to_stop.wait(), LOOK_EVERY_S)
+    return False
+
+
+async def _missing(bootstrap: str, wanted: set[str]) -> str:
+    """What is missing, in words; empty where nothing is."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+    try:
+        await admin.start()
+        absent = wanted - set(await admin.list_topics())
+    except (KafkaError, OSError):
+        return f"Kafka at {bootstrap}"
+    finally:
+        await admin.close()
+    return f"topics {', '.join(sorted(absent))}" if absent else ""

@@ -1,0 +1,134 @@
+"""Records go out, and each is acknowledged by the broker before anybody is told that it is done.
+
+Through Faust's producer, but never with `event.send()` or `forward()`, which carry the original key and headers along:
+key, headers, timestamp and partition are named for every record. `await send()` is not an acknowledgement, it returns
+a future that is one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from faust.exceptions import ProducerSendError
+
+from schemas.dead_letters import Headers
+
+log = logging.getLogger("unjoin.processors")
+
+BACKOFF_S_MIN = 0.1
+BACKOFF_S_MAX = 5.0
+LOG_EVERY_S = 10.0
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One record to be written.
+
+    Attributes:
+        partition: None lets the key decide.
+        timestamp_s: Unix seconds, as Faust takes them; None for now.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int | None = None
+    timestamp_s: float | None = None
+    headers: Headers = []
+
+    def __repr__(self) -> str:
+        return f"Outgoing({self.topic})"
+
+
+class Outlet:
+    """Writes records until the broker has acknowledged every one of them.
+
+    Args:
+        app: the Faust app whose producer writes.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def partitions_of(self, topic: str) -> int:
+        """How many partitions a topic has; waits, however long, until a broker says."""
+        backoff = _Backoff(topic)
+        while True:
+            try:
+                return len(await self._producer().partitions_for(topic))
+            except KafkaError as error:
+                await backoff.wait(error)
+
+    async def produce(self, records: Sequence[Outgoing]) -> None:
+        """Returns once all are acknowledged; what is not is sent again, in order, for as long as it takes."""
+        waiting = list(records)
+        backoff = _Backoff(waiting[0].topic) if waiting else None
+        while backoff is not None and waiting:
+            outcomes = await self._attempt(waiting)
+            failed = [(record, error) for record, error in zip(waiting, outcomes, strict=True) if error is not None]
+            waiting = [_shortened(record, error) for record, error in failed]
+            if failed:
+                await backoff.wait(failed[0][1])
+
+    async def _attempt(self, records: Sequence[Outgoing]) -> list[BaseException | None]:
+        """One try of each, all in flight together: None where acknowledged, else what went wrong."""
+        futures: list[asyncio.Future[Any] | KafkaError] = []
+        for record in records:
+            try:
+                futures.append(await self._send(record))
+            except (KafkaError, ProducerSendError) as error:
+                cause = error.__cause__ if isinstance(error.__cause__, KafkaError) else error
+                futures.append(cause if isinstance(cause, KafkaError) else KafkaError())
+        sent = [future for future in futures if not isinstance(future, KafkaError)]
+        if sent:
+            await asyncio.wait(sent)
+        return [outcome if isinstance(outcome, KafkaError) else outcome.exception() for outcome in futures]
+
+    async def _send(self, record: Outgoing) -> asyncio.Future[Any]:
+        if record.key is None and record.value is None:
+            return await self._send_empty(record)
+        future: asyncio.Future[Any] = await self._app.producer.send(
+            record.topic, record.key, record.value, record.partition, record.timestamp_s, record.headers
+        )
+        return future
+
+    async def _send_empty(self, record: Outgoing) -> asyncio.Future[Any]:
+        """A record with neither key nor value, which `send` refuses and Kafka allows."""
+        producer = self._producer()
+        partition = record.partition or 0
+        await producer.partitions_for(record.topic)
+        batch = producer.create_batch()
+        batch.append(key=None, value=None, timestamp=None, headers=record.headers)
+        batch.close()
+        future: asyncio.Future[Any] = await producer.send_batch(batch, record.topic, partition=partition)
+        return future
+
+    def _producer(self) -> Any:
+        return self._app.producer._ensure_producer()
+
+
+class _Backoff:
+    """Waits longer each time, and says so once in a while instead of every time."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._seconds = BACKOFF_S_MIN
+        self._silent_s = LOG_EVERY_S
+
+    async def wait(self, error: BaseException) -> None:
+        if self._silent_s >= LOG_EVERY_S:
+            log.warning("cannot write to %s (%s), trying again", self._topic, type(error).__name__)
+            self._silent_s = 0.0
+        await asyncio.sleep(self._seconds)
+        self._silent_s += self._seconds
+        self._seconds = min(2 * self._seconds, BACKOFF_S_MAX)
+
+
+def _shortened(record: Outgoing, error: BaseException | None) -> Outgoing:
+    """A dead letter that its headers make too large loses its value: one record must not stop the stream for ever."""
+    if isinstance(error, MessageSizeTooLargeError) and record.headers:
+        log.warning("a dead letter is too large for %s, its value is left out", record.topic)
+        return Outgoing(record.topic, record.key, b"", record.partition, record.timestamp_s, record.headers)
+    return record

@@ -1,0 +1,265 @@
+"""chdb over a directory: a ClickHouse engine within the sink's process.
+
+One process owns a directory, and a process has one directory. Every call opens a session of its own (about 0.5 ms),
+so that calls from any thread share nothing, and the engine lets go of Python's lock while it works.
+"""
+
+import fcntl
+import os
+import re
+import resource
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sinks import statements
+from sinks.container import container
+from sinks.engine import Block, EngineError, Refused, Unknown
+from sinks.migrate import migrate
+
+# What only the rows themselves can cause. Anything else (memory, disk, time, a bug of ours) is not their fault: it is
+# repaired and tried again, never set aside.
+DATA_ERRORS = {
+    6: "CANNOT_PARSE_TEXT",
+    26: "CANNOT_PARSE_QUOTED_STRING",
+    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
+    33: "CANNOT_READ_ALL_DATA",
+    38: "CANNOT_PARSE_DATE",
+    41: "CANNOT_PARSE_DATETIME",
+    53: "TYPE_MISMATCH",
+    69: "ARGUMENT_OUT_OF_BOUND",
+    70: "CANNOT_CONVERT_TYPE",
+    72: "CANNOT_PARSE_NUMBER",
+    117: "INCORRECT_DATA",
+    128: "TOO_LARGE_ARRAY_SIZE",
+    131: "TOO_LARGE_STRING_SIZE",
+    321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
+    349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
+    376: "CANNOT_PARSE_UUID",
+    407: "DECIMAL_OVERFLOW",
+}
+
+UNKNOWN_EXCEPTION = 1002
+_ERROR = re.compile(r"\ACode: (\d+)\. DB::\w*Exception: (.*)\Z", re.DOTALL)
+_ONLY_IN_PYTHON = frozenset({"arrowtable", "dataframe", "datastore", "debug"})
+
+
+class QueryFailed(EngineError):
+    """The engine refused a query.
+
+    Attributes:
+        code: ClickHouse's; `UNKNOWN_EXCEPTION` where it named none.
+        detail: its own words, which may quote the query: for whoever asked, never for a log.
+    """
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(f"clickhouse refused the query with code {code}")
+        self.code = code
+        self.detail = detail
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a query gave.
+
+    Attributes:
+        body: in the output format that was asked for.
+        rows_read, bytes_read: what the engine went through.
+        rows: what it returned.
+    """
+
+    body: bytes
+    rows_read: int
+    bytes_read: int
+    rows: int
+    elapsed_s: float
+
+
+class Embedded:
+    """An `Engine` and what the HTTP dialect reads through; its methods may be called from any thread.
+
+    Attributes:
+        directory: absolute.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Opens the directory, or makes it.
+
+        Raises:
+            EngineError: another process has it open, or this one has another one open.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory = directory.resolve()
+        self._connection = _engine_of(self.directory)
+        self._closing = threading.Lock()
+        try:
+            # The engine stops with its last session; this one keeps it running.
+            self._first: Any = self._connection(str(self.directory))
+        except RuntimeError as error:
+            raise EngineError(_why_closed(self.directory, str(error))) from None
+        self._first.query("CREATE DATABASE IF NOT EXISTS unjoin", "Null")
+
+    def migrate(self) -> None:
+        """Applies the migrations that this directory has not seen yet.
+
+        Raises:
+            MigrationError: it was migrated by other files.
+            EngineError: the engine refused a statement.
+        """
+        migrate(self.select, self.select)
+
+    def insert(self, block: Block) -> None:
+        """Stores the whole block as one part, once it is known that none of it is stored yet.
+
+        Raises:
+            Refused: a row of it cannot be stored, so none was.
+            Unknown: anything else went wrong.
+        """
+        with _file_of(block) as path:
+            self._store(statements.insert(block.table, path))
+
+    def insert_missing(self, block: Block) -> int:
+        """Stores the rows of the block whose key is not stored yet, and tells how many they were.
+
+        Raises:
+            Refused, Unknown: as `insert`; calling again is always safe.
+        """
+        with _file_of(block) as path:
+            return self._store(statements.insert_missing(block.table, path))
+
+    def select(self, sql: str, output_format: str = "JSONEachRow") -> bytes:
+        """The answer to a statement of our own, in a ClickHouse output format.
+
+        Raises:
+            QueryFailed: the engine refused it.
+        """
+        return self.read(sql, output_format).body
+
+    def read(
+        self,
+        sql: str,
+        output_format: str,
+        settings: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | None = None,
+        database: str = "unjoin",
+    ) -> Answer:
+        """Runs one statement in a session of its own.
+
+        Args:
+            output_format: where the statement names none.
+            settings: of the session, set in one statement before; with `readonly` among them none can change after.
+            parameters: values of `{name:Type}` placeholders, escaped as in TabSeparated.
+
+        Raises:
+            QueryFailed: the engine refused a setting or the statement.
+        """
+        if output_format.lower() in _ONLY_IN_PYTHON:
+            raise QueryFailed(73, f"Unknown format {output_format}. (UNKNOWN_FORMAT)")
+        with self._session() as session:
+            try:
+                session.query(f"USE {statements.name(database)}", "Null")
+                if settings:
+                    pairs = ", ".join(f"{name} = {statements.literal(value)}" for name, value in settings.items())
+                    session.query(f"SET {pairs}", "Null")
+                result = session.query(sql, output_format, params=dict(parameters or {}))
+            except RuntimeError as error:
+                raise _failure(str(error)) from None
+            return Answer(
+                body=bytes(result.bytes()),
+                rows_read=result.storage_rows_read(),
+                bytes_read=result.storage_bytes_read(),
+                rows=result.rows_read(),
+                elapsed_s=result.elapsed(),
+            )
+
+    def close(self) -> None:
+        """Lets go of the directory."""
+        with self._closing:
+            if self._first is not None:
+                self._first.close()
+                self._first = None
+
+    @contextmanager
+    def _session(self) -> Iterator[Any]:
+        if self._first is None:
+            raise EngineError("the embedded clickhouse is closed")
+        session = self._connection(str(self.directory))
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def _store(self, sql: str) -> int:
+        with self._session() as session:
+            try:
+                return int(session.query(sql, "Null").rows_written())
+            except RuntimeError as error:
+                code = _failure(str(error)).code
+        # Raised outside the handler: the engine's own text, which holds values, must not hang on as the context.
+        if code in DATA_ERRORS:
+            raise Refused(f"clickhouse refused the block: {code} ({DATA_ERRORS[code]})")
+        raise Unknown(f"clickhouse failed on the block with code {code}")
+
+
+def _engine_of(directory: Path) -> Any:
+    """chdb's class of a session.
+
+    Imported late: importing it starts threads, and a thread that starts before `sandbox.confine` is not confined. It
+    opens a database in the temporary folder while it is imported, so for that long the folder is one it may write.
+    """
+    # Parts, merges and threads take some hundred descriptors at once; 1,024, the usual soft limit, is near.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    before = os.environ.get("TMPDIR")
+    temporary = directory / "tmp"
+    temporary.mkdir(mode=0o700, exist_ok=True)
+    os.environ["TMPDIR"] = str(temporary)
+    try:
+        from chdb.state.sqlitelike import Connection  # noqa: PLC0415
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+    return Connection
+
+
+@contextmanager
+def _file_of(block: Block) -> Iterator[str]:
+    """A path in memory at which the engine can read the block, for as long as the context lasts.
+
+    A memory file has no name that another process could open, nothing of it outlives this one, and the size of
+    /dev/shm (64 MB in a container) does not bound it.
+    """
+    descriptor = os.memfd_create("block", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(container(block.schema, block.datums))
+        file.flush()
+        yield f"/proc/self/fd/{descriptor}"
+
+
+def _failure(text: str) -> QueryFailed:
+    """What the engine's error text says; it repeats itself where an error passed through several layers."""
+    code, detail = UNKNOWN_EXCEPTION, text
+    while match := _ERROR.match(detail):
+        code, detail = (int(match[1]) if code == UNKNOWN_EXCEPTION else code), match[2]
+    # "… (NAME) (version 26.9.2.1). (NAME)": once is enough.
+    detail = re.sub(r"(\([A-Z_]+\))(?: \(version [^)]*\)\. \1)+\Z", r"\1", detail)
+    return QueryFailed(code, detail)
+
+
+def _why_closed(directory: Path, text: str) -> str:
+    """Why the engine would not open a directory."""
+    if "already initialized" in text:
+        return f"this process has another directory open; {directory} needs a process of its own"
+    try:
+        with (directory / "status").open("rb") as status:
+            fcntl.flock(status, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return f"another process has {directory} open; stop it, or choose another data directory"
+    except OSError:
+        pass
+    return f"clickhouse cannot open {directory}; is it writable, and its disk not full?"

@@ -1,0 +1,75 @@
+"""What an address and a User-Agent say of an analytics event: browser, system, device, network operator.
+
+Done in the sink, so that the collector's hot path stays free of it.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import geoip2.database
+import geoip2.errors
+import msgspec
+import ua_parser
+
+USER_AGENT_CHARS_MAX = 512  # what is parsed and remembered; a real one is shorter
+USER_AGENTS_MAX = 4_096
+
+IspOf = Callable[[str], str]
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """What a User-Agent claims; empty where it says nothing."""
+
+    browser: str = ""
+    os: str = ""
+    device: str = ""
+
+
+@lru_cache(maxsize=USER_AGENTS_MAX)
+def agent_of(user_agent: str) -> Agent:
+    """The families that ua-parser's rules name, e.g. Chrome, Android, Pixel 7."""
+    found = ua_parser.parse(user_agent)
+    return Agent(
+        browser=found.user_agent.family if found.user_agent else "",
+        os=found.os.family if found.os else "",
+        device=found.device.family if found.device else "",
+    )
+
+
+def enrich(datum: dict[str, Any], isp_of: IspOf) -> dict[str, Any]:
+    """A row of `analytics`: the datum, with browser, os, device and isp beside what they come from."""
+    agent = agent_of(datum["user_agent"][:USER_AGENT_CHARS_MAX])
+    return {
+        **datum,
+        "browser": agent.browser,
+        "os": agent.os,
+        "device": agent.device,
+        "isp": isp_of(datum["ip"]),
+    }
+
+
+def no_isp(_address: str) -> str:
+    """The network operator where no database is named: unknown."""
+    return ""
+
+
+def isps(database: str) -> IspOf:
+    """Looks addresses up in a MaxMind-format ASN database; without a path every one is unknown.
+
+    The file is opened here, once, before the process gives up its right to open others.
+
+    Raises:
+        OSError, maxminddb.InvalidDatabaseError: the file cannot be read or is no such database.
+    """
+    if not database:
+        return no_isp
+    reader = geoip2.database.Reader(database)
+
+    def isp_of(address: str) -> str:
+        try:
+            return reader.asn(address).autonomous_system_organization or ""
+        except (geoip2.errors.AddressNotFoundError, ValueError):
+            return ""
+
+    return isp_of

@@ -1,0 +1,206 @@
+"""The sink's process: one engine, its HTTP dialect where it is the embedded one, and a consumer a table.
+
+    confine ─▶ open the engine ─▶ migrate ─▶ serve HTTP, metrics ─▶ consume until SIGTERM ─▶ finish blocks, commit
+
+A consumer that ends by itself ends the process with 1: whoever watches it starts it again, from the commits.
+"""
+
+import asyncio
+import logging
+import random
+import signal
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from prometheus_client import start_http_server
+
+from schemas.outcomes import UnjoinError
+from sinks.blocks import Limits
+from sinks.clickhouse import Server, address_of
+from sinks.consumer import ConsumerConfig, TableConsumer
+from sinks.dead_letters import DeadLetters
+from sinks.embedded import Embedded
+from sinks.engine import Engine, Table, Unknown
+from sinks.enrichment import IspOf, isps
+from sinks.http_dialect import HttpSettings, serve_http
+from sinks.metrics import SinkMetrics
+from sinks.outage import Outage, quieten
+from sinks.sandbox import confine
+from sinks.tables import TABLES, datum_of
+
+log = logging.getLogger(__name__)
+
+HAND_OVER_SECONDS_MAX = 5.0
+STOP_SECONDS_MAX = 9.0
+
+
+class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sink is told; its text leaves out the URL, which holds a password.
+
+    Attributes:
+        clickhouse_url: empty for the embedded engine in `clickhouse_dir`.
+        http_port: of the embedded engine's dialect; 0 for any free one.
+        http_hosts: names in `Host` that are answered beside loopback's.
+        metrics_port: on loopback; 0 for none.
+        confine: gives up the right to open anything but what a sink needs.
+        closed: what must be out of reach once confined: the keys.
+        group_prefix: of the consumer groups; the table's name follows.
+    """
+
+    bootstrap: str
+    clickhouse_url: str = ""
+    clickhouse_dir: Path = Path(".unjoin/clickhouse")
+    http_host: str = "127.0.0.1"
+    http_port: int = 8123
+    http_hosts: tuple[str, ...] = ()
+    block_rows_max: int = 100_000
+    block_bytes_max: int = 33_554_432
+    block_ms_max: int = 1_000
+    asn_database: str = ""
+    metrics_port: int = 0
+    confine: bool = True
+    closed: tuple[Path, ...] = ()
+    tables: tuple[Table, ...] = TABLES
+    group_prefix: str = "unjoin-sink-"
+
+    def __repr__(self) -> str:
+        return f"SinkConfig({self.bootstrap}, {'a server' if self.clickhouse_url else self.clickhouse_dir})"
+
+    def limits(self) -> Limits:
+        """Of a block."""
+        return Limits(rows_max=self.block_rows_max, bytes_max=self.block_bytes_max, ms_max=self.block_ms_max)
+
+
+def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
+    """Blocks until SIGTERM or SIGINT, or until something cannot be mended here.
+
+    Args:
+        on_ready: called once queries are answered and consumers run.
+
+    Returns:
+        The exit status: 0 after a signal, 1 otherwise.
+    """
+    quieten("aiokafka")
+    try:
+        isp_of = isps(config.asn_database)
+        if config.confine:
+            _confine(config)
+        return asyncio.run(_serve(config, isp_of, on_ready))
+    except UnjoinError as error:
+        log.error("%s", error)
+    except OSError as error:
+        log.error("the sink cannot start: %s", error.strerror or type(error).__name__)
+    return 1
+
+
+def _confine(config: SinkConfig) -> None:
+    """Before any thread starts, so before the engine is imported."""
+    if not config.clickhouse_url:
+        config.clickhouse_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_paths = () if config.clickhouse_url else (config.clickhouse_dir,)
+    confine((), write_paths, config.closed)
+
+
+async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(_engine(config, stopping))
+        if engine is None:
+            return 0
+        if isinstance(engine, Embedded):
+            settings = HttpSettings(host=config.http_host, port=config.http_port, hosts=config.http_hosts)
+            http = await serve_http(engine, settings)
+            stack.push_async_callback(http.close)
+            log.info("ClickHouse answers on http://%s:%d", config.http_host, http.port)
+        metrics = SinkMetrics()
+        if config.metrics_port:
+            server, thread = start_http_server(config.metrics_port, "127.0.0.1", metrics.registry)
+            stack.callback(thread.join)
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+        letters = DeadLetters(config.bootstrap)
+        stack.push_async_callback(letters.close)
+        consumers = [
+            TableConsumer(
+                table,
+                engine,
+                ConsumerConfig(
+                    bootstrap=config.bootstrap,
+                    limits=config.limits(),
+                    group=config.group_prefix + table.name,
+                    hand_over_seconds_max=HAND_OVER_SECONDS_MAX,
+                ),
+                datum_of=partial(datum_of, table, isp_of=isp_of),
+                letters=letters,
+                metrics=metrics,
+            )
+            for table in config.tables
+        ]
+        return await _consume(consumers, stopping, on_ready)
+    raise AssertionError("unreachable")
+
+
+@asynccontextmanager
+async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[Engine | None]:
+    """The engine, migrated; None where the sink was stopped before that was possible."""
+    loop = asyncio.get_running_loop()
+    engine: Engine
+    if config.clickhouse_url:
+        engine = Server(address_of(config.clickhouse_url))
+    else:
+        engine = await loop.run_in_executor(None, Embedded, config.clickhouse_dir)
+    outage = Outage("ClickHouse", log, time.monotonic, random.Random())  # noqa: S311  # spreads retries
+    try:
+        while not stopping.is_set():
+            try:
+                await loop.run_in_executor(None, engine.migrate)
+            except Unknown as error:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), outage.failed(str(error)))
+            else:
+                outage.over()
+                yield engine
+                return
+        yield None
+    finally:
+        engine.close()
+
+
+async def _consume(consumers: list[TableConsumer], stopping: asyncio.Event, on_ready: Callable[[], None]) -> int:
+    """Until stopping, or until one ends by itself."""
+    tasks = {asyncio.create_task(consumer.run()): consumer.table.name for consumer in consumers}
+    log.info("sink ready: %s", ", ".join(tasks.values()))
+    on_ready()
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    failed = [task for task in tasks if task.done()]
+    for consumer in consumers:
+        consumer.stop()
+    _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS_MAX)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*tasks, waiting, return_exceptions=True)
+    for task, table in tasks.items():
+        if task not in late and (error := task.exception()) is not None:
+            _say(table, error)
+            failed.append(task)
+    log.info("sink stopped")
+    return 1 if failed else 0
+
+
+def _say(table: str, error: BaseException) -> None:
+    """Where a bug is, without what it was about: the text of an exception may hold a record."""
+    if isinstance(error, UnjoinError):
+        log.error("%s: %s", table, error)
+    else:
+        where = "".join(traceback.format_tb(error.__traceback__))
+        log.error("%s: the consumer ended by %s\n%s", table, type(error).__name__, where)

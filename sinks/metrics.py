@@ -1,0 +1,22 @@
+"""Counters of a sink process, as totals per table: no series per partition, site, task or session."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class SinkMetrics:
+    """Durable truth lies in Kafka and ClickHouse; these die with the process and only show its pace."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"unjoin_sink_{name}", text, ["table"], registry=self.registry)
+
+        self.rows = counter("rows", "Rows that an engine acknowledged; of a repair, those that were missing.")
+        self.blocks = counter("blocks", "Blocks that an engine acknowledged.")
+        self.repairs = counter("repairs", "Blocks of unknown outcome of which only missing rows were inserted.")
+        self.refusals = counter("refusals", "Inserts that an engine refused.")
+        self.unknown = counter("unknown_outcomes", "Inserts without a definite answer.")
+        self.dead_letters = counter("dead_letters", "Records set aside and acknowledged.")
+        self.expired = counter("expired_offsets", "Offsets that retention or truncation took before they were read.")
+        self.lag = Gauge("unjoin_sink_lag", "Offsets still to be stored.", ["table"], registry=self.registry)

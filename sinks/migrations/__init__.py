@@ -1,0 +1,1 @@
+"""Numbered SQL; `sinks/migrate.py` applies it."""

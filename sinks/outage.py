@@ -1,0 +1,64 @@
+"""What to wait, and what to say once, while Kafka or ClickHouse is away."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+
+FIRST_SECONDS = 0.1
+SECONDS_MAX = 5.0
+REPEAT_SECONDS = 60.0
+
+
+class Outage:
+    """One log line when something goes away and one when it is back; in between, how long to wait.
+
+    Args:
+        what: as the log names it, e.g. "ClickHouse for signals-0".
+        clock: seconds, monotonic.
+        chance: spreads the retries of many partitions; full jitter over the upper half.
+    """
+
+    def __init__(self, what: str, log: logging.Logger, clock: Callable[[], float], chance: random.Random) -> None:
+        self._what, self._log, self._clock, self._chance = what, log, clock, chance
+        self._since: float | None = None
+        self._attempts = 0
+
+    def failed(self, why: str) -> float:
+        """Seconds until the next try; doubling from 0.1 to 5, less up to half."""
+        if self._since is None:
+            self._since = self._clock()
+            self._log.warning("%s does not answer (%s); waiting and trying again", self._what, why)
+        ceiling: float = min(SECONDS_MAX, FIRST_SECONDS * 2 ** min(self._attempts, 10))
+        self._attempts += 1
+        return ceiling * (0.5 + self._chance.random() / 2)
+
+    def over(self) -> None:
+        """It answered."""
+        if self._since is not None:
+            self._log.warning("%s answers again after %.1f s", self._what, self._clock() - self._since)
+        self._since, self._attempts = None, 0
+
+
+class Quieter(logging.Handler):
+    """Passes each message of a library on once a minute: aiokafka repeats itself ten times a second in an outage."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(logging.WARNING)
+        self._clock = clock
+        self._said: dict[tuple[str, str], float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """By template, not by text: offsets and correlation ids differ each time."""
+        now, template = self._clock(), (record.name, str(record.msg))
+        if now - self._said.get(template, -REPEAT_SECONDS) >= REPEAT_SECONDS:
+            self._said[template] = now
+            logging.getLogger().handle(record)
+
+
+def quieten(library: str) -> None:
+    """Makes a library's loggers say each thing once a minute, warnings and worse only; never keys or values."""
+    logger = logging.getLogger(library)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.handlers = [Quieter()]

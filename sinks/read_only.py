@@ -1,0 +1,197 @@
+"""Pure: which statements and settings the HTTP dialect lets through to the embedded engine.
+
+`readonly = 1` alone does not make it read-only: scalar `file()`, `INTO OUTFILE`, `KILL QUERY` and `DESCRIBE url(…)`
+pass it. So a statement is judged in the text that `formatQuery` makes of it, in which comments, escapes and the case
+of keywords are gone, and that text is what runs.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from schemas.outcomes import UnjoinError
+
+# ClickHouse's numbers, so that clients understand: src/Common/ErrorCodes.cpp.
+READONLY, UNKNOWN_SETTING, ACCESS_DENIED, NOT_IMPLEMENTED, TYPE_MISMATCH = 164, 115, 497, 48, 53
+
+READING = frozenset({"SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN", "EXISTS"})
+
+# Refused anywhere, literals included: a literal is SQL to `eval`.
+FORBIDDEN = re.compile(
+    r"(?<![\w$])(?:file|outfile|executable|eval|getServerSetting|server_settings)(?![\w$])"
+    r"|(?<![\w$])eval\w*[`\"]?\s*\("
+    r"|(?<![\w$])ai\w*[`\"]?\s*\(",
+    re.IGNORECASE,
+)
+FORBIDDEN_AI = re.compile(r"(?<![\w$])(?:ai[A-Z]|AI[A-Z][a-z])\w*")
+
+# Table functions that make rows of nothing, or of tables that a reader can read anyway.
+INWARD = frozenset(
+    {
+        *("numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "null", "values", "SQLStandardValues"),
+        *("generateRandom", "generateSeries", "generate_series", "view", "viewIfPermitted", "merge"),
+    }
+)
+
+# Settings that a client may choose, beside `output_format_…`; nothing here widens what a statement can reach.
+CHOOSABLE = frozenset(
+    {
+        *("final", "extremes", "limit", "offset", "max_block_size", "max_threads", "session_timezone"),
+        *("max_result_rows", "max_result_bytes", "result_overflow_mode", "max_execution_time", "max_memory_usage"),
+        *("max_rows_to_read", "max_bytes_to_read", "read_overflow_mode", "timeout_overflow_mode"),
+        *("max_rows_to_group_by", "group_by_overflow_mode", "join_use_nulls", "any_join_distinct_right_table_keys"),
+        *("totals_mode", "aggregate_functions_null_for_empty", "group_by_use_nulls", "transform_null_in"),
+        *("prefer_column_name_to_alias", "date_time_output_format", "cast_keep_nullable", "use_uncompressed_cache"),
+        *("optimize_read_in_order", "joined_subquery_requires_alias", "format_csv_delimiter"),
+    }
+)
+OUTPUT_FORMAT = "output_format_"
+NOT_CHOOSABLE = frozenset({"output_format_schema"})  # a path that is written to
+
+# What a client may ask for at most; where it asks for nothing, it gets this. 0 means "no bound" to the engine.
+BOUNDED = ("max_execution_time", "max_memory_usage", "max_result_rows", "max_result_bytes", "max_threads")
+
+# URL parameters of a server's HTTP interface that are no settings. Sessions, roles and users do not exist here.
+TRANSPORT = frozenset(
+    {
+        *("query", "database", "default_format", "user", "password", "quota_key", "query_id", "role", "stacktrace"),
+        *("session_id", "session_timeout", "session_check", "wait_end_of_query", "buffer_size", "log_comment"),
+        *("enable_http_compression", "http_zlib_compression_level", "network_compression_method"),
+        *("send_progress_in_http_headers", "http_headers_progress_interval_ms", "client_protocol_version"),
+        *("cancel_http_readonly_queries_on_client_close", "add_http_cors_header", "http_response_headers"),
+        *("http_receive_timeout", "http_send_timeout"),
+        *("compress", "decompress", "readonly", "log_queries", "async_insert", "wait_for_async_insert"),
+    }
+)
+
+
+class NotAllowed(UnjoinError):
+    """A statement, parameter or setting that the dialect refuses.
+
+    Attributes:
+        code: ClickHouse's.
+        detail: for whoever asked.
+    """
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(f"refused with code {code}")
+        self.code = code
+        self.detail = detail
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request may cost at most.
+
+    Attributes:
+        max_execution_time: seconds.
+        max_memory_usage: bytes, of the engine.
+        max_result_rows, max_result_bytes: of the answer, before it is formatted.
+        max_threads: of the engine.
+    """
+
+    max_execution_time: int = 30
+    max_memory_usage: int = 1_073_741_824
+    max_result_rows: int = 10_000_000
+    max_result_bytes: int = 268_435_456
+    max_threads: int = 2
+
+
+class Judge(msgspec.Struct, frozen=True):
+    """What the engine's own lists say: its settings, and the table functions that reach outside.
+
+    Attributes:
+        outward: matches a call of a table function that reads or writes outside the tables.
+    """
+
+    setting_names: frozenset[str]
+    outward: re.Pattern[str]
+
+    def admit(self, canonical: str, parameters: Mapping[str, str]) -> None:
+        """Passes where the statement only reads tables.
+
+        Args:
+            canonical: what `formatQuery` made of it.
+            parameters: values of its placeholders.
+
+        Raises:
+            NotAllowed: READONLY or ACCESS_DENIED.
+        """
+        word = re.match(r"[\s(]*(\w*)", canonical)
+        if word is None or word[1].upper() not in READING:
+            raise NotAllowed(READONLY, "Cannot execute query in readonly mode. (READONLY)")
+        for text in (canonical, *parameters.values()):
+            if FORBIDDEN.search(text) or FORBIDDEN_AI.search(text) or self.outward.search(text):
+                raise NotAllowed(
+                    ACCESS_DENIED,
+                    "Not enough privileges. This interface reads tables only: names of functions that reach outside "
+                    "are refused wherever they stand, in literals too. (ACCESS_DENIED)",
+                )
+
+    def session_settings(self, asked: Mapping[str, str], bounds: Bounds) -> dict[str, str]:
+        """The settings of a request's session, `readonly` last.
+
+        Args:
+            asked: URL parameters that are neither transport nor `param_…`.
+
+        Raises:
+            NotAllowed: READONLY or UNKNOWN_SETTING, as a server answers; TYPE_MISMATCH where a bound is no number.
+        """
+        settings = {"final": "1"}
+        for name, value in asked.items():
+            if not choosable(name):
+                if name in self.setting_names:
+                    raise NotAllowed(READONLY, f"Cannot modify '{name}' setting in readonly mode. (READONLY)")
+                raise NotAllowed(UNKNOWN_SETTING, f"Unknown setting '{name[:100]}'. (UNKNOWN_SETTING)")
+            settings[name] = value
+        for name in BOUNDED:
+            settings[name] = _bounded(name, settings.get(name, "0"), getattr(bounds, name))
+        settings.setdefault("result_overflow_mode", "throw")
+        # A statement's text may hold what it looks for: nothing keeps it.
+        return {**settings, "log_queries": "0", "readonly": "1"}
+
+
+def judge_of(setting_names: Iterable[str], table_functions: Iterable[str], functions: Iterable[str]) -> Judge:
+    """A judge for one engine.
+
+    Args:
+        functions: names of scalar functions; where one shares its name with a table function (`format`), a call
+            cannot be told apart by its text, and the table function is left to `readonly = 1`.
+    """
+    outward = sorted(set(table_functions) - INWARD - set(functions))
+    pattern = r"(?<![\w$])(?:" + "|".join(map(re.escape, outward)) + r")[`\"]?\s*\("
+    return Judge(frozenset(setting_names), re.compile(pattern if outward else r"(?!)", re.IGNORECASE))
+
+
+def choosable(name: str) -> bool:
+    """Whether a client may set this setting."""
+    return name in CHOOSABLE or (name.startswith(OUTPUT_FORMAT) and name not in NOT_CHOOSABLE)
+
+
+def output_format_of(canonical: str, default: str) -> str:
+    """The format that a statement names in its own text, else the default."""
+    # A canonical literal holds no line break, so only the clause itself starts a line.
+    named = re.findall(r"^FORMAT (\w+)$", canonical, re.MULTILINE)
+    return named[-1] if named else default
+
+
+def changeable_settings(canonical: str) -> str:
+    """The statement, in which `system.settings` says what this dialect lets a client change.
+
+    Under `readonly = 1` every setting reads as fixed there, and clients that ask first (clickhouse-connect) would then
+    refuse to send the ones that are welcome.
+    """
+    if not re.search(r"^FROM system\.settings$", canonical, re.MULTILINE):
+        return canonical
+    names = ", ".join(f"'{name}'" for name in sorted(CHOOSABLE))
+    welcome = f"name IN ({names}) OR startsWith(name, '{OUTPUT_FORMAT}')"
+    shown = f"FROM (SELECT * REPLACE (if({welcome}, 0, 1) AS readonly) FROM system.settings) AS settings"  # noqa: S608
+    return re.sub(r"^FROM system\.settings$", lambda _: shown, canonical, flags=re.MULTILINE)
+
+
+def _bounded(name: str, asked: str, most: int) -> str:
+    try:
+        wanted = float(asked)
+    except ValueError:
+        raise NotAllowed(TYPE_MISMATCH, f"Setting '{name}' must be a number. (TYPE_MISMATCH)") from None
+    return f"{wanted:.0f}" if 1 <= wanted <= most else str(most)

@@ -1,0 +1,189 @@
+"""The tables, and how a record of Kafka becomes a datum of each.
+
+signals, personal, labelers, labels   the record's own datum, undecoded; only its length is checked
+analytics                             decoded, enriched by address and User-Agent, encoded again
+dead_letters                          headers and timestamp, encoded; the value is not read
+"""
+
+import io
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import fastavro
+
+from schemas import codec, lengths, topics
+from schemas.dead_letters import Origin, origin_of
+from schemas.outcomes import DeadLetterReason
+from sinks.engine import Table
+from sinks.enrichment import IspOf, enrich, no_isp
+
+ROWS = Path(__file__).parent / "rows"
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+
+Datum = tuple[Any, bytes]
+
+
+class Record(Protocol):
+    """What is used of a record; aiokafka's `ConsumerRecord` is one."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Any: ...
+
+
+def _plain(*columns: tuple[str, str]) -> tuple[tuple[str, str, str], ...]:
+    return tuple((name, kind, f"`{name}`") for name, kind in columns)
+
+
+_RECEIVED_AT = ("received_at", "DateTime64(3, 'UTC')")
+_EVENT = (("event_id", "String"), ("site", "String"), ("session", "String"), ("type", "String"), ("ts", "Int64"))
+
+SIGNALS = Table(
+    name="signals",
+    topics=(topics.SIGNALS,),
+    columns=_plain(
+        *_EVENT, _RECEIVED_AT, *((samples, "Array(Float64)") for samples in ("t", "x", "y", "z", "force", "t_up"))
+    ),
+    key=("site", "session", "event_id", "received_at"),
+)
+
+ANALYTICS = Table(
+    name="analytics",
+    topics=(topics.ANALYTICS,),
+    columns=_plain(
+        *_EVENT,
+        _RECEIVED_AT,
+        *((name, "String") for name in ("ip", "user_agent", "browser", "os", "device", "isp")),
+        *((name, "String") for name in ("url", "referrer", "properties")),
+    ),
+    key=("site", "session", "event_id", "received_at"),
+)
+
+PERSONAL = Table(
+    name="personal",
+    topics=(topics.PERSONAL,),
+    columns=_plain(
+        *((name, "String") for name in ("event_id", "site", "account", "type")),
+        ("ts", "Int64"),
+        _RECEIVED_AT,
+        *((name, "String") for name in ("role", "name", "email", "country", "provider", "method", "outcome")),
+    ),
+    key=("site", "account", "event_id", "received_at"),
+)
+
+LABELERS = Table(
+    name="labelers",
+    topics=(topics.LABELERS,),
+    columns=_plain(
+        ("event_id", "String"),
+        ("site", "String"),
+        ("ts", "Int64"),
+        _RECEIVED_AT,
+        ("name", "String"),
+        ("email", "String"),
+        ("country", "String"),
+        ("languages", "Array(String)"),
+        ("note", "String"),
+    ),
+    key=("site", "event_id", "received_at"),
+)
+
+LABELS = Table(
+    name="labels",
+    topics=(topics.DEIDENTIFIED,),
+    columns=(
+        *_plain(("row_id", "UUID"), ("day", "Date"), ("task", "String"), ("kind", "String"), ("answer", "String")),
+        # Avro has no unsigned long: the same 64 bits are read as one.
+        ("version", "Int64", "reinterpretAsUInt64(`version`)"),
+    ),
+    key=("task", "row_id", "version"),
+)
+
+DEAD_LETTERS = Table(
+    name="dead_letters",
+    topics=(topics.DEAD_LETTERS, topics.LABELED_DEAD_LETTERS),
+    columns=_plain(
+        ("reason", "String"),
+        ("topic", "String"),
+        ("partition", "Int32"),
+        ("offset", "Int64"),
+        ("failed_at", "DateTime64(3, 'UTC')"),
+    ),
+    key=("topic", "partition", "offset", "failed_at"),
+)
+
+TABLES = (SIGNALS, ANALYTICS, PERSONAL, LABELERS, LABELS, DEAD_LETTERS)
+
+_SUBJECT = {
+    "signals": "events.signals-value",
+    "analytics": "events.analytics-value",
+    "personal": "events.personal-value",
+    "labelers": "events.labelers-value",
+    "labels": "labels.deidentified-value",
+}
+
+
+@cache
+def row_schema(name: str) -> Any:
+    """The schema of the rows that a sink makes itself, as fastavro parses it; one object a name."""
+    return fastavro.parse_schema(json.loads((ROWS / f"{name}.avsc").read_text()))
+
+
+def datum_of(table: Table, record: Record, isp_of: IspOf = no_isp) -> Datum:
+    """The parsed writer's schema (one object a schema: compare with `is`) and exactly one datum of it.
+
+    Raises:
+        DecodeError: the record cannot be read; a dead letter always can.
+    """
+    return _PREPARE.get(table.name, _undecoded)(table, record, isp_of)
+
+
+def _undecoded(table: Table, record: Record, _isp_of: IspOf) -> Datum:
+    writer, view = codec.split(record.value, _SUBJECT[table.name])
+    datum = bytes(view)
+    lengths.check_datum(writer.id, datum)
+    return writer.parsed, datum
+
+
+def _analytics(table: Table, record: Record, isp_of: IspOf) -> Datum:
+    return _encoded("analytics", enrich(codec.decode(record.value, _SUBJECT[table.name]), isp_of))
+
+
+def _dead_letter(_table: Table, record: Record, _isp_of: IspOf) -> Datum:
+    origin = origin_of(record.headers)
+    if origin is None or not (0 <= origin.partition <= INT32_MAX and 0 <= origin.offset <= INT64_MAX):
+        # Somebody else's record on the topic: counted where it lies, for a dead letter of a dead letter helps nobody.
+        origin = Origin(DeadLetterReason.NOT_CONFLUENT, record.topic, record.partition, record.offset)
+    return _encoded(
+        "dead_letters",
+        {
+            "reason": str(origin.reason),
+            "topic": origin.topic,
+            "partition": origin.partition,
+            "offset": origin.offset,
+            "failed_at": record.timestamp,
+        },
+    )
+
+
+def _encoded(name: str, row: dict[str, Any]) -> Datum:
+    schema = row_schema(name)
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, schema, row)
+    return schema, out.getvalue()
+
+
+_PREPARE: dict[str, Callable[[Table, Record, IspOf], Datum]] = {"analytics": _analytics, "dead_letters": _dead_letter}

@@ -1,0 +1,133 @@
+"""A real Chromium, and a small collector whose moods a test can choose."""
+
+import asyncio
+import shutil
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+from playwright.sync_api import sync_playwright
+
+from schemas.events import AnyEvent
+
+ROOT = Path(__file__).parent.parent.parent
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """By module, because Playwright keeps an event loop on this thread and tests elsewhere run their own."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    """A fresh page; an error in its script, or a request to anywhere but its own host, fails the test."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    errors, hosts = [], set()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if "://" in request.url else None)
+    yield page
+    context.close()
+    assert errors == []
+    assert len(hosts) <= 1
+
+
+class MoodyCollector:
+    """Validates as the real one does; what it answers is for a test to choose.
+
+    Attributes:
+        status: of every POST; anything but 200 stores nothing.
+        available: whether ClickHouse is there.
+        reject: indices of the next batch to refuse.
+    """
+
+    def __init__(self):
+        self.status, self.available, self.reject = 200, True, []
+        self.stored, self.batches, self.url = {}, [], ""
+
+    async def page(self, _):
+        return web.FileResponse(ROOT / "ingest" / "playground.html")
+
+    async def post(self, request):
+        key = request.query.get("key") or request.headers["Authorization"].removeprefix("Bearer ")
+        assert key == "dev-browser-key"
+        batch = msgspec.json.decode(await request.read())
+        self.batches.append((self.status, request.content_type, batch))
+        if self.status != 200:
+            return web.json_response({"error": "not_durable", "detail": ""}, status=self.status)
+        reject, self.reject = self.reject, []
+        for index, plain in enumerate(batch["events"]):
+            if index not in reject:
+                event = msgspec.convert(plain, AnyEvent)
+                assert len({len(getattr(event, name)) for name in event.samples}) <= 1
+                self.stored[event.id] = (batch["session"], event)
+        rejected = [
+            {"index": index, "id": batch["events"][index]["id"], "reason": "invalid_value"}
+            for index in reject
+            if index < len(batch["events"])
+        ]
+        return web.json_response({"accepted": len(batch["events"]) - len(rejected), "rejected": rejected})
+
+    async def session(self, request):
+        if not self.available:
+            return web.json_response({"available": False})
+        name = request.match_info["session"]
+        own = [event for session, event in self.stored.values() if session == name and event.category != "labeled"]
+        return web.json_response(
+            {
+                "available": True,
+                "signals": sum(event.category == "signals" for event in own),
+                "analytics": sum(event.category == "analytics" for event in own),
+                "labels_total": 40 + sum(event.category == "labeled" for _, event in self.stored.values()),
+                "recent": [{"type": event.__struct_config__.tag, "event_id": event.id} for event in own[::-1][:10]],
+            }
+        )
+
+    def events(self, kind):
+        return [event for _, event in self.stored.values() if event.__struct_config__.tag == kind]
+
+
+@pytest.fixture
+def moody():
+    collector = MoodyCollector()
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+
+    async def start():
+        app = web.Application()
+        app.router.add_get("/", collector.page)
+        app.router.add_post("/v1/events", collector.post)
+        app.router.add_get("/playground/session/{session}", collector.session)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        return runner
+
+    def serve():
+        asyncio.set_event_loop(loop)
+        runner = loop.run_until_complete(start())
+        ready.set()
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    yield collector
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)

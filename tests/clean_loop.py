@@ -1,0 +1,45 @@
+"""Runs a coroutine and demands that it leaves nothing behind: no task, no error that only the loop saw, no socket."""
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[Any, Any, T], seconds_max: float = 60.0) -> T:
+    """The coroutine's result; a hang is an error, and so is whatever it left in the loop."""
+    seen: list[dict[str, Any]] = []
+
+    async def watched() -> T:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
+        async with asyncio.timeout(seconds_max):
+            result = await main
+        await asyncio.sleep(0)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"tasks were left: {left}"
+        return result
+
+    result = asyncio.run(watched())
+    gc.collect()
+    assert not seen, f"the loop saw errors: {seen}"
+    return result
+
+
+async def until(condition: Callable[[], bool], seconds_max: float = 20.0) -> None:
+    """Returns once the condition holds."""
+    async with asyncio.timeout(seconds_max):
+        while not condition():  # noqa: ASYNC110 - conditions of real brokers have no event
+            await asyncio.sleep(0.005)
+
+
+async def seconds_of(awaitable: Awaitable[Any]) -> tuple[float, BaseException | None]:
+    """How long it took, and with what error it ended."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    try:
+        await awaitable
+    except Exception as error:
+        return loop.time() - begun, error
+    return loop.time() - begun, None

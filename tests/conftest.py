@@ -1,0 +1,79 @@
+"""Real parts for tests: a broker for the session, and a whole stack where a test asks for one."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sinks.embedded import Embedded
+from tests.kafka_node import KafkaNode
+from tests.running_stack import RunningStack
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def kafka_home() -> Path:
+    """Kafka's jars, as `make setup` puts them."""
+    home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
+    assert (home / "jars").is_dir(), f"no jars in {home}: run `make setup`"
+    assert shutil.which("java"), "no java: run `make setup`"
+    return home
+
+
+@pytest.fixture(scope="session")
+def kafka_node(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
+    """One real broker for the whole session; tests use topics and groups of their own."""
+    node = KafkaNode(kafka_home, tmp_path_factory.mktemp("kafka"))
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="session")
+def bootstrap(kafka_node: KafkaNode) -> str:
+    """Where the session's broker answers."""
+    return kafka_node.bootstrap
+
+
+@pytest.fixture(scope="session")
+def stack(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """`unjoin up` on free ports with a folder of its own, for the whole session."""
+    running = RunningStack(kafka_home, tmp_path_factory.mktemp("stack"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """The one embedded ClickHouse that this process can have, migrated."""
+    engine = Embedded(tmp_path_factory.mktemp("clickhouse"))
+    engine.migrate()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def engine(embedded: Embedded) -> Embedded:
+    """The embedded ClickHouse with every table empty."""
+    for table in ("signals", "analytics", "personal", "labelers", "labels", "dead_letters"):
+        embedded.select(f"TRUNCATE TABLE unjoin.{table}", "Null")
+    return embedded
+
+
+@pytest.fixture
+def stack_url(stack: RunningStack) -> str:
+    """The running stack's collector."""
+    return stack.http
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """The folder of real data sets, or a skip that says why."""
+    folder = os.environ.get("UNJOIN_DATASETS")
+    if not folder:
+        pytest.skip("UNJOIN_DATASETS names no folder of data sets")
+    return Path(folder)

@@ -1,0 +1,221 @@
+"""One suite for every engine: a list in memory, chdb, and Debian's clickhouse-server, which knows no DateTime64."""
+
+import io
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import fastavro
+import pytest
+
+from sinks.clickhouse import Server, address_of
+from sinks.engine import Block, Engine, EngineError, Refused, Table
+from tests.contract.clickhouse_server import ClickHouseServer, binary
+from tests.contract.memory_engine import MemoryEngine
+
+TABLE = Table(
+    name="contract",
+    topics=("contract",),
+    columns=(
+        ("id", "String", "`id`"),
+        ("number", "Int64", "`number`"),
+        ("samples", "Array(Float64)", "`samples`"),
+        ("day", "Date", "`day`"),
+        ("version", "Int64", "toUInt64(`version`)"),
+        ("parsed", "String", "toInt64(`parsed`)"),
+    ),
+    key=("id", "number", "version"),
+)
+DDL = """CREATE TABLE IF NOT EXISTS unjoin.contract
+(id String, number Int64, samples Array(Float64), day Date, version UInt64, parsed Int64)
+ENGINE = ReplacingMergeTree(version) PARTITION BY tuple() ORDER BY (id, number)"""
+SCHEMA = fastavro.parse_schema(
+    {
+        "type": "record",
+        "name": "Contract",
+        "fields": [
+            {"name": "id", "type": "string"},
+            {"name": "number", "type": "long"},
+            {"name": "samples", "type": {"type": "array", "items": "double"}},
+            {"name": "day", "type": {"type": "int", "logicalType": "date"}},
+            {"name": "version", "type": "long"},
+            {"name": "parsed", "type": "string"},
+        ],
+    }
+)
+OLD_SCHEMA = fastavro.parse_schema(
+    {
+        "type": "record",
+        "name": "Contract",
+        "fields": [
+            {"name": "id", "type": "string"},
+            {"name": "number", "type": "long"},
+            {"name": "day", "type": {"type": "int", "logicalType": "date"}},
+            {"name": "version", "type": "long"},
+            {"name": "parsed", "type": "string"},
+        ],
+    }
+)
+
+
+def row(number: int, **changes: Any) -> dict[str, Any]:
+    samples = [0.5, float(number)]
+    made = {
+        "id": f"é'\\\t\x00{number}",
+        "number": -number,
+        "samples": samples,
+        "day": 20_000,
+        "version": -1,
+        "parsed": "7",
+    }
+    return made | changes
+
+
+def block_of(*rows: dict[str, Any], schema: Any = SCHEMA, table: Table = TABLE) -> Block:
+    datums = []
+    for each in rows:
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, schema, each)
+        datums.append(out.getvalue())
+    return Block(table, "contract", 0, 0, len(rows), schema, datums)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
+    if binary() is None:
+        pytest.skip("Debian's package clickhouse-server is not installed: apt-get install clickhouse-server")
+    running = ClickHouseServer(tmp_path_factory.mktemp("clickhouse-server"))
+    running.start()
+    yield running
+    running.stop()
+
+
+class Tried:
+    """An engine and how to look into its table."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def stored(self) -> Counter[tuple[str, int]]:
+        """(id, number) of every physical row."""
+        if isinstance(self.engine, MemoryEngine):
+            return Counter((each["id"], each["number"]) for each in self.engine.rows.get("contract", []))
+        answer = self.engine.select("SELECT id, toString(number) AS number FROM unjoin.contract")
+        rows = [json.loads(line) for line in answer.splitlines()]
+        return Counter((each["id"], int(each["number"])) for each in rows)
+
+
+@pytest.fixture(params=["memory", "chdb", "server"])
+def tried(request: pytest.FixtureRequest) -> Iterator[Tried]:
+    if request.param == "memory":
+        yield Tried(MemoryEngine(refuses=lambda each: not each["parsed"].isdecimal()))
+        return
+    if request.param == "chdb":
+        engine: Any = request.getfixturevalue("embedded")
+    else:
+        engine = Server(address_of(request.getfixturevalue("server").url))
+    run = engine.select if request.param == "chdb" else engine._run
+    for statement in ("CREATE DATABASE IF NOT EXISTS unjoin", "DROP TABLE IF EXISTS unjoin.contract", DDL):
+        run(statement)
+    run(
+        "SYSTEM STOP MERGES unjoin.contract" if request.param == "chdb" else "SYSTEM STOP MERGES"
+    )  # they would hide doubles
+    yield Tried(engine)
+    if request.param == "server":
+        engine.close()
+
+
+def expected(*numbers: int) -> Counter[tuple[str, int]]:
+    return Counter((row(number)["id"], -number) for number in numbers)
+
+
+def test_insert_stores_every_row_of_the_block(tried: Tried) -> None:
+    """Whatever the strings hold."""
+    tried.engine.insert(block_of(*map(row, range(1_000))))
+    assert tried.stored() == expected(*range(1_000))
+
+
+def test_insert_missing_stores_only_what_is_not_there_and_says_how_much(tried: Tried) -> None:
+    """The block was stored in part, or not, or whole; afterwards every row is there once."""
+    tried.engine.insert(block_of(*map(row, range(0, 100, 2))))
+    assert tried.engine.insert_missing(block_of(*map(row, range(100)))) == 50
+    assert tried.engine.insert_missing(block_of(*map(row, range(100)))) == 0
+    assert tried.stored() == expected(*range(100))
+
+
+def test_insert_missing_on_an_empty_table_stores_all(tried: Tried) -> None:
+    """The lost reply belonged to an insert that never began."""
+    assert tried.engine.insert_missing(block_of(*map(row, range(10)))) == 10
+    assert tried.stored() == expected(*range(10))
+
+
+def test_version_is_part_of_what_tells_rows_apart(tried: Tried) -> None:
+    """A replaced answer must not count as stored because an older one is."""
+    tried.engine.insert(block_of(row(1, version=5)))
+    assert tried.engine.insert_missing(block_of(row(1, version=5), row(1, version=-6))) == 1
+    assert tried.stored() == Counter({(row(1)["id"], -1): 2})
+
+
+def test_large_block_is_stored_whole(tried: Tried) -> None:
+    """More rows than any engine's own idea of a block."""
+    count = 70_000
+    tried.engine.insert(block_of(*map(row, range(count))))
+    assert tried.stored().total() == count
+
+
+def test_datum_of_an_older_schema_gets_defaults(tried: Tried) -> None:
+    """Records of yesterday's release are still on the topic."""
+    if isinstance(tried.engine, MemoryEngine):
+        return
+    old = {name: value for name, value in row(1).items() if name != "samples"}
+    tried.engine.insert(block_of(old, schema=OLD_SCHEMA))
+    assert tried.stored() == expected(1)
+
+
+def test_failure_on_a_missing_table_stores_nothing_and_shows_no_value(tried: Tried) -> None:
+    """Its text goes to a log."""
+    if isinstance(tried.engine, MemoryEngine):
+        return
+    nowhere = Table(name="nowhere", topics=("contract",), columns=TABLE.columns, key=TABLE.key)
+    for call in (tried.engine.insert, tried.engine.insert_missing):
+        with pytest.raises(EngineError) as raised:
+            call(block_of(row(1, id="secret"), table=nowhere))
+        assert "secret" not in str(raised.value)
+        assert raised.value.__context__ is None
+        assert raised.value.__cause__ is None
+    assert not tried.stored()
+
+
+def test_calls_from_many_threads_do_not_disturb_each_other(tried: Tried) -> None:
+    """A thread a partition, all on one engine."""
+    failed: list[Exception] = []
+
+    def insert(start: int) -> None:
+        try:
+            for first in range(start, start + 50, 10):
+                tried.engine.insert(block_of(*map(row, range(first, first + 10))))
+                tried.engine.insert_missing(block_of(*map(row, range(first, first + 10))))
+        except Exception as error:  # shown below
+            failed.append(error)
+
+    threads = [threading.Thread(target=insert, args=(start,)) for start in range(20, 420, 100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert tried.stored() == expected(*(number for start in range(20, 420, 100) for number in range(start, start + 50)))
+
+
+def test_row_that_does_not_fit_is_refused_and_takes_its_block_along(tried: Tried) -> None:
+    """Refused means: nothing of the block is stored, so its halves may be tried."""
+    for call in (tried.engine.insert, tried.engine.insert_missing):
+        with pytest.raises(Refused) as raised:
+            call(block_of(row(1), row(2, parsed="secret"), row(3)))
+        assert "secret" not in str(raised.value)
+        assert raised.value.__context__ is None
+    assert not tried.stored()
+    tried.engine.insert(block_of(row(1), row(3)))
+    assert tried.stored() == expected(1, 3)

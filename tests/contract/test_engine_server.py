@@ -1,0 +1,146 @@
+"""What only a server can do to its client: go away, come back, refuse the password."""
+
+import threading
+
+import pytest
+
+from sinks.clickhouse import AddressError, Server, address_of
+from sinks.engine import EngineError, Unknown
+from tests.contract.clickhouse_server import PASSWORD, ClickHouseServer, binary
+from tests.contract.test_engine_contract import DDL, Tried, block_of, expected, row
+
+
+@pytest.fixture
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> ClickHouseServer:
+    """A server to be killed."""
+    if binary() is None:
+        pytest.skip("Debian's package clickhouse-server is not installed: apt-get install clickhouse-server")
+    return ClickHouseServer(tmp_path_factory.mktemp("clickhouse-server"))
+
+
+def test_killed_server_is_an_unknown_outcome_and_is_repaired_when_it_is_back(own_server: ClickHouseServer) -> None:
+    """The same engine object goes on: a sink does not restart because its server did."""
+    own_server.start()
+    engine = Server(address_of(own_server.url))
+    try:
+        for statement in ("CREATE DATABASE unjoin", DDL, "SYSTEM STOP MERGES"):
+            engine._run(statement)
+        engine.insert(block_of(*map(row, range(10))))
+        own_server.kill()
+        for _ in range(2):
+            with pytest.raises(Unknown) as raised:
+                engine.insert(block_of(*map(row, range(10, 20))))
+            assert PASSWORD not in str(raised.value)
+            assert raised.value.__context__ is None
+        own_server.start()
+        engine._run("SYSTEM STOP MERGES")
+        assert engine.insert_missing(block_of(*map(row, range(20)))) == 10
+        assert Tried(engine).stored() == expected(*range(20))
+    finally:
+        engine.close()
+        own_server.stop()
+
+
+def test_server_killed_in_the_middle_of_inserts_leaves_every_row_once(own_server: ClickHouseServer) -> None:
+    """Some of them are stored and not acknowledged, some neither; the anti-join sorts it out."""
+    own_server.start()
+    engine = Server(address_of(own_server.url))
+    unknown = []
+    try:
+        for statement in ("CREATE DATABASE unjoin", DDL):
+            engine._run(statement)
+        killer = threading.Timer(0.3, own_server.kill)
+        killer.start()
+        blocks = [block_of(*map(row, range(first, first + 200))) for first in range(0, 60_000, 200)]
+        for number, block in enumerate(blocks):
+            try:
+                engine.insert(block)
+            except Unknown:
+                unknown.append(number)
+        killer.join()
+        own_server.start()
+        for number in unknown:
+            engine.insert_missing(blocks[number])
+        assert unknown
+        assert Tried(engine).stored() == expected(*range(60_000))
+    finally:
+        engine.close()
+        own_server.stop()
+
+
+def test_wrong_password_is_waited_out_and_never_shown(own_server: ClickHouseServer) -> None:
+    """No row's fault: setting rows aside for it would drain the topic."""
+    own_server.start()
+    try:
+        engine = Server(address_of(own_server.url.replace("p%40ss%3Aw%2Frd", "other-secret")))
+        with pytest.raises(Unknown) as raised:
+            engine.insert(block_of(row(1)))
+        assert "secret" not in str(raised.value)
+        with pytest.raises(EngineError):
+            engine.select("SELECT 1 AS one")
+        engine.close()
+    finally:
+        own_server.stop()
+
+
+def test_closing_ends_a_call_that_waits(own_server: ClickHouseServer) -> None:
+    """A stopping sink must not wait two minutes for an answer."""
+    own_server.start()
+    try:
+        engine = Server(address_of(own_server.url))
+        ended = threading.Event()
+
+        def ask() -> None:
+            try:
+                engine.select("SELECT sleep(3) AS slept")
+            except EngineError:
+                ended.set()
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        while not engine._busy or not engine._busy[0].connection.connected:
+            asking.join(0.01)
+        engine.close()
+        asking.join(2)
+        assert ended.is_set()
+    finally:
+        own_server.stop()
+
+
+def test_select_speaks_the_formats_it_names(own_server: ClickHouseServer) -> None:
+    """The native protocol has none; `unjoin query` needs some."""
+    own_server.start()
+    try:
+        engine = Server(address_of(own_server.url))
+        sql = "SELECT 1 AS one, 'a\\tb' AS text, [1, 2] AS list, toDateTime('2026-01-02 03:04:05') AS at"
+        assert engine.select(sql) == b'{"one":1,"text":"a\\tb","list":[1,2],"at":"2026-01-02 03:04:05"}\n'
+        assert engine.select(sql, "TabSeparatedWithNames") == (
+            b"one\ttext\tlist\tat\n1\ta\\tb\t[1, 2]\t2026-01-02 03:04:05\n"
+        )
+        with pytest.raises(EngineError):
+            engine.select(sql, "Parquet")
+        engine.close()
+    finally:
+        own_server.stop()
+
+
+def test_address_is_read_from_a_url() -> None:
+    """Escapes and defaults."""
+    address = address_of("clickhouse://me:p%40ss%3Aw%2Frd@db.example:9001/unjoin")
+    assert (address.host, address.port, address.user, address.password) == ("db.example", 9001, "me", PASSWORD)
+    assert (address_of("clickhouse://db").port, address_of("clickhouses://db").port) == (9000, 9440)
+    assert PASSWORD not in repr(address)
+    assert "p%40ss" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "http://u:secret@h/unjoin", "clickhouse://u:secret@/unjoin", "clickhouse://u:secret@h:port/unjoin",
+     "clickhouse://u:secret@h:70000/unjoin", "clickhouse://u:secret@h/other", "clickhouse://u:secret@h/unjoin?x=1"],
+)  # fmt: skip
+def test_url_that_cannot_be_used_is_named_without_being_shown(url: str) -> None:
+    """It holds a password."""
+    with pytest.raises(AddressError) as raised:
+        address_of(url)
+    assert "secret" not in str(raised.value)
+    assert raised.value.__cause__ is None

@@ -1,0 +1,216 @@
+"""The users and roles of deploy/clickhouse, tried on a modern engine: who may read, write and see what."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import re2
+
+from sinks.migrate import migrate
+
+ROOT = Path(__file__).parents[2]
+USERS = ROOT / "deploy" / "clickhouse" / "users.xml"
+SERVER = ROOT / "deploy" / "clickhouse" / "server.xml"
+
+MIGRATIONS: list[str] = []
+migrate(MIGRATIONS.append, lambda sql, output_format: b"")
+
+OPEN = {"signals", "analytics", "labels", "label_consensus", "dead_letters"}
+CLOSED = {"personal", "labelers", "migrations"}
+MAY_READ = {"analyst": OPEN, "ml": {"labels", "label_consensus"}, "privacy": OPEN | CLOSED}
+# Refused to every reader, by a missing grant or by its profile.
+FORBIDDEN = (
+    "INSERT INTO unjoin.dead_letters (reason) VALUES ('x')",
+    "ALTER TABLE unjoin.labels DELETE WHERE 1",
+    "DROP TABLE unjoin.labels",
+    "CREATE TABLE unjoin.copy (a Int32) ENGINE = Memory",
+    "SELECT 1 SETTINGS readonly = 0",
+    "SET final = 0",
+    "SET max_execution_time = 0",
+    "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+    "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+    "SELECT * FROM remote('127.0.0.1:1', 'unjoin', 'personal')",
+    "SELECT * FROM system.users",
+    "SYSTEM SHUTDOWN",
+)
+
+Run = Callable[..., list[dict[str, object]]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs statements as a user, on one store that they share; the sink has made its tables before anybody reads."""
+    root = tmp_path_factory.mktemp("clickhouse")
+
+    def as_user(user: str, *statements: str) -> list[dict[str, object]]:
+        done = subprocess.run(
+            [
+                sys.executable,
+                str(Path(__file__).with_name("as_user.py")),
+                str(_config_of(user, root)),
+                str(root / "data"),
+            ],
+            input=json.dumps(statements),
+            env=os.environ | dict.fromkeys(_variables(), "ab" * 32),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        answers: list[dict[str, object]] = json.loads(done.stdout)
+        return answers
+
+    made = as_user("sink", *MIGRATIONS, *(_row(version) for version in (1, 2)))
+    assert made == [{"rows": []}] * len(made)
+    return as_user
+
+
+def _row(version: int) -> str:
+    """The same vote in another version, in a block of its own, so that nothing has merged it yet."""
+    return (
+        "INSERT INTO unjoin.labels (row_id, day, task, kind, answer, version) "
+        f"VALUES ('00000000-0000-0000-0000-000000000001', '2026-01-01', 'dogs', 'image_label', 'pug', {version})"
+    )
+
+
+def _variables() -> set[str]:
+    return {name for element in ET.parse(USERS).iter() if (name := element.get("from_env"))}
+
+
+def _config_of(user: str, root: Path) -> Path:
+    """A configuration whose only user, the engine's `default`, has what `user` has."""
+    tree = ET.parse(USERS)
+    users = tree.find("users")
+    assert users is not None
+    chosen = users.find(user)
+    assert chosen is not None
+    for other in list(users):
+        if other is not chosen:
+            users.remove(other)
+    chosen.tag = "default"
+    for secret in [child for child in chosen if child.tag.startswith("password")]:
+        chosen.remove(secret)
+    ET.SubElement(chosen, "password")
+    for name in ("profiles", "quotas"):
+        section = tree.find(name)
+        assert section is not None
+        ET.SubElement(section, "default")
+    folder = root / user
+    folder.mkdir(exist_ok=True)
+    tree.write(folder / "users.xml")
+    config = folder / "config.xml"
+    config.write_text(f"<clickhouse><users_config>{folder / 'users.xml'}</users_config></clickhouse>")
+    return config
+
+
+@pytest.mark.parametrize("user", MAY_READ)
+def test_reader_reads_exactly_the_tables_of_its_role(run: Run, user: str) -> None:
+    """The contract's roles: analysts see no personal data of customers or labelers, `ml` sees labels alone."""
+    names = sorted(OPEN | CLOSED)
+    answers = run(user, *(f"SELECT * FROM unjoin.{name} LIMIT 1" for name in names))
+    assert {name for name, answer in zip(names, answers, strict=True) if "rows" in answer} == MAY_READ[user]
+    assert {answer["error"] for answer in answers if "error" in answer} <= {"ACCESS_DENIED"}
+
+
+@pytest.mark.parametrize("user", MAY_READ)
+def test_reader_gets_each_row_once_under_the_plain_name(run: Run, user: str) -> None:
+    """Two versions of a vote lie in two parts until a merge; `final` in the profile collapses them for whoever asks."""
+    (answer,) = run(user, "SELECT version FROM unjoin.labels")
+    assert answer == {"rows": ['["2"]']} or answer == {"rows": ["[2]"]}
+
+
+@pytest.mark.parametrize("user", MAY_READ)
+def test_reader_can_neither_write_nor_leave_its_tables(run: Run, user: str) -> None:
+    """The missing grants and `readonly` close what a plain SELECT could still reach."""
+    answers = run(user, *FORBIDDEN)
+    refused = {sql: answer.get("error") for sql, answer in zip(FORBIDDEN, answers, strict=True)}
+    assert {sql for sql, error in refused.items() if error not in ("ACCESS_DENIED", "READONLY")} == set(), refused
+
+
+def test_tables_that_a_reader_may_not_read_are_invisible_to_it(run: Run) -> None:
+    """Nor do the listings, or a table function that gathers tables, give away what a role leaves out."""
+    listed, gathered = run(
+        "ml",
+        "SELECT DISTINCT table FROM system.columns WHERE database = 'unjoin' ORDER BY table",
+        "SELECT DISTINCT _table FROM merge('unjoin', '^(labels|personal)$')",
+    )
+    assert listed == {"rows": ['["label_consensus"]', '["labels"]']}
+    assert gathered == {"rows": ['["labels"]']}
+
+
+def test_sink_writes_and_migrates_but_reaches_nothing_else(run: Run) -> None:
+    """The sink's password lies in a container's environment: what leaks with it has to be small."""
+    may = run(
+        "sink",
+        *MIGRATIONS[:-1],
+        "ALTER TABLE unjoin.signals ADD COLUMN newer Int32",
+        "SELECT count(), max(newer) FROM unjoin.signals FINAL",
+        "CREATE TEMPORARY TABLE waiting (a Int32)",
+        "OPTIMIZE TABLE unjoin.signals FINAL",
+        "CREATE TABLE unjoin.newer (a Int32) ENGINE = ReplacingMergeTree ORDER BY a",
+        "DROP TABLE unjoin.newer",
+    )
+    assert [answer for answer in may if "error" in answer] == []
+    may_not = run(
+        "sink",
+        "CREATE DATABASE other",
+        "DROP DATABASE unjoin",
+        "CREATE USER mallory",
+        "GRANT SELECT ON unjoin.personal TO default",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+        "SYSTEM SHUTDOWN",
+    )
+    assert {answer.get("error") for answer in may_not} == {"ACCESS_DENIED"}, may_not
+
+
+def test_every_table_of_the_migrations_is_open_or_closed_to_analysts() -> None:
+    """A table that a migration adds is closed until somebody decides who reads it, and this test makes them decide."""
+    made = {
+        match[1] for sql in MIGRATIONS if (match := re.match(r"CREATE (?:TABLE|VIEW) IF NOT EXISTS unjoin\.(\w+)", sql))
+    }
+    assert made == OPEN | CLOSED
+    granted = {query.rsplit(".", 1)[1] for query in _grants("labels_reader") + _grants("analytics_reader")}
+    assert granted == OPEN
+
+
+def _grants(role: str) -> list[str]:
+    found = ET.parse(USERS).findall(f"roles/{role}/grants/query")
+    return [element.text or "" for element in found]
+
+
+def test_nobody_logs_in_without_a_password_from_the_environment() -> None:
+    """The file is public: it may name where a password comes from, and hold none."""
+    users = ET.parse(USERS).find("users")
+    assert users is not None
+    default = users.find("default")
+    assert default is not None
+    assert default.get("remove") == "remove"
+    for user in users:
+        secrets = [child for child in user if child.tag.startswith("password")]
+        assert user.tag == "default" or (len(secrets) == 1 and secrets[0].get("from_env") and not secrets[0].text), (
+            user.tag
+        )
+        assert user.find("access_management") is None
+
+
+def test_server_keeps_no_log_of_queries_and_masks_literals() -> None:
+    """Queries of `privacy` name people. Only the rule is tried here: the embedded engine applies it to no log."""
+    server = ET.parse(SERVER).getroot()
+    for name in ("query_log", "query_thread_log", "query_views_log", "part_log", "text_log", "trace_log"):
+        element = server.find(name)
+        assert element is not None, name
+        assert element.get("remove") == "remove", name
+    pattern, replacement = (server.findtext(f"query_masking_rules/rule/{name}") for name in ("regexp", "replace"))
+    assert pattern is not None
+    masked = re2.sub(
+        pattern, replacement, r"SELECT * FROM personal WHERE email = 'o\'hara@example.org' AND name IN ('A', '')"
+    )
+    assert masked == "SELECT * FROM personal WHERE email = '?' AND name IN ('?', '?')"
+    assert server.findtext("logger/level") == "information"

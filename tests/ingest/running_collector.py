@@ -1,0 +1,147 @@
+"""A collector on a free port, in a thread with a loop of its own, so that tests drive it over real sockets."""
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from ingest.server import CollectorConfig, serve
+from ingest.sites import SitesFile, write_development_sites
+from tests.ingest.memory_producer import MemoryProducer
+
+ORIGIN = "https://shop.example"
+WIDGET_KEY, SERVER_KEY = "dev-browser-key", "dev-server-key"
+SECONDS_MAX = 20.0
+
+
+class Reply(msgspec.Struct):
+    """What came back; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class RunningCollector:
+    """One collector and its producer.
+
+    Attributes:
+        sites: its file of sites, with site `dev` of `https://shop.example`.
+    """
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.sites = SitesFile(folder / "sites.json")
+        write_development_sites(folder / "sites.json", [ORIGIN])
+        self.config = CollectorConfig(sites_file=folder / "sites.json", bootstrap="", port=0, **settings)
+        self.closed_days: set[date] = set()
+        self.key_error: Exception | None = None
+        self.port = 0
+        self.error: BaseException | None = None
+        self._listening = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _edge_key(self, day: date) -> bytes | None:
+        if self.key_error is not None:
+            raise self.key_error
+        return None if day in self.closed_days else day.isoformat().encode().ljust(32, b"k")
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._listening.set()
+
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.producer = MemoryProducer()
+        self._stop = asyncio.Event()
+        await serve(self.config, self._edge_key, self.producer, stop=self._stop, on_listening=self._note)
+
+    def _note(self, _: str, port: int) -> None:
+        self.port = port
+        self._listening.set()
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._listening.wait(SECONDS_MAX)
+        if self.error is not None:
+            raise self.error
+
+    def stop(self) -> None:
+        self.begin_stop()
+        self._thread.join(SECONDS_MAX)
+        assert not self._thread.is_alive()
+        if self.error is not None:
+            raise self.error
+
+    def begin_stop(self) -> None:
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self._stop.set)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS_MAX)
+
+    def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Reply:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS_MAX)
+        try:
+            connection.request(method, path, body, headers or {})
+            return read_reply(connection)
+        finally:
+            connection.close()
+
+    def post(self, body: Any, key: str | None = WIDGET_KEY, **headers: str) -> Reply:
+        """Posts a batch; dicts and lists become JSON."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        all_headers = {"Content-Type": "application/json"} | {
+            name.replace("_", "-").title(): value for name, value in headers.items()
+        }
+        if key is not None:
+            all_headers.setdefault("Authorization", f"Bearer {key}")
+        return self.request(
+            "POST", "/v1/events", data, {name: value for name, value in all_headers.items() if value != "none"}
+        )
+
+    def metric(self, line: str) -> float:
+        """One series, as Prometheus would scrape it."""
+        for found in self.request("GET", "/metrics").body.decode().splitlines():
+            if found.startswith(line + " "):
+                return float(found.rpartition(" ")[2])
+        raise AssertionError(line)
+
+
+def read_reply(connection: http.client.HTTPConnection) -> Reply:
+    answer = connection.getresponse()
+    return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What the other side sends until it closes."""
+    chunks = []
+    while chunk := connection.recv(65_536):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+@contextmanager
+def running(folder: Path, **settings: Any) -> Iterator[RunningCollector]:
+    collector = RunningCollector(folder, **settings)
+    collector.start()
+    try:
+        yield collector
+    finally:
+        collector.stop()

@@ -1,0 +1,180 @@
+"""Giving an aiokafka producer up, and what of aiokafka 0.14 makes that necessary.
+
+When a test named `aiokafka_still_...` fails after an upgrade, the workaround it names in ingest/incarnation.py can go.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerClosed
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from ingest.incarnation import BrokerAccess, Incarnation, quiet_aiokafka
+from tests.clean_loop import run, seconds_of
+from tests.kafka_node import KafkaNode, create_topic
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def node(kafka_node: KafkaNode) -> Iterator[KafkaNode]:
+    yield kafka_node
+    kafka_node.resume()
+
+
+def access(bootstrap: str, request_ms_max: int = 10_000) -> BrokerAccess:
+    return BrokerAccess(bootstrap, "none", request_ms_max)
+
+
+def closed_batch(size: int = 10) -> BatchBuilder:
+    builder = BatchBuilder(1_000_000, 0)
+    builder.append(timestamp=1, key=None, value=b"." * size)
+    builder.close()
+    return builder
+
+
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[str]:
+    """Accepts connections and never says a word, as a paused broker or a wrong port does."""
+    writers = []
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await asyncio.sleep(0)
+
+
+def test_abandoned_while_its_broker_is_silent_it_ends_at_once_and_fails_what_it_holds(node: KafkaNode) -> None:
+    """At exit during an outage; the batch may still have arrived, so its outcome is unknown."""
+
+    async def main() -> None:
+        topic = await asyncio.to_thread(create_topic, node.bootstrap, 2)
+        incarnation = await Incarnation.begin(access(node.bootstrap))
+        await (await incarnation.submit(closed_batch(), topic, 0))
+        node.pause()
+        in_flight = await incarnation.submit(closed_batch(), topic, 0)
+        behind_it = await incarnation.submit(closed_batch(), topic, 1)
+        await asyncio.sleep(0)
+        seconds, error = await seconds_of(incarnation.abandon())
+        assert error is None
+        assert seconds < 1.0
+        for future in (in_flight, behind_it):
+            with pytest.raises(ProducerClosed):
+                await future
+        assert not incarnation.alive
+        await incarnation.abandon()
+
+    run(main())
+
+
+def test_abandoned_while_it_retries_it_ends_at_once(node: KafkaNode) -> None:
+    """A batch that went back to be sent again is counted in another place of aiokafka than one in flight."""
+
+    async def main() -> None:
+        topic = await asyncio.to_thread(create_topic, node.bootstrap)
+        incarnation = await Incarnation.begin(access(node.bootstrap, request_ms_max=200))
+        await (await incarnation.submit(closed_batch(), topic, 0))
+        node.pause()
+        waiting = await incarnation.submit(closed_batch(), topic, 0)
+        assert not (await asyncio.wait({waiting}, timeout=1.0))[0]
+        seconds, _ = await seconds_of(incarnation.abandon())
+        assert seconds < 1.0
+        with pytest.raises(ProducerClosed):
+            await waiting
+
+    run(main())
+
+
+def test_begin_fails_in_time_when_nobody_listens_or_nobody_answers() -> None:
+    """The collector comes up before Kafka; a try that hangs would be the last one."""
+
+    async def main() -> None:
+        seconds, error = await seconds_of(Incarnation.begin(access("127.0.0.1:1")))
+        assert isinstance(error, KafkaError)
+        assert seconds < 1.0
+        async with silent_server() as bootstrap:
+            seconds, error = await seconds_of(Incarnation.begin(access(bootstrap, request_ms_max=300)))
+            assert isinstance(error, KafkaError | TimeoutError)
+            assert seconds < 1.5
+
+    run(main())
+
+
+def test_begin_that_is_cancelled_at_any_moment_leaves_no_connection_open(node: KafkaNode) -> None:
+    """aiokafka forgets the bootstrap connection when it is cancelled between two answers; `run` sees it."""
+
+    async def main() -> None:
+        for turns in range(60):
+            begin = asyncio.create_task(Incarnation.begin(access(node.bootstrap)))
+            for _ in range(turns):
+                await asyncio.sleep(0.0001)
+            begin.cancel()
+            (outcome,) = await asyncio.gather(begin, return_exceptions=True)
+            if isinstance(outcome, Incarnation):
+                await outcome.abandon()
+
+    run(main())
+
+
+def test_refused_batch_spends_the_producer_id_and_a_new_one_goes_on(node: KafkaNode) -> None:
+    """What `condemn` is for, and aiokafka still counts a refused batch's sequence numbers."""
+
+    async def main() -> None:
+        topic = await asyncio.to_thread(create_topic, node.bootstrap, 1, max_message_bytes="2000")
+        spent = await Incarnation.begin(access(node.bootstrap))
+        await (await spent.submit(closed_batch(), topic, 0))
+        with pytest.raises(MessageSizeTooLargeError):
+            await (await spent.submit(closed_batch(5_000), topic, 0))
+        with pytest.raises(OutOfOrderSequenceNumber):
+            await (await spent.submit(closed_batch(), topic, 0))
+        fresh = await Incarnation.begin(access(node.bootstrap))
+        await (await fresh.submit(closed_batch(), topic, 0))
+        await spent.retire(1)
+        await fresh.retire(1)
+
+    run(main())
+
+
+def test_aiokafka_still_hangs_in_stop_while_its_broker_is_silent(node: KafkaNode) -> None:
+    """Why there is `abandon`: `AIOKafkaProducer.stop` waits for the batch, without a bound."""
+
+    async def main() -> None:
+        topic = await asyncio.to_thread(create_topic, node.bootstrap)
+        incarnation = await Incarnation.begin(access(node.bootstrap, request_ms_max=200))
+        await (await incarnation.submit(closed_batch(), topic, 0))
+        node.pause()
+        batch = await incarnation.submit(closed_batch(), topic, 0)
+        stopping = asyncio.create_task(incarnation._producer.stop())
+        assert not (await asyncio.wait({stopping}, timeout=1.0))[0]
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+        assert not batch.done()
+        await incarnation.abandon()
+        with pytest.raises(ProducerClosed):
+            await batch
+        # What stop() left behind waits for the same batch.
+        await asyncio.sleep(0.05)
+
+    run(main())
+
+
+def test_keys_and_values_stay_out_of_the_log(node: KafkaNode, caplog: pytest.LogCaptureFixture) -> None:
+    """aiokafka writes whole requests at DEBUG, and an operator may turn DEBUG on for everything."""
+
+    async def main() -> None:
+        topic = await asyncio.to_thread(create_topic, node.bootstrap)
+        caplog.set_level(logging.DEBUG)
+        quiet_aiokafka()
+        incarnation = await Incarnation.begin(access(node.bootstrap))
+        await (await incarnation.submit(closed_batch(4_000), topic, 0))
+        await incarnation.abandon()
+
+    run(main())
+    assert "....." not in caplog.text
+    assert logging.getLogger("aiokafka.conn").getEffectiveLevel() >= logging.INFO

@@ -1,0 +1,183 @@
+"""What a batch comes to, whatever the door."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from processors.commits import Commits
+from processors.deidentify import deidentify
+from processors.door import Door, OpenDoor, Step
+from processors.outlet import Outgoing
+from processors.passage import Passage
+from processors.totals import Totals
+from schemas.events import IdentifiedLabel, IdentifiedVerdict
+from tests.processors.door_process import epoch_key
+from tests.processors.running_door import labels, record_of, today
+
+TOPIC, GENERATION = "events.labeled", 4
+NOW_S = 1_900_000_000.0
+
+
+class HeldMessage:
+    """A record as Faust hands it over."""
+
+    def __init__(self, offset: int, value: bytes | None, generation_id: int = GENERATION) -> None:
+        self.topic, self.partition, self.offset, self.key, self.value = TOPIC, 0, offset, b"key", value
+        self.timestamp, self.generation_id = NOW_S, generation_id
+
+
+class Shelf:
+    """An outlet that acknowledges when it is told to."""
+
+    def __init__(self) -> None:
+        self.written: list[Outgoing] = []
+        self.asked = asyncio.Event()
+        self.acknowledges = asyncio.Event()
+
+    async def partitions_of(self, topic: str) -> int:
+        return 4
+
+    async def produce(self, records: Sequence[Outgoing]) -> None:
+        self.written.extend(records)
+        self.asked.set()
+        await self.acknowledges.wait()
+
+
+class ByThrees:
+    """Holds labels until there are three, then lets them go sorted: a crowd in small."""
+
+    labels_held = 0
+    voters_held = 0
+
+    def __init__(self) -> None:
+        self.held: list[tuple[int, IdentifiedLabel]] = []
+
+    def receive(self, offset: int, received_at_ms: int, record: IdentifiedLabel | IdentifiedVerdict) -> Step:
+        assert isinstance(record, IdentifiedLabel)
+        self.held.append((offset, record))
+        if len(self.held) < 3:
+            return Step()
+        crowd, self.held = self.held, []
+        rows = [deidentify(label, epoch_key(label.day)) for _, label in crowd]
+        return Step(labels=tuple(sorted(rows, key=lambda row: row.row_id)), done=tuple(at for at, _ in crowd))
+
+
+def passage_of(commits: Commits, shelf: Shelf, open_door: Any, halt: Any = None) -> Passage:
+    return Passage(
+        open_door=lambda partition, first_offset: open_door(),
+        outlet=shelf,  # type: ignore[arg-type]
+        commits=commits,
+        totals=Totals(),
+        released_topic="released",
+        dead_letter_topic="dead",
+        halt=halt,
+    )
+
+
+def open_door() -> Door:
+    return OpenDoor(epoch_key, lambda answer: answer)
+
+
+def deliver(commits: Commits, messages: Sequence[HeldMessage]) -> Sequence[Any]:
+    for message in messages:
+        commits.deliver((message.topic, message.partition), message.generation_id, message.offset)
+    return messages
+
+
+def messages_of(count: int, first: int = 0, generation: int = GENERATION) -> list[HeldMessage]:
+    given = labels(count, today(), first)
+    return [HeldMessage(first + number, record_of(label)[1], generation) for number, label in enumerate(given)]
+
+
+def test_record_is_acknowledged_only_after_the_broker_did() -> None:
+    """A crash in between must find it unacknowledged."""
+
+    async def scenario() -> None:
+        commits, shelf = Commits(), Shelf()
+        passage = passage_of(commits, shelf, open_door)
+        taking = asyncio.create_task(passage.take(deliver(commits, [*messages_of(2), HeldMessage(2, b"garbage")])))
+        await shelf.asked.wait()
+        assert commits.next_offset((TOPIC, 0)) == 0
+        shelf.acknowledges.set()
+        await taking
+        assert commits.next_offset((TOPIC, 0)) == 3
+        assert [record.topic for record in shelf.written] == ["dead", "released", "released"]
+
+    asyncio.run(scenario())
+
+
+def test_held_records_hold_the_commit_until_their_crowd_has_left_sorted() -> None:
+    """A crowd's range is committed when it has left, and not before."""
+
+    async def scenario() -> None:
+        commits, shelf = Commits(), Shelf()
+        shelf.acknowledges.set()
+        passage = passage_of(commits, shelf, ByThrees)
+        await passage.take(deliver(commits, messages_of(2)))
+        assert not shelf.written
+        assert commits.next_offset((TOPIC, 0)) == 0
+        assert commits.undecided((TOPIC, 0)) == 2, "held is seen: no stall"
+        await passage.take(deliver(commits, messages_of(2, first=2)))
+        assert commits.next_offset((TOPIC, 0)) == 3
+        values = [record.value for record in shelf.written]
+        assert len(values) == 3
+        assert values == sorted(values, key=lambda value: value[5:] if value else b"")
+
+    asyncio.run(scenario())
+
+
+def test_rebalance_opens_a_new_door() -> None:
+    """What the old one held comes again; counted twice it would make a crowd of half the people."""
+
+    async def scenario() -> None:
+        commits, shelf = Commits(), Shelf()
+        shelf.acknowledges.set()
+        passage = passage_of(commits, shelf, ByThrees)
+        await passage.take(deliver(commits, messages_of(2)))
+        commits.revoke()
+        await passage.take(deliver(commits, messages_of(2, generation=GENERATION + 1)))
+        assert not shelf.written
+        assert commits.next_offset((TOPIC, 0)) == 0
+
+    asyncio.run(scenario())
+
+
+def test_door_that_fails_halts_with_the_batch_unacknowledged() -> None:
+    """The agent's body never raises: Faust would acknowledge, restart it and go on without the batch."""
+
+    async def scenario() -> None:
+        def no_key(day: object) -> bytes:
+            raise OSError
+
+        commits, shelf = Commits(), Shelf()
+        halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        passage = passage_of(commits, shelf, lambda: OpenDoor(no_key, lambda answer: answer), halted.set_result)
+        taking = asyncio.create_task(passage.take(deliver(commits, messages_of(2))))
+        assert isinstance(await halted, OSError)
+        assert not taking.done()
+        assert commits.next_offset((TOPIC, 0)) == 0
+        taking.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_closed_passage_lets_no_further_batch_in() -> None:
+    """Faust has the next batch ready when the stop comes; half of it sent would be sent again."""
+
+    async def scenario() -> None:
+        commits, shelf = Commits(), Shelf()
+        passage = passage_of(commits, shelf, open_door)
+        first = asyncio.create_task(passage.take(deliver(commits, messages_of(2))))
+        await shelf.asked.wait()
+        closing = asyncio.create_task(passage.close())
+        await asyncio.sleep(0)
+        second = asyncio.create_task(passage.take(deliver(commits, messages_of(2, first=2))))
+        assert not closing.done()
+        shelf.acknowledges.set()
+        await closing
+        await first
+        assert not second.done()
+        assert commits.next_offset((TOPIC, 0)) == 2
+        second.cancel()
+
+    asyncio.run(scenario())

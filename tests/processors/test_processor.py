@@ -1,0 +1,221 @@
+"""The processor as a process, on a real broker."""
+
+import signal
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from processors.main import EXIT_HALTED, EXIT_STUCK
+from processors.records import midnight_s
+from schemas.codec import HEADER, encode
+from schemas.dead_letters import origin_of
+from tests.kafka_node import KafkaNode, stored_records
+from tests.processors.running_door import (
+    CANARY,
+    RunningDoor,
+    Topics,
+    labels,
+    record_of,
+    rows_expected,
+    today,
+    wait_until,
+)
+from unjoin.kafka import free_port
+
+pytestmark = pytest.mark.kafka
+
+Start = Callable[..., RunningDoor]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts processors, and leaves none behind."""
+    running: list[RunningDoor] = []
+
+    def start(topics: Topics, **settings: object) -> RunningDoor:
+        door = RunningDoor(topics, tmp_path / f"door-{len(running)}", **settings)  # type: ignore[arg-type]
+        running.append(door)
+        return door
+
+    yield start
+    for door in running:
+        if door.process.poll() is None:
+            door.stop(signal.SIGKILL)
+
+
+def test_label_leaves_with_nothing_but_its_row(bootstrap: str, start: Start) -> None:
+    """Key, headers and timestamp are channels; logs are too, at the loudest level."""
+    topics, given = Topics(bootstrap, 2), labels(500, today())
+    door = start(topics)
+    topics.put(record_of(label) for label in given)
+    wait_until(lambda: topics.lag() == 0, "everything committed")
+    records = stored_records(bootstrap, topics.released)
+    assert len(records) == len(given)
+    assert set(topics.row_ids()) == rows_expected(given)
+    for record, row in zip(records, topics.rows(), strict=True):
+        assert record.key() is None
+        assert not record.headers()
+        assert record.timestamp()[1] == midnight_s(today()) * 1000
+        assert record.partition() == row["row_id"].bytes[0] % 2
+    assert door.stop() == 0
+    assert CANARY not in door.said
+    assert "Traceback" not in door.said
+
+
+def test_unreadable_record_is_set_aside_as_found_and_its_neighbours_pass(bootstrap: str, start: Start) -> None:
+    """Garbage on the topic: dead letters with the original bytes, and the stream goes on."""
+    topics, given = Topics(bootstrap), labels(7, today())
+    good = [record_of(label) for label in given]
+    garbage: list[tuple[bytes | None, bytes | None, str]] = [
+        (b"k0", None, "not_confluent"),
+        (None, None, "not_confluent"),
+        (b"k1", b"\x01" + good[0][1][1:], "not_confluent"),
+        (b"k2", HEADER.pack(0, 999) + good[0][1][5:], "unknown_schema"),
+        (b"k3", HEADER.pack(0, 1) + good[0][1][5:], "wrong_schema"),
+        (b"k4", good[0][1] + b"\0", "trailing_bytes"),
+        (None, good[0][1][:-2], "malformed_datum"),
+    ]
+    mixed = [pair for letter, label in zip(garbage, good, strict=True) for pair in (letter[:2], label)]
+    topics.put(mixed)
+    door = start(topics)
+    wait_until(lambda: topics.lag() == 0, "everything committed")
+    assert sorted(topics.row_ids()) == sorted(rows_expected(given))
+    letters = stored_records(bootstrap, topics.dead_letters)
+    found = {origin.offset: (letter.key(), letter.value(), origin.reason)
+             for letter in letters if (origin := origin_of(letter.headers()))}  # fmt: skip
+    assert found == {2 * number: letter for number, letter in enumerate(garbage)}
+    assert door.stop() == 0
+
+
+def test_killed_worker_loses_no_label(bootstrap: str, start: Start) -> None:
+    """SIGKILL in the middle of the work: what comes again is the same row."""
+    topics, given = Topics(bootstrap), labels(20_000, today())
+    topics.put(record_of(label) for label in given)
+    door = start(topics)
+    wait_until(lambda: topics.released_count() >= 5_000, "part of the labels")
+    door.stop(signal.SIGKILL)
+    assert topics.lag() > 0, "killed too late to prove anything"
+    start(topics)
+    wait_until(lambda: topics.lag() == 0, "everything committed")
+    assert set(topics.row_ids()) == rows_expected(given)
+
+
+def test_termination_under_load_exits_0_and_loses_nothing(bootstrap: str, start: Start) -> None:
+    """What was on its way arrives and is committed: the next worker repeats none of it."""
+    topics, given = Topics(bootstrap, 2), labels(20_000, today())
+    topics.put(record_of(label) for label in given)
+    door = start(topics)
+    wait_until(lambda: topics.released_count() >= 2_000, "some labels")
+    assert door.stop(signal.SIGTERM, seconds_max=10.0) == 0
+    assert 0 < topics.lag() < len(given), "stopped too late to prove anything"
+    start(topics)
+    wait_until(lambda: topics.lag() == 0, "everything committed")
+    row_ids = topics.row_ids()
+    assert set(row_ids) == rows_expected(given)
+    assert len(row_ids) == len(given), "a clean stop leaves nothing to repeat"
+
+
+def test_second_worker_takes_its_share_and_gives_it_back(bootstrap: str, start: Start) -> None:
+    """Two rebalances under load lose nothing."""
+    topics, given = Topics(bootstrap, 2), labels(12_000, today())
+    writer = threading.Thread(
+        target=lambda: [
+            topics.put(record_of(label) for label in given[at : at + 500]) for at in range(0, len(given), 500)
+        ]
+    )
+    first = start(topics)
+    first.wait_for("READY")
+    writer.start()
+    wait_until(lambda: topics.released_count() >= 1_000, "some labels")
+    second = start(topics)
+    second.wait_for("assigned partitions [")
+    wait_until(lambda: first.said.count("assigned partitions [") >= 2, "the first shares")
+    taken = topics.released_count()
+    wait_until(lambda: topics.released_count() > taken or not writer.is_alive(), "both at work")
+    assert second.stop() == 0
+    writer.join()
+    wait_until(lambda: topics.lag() == 0, "everything committed")
+    assert set(topics.row_ids()) == rows_expected(given)
+    assert first.stop() == 0
+
+
+def test_lost_key_stops_the_processor_and_loses_nothing(bootstrap: str, start: Start) -> None:
+    """A key that is gone without a record may come back with a backup; releasing or dropping would be final."""
+    topics, given = Topics(bootstrap), labels(10, today())
+    topics.put(record_of(label) for label in given)
+    door = start(topics, keys="lost")
+    assert door.wait() == EXIT_HALTED
+    assert "halted, nothing is lost: the key of the day is missing" in door.said
+    assert topics.lag() == 10
+    assert topics.released_count() == 0
+
+
+def test_label_of_a_destroyed_key_is_suppressed_and_counted(bootstrap: str, start: Start) -> None:
+    """What needs a key that was destroyed on record never leaves; verdicts are only counted."""
+    topics, port = Topics(bootstrap), free_port()
+    verdict = encode("events.labeled-value", {"voter": bytes(32), "day": today(), "act": {"human": True}})
+    topics.put([*(record_of(label) for label in labels(3, today())), (b"k", verdict), (b"k", b"garbage")])
+    door = start(topics, keys="destroyed", metrics_port=port)
+    wait_until(lambda: topics.lag() == 0, "everything committed")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        shown = answer.read().decode()
+    for total in (
+        "released_total 0.0",
+        'suppressed_total{reason="key_destroyed"} 3.0',
+        "verdicts_total 1.0",
+        "dead_lettered_total 1.0",
+    ):
+        assert f"unjoin_door_{total}" in shown
+    assert topics.released_count() == 0
+    assert door.stop() == 0
+
+
+def test_worker_whose_loop_hangs_is_ended_by_its_watchdog(bootstrap: str, start: Start) -> None:
+    """The loop cannot help itself; the exit code tells the supervisor to start another one."""
+    topics = Topics(bootstrap)
+    topics.put(record_of(label) for label in labels(3, today()))
+    door = start(topics, keys="hang", watchdog_s=3.0)
+    assert door.wait() == EXIT_STUCK
+    assert "no progress on partitions [0]" in door.said
+    assert topics.lag() == 3
+
+
+def test_processor_waits_for_a_broker_and_stops_when_asked(bootstrap: str, start: Start) -> None:
+    """No Kafka at the start is no crash loop, and no reason to ignore SIGTERM."""
+    topics = Topics(bootstrap)
+    door = start(topics, bootstrap=f"127.0.0.1:{free_port()}")
+    door.wait_for("waiting for Kafka at")
+    assert door.stop() == 0
+    assert "Traceback" not in door.said
+
+
+def test_processor_waits_for_topics_that_are_missing(bootstrap: str, start: Start) -> None:
+    """It never creates one: their retention is the operator's."""
+    door = start(Topics(bootstrap), released_topic="not-there")
+    door.wait_for("waiting for topics not-there")
+    assert door.stop(signal.SIGINT) == 0
+
+
+def test_outage_of_the_broker_is_waited_for(kafka_home: Path, tmp_path: Path, start: Start) -> None:
+    """The broker is killed under load and comes back: no restart of the worker, nothing lost."""
+    node = KafkaNode(kafka_home, tmp_path / "node")
+    node.start()
+    try:
+        topics, given = Topics(node.bootstrap), labels(12_000, today())
+        topics.put(record_of(label) for label in given[:10_000])
+        door = start(topics)
+        wait_until(lambda: topics.released_count() >= 2_000, "some labels")
+        node.kill()
+        door.wait_for("does not answer, waiting for it")
+        node.start()
+        topics.put(record_of(label) for label in given[10_000:])
+        wait_until(lambda: topics.lag() == 0, "everything committed", 90.0)
+        assert set(topics.row_ids()) == rows_expected(given)
+        node.kill()
+        assert door.stop() == 0
+        assert "Traceback" not in door.said
+    finally:
+        node.stop()

@@ -1,0 +1,35 @@
+"""A sink as a process, to be killed.
+
+python -m tests.sinks.sink_process CONFIG    runs a sink; CONFIG is SinkConfig as JSON
+python -m tests.sinks.sink_process plain DIR makes an engine whose `signals` collapses nothing, so doubles show
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import msgspec
+
+from sinks.embedded import Embedded
+from sinks.main import SinkConfig, run
+from sinks.migrate import DIRECTORY
+
+
+def prepare(directory: Path) -> None:
+    ddl = (DIRECTORY / "0001_events.sql").read_text()
+    ddl = ddl[ddl.index("CREATE TABLE IF NOT EXISTS unjoin.signals") :].split(";\n")[0]
+    engine = Embedded(directory)
+    engine.select(ddl.replace("ReplacingMergeTree(received_at)", "MergeTree"), "Null")
+    engine.close()
+
+
+def main() -> int:
+    if sys.argv[1] == "plain":
+        prepare(Path(sys.argv[2]))
+        return 0
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    return run(msgspec.json.decode(sys.argv[1], type=SinkConfig, dec_hook=lambda kind, value: kind(value)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""`unjoin sites`: adds, lists, rotates and revokes the keys of sites."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ingest.admission import Kind
+from ingest.sites import SitesFile
+
+
+def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -> int:
+    """Carries out one action; running collectors see the change within a second.
+
+    Raises:
+        SitesError: what was asked cannot be done; the text says why.
+    """
+    sites = SitesFile(sites_file)
+    if options.action == "add":
+        categories = (
+            [name.strip() for name in options.categories.split(",") if name.strip()] if options.categories else None
+        )
+        kind: Kind = "server" if options.server else "browser"
+        key = sites.add(options.name, options.origin, categories, kind)
+        if not options.server and categories and {"labeled", "analytics"} <= set(categories):
+            console.print(
+                "note: with this key one session can answer prompts and send analytics, which carry its address; "
+                "give a widget signals,labeled only",
+                style="yellow",
+            )
+        console.print(key, markup=False, highlight=False, soft_wrap=True)
+    elif options.action == "rotate":
+        console.print(sites.rotate(options.name, options.key), markup=False, highlight=False, soft_wrap=True)
+    elif options.action == "revoke":
+        sites.revoke(options.name, options.key)
+        console.print("revoked; collectors refuse it within a second", highlight=False)
+    else:
+        console.print(_table(sites))
+    return 0
+
+
+def _table(sites: SitesFile) -> Table:
+    table = Table("site", "key", "kind", "categories", "origins", "state")
+    for site in sites.list():
+        for key in site.keys:
+            shown = key.key if key.kind == "browser" else f"{key.key}…"
+            state = "revoked" if key.revoked else "in use"
+            table.add_row(site.name, shown, key.kind, ", ".join(sorted(key.categories)), "\n".join(site.origins), state)
+    return table
