@@ -58,7 +58,7 @@ class RunningStack:
                 [sys.executable, "-m", "unjoin", "up"], env=self.environment, stdout=log, stderr=log, text=True
             )
         deadline = time.monotonic() + READY_SECONDS_MAX
-        while "Ctrl-C stops" not in self._log.read_text():
+        while "unjoin is ready" not in self._log.read_text():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise AssertionError(f"the stack is not ready: {self._log.read_text()}{self._last_logs()}")
@@ -129,7 +129,7 @@ class RunningStack:
                 about = command + (process / "environ").read_bytes()
             except OSError:
                 continue  # gone meanwhile
-            if int(process.name) != os.getpid() and mark in about and b" simulate" not in command:
+            if int(process.name) != os.getpid() and mark in about and b"simulate" not in command:
                 found.append(command.replace(b"\0", b" ").decode(errors="replace"))
         return found
 

@@ -58,9 +58,12 @@ async def _start(settings: Settings, console: Console, run_dir: Path, parts: lis
         settings.sites_file, [f"http://{host}:{settings.http_port}" for host in ("127.0.0.1", "localhost")]
     )
 
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     async def part(spec: PartSpec) -> None:
         with console.status(f"starting {spec.name}"):
-            started = Part(spec, settings.data_dir / "logs", run_dir, lambda line: console.print(line, highlight=False))
+            started = Part(spec, settings.data_dir / "logs", run_dir, say)
             parts.append(started)
             await started.start(READY_SECONDS_MAX)
 
@@ -95,15 +98,15 @@ def _role(name: str, settings: Settings, *command: str) -> PartSpec:
 
 def _announce(settings: Settings, console: Console) -> None:
     http = f"http://{settings.http_host}:{settings.http_port}"
-    console.print(f"ready: {http}/ (page)  {http}/v1/events (collector)  {http}/docs", highlight=False)
-    if not settings.clickhouse_url:
-        console.print(
-            f"ready: http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/ (ClickHouse)",
-            highlight=False,
-        )
-    console.print(
-        f"ready: {settings.bootstrap} (Kafka); keys: dev-browser-key, dev-server-key; Ctrl-C stops", highlight=False
-    )
+    clickhouse = f"http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/"
+    lines = [
+        f"page        {http}/",
+        f"collector   {http}/v1/events   keys: dev-browser-key, dev-server-key   docs: {http}/docs",
+        f"ClickHouse  {settings.clickhouse_url and 'as UNJOIN_CLICKHOUSE_URL says' or clickhouse}",
+        f"Kafka       {settings.bootstrap}",
+        "unjoin is ready; Ctrl-C stops it",
+    ]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -119,6 +119,27 @@ def by_order_among(view: View, activity: Activity, crowds: Crowds) -> Guesses:
     return vote_by_pseudonym(view, guesses.tolist())
 
 
+def by_both_crowds(view: View, activity: Activity, crowds: Crowds) -> dict[int, str]:
+    """For the labels whose pseudonym came in several crowds, the member that was active in all of them, and the most.
+
+    Gives index -> session, of those labels alone.
+    """
+    active: dict[int, Counter[str]] = {}
+    seen: defaultdict[str, dict[int, int]] = defaultdict(dict)  # pseudonym -> crowd -> index
+    for number, indices, events in _crowds_with_events(view, activity, crowds):
+        active[number] = Counter(dict.fromkeys(crowds.members[number], 1))
+        active[number].update(activity.session[event] for event in events)
+        for index in indices.tolist():
+            seen[view.pseudonym[index]][number] = index
+    guesses = {}
+    for places in seen.values():
+        if len(places) > 1:
+            shared = set.intersection(*(set(active[number]) for number in places))
+            guess = max(sorted(shared), key=lambda one: sum(np.log(active[number][one]) for number in places))
+            guesses |= dict.fromkeys(places.values(), guess)
+    return guesses
+
+
 def by_member(view: View, told: Bools, activity: Activity, crowds: Crowds, seed: int) -> Guesses:
     """The member that a boosted classifier finds most likely, from all that can be said of a label and a member.
 

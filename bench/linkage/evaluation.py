@@ -142,7 +142,7 @@ def _at_rest(recording: Recording, before: View, after: View, seed: int, say: Sa
         told = np.random.default_rng(seed).permutation(len(view)) % 2 == 0
         sides.append((view, told, attackers.best_guess_without_labels(view, told)))
     view, told, guesses = sides[1]
-    chance = _success(view, ~told, guesses).value
+    chance = success(view, ~told, guesses).value
     attacks: dict[str, Callable[[View, Bools], Guesses]] = {
         "time or order": lambda view, _: attackers.by_time(view, activity),
         "adjacency in order": attackers.by_neighbour,
@@ -153,7 +153,7 @@ def _at_rest(recording: Recording, before: View, after: View, seed: int, say: Sa
     results = []
     for name, attack in attacks.items():
         say(f"at rest: {name}")
-        found = [_success(view, ~told, attack(view, told)) for view, told, _ in sides]
+        found = [success(view, ~told, attack(view, told)) for view, told, _ in sides]
         results.append(Result("at rest", name, found[0], found[1], chance, chance + MARGIN))
     return results
 
@@ -163,7 +163,7 @@ def _watcher(recording: Recording, before: View, after: View, crowds: Crowds, se
     activity = activity_of(recording)
     told_crowds = np.random.default_rng(seed).permutation(len(crowds.members)) % 2 == 0
     sides = [(view, told_crowds[view.crowd]) for view in (before, after)]
-    chance = float(_largest_shares(after)[~sides[1][1]].mean())
+    chance = float(largest_shares(after)[~sides[1][1]].mean())
     attacks: dict[str, Callable[[View, Bools], Guesses]] = {
         "time of release": lambda view, _: attackers.by_time_among(view, activity, crowds),
         "order of release": lambda view, _: attackers.by_order_among(view, activity, crowds),
@@ -173,17 +173,18 @@ def _watcher(recording: Recording, before: View, after: View, crowds: Crowds, se
     results = []
     for name, attack in attacks.items():
         say(f"watcher: {name}")
-        found = [_success(view, ~told, attack(view, told)) for view, told in sides]
+        found = [success(view, ~told, attack(view, told)) for view, told in sides]
         results.append(Result("watcher", name, found[0], found[1], chance, chance + MARGIN))
     return results
 
 
-def _success(view: View, hidden: Bools, guesses: Guesses) -> Share:
+def success(view: View, hidden: Bools, guesses: Guesses) -> Share:
+    """How many of the hidden labels were guessed right."""
     right = sum(view.owner[index] == guesses[index] for index in np.flatnonzero(hidden))
     return share(int(right), int(hidden.sum()))
 
 
-def _largest_shares(view: View) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def largest_shares(view: View) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """For each label, the share of its crowd that the crowd's largest voter gave."""
     counts: dict[int, Counter[str]] = {}
     for number, owner in zip(view.crowd.tolist(), view.owner, strict=True):
@@ -193,7 +194,7 @@ def _largest_shares(view: View) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 
 def _shares(recording: Recording, view: View) -> CrowdShares:
-    shares = _largest_shares(view)
+    shares = largest_shares(view)
     sizes = sorted(len(crowd.votes) for crowd in recording.truth.crowds)
     return CrowdShares(
         crowds=len(sizes),

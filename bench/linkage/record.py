@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import json
+import logging
 import tempfile
 import threading
 import time
@@ -39,20 +40,20 @@ def record(posts: Sequence[Post], progress: Progress) -> Recording:
     Raises:
         RecordingError: a part did not do what it should.
     """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its broker is stopped under it
     with tempfile.TemporaryDirectory(prefix="unjoin-attack-") as folder:
         data_dir = Path(folder)
         starting = progress.add_task("starting a pipeline", total=None)
         with Stack(data_dir) as stack:
             progress.remove_task(starting)
-            watcher = Watcher(stack.bootstrap)
-            watcher.start()
-            for number, post in enumerate(progress.track(posts, description="posting the day")):
-                stack.post(post.batch(time.time_ns() // 1_000_000, number))
-            waiting = progress.add_task("waiting for the last crowd", total=None)
-            stack.wait_for_rows("signals", len(posts))
-            labeled = asyncio.run(_labeled(stack.bootstrap))
-            truth = _truth(data_dir, labeled, {post.session for post in posts})
-            released = watcher.stop_after(sum(len(crowd.votes) for crowd in truth.crowds))
+            with Watcher(stack.bootstrap) as watcher:
+                for number, post in enumerate(progress.track(posts, description="posting the day")):
+                    stack.post(post.batch(time.time_ns() // 1_000_000, number))
+                waiting = progress.add_task("waiting for the last crowd", total=None)
+                stack.wait_for_rows("signals", len(posts))
+                labeled = asyncio.run(_labeled(stack.bootstrap))
+                truth = _truth(data_dir, labeled, {post.session for post in posts})
+                released = watcher.stop_after(sum(len(crowd.votes) for crowd in truth.crowds))
             stack.wait_for_rows("labels", len({one.row.vote for one in released}))
             signals = [Signal(**row) for row in stack.rows(IDENTIFIED)]
             progress.remove_task(waiting)
@@ -79,11 +80,16 @@ class Watcher:
         self._seen: list[Released] = []
         self._expected: int | None = None
         self._late_at_s = 0.0
+        self._left = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._watch()), name="watcher", daemon=True)
 
-    def start(self) -> None:
-        """Begins to watch."""
+    def __enter__(self) -> "Watcher":
         self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+        self._thread.join()
 
     def stop_after(self, records: int) -> list[Released]:
         """What came, once it is as much as was expected and nothing comes any more.
@@ -104,7 +110,7 @@ class Watcher:
         consumer = AIOKafkaConsumer(DEIDENTIFIED, bootstrap_servers=self._bootstrap, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            while True:
+            while not self._left.is_set():
                 batches = await consumer.getmany(timeout_ms=QUIET_MS if self._expected is not None else 200)
                 now_ms = time.time_ns() // 1_000_000
                 for records in batches.values():
@@ -131,14 +137,13 @@ def _released(record: Any, now_ms: int) -> Released:
 
 async def _labeled(bootstrap: str) -> list[Labeled]:
     """Everything on the labeled topic now."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(LABELED, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        partitions = [TopicPartition(LABELED, number) for number in consumer.partitions_for_topic(LABELED) or ()]
-        consumer.assign(partitions)
+        partitions = [TopicPartition(LABELED, number) for number in sorted(consumer.partitions_for_topic(LABELED))]
         ends = await consumer.end_offsets(partitions)
         labeled: list[Labeled] = []
-        while any(await consumer.position(one) < ends[one] for one in partitions):
+        while not all([await consumer.position(one) >= ends[one] for one in partitions]):
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 for record in records:
                     datum = decode(record.value, "events.labeled-value")

@@ -44,6 +44,7 @@ class Stack:
             kept["UNJOIN_KAFKA_HOME"] = os.environ["UNJOIN_KAFKA_HOME"]
         environment = {
             **kept,
+            "COLUMNS": "200",  # what says that it is ready stays on one line
             "UNJOIN_DATA_DIR": str(self.data_dir),
             "UNJOIN_HTTP_PORT": str(self._http_port),
             "UNJOIN_CLICKHOUSE_HTTP_PORT": str(self._clickhouse_port),

@@ -48,34 +48,68 @@ class Post(msgspec.Struct, frozen=True):
         return {"sent_at": now_ms, "session": self.session, "events": events}
 
 
-def day_of_posts(rng: Random, *, sessions: int, answers: int, tasks: int) -> list[Post]:
+def day_of_posts(
+    rng: Random,
+    *,
+    sessions: int,
+    answers: int,
+    tasks: int,
+    changed: float = 0.0,
+    in_turn: bool = False,
+) -> list[Post]:
     """The day's batches in the order in which they happen.
 
     Args:
         answers: of all sessions together; activity is log-normal, so that the busiest gives several times the median.
         tasks: in the common pool; more than the busiest session answers.
+        changed: share of the answers that their session gives again, otherwise, at some other time of the day.
+        in_turn: tasks are handed out in the order of their names to whoever is there, instead of at random.
     """
     weights = [rng.lognormvariate(0, 0.8) for _ in range(sessions)]
     total = sum(weights)
-    posts: list[tuple[float, Post]] = []
-    truth = {f"task-{number}": rng.choice(ANSWERS) for number in range(tasks)}
+    bouts: list[tuple[float, tuple[Answer, ...]]] = []
+    truth = {f"task-{number:06d}": rng.choice(ANSWERS) for number in range(tasks)}
     for number, weight in enumerate(weights):
         session = f"s-{number:03d}"
         wanted = max(1, round(answers * weight / total))
         assert wanted <= tasks, "more tasks are needed than the busiest session answers"
-        chosen = rng.sample(sorted(truth), wanted)
-        given = [
-            Answer(session, task, truth[task] if rng.random() < 0.9 else rng.choice(ANSWERS), KINDS[hash_of(task) % 3])
-            for task in chosen
+        given = [_answer(rng, session, task, truth[task]) for task in rng.sample(sorted(truth), wanted)]
+        given += [
+            _answer(rng, session, one.task, rng.choice(ANSWERS)) for one in given[:] if changed and rng.random() < changed
         ]
         while given:
-            size = min(len(given), rng.randint(1, BOUT_ANSWERS))
-            start = rng.random()
+            size = rng.randint(1, BOUT_ANSWERS)
             bout, given = given[:size], given[size:]
-            for step in range(0, size, 3):
-                posts.append((start + step * 1e-5, Post(session, tuple(bout[step : step + 3]))))
-    posts.sort(key=lambda post: post[0])
-    return [post for _, post in posts]
+            start = rng.random()
+            bouts += [(start + step * 1e-5, tuple(bout[step : step + 3])) for step in range(0, len(bout), 3)]
+    posts = [Post(bout[0].session, bout) for _, bout in sorted(bouts, key=lambda one: one[0])]
+    return _handed_out_in_turn(rng, posts, truth) if in_turn else posts
+
+
+def _answer(rng: Random, session: str, task: str, true_answer: str) -> Answer:
+    answer = true_answer if rng.random() < 0.9 else rng.choice(ANSWERS)
+    return Answer(session, task, answer, KINDS[hash_of(task) % 3])
+
+
+def _handed_out_in_turn(rng: Random, posts: list[Post], truth: dict[str, str]) -> list[Post]:
+    """The same posts with other tasks: each session gets the first task that lacks votes and has none of its own."""
+    names = sorted(truth)
+    votes = -(-sum(len(post.answers) for post in posts) // len(names))
+    voters: dict[str, set[str]] = {name: set() for name in names}
+    lacking = names[:]
+    handed_out = []
+    for post in posts:
+        given = []
+        for one in post.answers:
+            task = next((name for name in lacking if one.session not in voters[name]), None)
+            if task is None:
+                continue
+            voters[task].add(one.session)
+            if len(voters[task]) == votes:
+                lacking.remove(task)
+            given.append(_answer(rng, one.session, task, truth[task]))
+        handed_out.append(Post(post.session, tuple(given)))
+    return handed_out
 
 
 def hash_of(text: str) -> int:
