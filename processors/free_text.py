@@ -20,13 +20,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from processors import patterns
-from processors.addresses import disguised_emails, emails, ipv4, ipv6, urls
-from processors.digit_runs import digit_runs
-from processors.folding import fold, fold_bytes
-from processors.identities import coordinates, dates, hexadecimal, ibans, lettered_ids, numeric_ids, uuids
-from processors.patterns import KINDS
-from processors.search import Search
+from processors.masking import patterns
+from processors.masking.addresses import disguised_emails, emails, ipv4, ipv6, urls
+from processors.masking.digit_runs import digit_runs
+from processors.masking.folding import fold, fold_bytes
+from processors.masking.identities import coordinates, dates, hexadecimal, ibans, lettered_ids, numeric_ids, uuids
+from processors.masking.patterns import KINDS
+from processors.masking.search import Search
 
 _PASSES_MAX = 3
 

@@ -15,8 +15,9 @@ from unjoin.kafka import child_environment, free_port, prepare_node
 
 READY_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
-# A killed node may only come back when the controller has given its predecessor up: after 9 s by default.
-SETTINGS = "broker.session.timeout.ms=1000\nbroker.heartbeat.interval.ms=200\n"
+# A killed node may only come back when the controller has given its predecessor up: after 9 s by default. A paused one is
+# given up as fast, so this is for nodes that are killed.
+KILLABLE = "broker.session.timeout.ms=1000\nbroker.heartbeat.interval.ms=200\n"
 # librdkafka writes every refused connection to stderr otherwise.
 QUIET = {"log_level": 0}
 
@@ -28,21 +29,24 @@ class KafkaNode:
 
     Args:
         state_dir: its data and log; starting again goes on with them, on the same port.
+        killable: it comes back within seconds after `kill`.
     """
 
-    def __init__(self, kafka_home: Path, state_dir: Path) -> None:
+    def __init__(self, kafka_home: Path, state_dir: Path, *, killable: bool = False) -> None:
         self.port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._kafka_home = kafka_home
         self._state_dir = state_dir
+        self._killable = killable
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Returns once it answers."""
         assert self._process is None
         command = prepare_node(self._kafka_home, self._state_dir, self.port)
-        with (self._state_dir / "server.properties").open("a") as properties:
-            properties.write(SETTINGS)
+        if self._killable:
+            with (self._state_dir / "server.properties").open("a") as properties:
+                properties.write(KILLABLE)
         with (self._state_dir / "node.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=child_environment())
         deadline = time.monotonic() + READY_SECONDS_MAX
@@ -62,14 +66,23 @@ class KafkaNode:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Connections stay open and nothing answers."""
+        """Connections stay open and nothing answers; returns once its last thread has stopped."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + STOP_SECONDS_MAX
+        while any(state != "T" for state in self._thread_states()):
+            assert time.monotonic() < deadline, "the node does not stop"
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Ends a pause."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def _thread_states(self) -> list[str]:
+        assert self._process is not None
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/stat")
+        return [thread.read_text().rpartition(")")[2].split()[0] for thread in threads]
 
     def _end(self, how: signal.Signals) -> None:
         assert self._process is not None

@@ -34,6 +34,8 @@ PURE = [
     "processors/deidentify.py",
     "processors/crowd.py",
     "processors/free_text.py",
+    "processors/crowd_door.py",
+    "processors/records.py",
     "processors/door.py",
     "sinks/blocks.py",
     "sinks/container.py",
@@ -51,6 +53,8 @@ IO_MODULES = {
     "random", "secrets", "selectors", "shutil", "signal", "socket", "sqlite3", "subprocess", "sys", "tempfile",
     "threading", "time", "urllib", "uvicorn",
 }  # fmt: skip
+
+PURE += [f"processors/masking/{file.name}" for file in (ROOT / "processors" / "masking").glob("*.py")]
 
 
 def imported_by(file: Path) -> set[str]:

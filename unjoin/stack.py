@@ -102,7 +102,7 @@ def _announce(settings: Settings, console: Console) -> None:
     lines = [
         f"page        {http}/",
         f"collector   {http}/v1/events   keys: dev-browser-key, dev-server-key   docs: {http}/docs",
-        f"ClickHouse  {settings.clickhouse_url and 'as UNJOIN_CLICKHOUSE_URL says' or clickhouse}",
+        f"ClickHouse  {(settings.clickhouse_url and 'as UNJOIN_CLICKHOUSE_URL says') or clickhouse}",
         f"Kafka       {settings.bootstrap}",
         "unjoin is ready; Ctrl-C stops it",
     ]

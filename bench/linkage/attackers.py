@@ -41,7 +41,7 @@ def by_time(view: View, activity: Activity) -> Guesses:
         index = np.minimum((view.place * len(activity.at)).astype(int), len(activity.at) - 1)
     else:
         index = nearest(activity.at, view.at)
-    return vote_by_pseudonym(view, [activity.session[number] for number in index])
+    return vote_by_pseudonym(view, [activity.session[number] for number in index.tolist()])
 
 
 def by_neighbour(view: View, told: Bools) -> Guesses:
@@ -66,7 +66,7 @@ def by_elimination(view: View, told: Bools) -> Guesses:
     guesses = [
         next((owner for owner in busiest_first if owner not in answered[task]), busiest_first[0]) for task in view.task
     ]
-    known = {view.pseudonym[number]: view.owner[number] for number in np.flatnonzero(told)}
+    known = {view.pseudonym[number]: view.owner[number] for number in np.flatnonzero(told).tolist()}
     return [known.get(pseudonym, guess) for pseudonym, guess in zip(view.pseudonym, guesses, strict=True)]
 
 
@@ -128,10 +128,10 @@ def by_both_crowds(view: View, activity: Activity, crowds: Crowds) -> dict[int, 
     seen: defaultdict[str, dict[int, int]] = defaultdict(dict)  # pseudonym -> crowd -> index
     for number, indices, events in _crowds_with_events(view, activity, crowds):
         active[number] = Counter(dict.fromkeys(crowds.members[number], 1))
-        active[number].update(activity.session[event] for event in events)
+        active[number].update(activity.session[event] for event in events.tolist())
         for index in indices.tolist():
             seen[view.pseudonym[index]][number] = index
-    guesses = {}
+    guesses: dict[int, str] = {}
     for places in seen.values():
         if len(places) > 1:
             shared = set.intersection(*(set(active[number]) for number in places))
@@ -148,8 +148,8 @@ def by_member(view: View, told: Bools, activity: Activity, crowds: Crowds, seed:
     Trained on the crowds whose owners are told.
     """
     given: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for number in np.flatnonzero(told):
-        given[view.pseudonym[number]][view.owner[number]] += 1
+    for index in np.flatnonzero(told).tolist():
+        given[view.pseudonym[index]][view.owner[index]] += 1
     rows: list[Floats] = []
     pairs: list[tuple[Ints, list[str]]] = []
     for number, indices, events in _crowds_with_events(view, activity, crowds):
@@ -157,7 +157,8 @@ def by_member(view: View, told: Bools, activity: Activity, crowds: Crowds, seed:
         pairs.append((indices, list(crowds.members[number])))
     train = [told[indices].all() for indices, _ in pairs]
     owned = [
-        np.array([view.owner[index] == member for index in indices for member in crowd]) for indices, crowd in pairs
+        np.array([view.owner[index] == member for index in indices.tolist() for member in crowd])
+        for indices, crowd in pairs
     ]
     model = HistGradientBoostingClassifier(max_iter=100, random_state=seed)
     model.fit(
@@ -206,7 +207,7 @@ def nearest(sorted_values: Floats, wanted: Floats) -> Ints:
 
 def _nearest_owner(view: View, told: Bools, values: Floats) -> Guesses:
     anchors = np.flatnonzero(told)[np.argsort(values[told], kind="stable")]
-    return [view.owner[number] for number in anchors[nearest(values[anchors], values)]]
+    return [view.owner[number] for number in anchors[nearest(values[anchors], values)].tolist()]
 
 
 def _by_crowd(view: View) -> Iterable[tuple[int, Ints]]:
@@ -264,7 +265,7 @@ def _pair_features(
         columns += [np.repeat(place, len(crowd))[:, None], np.array(distances).T.reshape(-1, 1)]
     same = [
         given[view.pseudonym[index]][member] - (told[index] and view.owner[index] == member)
-        for index in indices
+        for index in indices.tolist()
         for member in crowd
     ]
     columns.append(np.array(same, dtype=float)[:, None])

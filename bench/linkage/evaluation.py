@@ -106,7 +106,8 @@ class Report(msgspec.Struct, frozen=True):
     @property
     def holds(self) -> bool:
         """Whether every attack could see before the door, and none after it."""
-        return self.crowds.as_the_rule_says and all(one.sees and one.holds for one in (*self.results, self.pairs))
+        attacks = all(one.sees and one.holds for one in self.results)
+        return self.crowds.as_the_rule_says and attacks and self.pairs.sees and self.pairs.holds
 
 
 def evaluate(recording: Recording, seed: int = 1, pairs: int = PAIRS, say: Say = lambda _: None) -> Report:
@@ -180,7 +181,7 @@ def _watcher(recording: Recording, before: View, after: View, crowds: Crowds, se
 
 def success(view: View, hidden: Bools, guesses: Guesses) -> Share:
     """How many of the hidden labels were guessed right."""
-    right = sum(view.owner[index] == guesses[index] for index in np.flatnonzero(hidden))
+    right = sum(view.owner[index] == guesses[index] for index in np.flatnonzero(hidden).tolist())
     return share(int(right), int(hidden.sum()))
 
 
@@ -207,7 +208,7 @@ def _shares(recording: Recording, view: View) -> CrowdShares:
 
 
 def _as_the_rule_says(recording: Recording) -> bool:
-    """Whether the released topic holds exactly the crowds of the rule, each sorted by row_id, partition by partition."""
+    """Whether each partition of the released topic holds the crowds of the rule, in turn, sorted by row_id."""
     partitions = {one.partition for one in recording.released}
     for partition in partitions:
         released = [one for one in recording.released if one.partition == partition]

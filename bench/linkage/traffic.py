@@ -75,7 +75,9 @@ def day_of_posts(
         assert wanted <= tasks, "more tasks are needed than the busiest session answers"
         given = [_answer(rng, session, task, truth[task]) for task in rng.sample(sorted(truth), wanted)]
         given += [
-            _answer(rng, session, one.task, rng.choice(ANSWERS)) for one in given[:] if changed and rng.random() < changed
+            _answer(rng, session, one.task, rng.choice(ANSWERS))
+            for one in given[:]
+            if changed and rng.random() < changed
         ]
         while given:
             size = rng.randint(1, BOUT_ANSWERS)

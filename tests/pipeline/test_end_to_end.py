@@ -127,7 +127,9 @@ def test_stopping_under_load_loses_nothing_and_leaves_no_process(kafka_home: Pat
         summary = json.loads(file.read_text())
         for category, table in TABLES.items():
             accepted = summary["accepted"][category]
-            assert stack.wait_until(f"SELECT count() >= {accepted} FROM {table}"), f"{table}: acknowledged events are lost"
+            assert stack.wait_until(f"SELECT count() >= {accepted} FROM {table}"), (
+                f"{table}: acknowledged events are lost"
+            )
             stored = stack.count(f"SELECT count() FROM {table}")
             assert stored <= accepted + summary["unknown"], f"{table}: more rows than events"
         assert stack.wait_until(f"SELECT count() >= {summary['votes']} FROM labels"), "acknowledged votes are lost"

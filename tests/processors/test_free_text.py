@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stdnum import luhn
 
-from processors import addresses, free_text, numbers
+from processors import free_text
+from processors.masking import addresses, numbers
 from processors.free_text import Span, find, mask
 
 PIECES = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from processors.contexts import CONTEXT_CHARACTERS, Surroundings
-from processors.folding import Folded
+from processors.masking.contexts import CONTEXT_CHARACTERS, Surroundings
+from processors.masking.folding import Folded
 
 WORD = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_\xe0")
 LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\xe0")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import phonenumbers
 from stdnum import luhn
 
-from processors.contexts import (
+from processors.masking.contexts import (
     Surroundings,
     is_decimal,
     is_dotted_version,

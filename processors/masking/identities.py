@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from processors import national_ids, numbers, patterns
-from processors.accounts import iban_end
-from processors.search import DIGITS, WORD, Search
+from processors.masking import national_ids, numbers, patterns
+from processors.masking.accounts import iban_end
+from processors.masking.search import DIGITS, WORD, Search
 
 
 def uuids(search: Search) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from stdnum import isbn
 
-from processors import numbers, patterns
-from processors.contexts import GLUED_PHONE_WORDS
-from processors.search import DIGITS, LETTERS, WORD, Search
+from processors.masking import numbers, patterns
+from processors.masking.contexts import GLUED_PHONE_WORDS
+from processors.masking.search import DIGITS, LETTERS, WORD, Search
 
 
 def digit_runs(search: Search) -> None:

@@ -37,7 +37,7 @@ from stdnum.th import pin
 from stdnum.tr import tckimlik
 from stdnum.us import itin
 
-from processors.patterns import compile_pattern
+from processors.masking.patterns import compile_pattern
 
 _D = "[0-9]"
 

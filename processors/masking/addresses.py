@@ -6,9 +6,9 @@ import ipaddress
 
 from email_validator import EmailNotValidError, validate_email
 
-from processors import patterns
-from processors.search import DIGITS, LETTERS, WORD, Search
-from processors.top_level_domains import is_top_level_domain
+from processors.masking import patterns
+from processors.masking.search import DIGITS, LETTERS, WORD, Search
+from processors.masking.top_level_domains import is_top_level_domain
 
 _ARTICLES = frozenset(("the", "a", "an", "this", "that", "my", "your", "our", "his", "her", "their"))
 _DOMAIN_CHARACTERS_MAX = 253  # RFC 1035, section 3.1
