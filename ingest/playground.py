@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from ingest.door_totals import door_totals_of
 from ingest.sites import DEVELOPMENT_SITE
 from schemas.events import Session
 
@@ -49,10 +50,12 @@ class Playground:
 
     Args:
         clickhouse_http_url: of the engine that the sink writes to.
+        door_metrics_url: of the processor, for what waits for its crowd; empty for nothing to show.
     """
 
-    def __init__(self, clickhouse_http_url: str) -> None:
+    def __init__(self, clickhouse_http_url: str, door_metrics_url: str = "") -> None:
         self._url = clickhouse_http_url
+        self._door_url = door_metrics_url
         self._client: aiohttp.ClientSession | None = None
 
     def routes(self) -> list[Route]:
@@ -89,17 +92,32 @@ class Playground:
             "signals": int(signals[0]["n"]),
             "analytics": int(analytics[0]["n"]),
             "labels_total": int(labels[0]["n"]),
+            **await self._held(),
             "recent": recent[:ROWS_MAX],
         }
 
-    async def _rows(self, sql: str, session: str) -> list[dict[str, Any]]:
+    async def _held(self) -> dict[str, int]:
+        """How many sessions wait for how large a crowd; nothing where no door tells."""
+        if not self._door_url:
+            return {}
+        try:
+            async with self._http().get(self._door_url) as answer:
+                totals = door_totals_of(await answer.text())
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return {}
+        return {"held_sessions": totals.held_voters, "held_labels": totals.held_labels, "crowd_min": totals.crowd_min}
+
+    def _http(self) -> aiohttp.ClientSession:
         if self._client is None:
             timeout = aiohttp.ClientTimeout(total=CLICKHOUSE_SECONDS_MAX)
             self._client = aiohttp.ClientSession(timeout=timeout)
+        return self._client
+
+    async def _rows(self, sql: str, session: str) -> list[dict[str, Any]]:
         # Values travel beside the query, never in it.
         parameters = {"query": f"{sql} FORMAT JSONEachRow", "param_session": session, "param_site": DEVELOPMENT_SITE}
         try:
-            async with self._client.get(self._url, params=parameters) as answer:
+            async with self._http().get(self._url, params=parameters) as answer:
                 text = await answer.text()
                 if answer.status != 200:
                     raise ClickHouseAway

@@ -59,6 +59,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         in_flight_bytes_max: of records not acknowledged, beyond which batches are 503 at once.
         key_events_per_second_max: quota of a key that has none of its own; 0 for none.
         playground: whether `/` is a page for loopback, fed by `clickhouse_http_url`.
+        door_metrics_url: of a processor, so that the page can show what the door holds; empty for nothing to show.
     """
 
     sites_file: Path
@@ -72,6 +73,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     key_events_per_second_max: int = 0
     playground: bool = False
     clickhouse_http_url: str = "http://127.0.0.1:8123"
+    door_metrics_url: str = ""
 
 
 def run(config: CollectorConfig, edge_keys: EdgeKeys, on_ready: Callable[[], object] = lambda: None) -> int:
@@ -136,7 +138,7 @@ async def serve(
         time.monotonic,
         Quotas(),
     )
-    playground = Playground(config.clickhouse_http_url) if config.playground else None
+    playground = Playground(config.clickhouse_http_url, config.door_metrics_url) if config.playground else None
     web = Web(edge, distribution_version(), playground.routes() if playground else ())
     _watch(edge)
     listener = _listen(config.host, config.port)

@@ -46,7 +46,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         clickhouse_url: empty for the embedded engine in `clickhouse_dir`.
         http_port: of the embedded engine's dialect; 0 for any free one.
         http_hosts: names in `Host` that are answered beside loopback's.
-        metrics_port: on loopback; 0 for none.
+        metrics_port: 0 for none.
         confine: gives up the right to open anything but what a sink needs.
         closed: what must be out of reach once confined: the keys.
         group_prefix: of the consumer groups; the table's name follows.
@@ -62,6 +62,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     block_bytes_max: int = 33_554_432
     block_ms_max: int = 1_000
     asn_database: str = ""
+    metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     confine: bool = True
     closed: tuple[Path, ...] = ()
@@ -122,7 +123,7 @@ async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]
             log.info("ClickHouse answers on http://%s:%d", config.http_host, http.port)
         metrics = SinkMetrics()
         if config.metrics_port:
-            server, thread = start_http_server(config.metrics_port, "127.0.0.1", metrics.registry)
+            server, thread = start_http_server(config.metrics_port, config.metrics_host, metrics.registry)
             stack.callback(thread.join)
             stack.callback(server.server_close)
             stack.callback(server.shutdown)

@@ -15,8 +15,8 @@ from unjoin.kafka import child_environment, free_port, prepare_node
 
 READY_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
-# A killed node may only come back when the controller has given its predecessor up: after 9 s by default. A paused one is
-# given up as fast, so this is for nodes that are killed.
+# A killed node may only come back when the controller has given its predecessor up: after 9 s by default. A paused one
+# is given up as fast, so this is for nodes that are killed.
 KILLABLE = "broker.session.timeout.ms=1000\nbroker.heartbeat.interval.ms=200\n"
 # librdkafka writes every refused connection to stderr otherwise.
 QUIET = {"log_level": 0}

@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     add("up", _up, "run the whole pipeline on this machine")
     collect = add("collect", _collect, "run a collector: HTTP in, Kafka out")
     collect.add_argument("--playground", action="store_true", help="serve the page at / to loopback")
+    collect.add_argument("--door-metrics", default="", metavar="URL", help="a processor's metrics, for the page")
     add("process", _process, "run a processor: the door that labels go through")
     add("sink", _sink, "run the sink: Kafka in, ClickHouse out")
     add("topics", _topics, "create the topics, or bring them to their settings")
@@ -107,7 +108,7 @@ def _up(_: argparse.Namespace, settings: Settings, console: Console) -> int:
 def _collect(options: argparse.Namespace, settings: Settings, _: Console) -> int:
     from unjoin.roles import run_collector
 
-    return run_collector(settings, playground=options.playground)
+    return run_collector(settings, playground=options.playground, door_metrics_url=options.door_metrics)
 
 
 def _process(_: argparse.Namespace, settings: Settings, __: Console) -> int:

@@ -22,7 +22,7 @@ def topics_of(settings: Settings) -> tuple[Topic, ...]:
     )
 
 
-def run_collector(settings: Settings, *, playground: bool) -> int:
+def run_collector(settings: Settings, *, playground: bool, door_metrics_url: str = "") -> int:
     """`unjoin collect`."""
     from ingest.request import Limits
     from ingest.server import CollectorConfig, run
@@ -45,6 +45,7 @@ def run_collector(settings: Settings, *, playground: bool) -> int:
         key_events_per_second_max=settings.key_events_per_second_max,
         playground=playground,
         clickhouse_http_url=f"http://127.0.0.1:{settings.clickhouse_http_port}",
+        door_metrics_url=door_metrics_url,
     )
     return run(config, _keys_of(Keyring(settings.edge_keys_dir)), on_ready=notify_ready)
 
@@ -80,6 +81,7 @@ def run_sink(settings: Settings) -> int:
         block_bytes_max=settings.block_bytes_max,
         block_ms_max=settings.block_ms_max,
         asn_database=settings.asn_database,
+        metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
         closed=(settings.data_dir / "keys", settings.sites_file),
     )

@@ -18,6 +18,7 @@ from schemas.outcomes import UnjoinError
 from unjoin import kafka
 from unjoin.roles import topics_of
 from unjoin.settings import Settings
+from unjoin.status import show_status
 from unjoin.supervisor import Part, PartSpec
 
 READY_SECONDS_MAX = 60.0
@@ -41,9 +42,9 @@ async def run_stack(settings: Settings, console: Console) -> int:
         try:
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
-                starting.result()
+                door_url = starting.result()
                 _announce(settings, console)
-                await stopped
+                await show_status(door_url, console, stop)
         finally:
             starting.cancel()
             stopped.cancel()
@@ -53,7 +54,8 @@ async def run_stack(settings: Settings, console: Console) -> int:
     return 0
 
 
-async def _start(settings: Settings, console: Console, run_dir: Path, parts: list[Part]) -> None:
+async def _start(settings: Settings, console: Console, run_dir: Path, parts: list[Part]) -> str:
+    """Starts every part; gives the address of the door's metrics."""
     write_development_sites(
         settings.sites_file, [f"http://{host}:{settings.http_port}" for host in ("127.0.0.1", "localhost")]
     )
@@ -74,11 +76,14 @@ async def _start(settings: Settings, console: Console, run_dir: Path, parts: lis
     with console.status("waiting for Kafka"):
         await kafka.wait_until_reachable(settings.bootstrap, READY_SECONDS_MAX)
         await kafka.ensure_topics(settings.bootstrap, topics_of(settings), settings.replication_factor)
+    door_port = kafka.free_port()
+    door_url = f"http://127.0.0.1:{door_port}/metrics"
     await asyncio.gather(
-        part(_role("sink", settings, "sink")),
-        part(_role("processor", settings, "process")),
-        part(_role("collector", settings, "collect", "--playground")),
+        part(_role("sink", settings, ["sink"], kafka.free_port())),
+        part(_role("processor", settings, ["process"], door_port)),
+        part(_role("collector", settings, ["collect", "--playground", "--door-metrics", door_url])),
     )
+    return door_url
 
 
 async def _stop(parts: list[Part], console: Console) -> None:
@@ -91,8 +96,14 @@ async def _stop(parts: list[Part], console: Console) -> None:
     console.print("stopped", highlight=False)
 
 
-def _role(name: str, settings: Settings, *command: str) -> PartSpec:
-    environment = {**os.environ, "UNJOIN_KAFKA_BOOTSTRAP": settings.bootstrap, "PYTHONUNBUFFERED": "1"}
+def _role(name: str, settings: Settings, command: list[str], metrics_port: int = 0) -> PartSpec:
+    environment = {
+        **os.environ,
+        "UNJOIN_KAFKA_BOOTSTRAP": settings.bootstrap,
+        "UNJOIN_METRICS_HOST": "127.0.0.1",
+        "UNJOIN_METRICS_PORT": str(metrics_port),
+        "PYTHONUNBUFFERED": "1",
+    }
     return PartSpec(name, [sys.executable, "-m", "unjoin", *command], environment)
 
 

@@ -24,7 +24,6 @@ Bools = NDArray[np.bool_]
 Guesses = list[str]
 """A session for each label of a view; those whose owner is told are not counted."""
 
-FOREST_TREES = 100
 ORDERED_FIELDS = 6  # of `View.features`: those that say where a label is, and the keyed ones as a whole
 RECEIVED_TO_APPENDED_MS = 20.0
 
@@ -78,9 +77,9 @@ class Forest:
         sessions: (sessions,)
     """
 
-    def __init__(self, view: View, told: Bools, seed: int) -> None:
+    def __init__(self, view: View, told: Bools, seed: int, trees: int = 100) -> None:
         self._view = view
-        forest = RandomForestClassifier(FOREST_TREES, min_samples_leaf=3, n_jobs=2, random_state=seed)
+        forest = RandomForestClassifier(trees, min_samples_leaf=3, n_jobs=2, random_state=seed)
         forest.fit(view.features[told], np.array(view.owner)[told])
         self.sessions: NDArray[np.str_] = forest.classes_
         self.odds: Floats = forest.predict_proba(view.features)
@@ -140,7 +139,7 @@ def by_both_crowds(view: View, activity: Activity, crowds: Crowds) -> dict[int, 
     return guesses
 
 
-def by_member(view: View, told: Bools, activity: Activity, crowds: Crowds, seed: int) -> Guesses:
+def by_member(view: View, told: Bools, activity: Activity, crowds: Crowds, seed: int, rounds: int = 100) -> Guesses:
     """The member that a boosted classifier finds most likely, from all that can be said of a label and a member.
 
     How active the member was while the crowd gathered and when; the label's place in order, in time, by row_id and by
@@ -160,7 +159,7 @@ def by_member(view: View, told: Bools, activity: Activity, crowds: Crowds, seed:
         np.array([view.owner[index] == member for index in indices.tolist() for member in crowd])
         for indices, crowd in pairs
     ]
-    model = HistGradientBoostingClassifier(max_iter=100, random_state=seed)
+    model = HistGradientBoostingClassifier(max_iter=rounds, random_state=seed)
     model.fit(
         np.vstack([one for one, known in zip(rows, train, strict=True) if known]),
         np.concatenate([one for one, known in zip(owned, train, strict=True) if known]),
@@ -172,7 +171,7 @@ def by_member(view: View, told: Bools, activity: Activity, crowds: Crowds, seed:
     return vote_by_pseudonym(view, guesses.tolist())
 
 
-def same_session_auc(view: View, rng: np.random.Generator, pairs: int) -> tuple[float, int]:
+def same_session_auc(view: View, rng: np.random.Generator, pairs: int, rounds: int = 100) -> tuple[float, int]:
     """How well "same session?" is told for pairs of labels: 0.5 is not at all. Gives the AUC and the pairs scored.
 
     A boosted classifier sees the fields of both and their differences. It learns from pairs of one half of the labels
@@ -181,7 +180,7 @@ def same_session_auc(view: View, rng: np.random.Generator, pairs: int) -> tuple[
     """
     halves = np.array_split(rng.permutation(len(view)), 2)
     (train, answers), (test, truth) = (_pairs_of(view, half, rng, pairs) for half in halves)
-    model = HistGradientBoostingClassifier(max_iter=100, random_state=0)
+    model = HistGradientBoostingClassifier(max_iter=rounds, random_state=0)
     model.fit(_differences(view, train), answers)
     return float(roc_auc_score(truth, model.predict_proba(_differences(view, test))[:, 1])), pairs
 

@@ -110,19 +110,38 @@ class Report(msgspec.Struct, frozen=True):
         return self.crowds.as_the_rule_says and attacks and self.pairs.sees and self.pairs.holds
 
 
-def evaluate(recording: Recording, seed: int = 1, pairs: int = PAIRS, say: Say = lambda _: None) -> Report:
+class _Efforts(msgspec.Struct, frozen=True):
+    seed: int
+    trees: int
+    rounds: int
+
+
+def evaluate(
+    recording: Recording,
+    seed: int = 1,
+    *,
+    pairs: int = PAIRS,
+    trees: int = 100,
+    rounds: int = 100,
+    say: Say = lambda _: None,
+) -> Report:
     """Attacks a recorded day.
 
     Args:
         pairs: for "same session?".
+        trees, rounds: effort of the classifiers.
     """
+    efforts = _Efforts(seed, trees, rounds)
     say("reading the recording")
     before, rest, watch = before_the_door(recording), at_rest(recording), watched(recording)
     crowds = crowds_of(recording)
-    results = [*_at_rest(recording, before, rest, seed, say), *_watcher(recording, before, watch, crowds, seed, say)]
+    results = [
+        *_at_rest(recording, before, rest, efforts, say),
+        *_watcher(recording, before, watch, crowds, efforts, say),
+    ]
     say("at rest: same session?")
     aucs = [
-        attackers.same_session_auc(view, np.random.default_rng(seed), count)
+        attackers.same_session_auc(view, np.random.default_rng(seed), count, rounds)
         for view, count in ((before, min(pairs, PAIRS_BEFORE)), (rest, pairs))
     ]
     return Report(
@@ -135,12 +154,12 @@ def evaluate(recording: Recording, seed: int = 1, pairs: int = PAIRS, say: Say =
     )
 
 
-def _at_rest(recording: Recording, before: View, after: View, seed: int, say: Say) -> list[Result]:
+def _at_rest(recording: Recording, before: View, after: View, efforts: _Efforts, say: Say) -> list[Result]:
     """Half of the labels are told, at random; the other half is guessed."""
     activity = activity_of(recording)
     sides: list[tuple[View, Bools, Guesses]] = []
     for view in (before, after):
-        told = np.random.default_rng(seed).permutation(len(view)) % 2 == 0
+        told = np.random.default_rng(efforts.seed).permutation(len(view)) % 2 == 0
         sides.append((view, told, attackers.best_guess_without_labels(view, told)))
     view, told, guesses = sides[1]
     chance = success(view, ~told, guesses).value
@@ -149,7 +168,7 @@ def _at_rest(recording: Recording, before: View, after: View, seed: int, say: Sa
         "adjacency in order": attackers.by_neighbour,
         "adjacency of row_id": attackers.by_pseudonym_neighbour,
         "one vote a task": attackers.by_elimination,
-        "classifier, every field": lambda view, told: attackers.Forest(view, told, seed).guess(),
+        "classifier, every field": lambda view, told: attackers.Forest(view, told, efforts.seed, efforts.trees).guess(),
     }
     results = []
     for name, attack in attacks.items():
@@ -159,17 +178,23 @@ def _at_rest(recording: Recording, before: View, after: View, seed: int, say: Sa
     return results
 
 
-def _watcher(recording: Recording, before: View, after: View, crowds: Crowds, seed: int, say: Say) -> list[Result]:
+def _watcher(
+    recording: Recording, before: View, after: View, crowds: Crowds, efforts: _Efforts, say: Say
+) -> list[Result]:
     """Half of the crowds are told, at random; the labels of the others are guessed."""
     activity = activity_of(recording)
-    told_crowds = np.random.default_rng(seed).permutation(len(crowds.members)) % 2 == 0
+    told_crowds = np.random.default_rng(efforts.seed).permutation(len(crowds.members)) % 2 == 0
     sides = [(view, told_crowds[view.crowd]) for view in (before, after)]
     chance = float(largest_shares(after)[~sides[1][1]].mean())
     attacks: dict[str, Callable[[View, Bools], Guesses]] = {
         "time of release": lambda view, _: attackers.by_time_among(view, activity, crowds),
         "order of release": lambda view, _: attackers.by_order_among(view, activity, crowds),
-        "classifier, every field": lambda view, told: attackers.Forest(view, told, seed).guess_among(crowds),
-        "classifier of members": lambda view, told: attackers.by_member(view, told, activity, crowds, seed),
+        "classifier, every field": lambda view, told: attackers.Forest(
+            view, told, efforts.seed, efforts.trees
+        ).guess_among(crowds),
+        "classifier of members": lambda view, told: attackers.by_member(
+            view, told, activity, crowds, efforts.seed, efforts.rounds
+        ),
     }
     results = []
     for name, attack in attacks.items():

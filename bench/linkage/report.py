@@ -86,7 +86,14 @@ def draw(report: Report, file: Path) -> None:
         for row, one in enumerate(results):
             axes.plot([one.after.value, one.before.value], [row, row], color="#e3e7eb", linewidth=3, zorder=1)
             axes.plot([one.chance] * 2, [row - 0.3, row + 0.3], color=CHANCE, linewidth=2, zorder=2)
-            axes.text(one.after.value + 0.02, row - 0.2, f"{one.after.value:.1%}", color=AFTER, va="center", fontsize=8)
+            axes.text(
+                max(one.after.value, one.chance) + 0.015,
+                row - 0.2,
+                f"{one.after.value:.1%}",
+                color=AFTER,
+                va="center",
+                fontsize=8,
+            )
         row = len(results)
         axes.plot([report.pairs.after, report.pairs.before], [row, row], color="#e3e7eb", linewidth=3, zorder=1)
         axes.plot([0.5, 0.5], [row - 0.3, row + 0.3], color=CHANCE, linewidth=2, zorder=2, label="chance")
@@ -183,8 +190,8 @@ def _print_crowds(findings: Findings, console: Console) -> None:
             )
     console.print(table)
     for name, pairs in findings.pairs.items():
-        counted = ", ".join(f"{one.below:,} fewer than {one.k}" for one in pairs)
-        console.print(f"{name}: of {pairs[0].pairs:,} (task, answer) pairs {counted} voters gave", highlight=False)
+        counted = ", ".join(f"fewer than {one.k} voters gave {one.below:,}" for one in pairs)
+        console.print(f"{name}: of {pairs[0].pairs:,} (task, answer) pairs {counted}", highlight=False)
 
 
 def _print_limits(limits: list[Limit], console: Console) -> None:

@@ -14,6 +14,7 @@ WANTED = {
     "build": PYPROJECT["build-system"]["requires"],
     "run": PYPROJECT["project"]["dependencies"],
     "dev": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["dev"],
+    "bench": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["bench"],
 }
 PINNED = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?: ; [^\\]+)? \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+",
@@ -21,7 +22,7 @@ PINNED = re.compile(
 )
 NAME = r"[A-Za-z0-9._-]+"
 # Why a package is there: another package, our own table, or the lock that this one keeps in step with.
-REASON = rf"{NAME}|unjoin \(pyproject\.toml(?:::[a-z.-]+)?\)|-c requirements/run\.lock"
+REASON = rf"{NAME}|unjoin \(pyproject\.toml(?:::[a-z.-]+)?\)|-c requirements/(?:run|dev)\.lock"
 
 
 def _text(lock: str) -> str:

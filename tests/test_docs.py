@@ -1,0 +1,25 @@
+"""The documents say what the code does, and their links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from schemas.outcomes import EXPLANATION, RejectionReason, RequestError
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md", *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("reason", [*RejectionReason, *RequestError])
+def test_every_reason_is_documented(reason: RejectionReason | RequestError) -> None:
+    """A client that meets a reason must find what it means."""
+    assert f"| `{reason}` | {EXPLANATION[reason]} |" in (ROOT / "docs" / "http.md").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    """A document that points at a file that moved sends its reader away."""
+    for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
