@@ -41,12 +41,12 @@ PURE = [
     "sinks/container.py",
     "sinks/read_only.py",
     "sinks/statements.py",
-    "unjoin/motion.py",
-    "unjoin/people.py",
-    "unjoin/rng.py",
-    "unjoin/tasks.py",
-    "unjoin/traffic.py",
-    "unjoin/visitors.py",
+    "unjoin/simulator/motion.py",
+    "unjoin/simulator/people.py",
+    "unjoin/simulator/rng.py",
+    "unjoin/simulator/tasks.py",
+    "unjoin/simulator/traffic.py",
+    "unjoin/simulator/visitors.py",
 ]
 IO_MODULES = {
     "aiohttp", "aiokafka", "asyncio", "chdb", "clickhouse_driver", "faust", "http", "logging", "mode", "os", "pathlib",

@@ -144,7 +144,7 @@ def _query(options: argparse.Namespace, settings: Settings, _: Console) -> int:
 
 
 def _simulate(options: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from unjoin.simulate import run_simulate
+    from unjoin.simulator.simulate import run_simulate
 
     return run_simulate(options, settings, console)
 

@@ -145,7 +145,7 @@ def test_clickhouse_connect_reads_a_table_into_a_data_frame(stack: RunningStack,
 @pytest.mark.parametrize("by", ["url", "body"])
 def test_curl_reads_a_table(stack: RunningStack, mark: str, by: str) -> None:
     """What everybody else does first; the README's own line is one of the two."""
-    sql = f"SELECT type, count() AS n FROM unjoin.signals WHERE startsWith(event_id, '{mark}') GROUP BY type"  # noqa: S608
+    sql = f"SELECT type, count() AS n FROM unjoin.signals WHERE startsWith(event_id, '{mark}') GROUP BY type"
     base = f"http://127.0.0.1:{stack.clickhouse_port}/"
     asked = ["-G", "--data-urlencode", f"query={sql} FORMAT CSVWithNames"] if by == "url" else [
         "--data-binary", f"{sql} FORMAT CSVWithNames"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stdnum import luhn
 
 from processors import free_text
-from processors.masking import addresses, numbers
 from processors.free_text import Span, find, mask
+from processors.masking import addresses, numbers
 
 PIECES = (
     "john@example.com", "a@b.co", "@", "@c.de", "name at example dot com", " at ", " dot ", "[at]", "(dot)", "com",

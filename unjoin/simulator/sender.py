@@ -13,8 +13,8 @@ import aiohttp
 import msgspec
 
 from schemas.outcomes import UnjoinError
-from unjoin.tally import Tally
-from unjoin.traffic import Batch
+from unjoin.simulator.tally import Tally
+from unjoin.simulator.traffic import Batch
 
 # What a resend of the same ids can mend: the contract's 408, 429 and 503, a failure inside, and a proxy's 502 and 504.
 RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})

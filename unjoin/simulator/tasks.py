@@ -6,7 +6,7 @@ The truth is a function of the task's name alone, so that votes of many runs can
 import zlib
 from typing import NamedTuple
 
-from unjoin.rng import Rng
+from unjoin.simulator.rng import Rng
 
 
 class Theme(NamedTuple):

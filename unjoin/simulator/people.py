@@ -7,7 +7,7 @@ import unicodedata
 from typing import NamedTuple
 
 from schemas.events import AnyEvent, Contact, IdentityCheck, LabelerApplication
-from unjoin.rng import Rng
+from unjoin.simulator.rng import Rng
 
 GIVEN = (
     "Ada", "Amara", "Björn", "Chiara", "Dmitri", "Elif", "Esther", "Farid", "Fatou", "Grace", "Hana", "Ines", "Ivo",

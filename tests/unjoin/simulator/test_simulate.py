@@ -12,10 +12,10 @@ from aiohttp import web
 from rich.console import Console
 
 from schemas.events import AnyEvent
-from unjoin.sender import SimulateError
 from unjoin.settings import Settings
-from unjoin.simulate import SimulateOptions, run_simulate, simulate
-from unjoin.tally import Summary
+from unjoin.simulator.sender import SimulateError
+from unjoin.simulator.simulate import SimulateOptions, run_simulate, simulate
+from unjoin.simulator.tally import Summary
 
 
 class Collector:

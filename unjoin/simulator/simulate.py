@@ -15,10 +15,10 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from unjoin.sender import REQUEST_SECONDS_MAX, Delivery, Sender, SimulateError
 from unjoin.settings import Settings
-from unjoin.tally import Summary, Tally, summary_table
-from unjoin.traffic import BATCH_EVENTS_MAX, CATEGORIES, Plan, Traffic
+from unjoin.simulator.sender import REQUEST_SECONDS_MAX, Delivery, Sender, SimulateError
+from unjoin.simulator.tally import Summary, Tally, summary_table
+from unjoin.simulator.traffic import BATCH_EVENTS_MAX, CATEGORIES, Plan, Traffic
 
 EVENTS_MAX = 100_000_000
 

@@ -11,7 +11,7 @@ import math
 from itertools import accumulate
 from typing import NamedTuple
 
-from unjoin.rng import Rng
+from unjoin.simulator.rng import Rng
 
 SAMPLE_MS = 1000 / 60
 GRAVITY = 9.81

@@ -1,7 +1,7 @@
 """Traffic of many sessions that look like people, batch by batch, from a seeded generator. Pure.
 
 A few sessions are far more active than most; each task is answered by several of them and has a known truth
-(`unjoin.tasks.truth`). All times lie in the hours before `start_ms`, so that the collector keeps an event's own day.
+(`unjoin.simulator.tasks.truth`). All times lie in the hours before `start_ms`, so that the collector keeps an event's own day.
 """
 
 from bisect import bisect
@@ -14,10 +14,10 @@ import msgspec
 
 from schemas.events import AnyEvent, Verdict
 from unjoin import people
-from unjoin.motion import Hands
-from unjoin.rng import Rng
-from unjoin.tasks import truth
-from unjoin.visitors import DESKTOP, PHONE, STEP_MS, Pool, Scripts, Visitor, event_id
+from unjoin.simulator.motion import Hands
+from unjoin.simulator.rng import Rng
+from unjoin.simulator.tasks import truth
+from unjoin.simulator.visitors import DESKTOP, PHONE, STEP_MS, Pool, Scripts, Visitor, event_id
 
 __all__ = ["BATCH_EVENTS_MAX", "CATEGORIES", "Batch", "Plan", "Traffic", "truth"]
 

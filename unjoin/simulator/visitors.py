@@ -19,10 +19,10 @@ from schemas.events import (
     Touch,
     Usage,
 )
-from unjoin.motion import Hands
-from unjoin.people import Device, one
-from unjoin.rng import Rng
-from unjoin.tasks import mistake, task_name, truth
+from unjoin.simulator.motion import Hands
+from unjoin.simulator.people import Device, one
+from unjoin.simulator.rng import Rng
+from unjoin.simulator.tasks import mistake, task_name, truth
 
 # Milliseconds between two events of a session, by and large.
 STEP_MS = 900.0

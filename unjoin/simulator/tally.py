@@ -7,7 +7,7 @@ import msgspec
 from rich.table import Table
 
 from schemas.events import AudioTranscript, ImageLabel, TextAnswer, Verdict
-from unjoin.traffic import Batch
+from unjoin.simulator.traffic import Batch
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent
-from unjoin.motion import Hands, minimum_jerk
-from unjoin.tasks import THEMES, mistake, task_name, truth
-from unjoin.traffic import CATEGORIES, HOUR_MS, Plan, Traffic
+from unjoin.simulator.motion import Hands, minimum_jerk
+from unjoin.simulator.tasks import THEMES, mistake, task_name, truth
+from unjoin.simulator.traffic import CATEGORIES, HOUR_MS, Plan, Traffic
 
 NOW_MS = 1_790_000_000_000
 

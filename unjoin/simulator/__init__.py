@@ -1,0 +1,1 @@
+"""Realistic traffic of many sessions: people that move, type, answer; and a client that posts them."""
