@@ -1,7 +1,7 @@
 """Traffic of many sessions that look like people, batch by batch, from a seeded generator. Pure.
 
 A few sessions are far more active than most; each task is answered by several of them and has a known truth
-(`unjoin.simulator.tasks.truth`). All times lie in the hours before `start_ms`, so that the collector keeps an event's own day.
+(`tasks.truth`). All times lie in the hours before `start_ms`, so that the collector keeps an event's own day.
 """
 
 from bisect import bisect
@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from schemas.events import AnyEvent, Verdict
-from unjoin import people
+from unjoin.simulator import people
 from unjoin.simulator.motion import Hands
 from unjoin.simulator.rng import Rng
 from unjoin.simulator.tasks import truth
