@@ -42,6 +42,17 @@ class BrokerAccess(msgspec.Struct, frozen=True):
         return (self.bootstrap.count(",") + 2) * self.request_ms_max / 1_000
 
 
+async def end_tasks(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    """Cancels tasks until they have ended, for a bounded time: aiokafka's `client.close` may swallow a cancellation."""
+    left = set(tasks)
+    turns = 10
+    while left and turns:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=ABANDON_SECONDS_MAX / 10)
+        turns -= 1
+
+
 def quiet_aiokafka() -> None:
     """Keeps keys and values out of the log: aiokafka writes both at DEBUG."""
     logger = logging.getLogger("aiokafka")
@@ -153,10 +164,7 @@ class Incarnation:
         if sender.sender_task is not None:
             # A cancelled sender waits for its produce requests, and they wait for brokers: cancel them, too.
             tasks |= _produce_requests(sender.sender_task)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=ABANDON_SECONDS_MAX)
+        await end_tasks(tasks)
         # Nobody answers questions about topics any more: let nobody wait for an answer, now or later.
         if client._md_update_fut is None:
             client._md_update_fut = asyncio.get_running_loop().create_future()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from ingest.incarnation import BrokerAccess, Incarnation
+from ingest.incarnation import BrokerAccess, Incarnation, end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +76,9 @@ class Keeper:
 
     async def close(self) -> None:
         """Abandons every incarnation, now."""
-        tasks = [*self._retiring.values()] + ([self._task] if self._task is not None else [])
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for incarnation in (*self._retiring, self.current):
+        retiring = dict(self._retiring)
+        await end_tasks([*retiring.values(), *([self._task] if self._task is not None else [])])
+        for incarnation in (*retiring, self.current):
             if incarnation is not None:
                 await incarnation.abandon()
         self.current = None

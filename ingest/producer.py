@@ -24,7 +24,7 @@ import msgspec
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from ingest.batches import RECORD_OVERHEAD_BYTES, Batch, Lane, Reason, TopicLanes, Waiter, codec_of
-from ingest.incarnation import BrokerAccess, Incarnation, quiet_aiokafka
+from ingest.incarnation import BrokerAccess, Incarnation, end_tasks, quiet_aiokafka
 from ingest.keeper import HEARTBEAT_SECONDS, Keeper
 from ingest.partitions import positive_hash
 from ingest.records import Record
@@ -214,9 +214,7 @@ class KafkaProducer:
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
                 await self._settled_all.wait()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await end_tasks(self._pumps)
         for lane in self._lanes():
             for batch in lane.drop_all():
                 self._settle(batch, "stopped")

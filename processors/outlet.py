@@ -14,13 +14,14 @@ import msgspec
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 
-from schemas.dead_letters import Headers
+from schemas.dead_letters import TRUNCATED_FROM, Headers
 
 log = logging.getLogger("unjoin.processors")
 
 BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 5.0
 LOG_EVERY_S = 10.0
+KEY_BYTES_KEPT = 1_024
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -127,8 +128,10 @@ class _Backoff:
 
 
 def _shortened(record: Outgoing, error: BaseException | None) -> Outgoing:
-    """A dead letter that its headers make too large loses its value: one record must not stop the stream for ever."""
+    """A dead letter that its headers make too large is cut: one record must not stop the stream for ever."""
     if isinstance(error, MessageSizeTooLargeError) and record.headers:
         log.warning("a dead letter is too large for %s, its value is left out", record.topic)
-        return Outgoing(record.topic, record.key, b"", record.partition, record.timestamp_s, record.headers)
+        headers = [*record.headers, (TRUNCATED_FROM, b"%d" % len(record.value or b""))]
+        key = record.key and record.key[:KEY_BYTES_KEPT]
+        return Outgoing(record.topic, key, b"", record.partition, record.timestamp_s, headers)
     return record

@@ -8,6 +8,9 @@ from schemas.outcomes import DeadLetterReason
 
 Headers = list[tuple[str, bytes]]
 
+TRUNCATED_FROM = "truncated_from"
+"""The header of a dead letter whose value was cut, since it did not fit with headers: its length before."""
+
 
 class Origin(msgspec.Struct, frozen=True):
     """Where a dead letter lay before, and why it was set aside.

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
-from schemas.dead_letters import headers_of
+from schemas.dead_letters import TRUNCATED_FROM, Headers, headers_of
 from schemas.topics import dead_letter_topic
 from sinks.blocks import SetAside
 
@@ -77,7 +78,10 @@ class DeadLetters:
         futures = []
         for letter in letters:
             headers = headers_of(letter.reason, topic, partition, letter.offset)
-            futures.append(await producer.send(target, key=letter.key, value=letter.value, headers=headers))
+            if letter.key is None and letter.value is None:
+                futures.append(await _send_empty(producer, target, headers))
+            else:
+                futures.append(await producer.send(target, key=letter.key, value=letter.value, headers=headers))
         results = await asyncio.gather(*futures, return_exceptions=True)
         for letter, result in zip(letters, results, strict=True):
             if isinstance(result, MessageSizeTooLargeError):
@@ -90,5 +94,15 @@ class DeadLetters:
                 raise result
 
 
+async def _send_empty(producer: AIOKafkaProducer, target: str, headers: Headers) -> Awaitable[Any]:
+    """A record with neither key nor value, which `send` refuses (an assertion of aiokafka 0.14) and Kafka allows."""
+    partitions = await producer.partitions_for(target)
+    batch = producer.create_batch()
+    batch.append(key=None, value=None, timestamp=None, headers=headers)
+    batch.close()
+    sent: Awaitable[Any] = await producer.send_batch(batch, target, partition=min(partitions))
+    return sent
+
+
 def _truncated(letter: SetAside) -> tuple[str, bytes]:
-    return "truncated_from", b"%d" % len(letter.value or b"")
+    return TRUNCATED_FROM, b"%d" % len(letter.value or b"")

@@ -80,7 +80,7 @@ class RunningStack:
         """Posts one batch; gives status and answer."""
         request = urllib.request.Request(
             f"{self.http}/v1/events",
-            data=json.dumps(batch).encode(),
+            data=json.dumps(batch, separators=(",", ":")).encode(),
             headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
         )
         try:

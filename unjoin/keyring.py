@@ -2,25 +2,30 @@
 
 A key is made the first time its day is asked for. `journal.jsonl` beside the keys records what was made and what was
 destroyed, so that a key that is gone on purpose and a key that is lost are told apart: the first suppresses, the
-second stops.
+second stops. What the journal calls destroyed stays so, whatever files come back.
 
     UnjoinError
     └── KeyringError
-        ├── KeyDestroyed   destroyed on record: whatever needs it is suppressed, and counted
-        └── KeyLost        made once, gone without a record: stop, lose nothing
+        ├── KeyDestroyed      destroyed on record: whatever needs it is suppressed, and counted
+        ├── KeyLost           made once, gone without a record: stop, lose nothing
+        └── KeysUnreachable   the folder cannot be read or written: as KeyLost
 """
 
 import datetime
+import errno
+import fcntl
 import json
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from schemas.outcomes import UnjoinError
 
 KEY_BYTES = 32
+MEND = "restore it, or say that it is destroyed: `unjoin keys destroy`"
 
 
 class KeyringError(UnjoinError):
@@ -33,6 +38,10 @@ class KeyDestroyed(KeyringError):
 
 class KeyLost(KeyringError):
     """The day's key was made once and is gone, and nothing says that it was destroyed."""
+
+
+class KeysUnreachable(KeyringError):
+    """The folder of keys cannot be read or written."""
 
 
 class Keyring:
@@ -54,55 +63,75 @@ class Keyring:
         self._random_bytes = random_bytes
         self._now_ms = now_ms
         self._cached: dict[datetime.date, bytes] = {}
+        self._destroyed: set[datetime.date] = set()
 
     def key_of(self, day: datetime.date) -> bytes:
         """The day's key, made now if it never was.
 
         Raises:
             KeyDestroyed, KeyLost: there was one.
-            OSError: the folder cannot be read or written.
+            KeysUnreachable: the folder cannot be read or written.
         """
         key = self._cached.get(day)
         if key is None:
-            key = self._read(day) or self._make(day)
+            with self._reached():
+                key = self.existing_key_of(day) or self._make(day)
             self._cached[day] = key
         return key
 
     def existing_key_of(self, day: datetime.date) -> bytes | None:
-        """The day's key if there is one; never makes one."""
-        return self._cached.get(day) or self._read(day)
+        """The day's key if there is one; never makes one.
+
+        Raises:
+            KeyLost: it is damaged.
+            OSError: it cannot be read.
+        """
+        return self._cached.get(day) or (None if self.is_destroyed(day) else self._read(day))
+
+    def is_destroyed(self, day: datetime.date) -> bool:
+        """Whether the day's key is destroyed on record, which nothing takes back."""
+        if day not in self._destroyed and "destroyed" in self._events_of(day):
+            self._destroyed.add(day)
+        return day in self._destroyed
 
     def forget_cached(self) -> None:
-        """Reads every key from its file again, so that one destroyed since is noticed."""
+        """Reads every key from its file again, so that one destroyed or lost since is noticed."""
         self._cached.clear()
 
     def days(self) -> list[datetime.date]:
-        """The days that have a key now, oldest first."""
-        return sorted(datetime.date.fromisoformat(path.stem) for path in self._directory.glob("*.key"))
+        """The days that have a file of a key now, oldest first; the file of a destroyed key is what a crash left."""
+        return sorted(_dated(path.stem for path in self._directory.glob("[!.]*.key")))
 
     def history(self) -> list[dict[str, str | int]]:
-        """What was made and destroyed, oldest first: {event, day, at}, `at` in Unix milliseconds."""
+        """What was made and destroyed, oldest first: {event, day, at}, `at` in Unix milliseconds.
+
+        A line that a full disk cut short is left out: the record comes before the deed, which then was not done.
+        """
         try:
-            lines = (self._directory / "journal.jsonl").read_text().splitlines()
+            lines = (self._directory / "journal.jsonl").read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines if line]
+        return [entry for line in lines if (entry := _entry(line)) is not None]
 
     def destroy(self, day: datetime.date) -> bool:
-        """Destroys the day's key: overwritten, unlinked, on record. False where there was none.
+        """Destroys the day's key: overwritten, unlinked, on record. False where there is none to destroy.
 
-        The record comes first: a crash between the two leaves a key that the next call destroys.
+        The record comes first: a crash between the two leaves a file that the next call destroys, and that nobody uses.
+        Of a key that is lost, only the record is made.
         """
-        path = self._path(day)
-        if not path.exists():
+        if not self._directory.exists():
             return False
-        self._record("destroyed", day)
-        with path.open("r+b") as file:
-            file.write(b"\0" * KEY_BYTES)
-            file.flush()
-            os.fsync(file.fileno())
-        path.unlink()
-        self._sync_directory()
+        with self._locked():
+            events = self._events_of(day)
+            files = [path for path in (self._path(day), *self._directory.glob(f".{day}.*")) if path.exists()]
+            if not files and ("created" not in events or "destroyed" in events):
+                return False
+            if "destroyed" not in events:
+                self._record("destroyed", day)
+            for path in files:
+                _erase(path)
+            self._sync_directory()
+        self._destroyed.add(day)
         self._cached.pop(day, None)
         return True
 
@@ -111,50 +140,60 @@ class Keyring:
             key = self._path(day).read_bytes()
         except FileNotFoundError:
             return None
-        if len(key) != KEY_BYTES or key == b"\0" * KEY_BYTES:
-            raise KeyLost(f"the key of {day} in {self._directory} is damaged")
+        if len(key) != KEY_BYTES or key == bytes(KEY_BYTES):
+            raise KeyLost(f"the key of {day} in {self._directory} is damaged; {MEND}")
         return key
 
     def _make(self, day: datetime.date) -> bytes:
-        events = [entry["event"] for entry in self.history() if entry["day"] == day.isoformat()]
-        if "destroyed" in events:
-            raise KeyDestroyed(f"the key of {day} was destroyed")
-        if "created" in events:
-            raise KeyLost(
-                f"the key of {day} is missing from {self._directory}; restore it, or record that it is destroyed"
-            )
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._directory / f".{day}.{os.getpid()}.{secrets.token_hex(4)}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(descriptor, self._random_bytes(KEY_BYTES))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        try:
-            os.link(draft, self._path(day))  # whoever links first made the key; the others read it
+        with self._locked():
+            events = self._events_of(day)
+            if "destroyed" in events:
+                raise KeyDestroyed(f"the key of {day} was destroyed")
+            if (made_meanwhile := self._read(day)) is not None:
+                return made_meanwhile
+            if "created" in events:
+                raise KeyLost(f"the key of {day} is missing from {self._directory}; {MEND}")
+            draft = self._directory / f".{day}.{os.getpid()}.{secrets.token_hex(4)}"
+            key = self._random_bytes(KEY_BYTES)
+            try:
+                _write(draft, os.O_EXCL, key)
+                draft.rename(self._path(day))
+            except OSError:
+                draft.unlink(missing_ok=True)
+                raise
             self._sync_directory()
             self._record("created", day)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-        key = self._read(day)
-        if key is None:
-            raise KeyLost(f"the key of {day} vanished from {self._directory} while it was made")
         return key
 
-    def _path(self, day: datetime.date) -> Path:
-        return self._directory / f"{day.isoformat()}.key"
-
-    def _record(self, event: str, day: datetime.date) -> None:
-        line = json.dumps({"event": event, "day": day.isoformat(), "at": self._now_ms()}) + "\n"
-        descriptor = os.open(self._directory / "journal.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One process and thread at a time makes or destroys; readers need no lock, since a key appears whole."""
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.write(descriptor, line.encode())
-            os.fsync(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise KeysUnreachable(f"the keys in {self._directory} cannot be used: {error.strerror}") from None
+
+    def _path(self, day: datetime.date) -> Path:
+        return self._directory / f"{day}.key"
+
+    def _events_of(self, day: datetime.date) -> set[str | int]:
+        return {entry["event"] for entry in self.history() if entry["day"] == str(day)}
+
+    def _record(self, event: str, day: datetime.date) -> None:
+        journal = self._directory / "journal.jsonl"
+        line = json.dumps({"event": event, "day": str(day), "at": self._now_ms()}) + "\n"
+        whole = not journal.exists() or not (before := journal.read_bytes()) or before.endswith(b"\n")
+        _write(journal, os.O_APPEND, (line if whole else "\n" + line).encode())
 
     def _sync_directory(self) -> None:
         descriptor = os.open(self._directory, os.O_RDONLY)
@@ -162,3 +201,41 @@ class Keyring:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _write(path: Path, flags: int, data: bytes) -> None:
+    """Writes and syncs.
+
+    Raises:
+        OSError: it is not on disk; a full disk takes part of it without an error.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600)
+    try:
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _erase(path: Path) -> None:
+    """Overwrites a file where it lies, as far as the file system lets one, and unlinks it."""
+    with path.open("r+b") as file:
+        file.write(bytes(max(KEY_BYTES, path.stat().st_size)))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
+
+
+def _entry(line: str) -> dict[str, str | int] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and {"event", "day", "at"} <= entry.keys() else None
+
+
+def _dated(names: Iterator[str]) -> Iterator[datetime.date]:
+    for name in names:
+        with suppress(ValueError):
+            yield datetime.date.fromisoformat(name)

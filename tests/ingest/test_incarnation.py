@@ -6,13 +6,13 @@ When a test named `aiokafka_still_...` fails after an upgrade, the workaround it
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerClosed
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from ingest.incarnation import BrokerAccess, Incarnation, quiet_aiokafka
+from ingest.incarnation import BrokerAccess, Incarnation, end_tasks, quiet_aiokafka
 from tests.clean_loop import run, seconds_of
 from tests.kafka_node import KafkaNode, create_topic
 
@@ -27,6 +27,15 @@ def node(kafka_node: KafkaNode) -> Iterator[KafkaNode]:
 
 def access(bootstrap: str, request_ms_max: int = 10_000) -> BrokerAccess:
     return BrokerAccess(bootstrap, "none", request_ms_max)
+
+
+@asynccontextmanager
+async def begun(bootstrap: str, request_ms_max: int = 10_000) -> AsyncIterator[Incarnation]:
+    incarnation = await Incarnation.begin(access(bootstrap, request_ms_max))
+    try:
+        yield incarnation
+    finally:
+        await incarnation.abandon()
 
 
 def closed_batch(size: int = 10) -> BatchBuilder:
@@ -55,20 +64,19 @@ def test_abandoned_while_its_broker_is_silent_it_ends_at_once_and_fails_what_it_
 
     async def main() -> None:
         topic = await asyncio.to_thread(create_topic, node.bootstrap, 2)
-        incarnation = await Incarnation.begin(access(node.bootstrap))
-        await (await incarnation.submit(closed_batch(), topic, 0))
-        node.pause()
-        in_flight = await incarnation.submit(closed_batch(), topic, 0)
-        behind_it = await incarnation.submit(closed_batch(), topic, 1)
-        await asyncio.sleep(0)
-        seconds, error = await seconds_of(incarnation.abandon())
-        assert error is None
-        assert seconds < 1.0
-        for future in (in_flight, behind_it):
-            with pytest.raises(ProducerClosed):
-                await future
-        assert not incarnation.alive
-        await incarnation.abandon()
+        async with begun(node.bootstrap) as incarnation:
+            await (await incarnation.submit(closed_batch(), topic, 0))
+            node.pause()
+            in_flight = await incarnation.submit(closed_batch(), topic, 0)
+            behind_it = await incarnation.submit(closed_batch(), topic, 1)
+            await asyncio.sleep(0)
+            seconds, error = await seconds_of(incarnation.abandon())
+            assert error is None
+            assert seconds < 1.0
+            for future in (in_flight, behind_it):
+                with pytest.raises(ProducerClosed):
+                    await future
+            assert not incarnation.alive
 
     run(main())
 
@@ -78,15 +86,15 @@ def test_abandoned_while_it_retries_it_ends_at_once(node: KafkaNode) -> None:
 
     async def main() -> None:
         topic = await asyncio.to_thread(create_topic, node.bootstrap)
-        incarnation = await Incarnation.begin(access(node.bootstrap, request_ms_max=200))
-        await (await incarnation.submit(closed_batch(), topic, 0))
-        node.pause()
-        waiting = await incarnation.submit(closed_batch(), topic, 0)
-        assert not (await asyncio.wait({waiting}, timeout=1.0))[0]
-        seconds, _ = await seconds_of(incarnation.abandon())
-        assert seconds < 1.0
-        with pytest.raises(ProducerClosed):
-            await waiting
+        async with begun(node.bootstrap, request_ms_max=500) as incarnation:
+            await (await incarnation.submit(closed_batch(), topic, 0))
+            node.pause()
+            waiting = await incarnation.submit(closed_batch(), topic, 0)
+            assert not (await asyncio.wait({waiting}, timeout=1.2))[0]
+            seconds, _ = await seconds_of(incarnation.abandon())
+            assert seconds < 1.0
+            with pytest.raises(ProducerClosed):
+                await waiting
 
     run(main())
 
@@ -123,20 +131,17 @@ def test_begin_that_is_cancelled_at_any_moment_leaves_no_connection_open(node: K
 
 
 def test_refused_batch_spends_the_producer_id_and_a_new_one_goes_on(node: KafkaNode) -> None:
-    """What `condemn` is for, and aiokafka still counts a refused batch's sequence numbers."""
+    """What `condemn` is for: aiokafka still counts a refused batch's sequence numbers."""
 
     async def main() -> None:
         topic = await asyncio.to_thread(create_topic, node.bootstrap, 1, max_message_bytes="2000")
-        spent = await Incarnation.begin(access(node.bootstrap))
-        await (await spent.submit(closed_batch(), topic, 0))
-        with pytest.raises(MessageSizeTooLargeError):
-            await (await spent.submit(closed_batch(5_000), topic, 0))
-        with pytest.raises(OutOfOrderSequenceNumber):
+        async with begun(node.bootstrap) as spent, begun(node.bootstrap) as fresh:
             await (await spent.submit(closed_batch(), topic, 0))
-        fresh = await Incarnation.begin(access(node.bootstrap))
-        await (await fresh.submit(closed_batch(), topic, 0))
-        await spent.retire(1)
-        await fresh.retire(1)
+            with pytest.raises(MessageSizeTooLargeError):
+                await (await spent.submit(closed_batch(5_000), topic, 0))
+            with pytest.raises(OutOfOrderSequenceNumber):
+                await (await spent.submit(closed_batch(), topic, 0))
+            await (await fresh.submit(closed_batch(), topic, 0))
 
     run(main())
 
@@ -146,20 +151,37 @@ def test_aiokafka_still_hangs_in_stop_while_its_broker_is_silent(node: KafkaNode
 
     async def main() -> None:
         topic = await asyncio.to_thread(create_topic, node.bootstrap)
-        incarnation = await Incarnation.begin(access(node.bootstrap, request_ms_max=200))
-        await (await incarnation.submit(closed_batch(), topic, 0))
-        node.pause()
-        batch = await incarnation.submit(closed_batch(), topic, 0)
-        stopping = asyncio.create_task(incarnation._producer.stop())
-        assert not (await asyncio.wait({stopping}, timeout=1.0))[0]
-        stopping.cancel()
-        await asyncio.gather(stopping, return_exceptions=True)
-        assert not batch.done()
-        await incarnation.abandon()
-        with pytest.raises(ProducerClosed):
-            await batch
-        # What stop() left behind waits for the same batch.
-        await asyncio.sleep(0.05)
+        async with begun(node.bootstrap, request_ms_max=500) as incarnation:
+            await (await incarnation.submit(closed_batch(), topic, 0))
+            node.pause()
+            batch = await incarnation.submit(closed_batch(), topic, 0)
+            stopping = asyncio.create_task(incarnation._producer.stop())
+            assert not (await asyncio.wait({stopping}, timeout=1.2))[0]
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
+            assert not batch.done()
+            await incarnation.abandon()
+            with pytest.raises(ProducerClosed):
+                await batch
+            # What stop() left behind waits for the same batch.
+            await asyncio.sleep(0.05)
+
+    run(main())
+
+
+def test_cancellation_that_somebody_swallows_is_repeated() -> None:
+    """`AIOKafkaClient.close` swallows a cancellation that meets it, and then nobody would ever end the task."""
+
+    async def main() -> None:
+        async def swallows_the_first() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(100)
+            await asyncio.sleep(100)
+
+        task = asyncio.create_task(swallows_the_first())
+        await asyncio.sleep(0)
+        await end_tasks({task})
+        assert task.cancelled()
 
     run(main())
 
@@ -171,9 +193,8 @@ def test_keys_and_values_stay_out_of_the_log(node: KafkaNode, caplog: pytest.Log
         topic = await asyncio.to_thread(create_topic, node.bootstrap)
         caplog.set_level(logging.DEBUG)
         quiet_aiokafka()
-        incarnation = await Incarnation.begin(access(node.bootstrap))
-        await (await incarnation.submit(closed_batch(4_000), topic, 0))
-        await incarnation.abandon()
+        async with begun(node.bootstrap) as incarnation:
+            await (await incarnation.submit(closed_batch(4_000), topic, 0))
 
     run(main())
     assert "....." not in caplog.text

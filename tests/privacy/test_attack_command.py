@@ -74,7 +74,7 @@ def test_same_recording_gives_the_same_picture(tmp_path: Path) -> None:
 
 def test_limits_are_leaks_that_the_attacks_do_find() -> None:
     """What the documentation warns of is measured, not asserted: both are well above chance."""
-    for limit in measured_limits(1, sessions=100, answers=4_000, tasks=4_000):
+    for limit in measured_limits(1, sessions=100, answers=12_000, tasks=6_000):
         assert limit.found.lower > limit.chance + 0.05, limit.practice
 
 
@@ -88,7 +88,8 @@ def test_recorded_pipeline_releases_the_crowds_of_the_rule_and_stores_what_it_re
     assert done.returncode in (0, 1), done.stderr
     found = json.loads((tmp_path / "linkage.json").read_text())["report"]
     assert found["crowds"]["as_the_rule_says"]
-    assert all(one["before"]["value"] >= 0.9 for one in found["results"])
+    by_time = [one for one in found["results"] if one["attack"].startswith("time")]
+    assert [one["before"]["value"] >= 0.9 for one in by_time] == [True, True]
     recording = load(file)
     assert len(recording.truth.crowds) > 5
     assert {one.part for one in recording.stored} == {recording.stored[0].part}

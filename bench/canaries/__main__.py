@@ -1,0 +1,229 @@
+"""`python -m bench.canaries`: posts canaries in every identifying field and looks for them where none may be."""
+
+import argparse
+import asyncio
+import datetime
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.canaries import places
+from bench.canaries.needles import Canaries
+from bench.canaries.places import Place
+from bench.canaries.posting import CanaryError, post_all, produce_garbage, send_bad_requests, send_queries
+from bench.canaries.traffic import EXPECTED, Traffic
+from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, TOPIC_OF_CATEGORY
+from tests.running_stack import RunningStack
+
+CLOSING_SESSIONS, CLOSING_LABELS_MAX = 60, 500
+STORED_S_MAX = 900.0
+LABELED_GARBAGE = frozenset({"labeledgarbage"})
+"""Tags of what was put on `events.labeled` past the collector: its dead letters keep it, byte for byte, for hours."""
+
+
+class Finding(msgspec.Struct):
+    """One place after the search.
+
+    Attributes:
+        found: canaries by tag.
+        expected: tags that belong there.
+    """
+
+    place: str
+    scanned_bytes: int
+    found: dict[str, int]
+    expected: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """Exactly what belongs there is there; where nothing does, something was searched all the same."""
+        return set(self.found) == set(self.expected) and (self.scanned_bytes > 0 or not self.expected)
+
+
+def main() -> int:
+    """0 where every place holds what belongs there; 1 where not, or where the run proves nothing."""
+    parser = argparse.ArgumentParser(prog="python -m bench.canaries", description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there")
+    options = parser.parse_args()
+    console = Console()
+    try:
+        findings = run(options.events, options.seed, console)
+    except CanaryError as error:
+        console.print(f"this run proves nothing: {error}", style="bold red", markup=False)
+        return 1
+    console.print(_table(findings))
+    if options.json:
+        options.json.write_text(json.dumps([msgspec.to_builtins(finding) for finding in findings], indent=1))
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def run(events: int, seed: int, console: Console) -> list[Finding]:
+    """Starts a pipeline of its own, fills it, searches it while it runs, stops it, searches its files.
+
+    Raises:
+        CanaryError: the pipeline did not do what it should, so that a search would prove nothing.
+    """
+    kafka_home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ".kafka")).absolute()
+    with tempfile.TemporaryDirectory(prefix="unjoin-canaries-") as folder:
+        stack = RunningStack(kafka_home, Path(folder), UNJOIN_TRUSTED_PROXIES="127.0.0.0/8")
+        canaries = Canaries(Random(seed))
+        stack.start()
+        try:
+            accepted = _fill(stack, canaries, events, console)
+            findings = [_searched(place, canaries, console) for place in _while_it_runs(stack)]
+            folders = {name: places.table_folders(stack, name) for name in ("labels", "dead_letters")}
+            identified = places.table_folders(stack, *EXPECTED)
+        finally:
+            stopped = stack.stop()
+        if stopped != 0:
+            raise CanaryError(f"`unjoin up` ended with {stopped}")
+        findings += [_searched(place, canaries, console) for place in _at_rest(stack, folders, identified)]
+        console.print(f"{events:,} events accepted: {dict(accepted)}", highlight=False)
+        return findings
+
+
+def _fill(stack: RunningStack, canaries: Canaries, events: int, console: Console) -> Counter[str]:
+    keys = (_key(stack, canaries.text("site")), _key(stack, canaries.text("serversite"), server=True))
+    traffic = Traffic(canaries, time.time_ns() // 1_000_000)
+    closing = traffic.closing(CLOSING_SESSIONS, min(CLOSING_LABELS_MAX, max(1, events // 200)))
+    today = datetime.datetime.now(datetime.UTC).date()
+    with Progress(console=console) as progress:
+        task = progress.add_task("posting", total=events)
+
+        def posted(more: int) -> None:
+            progress.advance(task, more)
+
+        accepted = asyncio.run(post_all(stack.http, keys, traffic.batches(events), posted))
+        undecodable = produce_garbage(stack.bootstrap, canaries, os.urandom(32), today)
+        statuses = send_bad_requests(stack.http_port, canaries)
+        queries = send_queries(stack.clickhouse_port, canaries)
+        asyncio.run(post_all(stack.http, keys, closing, lambda _: None))
+        if accepted.total() != events:
+            raise CanaryError(f"{accepted.total()} of {events} events were accepted")
+        if 200 in queries and queries[200] > 3:
+            raise CanaryError("port 8123 answered a query that is wrong on purpose")
+        storing = progress.add_task("waiting until all is stored", total=None)
+        for table in EXPECTED:
+            _wait(stack, f"SELECT count() FROM {table}", accepted[table])
+        # One more than were posted: of the labels that came past the collector, the good one.
+        _wait(stack, "SELECT count() FROM labels WHERE task NOT LIKE 'closing-%'", accepted["labeled"] + 1)
+        _wait(stack, "SELECT count() FROM dead_letters", undecodable)
+        progress.remove_task(storing)
+    console.print(f"bad requests by status: {dict(statuses)}; queries by status: {dict(queries)}", highlight=False)
+    return accepted
+
+
+def _key(stack: RunningStack, site: str, *, server: bool = False) -> str:
+    given = ["--server", "--categories", "personal,labelers,labeled"]
+    if not server:
+        given = ["--origin", "https://shop.example", "--categories", "signals,labeled,analytics"]
+    done = stack.command("sites", "add", site, *given)
+    if done.returncode:
+        raise CanaryError("the site could not be added")
+    return done.stdout.split()[-1]
+
+
+def _wait(stack: RunningStack, sql: str, expected: int) -> None:
+    found = stack.wait_for_count(sql, expected, STORED_S_MAX)
+    if found != expected:
+        raise CanaryError(f"{sql}: {found} instead of {expected}")
+
+
+def _while_it_runs(stack: RunningStack) -> Iterator[Place]:
+    yield Place("released topic, keys, values and headers", places.record_bytes(stack.bootstrap, DEIDENTIFIED))
+    released_letters = places.letters_of_released(stack.bootstrap, DEAD_LETTERS)
+    yield Place("released topic, its dead letters", released_letters)
+    yield Place("table labels, SELECT *", [places.table_bytes(stack, "SELECT * FROM labels")])
+    yield Place("table dead_letters, SELECT *", [places.table_bytes(stack, "SELECT * FROM dead_letters")])
+    for role, text in places.metrics(stack).items():
+        yield Place(f"metrics of {role}", [text])
+    system = places.system_tables(stack)
+    logs = {name for name in system if name.endswith("_log")}
+    yield Place(f"engine's logs ({', '.join(sorted(logs)) or 'none exist'})", [system[name] for name in logs])
+    yield Place(
+        f"engine's other {len(system) - len(logs)} system tables", [system[name] for name in system.keys() - logs]
+    )
+    for category, tags in EXPECTED.items():
+        topic = TOPIC_OF_CATEGORY[category]
+        here = frozenset(tags) | ({"signalsgarbage"} if category == "signals" else set())
+        yield Place(f"control: {topic}", places.record_bytes(stack.bootstrap, topic), here)
+        rows = places.table_bytes(stack, f"SELECT * FROM {category} ORDER BY event_id LIMIT {places.ROWS_MAX}")
+        yield Place(f"control: table {category}", [rows], frozenset(tags))
+    insider = LABELED_GARBAGE | {"insider"}
+    yield Place("events.labeled, but for what was put there", places.record_bytes(stack.bootstrap, LABELED), insider)
+    letters = places.record_bytes(stack.bootstrap, LABELED_DEAD_LETTERS)
+    yield Place("control: events.labeled.dead_letters", letters, LABELED_GARBAGE)
+    letters = places.record_bytes(stack.bootstrap, DEAD_LETTERS)
+    yield Place("control: events.dead_letters", letters, frozenset({"signalsgarbage"}))
+
+
+def _at_rest(stack: RunningStack, folders: dict[str, list[Path]], identified: list[Path]) -> Iterator[Place]:
+    data_dir = stack.data_dir.resolve()
+    kafka = data_dir / "kafka" / "data"
+    yield Place("released topic, files of its log", places.file_bytes(_partitions(kafka, DEIDENTIFIED)))
+    for table, where in folders.items():
+        files = places.files_below(*where)
+        yield Place(f"table {table}, files", places.file_bytes(files))
+        yield Place(f"table {table}, files without compression", places.inflated_bytes(files))
+    logs = [*places.files_below(data_dir / "logs"), data_dir / "up.log"]
+    yield Place("logs of every part", places.file_bytes(logs))
+    public = [kafka, *identified]
+    searched = {data_dir / "sites.json", *logs, *places.files_below(*folders["labels"], *folders["dead_letters"])}
+    rest = [file for file in places.files_below(data_dir) if not any(file.is_relative_to(one) for one in public)]
+    yield Place(
+        "every other file of the data directory", places.file_bytes(file for file in rest if file not in searched)
+    )
+    own = ("__consumer_offsets", "__cluster_metadata")
+    yield Place(
+        "Kafka's own topics, files", places.file_bytes(itertools.chain(*(_partitions(kafka, name) for name in own)))
+    )
+    for category, tags in EXPECTED.items():
+        files = places.files_below(identified[list(EXPECTED).index(category)])
+        yield Place(f"control: files of {category}, uncompressed", places.inflated_bytes(files), frozenset(tags))
+
+
+def _partitions(kafka: Path, topic: str) -> list[Path]:
+    return [file for file in places.files_below(kafka) if file.parent.name.rpartition("-")[0] == topic]
+
+
+def _searched(place: Place, canaries: Canaries, console: Console) -> Finding:
+    scanned = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal scanned
+        for chunk in place.chunks:
+            scanned += len(chunk)
+            yield chunk
+
+    with console.status(f"searching {place.name}"):
+        found = canaries.found_in(counted())
+    return Finding(place.name, scanned, dict(found), sorted(place.expected))
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table("place", "bytes searched", "canaries", "of which fields", "verdict")
+    for finding in findings:
+        fields = ", ".join(sorted(finding.found)) or "none"
+        wrong = sorted(set(finding.found) ^ set(finding.expected))
+        verdict = "as it should" if finding.ok else f"LEAK or blind: {', '.join(wrong)}"
+        count = f"{sum(finding.found.values()):,}"
+        table.add_row(finding.place, f"{finding.scanned_bytes:,}", count, fields, verdict)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+"""The processor that is killed: `unjoin process` but for names of topics and a short session. Usage: door.py CONFIG_JSON
+
+A child, so that SIGKILL takes nothing else.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+from processors.free_text import mask
+from processors.main import ProcessorConfig, run
+from unjoin.keyring import Keyring
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    given = json.loads(sys.argv[1])
+    keyring = Keyring(Path(given.pop("epoch_keys_dir")))
+    config = ProcessorConfig(**{**given, "data_dir": Path(given["data_dir"])})
+    sys.exit(run(config, keyring.key_of, mask=mask, on_ready=lambda: print("READY", flush=True)))
