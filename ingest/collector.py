@@ -24,13 +24,13 @@ from ingest.answers import (
 from ingest.bodies import Body, ClientGone, Receive
 from ingest.client_address import Network, client_address
 from ingest.counters import Counters
+from ingest.edge_keys import WatchedKeys
 from ingest.headers import bearer_key, check_type, headers_of, is_gzip, user_agent_of
 from ingest.producer import NotDurable, Producer
 from ingest.records import Record, Sender, records_of
 from ingest.rejection import Rejection
 from ingest.request import Limits, parse_batch
 from ingest.sites import WatchedSites
-from ingest.voter import EdgeKeys
 from schemas.outcomes import RequestError, UnjoinError
 
 Scope = MutableMapping[str, Any]
@@ -60,7 +60,7 @@ class Edge(msgspec.Struct, frozen=True):
 
     sites: WatchedSites
     producer: Producer
-    edge_keys: EdgeKeys
+    edge_keys: WatchedKeys
     counters: Counters
     limits: Limits
     trusted_proxies: tuple[Network, ...]
@@ -160,8 +160,7 @@ class Collector:
         """The records of what was accepted; an event that no record can be made of joins the rejected."""
         try:
             records, closed = records_of(verdicts.events, sender, self._edge.edge_keys)
-        except UnjoinError as error:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
-            log.error("a label's key cannot be had (%s); batches with labels are refused", type(error).__name__)
+        except UnjoinError:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
             raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=KEYS_RETRY_AFTER_S) from None
         if closed:
             gone = {entry.index for entry in closed}

@@ -26,6 +26,7 @@ from ingest.client_address import Network, networks_of
 from ingest.collector import PATH, Collector, Edge, Scope, log_without_values
 from ingest.connections import bounded_protocol
 from ingest.counters import Counters
+from ingest.edge_keys import WatchedKeys
 from ingest.playground import Playground
 from ingest.producer import KafkaProducer, Producer, ProducerConfig, ProducerStats
 from ingest.rejection import Rejection
@@ -112,6 +113,7 @@ async def serve(
     stop: asyncio.Event | None = None,
     on_listening: Callable[[str, int], object] = lambda host, port: None,
     on_ready: Callable[[], object] = lambda: None,
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> None:
     """Serves until SIGTERM, SIGINT or `stop`; then accepts no more, ends the requests in flight, stops the producer.
 
@@ -120,6 +122,7 @@ async def serve(
         stop: for who runs it inside another program.
         on_listening: told host and port once requests are answered.
         on_ready: called once, when the producer is ready too.
+        now_ms: Unix milliseconds.
 
     Raises:
         CollectorError: the address is taken, or a setting cannot be.
@@ -130,11 +133,11 @@ async def serve(
     edge = Edge(
         sites,
         producer,
-        edge_keys,
+        WatchedKeys(edge_keys),
         Counters(),
         config.limits,
         _networks(config.trusted_proxies),
-        lambda: time.time_ns() // 1_000_000,
+        now_ms,
         time.monotonic,
         Quotas(),
     )
@@ -244,6 +247,12 @@ def _watch(edge: Edge) -> None:
     counters.watch("unjoin_sites_errors", "Times the file of sites was found broken.", lambda: sites.errors)
     ready = edge.producer.ready
     counters.watch("unjoin_ready", "1 while events can be made durable.", lambda: float(ready()), gauge=True)
+    counters.watch(
+        "unjoin_edge_keys_missing",
+        "Days whose labels are refused because their key cannot be had.",
+        lambda: len(edge.edge_keys.missing),
+        gauge=True,
+    )
     stats = getattr(edge.producer, "stats", None)
     if isinstance(stats, ProducerStats):
         for field in msgspec.structs.fields(stats):

@@ -17,6 +17,7 @@ from ingest.collector import Edge, Scope
 from ingest.docs_page import docs_page
 from ingest.openapi import openapi
 from ingest.registry_routes import REGISTRY_ROUTES
+from ingest.voter import day_of_event
 from schemas.outcomes import EXPLANATION, RequestError
 
 SDK = Path(__file__).parent / "sdk.js"
@@ -66,10 +67,20 @@ class Web:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:
-        """Whether events can be made durable right now."""
-        if self._edge.producer.ready():
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "not ready", "detail": "Kafka cannot be reached"}, 503)
+        """Whether events can be made durable right now; for labels that takes today's key, which is made here if need be.
+
+        A missing key of another day refuses labels that come late, and no balancer should send the others elsewhere.
+        """
+        edge = self._edge
+        if not edge.producer.ready():
+            return JSONResponse({"status": "not ready", "detail": "Kafka cannot be reached"}, 503)
+        now_ms = edge.now_ms()
+        if not edge.edge_keys.can_be_had(day_of_event(now_ms, now_ms)):
+            return JSONResponse({"status": "not ready", "detail": "the edge's key of today is missing"}, 503)
+        if edge.edge_keys.missing:
+            days = ", ".join(str(day) for day in sorted(edge.edge_keys.missing))
+            return JSONResponse({"status": "ready", "detail": f"labels of {days} are refused: the edge's key is missing"})
+        return JSONResponse({"status": "ready"})
 
     async def metrics(self, _: Request) -> Response:
         """Counters."""

@@ -88,7 +88,8 @@ def run(
     """
     quieten_libraries()
     code = asyncio.run(_serve(config, epoch_keys, mask, on_ready))
-    log.info("stopped")
+    if code == EXIT_OK:
+        log.info("stopped")
     return code
 
 
@@ -183,12 +184,14 @@ async def _serve(config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, on_
         # Part of Faust waits for a broker that is away, and neither cancelling nor returning would end its threads.
         # Nothing is lost: what is not acknowledged is not committed.
         log.warning("stopped without Faust, which still waits for Kafka")
+        _say_why(code, processor)
         logging.shutdown()
         os._exit(code)
     for task in (starting, crashed, stopping):
         task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await task
+    _say_why(code, processor)
     return code
 
 
@@ -199,15 +202,18 @@ async def _start(app: Any, on_ready: Callable[[], None]) -> None:
 
 def _exit_code(processor: _Processor, stopping: asyncio.Task[Any]) -> int:
     if processor.halted.done():
+        return EXIT_HALTED
+    return EXIT_OK if stopping.done() else EXIT_CRASHED
+
+
+def _say_why(code: int, processor: _Processor) -> None:
+    """At the very end: whoever supervises the process shows its last words."""
+    if code == EXIT_HALTED:
         error = processor.halted.result()
         # Only our own errors promise that their text holds no input.
         log.error("halted, nothing is lost: %s", error if isinstance(error, UnjoinError) else type(error).__name__)
-        return EXIT_HALTED
-    if stopping.done():
-        return EXIT_OK
-    reason = processor.app.crash_reason
-    log.error("crashed (%s), nothing is lost", type(reason).__name__)
-    return EXIT_CRASHED
+    elif code == EXIT_CRASHED:
+        log.error("crashed (%s), nothing is lost", type(processor.app.crash_reason).__name__)
 
 
 async def _in_time(work: Coroutine[Any, Any, Any], seconds_max: float) -> bool:

@@ -57,6 +57,11 @@ def dead_letter_topic(topic: str) -> str:
     return LABELED_DEAD_LETTERS if topic == LABELED else DEAD_LETTERS
 
 
+def labeled_segment_ms(labeled_hours: int) -> int:
+    """After how long a segment of identified labels is closed; a record can outlive its retention by this much."""
+    return min(HOUR_MS, labeled_hours * HOUR_MS)
+
+
 def topics(*, partitions: int, labeled_partitions: int, events_days: int, labeled_hours: int) -> tuple[Topic, ...]:
     """Every topic of the pipeline.
 
@@ -68,7 +73,7 @@ def topics(*, partitions: int, labeled_partitions: int, events_days: int, labele
     """
     events_ms = events_days * DAY_MS
     labeled_ms = labeled_hours * HOUR_MS
-    segment_ms = min(HOUR_MS, labeled_ms)
+    segment_ms = labeled_segment_ms(labeled_hours)
     # A released label is stamped with midnight of its day, up to 48 h before it is written.
     released_ms = max(events_ms, 7 * DAY_MS) + 2 * DAY_MS
     return (

@@ -207,7 +207,7 @@ class Embedded:
 def _engine_of(directory: Path) -> Any:
     """chdb's class of a session.
 
-    Imported late: importing it starts threads, and a thread that starts before `sandbox.confine` is not confined. It
+    Imported late: importing it starts threads, and a thread that starts before its process is confined stays free. It
     opens a database in the temporary folder while it is imported, so for that long the folder is one it may write.
     """
     # Parts, merges and threads take some hundred descriptors at once; 1,024, the usual soft limit, is near.

@@ -188,7 +188,7 @@ class Dialect:
         if not re.fullmatch(r"\w{1,64}", asked_format):
             raise NotAllowed(UNKNOWN_FORMAT, "Unknown format. (UNKNOWN_FORMAT)")
         canonical = self._canonical(sql)
-        self._judge.admit(canonical, parameters)
+        self._judge.admit(canonical, parameters, database)
         answer = self._reader.read(changeable_settings(canonical), asked_format, settings, parameters, database)
         return answer, output_format_of(canonical, asked_format)
 

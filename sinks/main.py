@@ -1,6 +1,6 @@
 """The sink's process: one engine, its HTTP dialect where it is the embedded one, and a consumer a table.
 
-    confine ─▶ open the engine ─▶ migrate ─▶ serve HTTP, metrics ─▶ consume until SIGTERM ─▶ finish blocks, commit
+    open the engine ─▶ migrate ─▶ serve HTTP, metrics ─▶ consume until SIGTERM ─▶ finish blocks, commit
 
 A consumer that ends by itself ends the process with 1: whoever watches it starts it again, from the commits.
 """
@@ -30,7 +30,6 @@ from sinks.enrichment import IspOf, isps
 from sinks.http_dialect import HttpSettings, serve_http
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage, quieten
-from sinks.sandbox import confine
 from sinks.tables import TABLES, datum_of
 
 log = logging.getLogger(__name__)
@@ -47,8 +46,6 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         http_port: of the embedded engine's dialect; 0 for any free one.
         http_hosts: names in `Host` that are answered beside loopback's.
         metrics_port: 0 for none.
-        confine: gives up the right to open anything but what a sink needs.
-        closed: what must be out of reach once confined: the keys.
         group_prefix: of the consumer groups; the table's name follows.
     """
 
@@ -64,8 +61,6 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     asn_database: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
-    confine: bool = True
-    closed: tuple[Path, ...] = ()
     tables: tuple[Table, ...] = TABLES
     group_prefix: str = "unjoin-sink-"
 
@@ -89,22 +84,12 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
     quieten("aiokafka")
     try:
         isp_of = isps(config.asn_database)
-        if config.confine:
-            _confine(config)
         return asyncio.run(_serve(config, isp_of, on_ready))
     except UnjoinError as error:
         log.error("%s", error)
     except OSError as error:
         log.error("the sink cannot start: %s", error.strerror or type(error).__name__)
     return 1
-
-
-def _confine(config: SinkConfig) -> None:
-    """Before any thread starts, so before the engine is imported."""
-    if not config.clickhouse_url:
-        config.clickhouse_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_paths = () if config.clickhouse_url else (config.clickhouse_dir,)
-    confine((), write_paths, config.closed)
 
 
 async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]) -> int:

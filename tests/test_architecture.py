@@ -25,6 +25,8 @@ PURE = [
     "ingest/envelope.py",
     "ingest/headers.py",
     "ingest/judgement.py",
+    "ingest/partitions.py",
+    "ingest/door_totals.py",
     "ingest/openapi.py",
     "ingest/rejection.py",
     "ingest/request.py",

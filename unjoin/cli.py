@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import datetime
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--topic", action="append", default=[], help="only from this topic (may be repeated)")
     replay.add_argument("--dry-run", action="store_true", help="count, and write nothing")
     replay.add_argument(
-        "--from-start", action="store_true", help="from the oldest dead letter, not from the last call's end"
+        "--from-start", action="store_true", help="from the oldest dead letter, not from where the last such call ended"
     )
 
     _add_sites(add("sites", _sites, "add, list, rotate and revoke the keys of sites"))
@@ -150,14 +151,20 @@ def _simulate(options: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _replay(options: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from unjoin.replay import ReplayOptions, replay
+    from unjoin.replay import LEFT, ReplayOptions, replay
 
     wanted = ReplayOptions(
-        settings.bootstrap, frozenset(options.reason), frozenset(options.topic), options.dry_run, options.from_start
+        bootstrap=settings.bootstrap,
+        today=datetime.datetime.now(datetime.UTC).date(),
+        reasons=frozenset(options.reason),
+        topics=frozenset(options.topic),
+        dry_run=options.dry_run,
+        from_start=options.from_start,
     )
     counts = asyncio.run(replay(wanted, console))
     done = "would be replayed" if options.dry_run else "replayed"
-    console.print(f"{counts['replayed']} {done}, {counts['skipped']} skipped, {counts['unreadable']} unreadable")
+    left = [f"{counts[what]} {text}" for what, text in LEFT.items() if counts[what]]
+    console.print(", ".join([f"{counts['replayed']} {done}", *left]), highlight=False)
     return 0
 
 

@@ -42,6 +42,9 @@ def server_properties(*, port: int, controller_port: int, log_dir: Path) -> str:
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
+        # After a kill, the controller waits for this long before it lets the same broker in again (default 9 s).
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         # Retention is in hours for identified labels: look more often than every 5 minutes.
         "log.retention.check.interval.ms": "60000",
     }
@@ -90,7 +93,8 @@ def prepare_node(kafka_home: Path, state_dir: Path, port: int) -> list[str]:
     log_dir = state_dir / "data"
     properties.write_text(server_properties(port=port, controller_port=free_port(), log_dir=log_dir.absolute()))
     if not (log_dir / "meta.properties").exists():
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Not a UUID's own bytes: an id that begins with a hyphen is taken for an option.
+        cluster_id = base64.urlsafe_b64encode(b"unj" + uuid.uuid4().bytes[:13]).decode().rstrip("=")
         command = [
             java,
             "-cp",

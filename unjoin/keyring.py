@@ -75,7 +75,9 @@ class Keyring:
         key = self._cached.get(day)
         if key is None:
             with self._reached():
-                key = self.existing_key_of(day) or self._make(day)
+                if self.is_destroyed(day):
+                    raise KeyDestroyed(f"the key of {day} was destroyed")
+                key = self._read(day) or self._make(day)
             self._cached[day] = key
         return key
 
@@ -84,9 +86,10 @@ class Keyring:
 
         Raises:
             KeyLost: it is damaged.
-            OSError: it cannot be read.
+            KeysUnreachable: it cannot be read.
         """
-        return self._cached.get(day) or (None if self.is_destroyed(day) else self._read(day))
+        with self._reached():
+            return self._cached.get(day) or (None if self.is_destroyed(day) else self._read(day))
 
     def is_destroyed(self, day: datetime.date) -> bool:
         """Whether the day's key is destroyed on record, which nothing takes back."""
@@ -100,17 +103,18 @@ class Keyring:
 
     def days(self) -> list[datetime.date]:
         """The days that have a file of a key now, oldest first; the file of a destroyed key is what a crash left."""
-        return sorted(_dated(path.stem for path in self._directory.glob("[!.]*.key")))
+        return sorted(_dated(path.stem for path in self._directory.glob("*.key")))
 
     def history(self) -> list[dict[str, str | int]]:
         """What was made and destroyed, oldest first: {event, day, at}, `at` in Unix milliseconds.
 
         A line that a full disk cut short is left out: the record comes before the deed, which then was not done.
         """
-        try:
-            lines = (self._directory / "journal.jsonl").read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
+        with self._reached():
+            try:
+                lines = (self._directory / "journal.jsonl").read_text(errors="replace").splitlines()
+            except FileNotFoundError:
+                return []
         return [entry for line in lines if (entry := _entry(line)) is not None]
 
     def destroy(self, day: datetime.date) -> bool:
@@ -118,10 +122,13 @@ class Keyring:
 
         The record comes first: a crash between the two leaves a file that the next call destroys, and that nobody uses.
         Of a key that is lost, only the record is made.
+
+        Raises:
+            KeysUnreachable: it is not destroyed, or not wholly.
         """
         if not self._directory.exists():
             return False
-        with self._locked():
+        with self._reached(), self._locked():
             events = self._events_of(day)
             files = [path for path in (self._path(day), *self._directory.glob(f".{day}.*")) if path.exists()]
             if not files and ("created" not in events or "destroyed" in events):

@@ -1,119 +1,225 @@
-"""`unjoin replay`: puts dead letters back on their topic, byte for byte.
+"""`unjoin replay`: puts dead letters back on their topic, byte for byte: key, value and partition as they were.
 
-Each dead letter is read under the consumer group `unjoin-replay`, so that a second call goes on where the first one
-ended; `--from-start` reads all that retention has left. A record that is replayed twice makes no second row: the
-tables' keys are functions of the event.
+A call goes on where the last one with the same filters ended, under a consumer group of its own; `--from-start` reads
+all that retention has left. A record that is replayed twice makes no second row: the tables' keys are functions of the
+event. One that still cannot be read becomes a dead letter again, behind the end that the call has seen, so that every
+call ends.
 """
 
 import asyncio
+import datetime
+import hashlib
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from rich.console import Console
 from rich.progress import Progress
 
-from schemas.dead_letters import origin_of
-from schemas.outcomes import UnjoinError
-from schemas.topics import DEAD_LETTERS, LABELED_DEAD_LETTERS
+from processors.records import midnight_s
+from schemas.codec import decode
+from schemas.dead_letters import TRUNCATED_FROM, Origin, origin_of
+from schemas.outcomes import DeadLetterReason, DecodeError, UnjoinError
+from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED_DEAD_LETTERS, TOPIC_OF_CATEGORY, dead_letter_topic
 
 GROUP = "unjoin-replay"
 ANSWER_SECONDS_MAX = 30.0
+RECORDS_MAX = 500
+REQUEST_BYTES_MAX = 16 * 1_048_576
+REPLAYABLE = frozenset({*TOPIC_OF_CATEGORY.values(), DEIDENTIFIED})
+AGAIN = "call again: replaying twice makes no second row"
+
+# What is not replayed, and why.
+LEFT = {
+    "skipped": "left out by the filters",
+    "cut": "cut when they were set aside, as too large with headers",
+    "too_large": "larger than their topic allows by now",
+    "unreadable": "not set aside by this pipeline",
+}
 
 
 class ReplayError(UnjoinError):
-    """Dead letters could not be replayed; the text says why and what was done so far."""
+    """Dead letters could not be replayed; the text says why."""
 
 
 class ReplayOptions(msgspec.Struct, frozen=True):
     """Which dead letters, and how.
 
     Attributes:
+        today: the UTC day, for the stamp of a released label that names no day itself.
         reasons, topics: only these; empty for all.
         dry_run: count only; nothing is written and no position moves.
         from_start: from the oldest dead letter instead of the last call's end.
     """
 
     bootstrap: str
+    today: datetime.date
     reasons: frozenset[str] = frozenset()
     topics: frozenset[str] = frozenset()
     dry_run: bool = False
     from_start: bool = False
 
+    @property
+    def group(self) -> str:
+        """The consumer group that remembers the end: one a set of filters, or a call with filters would make the next
+        one without them pass over what it had left out."""
+        if not self.reasons and not self.topics:
+            return GROUP
+        filters = "\0".join([*sorted(self.reasons), "", *sorted(self.topics)])
+        return f"{GROUP}-{hashlib.sha256(filters.encode()).hexdigest()[:16]}"
+
 
 async def replay(options: ReplayOptions, console: Console) -> Counter[str]:
-    """Replays what there is now and returns; gives counts of `replayed`, `skipped` and `unreadable`.
+    """Replays what there is now and returns.
+
+    Returns:
+        Counts of `replayed`, and of the keys of `LEFT`.
 
     Raises:
-        ReplayError: Kafka did not answer in time.
+        ReplayError: no topic or reason is called so, or Kafka did not answer in time.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=options.bootstrap, group_id=GROUP, enable_auto_commit=False)
-    producer = AIOKafkaProducer(bootstrap_servers=options.bootstrap, acks="all", enable_idempotence=True)
-    counts: Counter[str] = Counter()
-    await _answered(consumer.start())
+    _check_known("topic", options.topics, REPLAYABLE)
+    _check_known("reason", options.reasons, frozenset(DeadLetterReason))
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=options.bootstrap,
+        group_id=options.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    # Not idempotent: an idempotent producer's batches never expire while brokers are away, and twice is as good as once.
+    producer = AIOKafkaProducer(
+        bootstrap_servers=options.bootstrap,
+        acks="all",
+        max_request_size=REQUEST_BYTES_MAX,
+        request_timeout_ms=10_000,
+    )
+    call = _Call(options, consumer, producer)
     try:
-        await _answered(producer.start())
+        async with AsyncExitStack() as stack:
+            for part in (consumer, producer):
+                stack.push_async_callback(_stopped, part)
+                await _answered(part.start())
+            progress = stack.enter_context(Progress(console=console, transient=True))
+            for topic in (DEAD_LETTERS, LABELED_DEAD_LETTERS):
+                await call.replay_topic(topic, progress)
+    except KafkaError as error:
+        raise ReplayError(f"Kafka failed ({type(error).__name__}); {AGAIN}") from None
+    return call.counts
+
+
+def _check_known(what: str, asked: frozenset[str], known: frozenset[str]) -> None:
+    if unknown := asked - known:
+        raise ReplayError(f"no {what} is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+
+
+class _Call:
+    """One run of the command."""
+
+    def __init__(self, options: ReplayOptions, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
+        self._options, self._consumer, self._producer = options, consumer, producer
+        self.counts: Counter[str] = Counter()
+
+    async def replay_topic(self, topic: str, progress: Progress) -> None:
+        if topic not in await _answered(self._consumer.topics()):
+            return
+        partitions = [TopicPartition(topic, one) for one in await _answered(self._producer.partitions_for(topic))]
+        self._consumer.assign(partitions)
+        ends = await _answered(self._consumer.end_offsets(partitions))
+        positions = await self._seek(partitions)
+        # What is appended from here on, replayed garbage among it, is for the next call.
+        task = progress.add_task(topic, total=sum(max(0, ends[one] - positions[one]) for one in partitions))
+        loop = asyncio.get_running_loop()
+        heard_at = loop.time()
+        while any(positions[one] < ends[one] for one in partitions):
+            fetched = await self._consumer.getmany(*partitions, timeout_ms=1_000, max_records=RECORDS_MAX)
+            for partition, records in fetched.items():
+                wanted = [record for record in records if record.offset < ends[partition]]
+                await self._put_back(topic, wanted)
+                progress.advance(task, len(wanted))
+            reached = {one: min(await _answered(self._consumer.position(one)), ends[one]) for one in partitions}
+            moved = {one: offset for one, offset in reached.items() if offset > positions[one]}
+            positions |= moved
+            if moved and not self._options.dry_run:
+                await _answered(self._consumer.commit(moved))
+            if moved:
+                heard_at = loop.time()
+            elif loop.time() - heard_at > ANSWER_SECONDS_MAX:
+                raise ReplayError(f"Kafka hands out no more of {topic}; is it up? {AGAIN}")
+
+    async def _seek(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        starts = await _answered(self._consumer.beginning_offsets(partitions))
+        positions = {}
+        for one in partitions:
+            committed = None if self._options.from_start else await _answered(self._consumer.committed(one))
+            positions[one] = max(starts[one], committed or 0)
+            self._consumer.seek(one, positions[one])
+        return positions
+
+    async def _put_back(self, letters_topic: str, records: Sequence[Any]) -> None:
+        """Returns once the broker has acknowledged every record that is to be replayed."""
+        sent = []
+        for record in records:
+            origin = origin_of(record.headers)
+            what = self._judged(letters_topic, record, origin)
+            self.counts[what] += 1
+            if what == "replayed" and origin is not None and not self._options.dry_run:
+                sent.append(await _answered(self._send(record, origin)))
+        for outcome in await _answered(asyncio.gather(*sent, return_exceptions=True)):
+            if isinstance(outcome, MessageSizeTooLargeError):  # the topic's limit was lowered since
+                self.counts["replayed"] -= 1
+                self.counts["too_large"] += 1
+            elif isinstance(outcome, BaseException):
+                raise outcome
+
+    def _judged(self, letters_topic: str, record: Any, origin: Origin | None) -> str:
+        """What becomes of a dead letter. Whoever can write to its topic can write any header: none of them may send it
+        anywhere but to a topic of events, and an identified label nowhere but to its short-lived one."""
+        options = self._options
+        if origin is None or origin.topic not in REPLAYABLE or dead_letter_topic(origin.topic) != letters_topic:
+            return "unreadable"
+        if (options.reasons and origin.reason not in options.reasons) or (
+            options.topics and origin.topic not in options.topics
+        ):
+            return "skipped"
+        return "cut" if any(name == TRUNCATED_FROM for name, _ in record.headers) else "replayed"
+
+    async def _send(self, record: Any, origin: Origin) -> Awaitable[Any]:
+        there = await self._producer.partitions_for(origin.topic)
+        partition = origin.partition if origin.partition in there else min(there)
+        key, value, timestamp_ms = record.key, record.value, self._timestamp_ms(record, origin)
+        sent: Awaitable[Any]
+        if key is None and value is None:
+            # `send` refuses such a record, and Kafka allows it.
+            batch = self._producer.create_batch()
+            batch.append(key=None, value=None, timestamp=timestamp_ms)
+            batch.close()
+            sent = await self._producer.send_batch(batch, origin.topic, partition=partition)
+        else:
+            sent = await self._producer.send(origin.topic, value, key, partition, timestamp_ms)
+        return sent
+
+    def _timestamp_ms(self, record: Any, origin: Origin) -> int:
+        """When it was set aside, so that replaying lets no event outlive its retention; of a released label no more
+        than its day, as the door stamps it."""
+        if origin.topic != DEIDENTIFIED:
+            return int(record.timestamp)
         try:
-            with Progress(console=console) as progress:
-                for topic in (DEAD_LETTERS, LABELED_DEAD_LETTERS):
-                    await _replay_topic(topic, options, consumer, producer, counts, progress)
-        finally:
-            await _answered(producer.stop())
-    finally:
-        await _answered(consumer.stop())
-    return counts
+            day = decode(record.value, f"{DEIDENTIFIED}-value")["day"]
+        except DecodeError:
+            day = self._options.today
+        return int(midnight_s(day) * 1_000)
 
 
-async def _replay_topic(
-    topic: str,
-    options: ReplayOptions,
-    consumer: AIOKafkaConsumer,
-    producer: AIOKafkaProducer,
-    counts: Counter[str],
-    progress: Progress,
-) -> None:
-    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-    if not partitions:
+async def _stopped(part: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Everything that matters was acknowledged before."""
+    try:
+        await asyncio.wait_for(part.stop(), ANSWER_SECONDS_MAX)
+    except (KafkaError, TimeoutError):
         return
-    consumer.assign(partitions)
-    ends = await _answered(consumer.end_offsets(partitions))
-    starts = await _answered(consumer.beginning_offsets(partitions))
-    for partition in partitions:
-        committed = None if options.from_start else await _answered(consumer.committed(partition))
-        consumer.seek(partition, max(starts[partition], committed or 0))
-    positions = {partition: await consumer.position(partition) for partition in partitions}
-    task = progress.add_task(topic, total=sum(ends[partition] - positions[partition] for partition in partitions))
-    while any(positions[partition] < ends[partition] for partition in partitions):
-        fetched = await consumer.getmany(*partitions, timeout_ms=1_000, max_records=500)
-        for partition, records in fetched.items():
-            wanted = [record for record in records if record.offset < ends[partition]]
-            sent = [await _send(record, options, producer, counts) for record in wanted]
-            await _answered(asyncio.gather(*(future for future in sent if future is not None)))
-            progress.advance(task, len(wanted))
-        positions = {partition: await consumer.position(partition) for partition in partitions}
-        if fetched and not options.dry_run:
-            await _answered(consumer.commit({partition: positions[partition] for partition in fetched}))
-
-
-async def _send(
-    record: Any, options: ReplayOptions, producer: AIOKafkaProducer, counts: Counter[str]
-) -> Awaitable[Any] | None:
-    origin = origin_of(record.headers)
-    if origin is None:
-        counts["unreadable"] += 1
-        return None
-    if (options.reasons and origin.reason not in options.reasons) or (
-        options.topics and origin.topic not in options.topics
-    ):
-        counts["skipped"] += 1
-        return None
-    counts["replayed"] += 1
-    if options.dry_run:
-        return None
-    sent: Awaitable[Any] = await producer.send(origin.topic, value=record.value, key=record.key)
-    return sent
 
 
 async def _answered(waiting: Awaitable[Any]) -> Any:
@@ -121,4 +227,4 @@ async def _answered(waiting: Awaitable[Any]) -> Any:
     try:
         return await asyncio.wait_for(waiting, ANSWER_SECONDS_MAX)
     except TimeoutError:
-        raise ReplayError("Kafka did not answer; is it up? Call again: replaying twice makes no second row") from None
+        raise ReplayError(f"Kafka did not answer in time; is it up? {AGAIN}") from None

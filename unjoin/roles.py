@@ -1,14 +1,16 @@
 """Composition: each role's own config, made of the settings, and the keys and clocks it is given.
 
-Nothing heavy is imported before its role runs: a sink confines itself before its engine starts threads.
+Nothing heavy is imported before its role runs, and a role is confined before anything of it starts a thread.
 """
 
 import datetime
 from collections.abc import Callable
 
 from schemas.topics import Topic, topics
+from unjoin.housekeeping import LOOK_EVERY_S, Housekeeping
 from unjoin.keyring import KeyDestroyed, Keyring
 from unjoin.notify import notify_ready
+from unjoin.reach import confine_role
 from unjoin.settings import Settings
 
 
@@ -47,7 +49,10 @@ def run_collector(settings: Settings, *, playground: bool, door_metrics_url: str
         clickhouse_http_url=f"http://127.0.0.1:{settings.clickhouse_http_port}",
         door_metrics_url=door_metrics_url,
     )
-    return run(config, _keys_of(Keyring(settings.edge_keys_dir)), on_ready=notify_ready)
+    confine_role("collector", settings)
+    keyring = Keyring(settings.edge_keys_dir)
+    with _housekeeping(keyring, "edge", settings):
+        return run(config, keys_of(keyring), on_ready=notify_ready)
 
 
 def run_processor(settings: Settings) -> int:
@@ -57,14 +62,17 @@ def run_processor(settings: Settings) -> int:
 
     config = ProcessorConfig(
         bootstrap=settings.bootstrap,
-        data_dir=settings.data_dir / "processor",
+        data_dir=settings.processor_dir,
         crowd_min=settings.crowd_min,
         crowd_labels_max=settings.crowd_labels_max,
         crowd_hold_ms_max=settings.crowd_hold_ms_max,
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
     )
-    return run(config, _keys_of(Keyring(settings.epoch_keys_dir)), mask=mask, on_ready=notify_ready)
+    confine_role("processor", settings)
+    keyring = Keyring(settings.epoch_keys_dir)
+    with _housekeeping(keyring, "epoch", settings):
+        return run(config, keys_of(keyring), mask=mask, on_ready=notify_ready)
 
 
 def run_sink(settings: Settings) -> int:
@@ -83,12 +91,20 @@ def run_sink(settings: Settings) -> int:
         asn_database=settings.asn_database,
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
-        closed=(settings.data_dir / "keys", settings.sites_file),
     )
+    confine_role("sink", settings)
     return run(config, on_ready=notify_ready)
 
 
-def _keys_of(keyring: Keyring) -> Callable[[datetime.date], bytes | None]:
+def _housekeeping(keyring: Keyring, role: str, settings: Settings) -> Housekeeping:
+    return Housekeeping(keyring, role, settings.labeled_retention_hours, _now, LOOK_EVERY_S)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def keys_of(keyring: Keyring) -> Callable[[datetime.date], bytes | None]:
     """A role's keys of the day; None for a day whose key was destroyed on record."""
 
     def key_of(day: datetime.date) -> bytes | None:

@@ -86,8 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sites_file(self) -> Path:
-        """The keys of sites, read by collectors."""
-        return self.data_dir / "sites.json"
+        """The keys of sites, in a folder of their own: collectors may read that, and little else."""
+        return self.data_dir / "sites" / "sites.json"
 
     @property
     def edge_keys_dir(self) -> Path:
@@ -98,6 +98,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def epoch_keys_dir(self) -> Path:
         """The door's keys of the day, read by processors alone."""
         return self.data_dir / "keys" / "epoch"
+
+    @property
+    def processor_dir(self) -> Path:
+        """Faust's files; nothing that must last."""
+        return self.data_dir / "processor"
 
     @property
     def clickhouse_dir(self) -> Path:

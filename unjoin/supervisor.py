@@ -15,6 +15,7 @@ import msgspec
 from schemas.outcomes import UnjoinError
 
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+HALTED_PAUSE_S = 60.0
 STEADY_S = 30.0
 LOG_BYTES_MAX = 20_000_000
 PR_SET_PDEATHSIG = 1
@@ -44,15 +45,24 @@ class Part:
 
     Args:
         say: receives a line for the operator whenever something happens to the part.
+        halted_pause_s: before a part that halted (exit code 78, EX_CONFIG of sysexits.h) is tried again.
     """
 
-    def __init__(self, spec: PartSpec, log_dir: Path, run_dir: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        spec: PartSpec,
+        log_dir: Path,
+        run_dir: Path,
+        say: Callable[[str], None],
+        halted_pause_s: float = HALTED_PAUSE_S,
+    ) -> None:
         self.spec = spec
         self.log_file = log_dir / f"{spec.name}.log"
         self.ready = asyncio.Event()
         self.restarts = 0
         self._socket_file = run_dir / f"{spec.name}.notify"
         self._say = say
+        self._halted_pause_s = halted_pause_s
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._listener: socket.socket | None = None
@@ -142,9 +152,10 @@ class Part:
             pause = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
             attempt += 1
             self.restarts += 1
-            self._say(
-                f"{self.spec.name} died ({_explained(code)}); starting it again in {pause} s, log: {self.log_file}"
-            )
+            why = f"died ({_explained(code)})"
+            if code == os.EX_CONFIG:  # it stopped on purpose, and only a person can help
+                pause, why = self._halted_pause_s, f"halted: {self.last_words()}"
+            self._say(f"{self.spec.name} {why}; starting it again in {pause} s, log: {self.log_file}")
             await asyncio.sleep(pause)
             await self._spawn()
             assert self._process is not None

@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -59,7 +60,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there")
     options = parser.parse_args()
-    console = Console()
+    console = Console(width=140)
     try:
         findings = run(options.events, options.seed, console)
     except CanaryError as error:
@@ -164,7 +165,11 @@ def _while_it_runs(stack: RunningStack) -> Iterator[Place]:
         rows = places.table_bytes(stack, f"SELECT * FROM {category} ORDER BY event_id LIMIT {places.ROWS_MAX}")
         yield Place(f"control: table {category}", [rows], frozenset(tags))
     insider = LABELED_GARBAGE | {"insider"}
-    yield Place("events.labeled, but for what was put there", places.record_bytes(stack.bootstrap, LABELED), insider)
+    yield Place(
+        "events.labeled: none but what was put there past the collector",
+        places.record_bytes(stack.bootstrap, LABELED),
+        insider,
+    )
     letters = places.record_bytes(stack.bootstrap, LABELED_DEAD_LETTERS)
     yield Place("control: events.labeled.dead_letters", letters, LABELED_GARBAGE)
     letters = places.record_bytes(stack.bootstrap, DEAD_LETTERS)
@@ -215,13 +220,15 @@ def _searched(place: Place, canaries: Canaries, console: Console) -> Finding:
 
 
 def _table(findings: list[Finding]) -> Table:
-    table = Table("place", "bytes searched", "canaries", "of which fields", "verdict")
-    for finding in findings:
-        fields = ", ".join(sorted(finding.found)) or "none"
+    table = Table("place", "bytes searched", "canaries", "of how many fields", "verdict", box=box.SIMPLE)
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for finding in sorted(findings, key=lambda finding: bool(finding.expected)):
         wrong = sorted(set(finding.found) ^ set(finding.expected))
-        verdict = "as it should" if finding.ok else f"LEAK or blind: {', '.join(wrong)}"
-        count = f"{sum(finding.found.values()):,}"
-        table.add_row(finding.place, f"{finding.scanned_bytes:,}", count, fields, verdict)
+        verdict = "as it should" if finding.ok else f"LEAK, or blind: {', '.join(wrong)}"
+        number = f"{sum(finding.found.values()):,}"
+        fields = f"{len(finding.found)} of {len(finding.expected)}" if finding.expected else str(len(finding.found))
+        table.add_row(finding.place, f"{finding.scanned_bytes:,}", number, fields, verdict)
     return table
 
 

@@ -48,9 +48,8 @@ async def post_all(
             accepted.update(batch.accepted)
             on_posted(sum(batch.accepted.values()))
 
-    async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as workers:
-        for _ in range(WORKERS):
-            workers.create_task(work(http))
+    async with aiohttp.ClientSession() as http:
+        await asyncio.gather(*(work(http) for _ in range(WORKERS)))
     return accepted
 
 
@@ -60,8 +59,8 @@ async def _post(http: aiohttp.ClientSession, url: str, key: str, batch: Batch) -
     for _ in range(TRIES):
         async with http.post(url, data=body, headers=headers) as answer:
             said = await answer.json()
-            if answer.status in (429, 503):
-                await asyncio.sleep(float(answer.headers.get("Retry-After", "1")))
+            if answer.status in (401, 429, 503):  # a new key is known within a second
+                await asyncio.sleep(float(answer.headers.get("Retry-After", "0.2")))
                 continue
         if answer.status != 200 or said["accepted"] != sum(batch.accepted.values()):
             raise CanaryError(f"the collector answered {answer.status} and accepted {said.get('accepted')}")

@@ -205,7 +205,7 @@ def bad_requests(canaries: Canaries) -> Iterator[bytes]:
     yield _request(b"", canary("badmethod").upper(), "/v1/events")
     yield _request(b"", **{"X-Large": canary("badheader") * 4_000})
     yield f"{canary('badhttp')} {canary('badhttp')}\r\n\r\n".encode()
-    yield f"POST /v1/events HTTP/1.1\r\nHost: {canary('badhttp')}\r\nContent-Length: {canary('badhttp')}\r\n\r\n".encode()
+    yield f"POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: {canary('badhttp')}\r\n\r\n".encode()
     yield f"POST /v1/events HTTP/1.1\r\n{canary('badhttp')}\r\n\r\n".encode()
     yield _request(good, path=f"/v1/events?\x00{canary('badhttp')}")
 

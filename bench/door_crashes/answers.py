@@ -49,8 +49,12 @@ class Answers:
         # Some are much more active than others, and for a while one of them gives a quarter of everything.
         session = self._busy if rng.random() < BUSY_SHARE else self._active[int(ACTIVE_SESSIONS * rng.random() ** 2)]
         if is_bot(session) and rng.random() < 0.2:
-            return self._records("service", [Verdict(id="v", ts=now_ms, session=session, human=rng.random() < 0.1)], now_ms)
-        return self._records(session, [self._answer(session, now_ms) for _ in range(rng.randint(1, ANSWERS_MAX))], now_ms)
+            return self._records(
+                "service", [Verdict(id="v", ts=now_ms, session=session, human=rng.random() < 0.1)], now_ms
+            )
+        return self._records(
+            session, [self._answer(session, now_ms) for _ in range(rng.randint(1, ANSWERS_MAX))], now_ms
+        )
 
     def _answer(self, session: str, now_ms: int) -> AnyEvent:
         rng = self._rng

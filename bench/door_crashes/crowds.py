@@ -52,7 +52,8 @@ class Expected(msgspec.Struct):
         crowds: in the order of each labeled partition.
         owner: row_id -> (labeled partition, voter), of every vote in the log.
         verdicts: (labeled partition, voter) -> (offset, human), ascending.
-        undecodable: records that become dead letters.
+        open_from: labeled partition -> the offset that must be committed: where what is held begins, or the end.
+        undecodable: values that become dead letters.
     """
 
     crowds: list[ExpectedCrowd] = []
@@ -61,7 +62,8 @@ class Expected(msgspec.Struct):
     suppressed: Counter[Suppression] = Counter()
     labels: int = 0
     held: int = 0
-    undecodable: int = 0
+    open_from: dict[int, int] = {}
+    undecodable: set[bytes | None] = set()
 
     @property
     def row_ids(self) -> set[str]:
@@ -123,7 +125,9 @@ def expected_of(
         try:
             said = labeled_of(record.value, record.appended_at_ms)
         except DecodeError:
-            expected.undecodable += 1
+            expected.undecodable.add(record.value)
+            if crowd.empty:
+                expected.open_from[record.partition] = record.offset + 1
             continue
         if isinstance(said, IdentifiedVerdict):
             crowd.judge(said.voter, said.human, record.appended_at_ms)
@@ -139,15 +143,15 @@ def expected_of(
             voters = tuple(expected.owner[label.row_id][1] for label in labels)
             expected.crowds.append(ExpectedCrowd(record.partition, first, record.offset + 1, labels, voters))
             waiting[record.partition] = (crowd, record.offset + 1)
+        if crowd.empty:
+            expected.open_from[record.partition] = record.offset + 1
     for crowd, _ in waiting.values():
         expected.suppressed += crowd.suppressed
         expected.held += crowd.labels
     return expected
 
 
-def findings_of(
-    expected: Expected, released: Mapping[int, Sequence[DeidentifiedLabel]], crowd_min: int
-) -> Findings:
+def findings_of(expected: Expected, released: Mapping[int, Sequence[DeidentifiedLabel]], crowd_min: int) -> Findings:
     """Holds the released topic against the crowds.
 
     Args:
@@ -207,13 +211,11 @@ def _follow(
     furthest = 0
     for label in labels:
         going_on = {place + 1 for place in at if place < len(whole) and whole[place] == label}
-        if going_on:
-            at = going_on
-        else:
-            again = {start + 1 for start in starts if start <= furthest and start < len(whole) and whole[start] == label}
+        again = {start + 1 for start in starts if start <= furthest and start < len(whole) and whole[start] == label}
+        if not going_on:
             findings.repeats += bool(again)
             findings.cut += bool(again) and not at & set(starts)
             findings.differing += not again
-            at = again or at
+        at = going_on | again or at
         furthest = max(furthest, *at)
     findings.unfinished += len(whole) not in at

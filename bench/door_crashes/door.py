@@ -1,4 +1,4 @@
-"""The processor that is killed: `unjoin process` but for names of topics and a short session. Usage: door.py CONFIG_JSON
+"""The processor that is killed: as `unjoin process`, with a short session. Usage: door.py CONFIG_JSON
 
 A child, so that SIGKILL takes nothing else.
 """

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sessions", type=int, default=100)
     parser.add_argument("--answers", type=int, default=44_000, help="of the day; half of them are told to the attacker")
     parser.add_argument("--tasks", type=int, default=20_000)
+    parser.add_argument("--pairs", type=int, default=200_000, help='of labels, for "same session?"')
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-limits", action="store_true", help="do not measure what the pipeline cannot hide")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write linkage.json and linkage.svg there")
@@ -79,7 +80,9 @@ def _findings(options: argparse.Namespace, progress: Progress) -> "Findings":
 
     recording = _recording(options, progress)
     task = progress.add_task("attacking", total=None)
-    report = evaluate(recording, options.seed, say=lambda text: progress.update(task, description=text))
+    report = evaluate(
+        recording, options.seed, pairs=options.pairs, say=lambda text: progress.update(task, description=text)
+    )
     limits = []
     if not options.no_limits:
         progress.update(task, description="limits")

@@ -105,8 +105,8 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def holds(self) -> bool:
-        """Whether every attack could see before the door, and none after it."""
-        attacks = all(one.sees and one.holds for one in self.results)
+        """Whether every attack could see before the door and none after it, in tries enough to tell."""
+        attacks = all(one.sees and one.holds and one.after.tries >= TRIES_MIN for one in self.results)
         return self.crowds.as_the_rule_says and attacks and self.pairs.sees and self.pairs.holds
 
 

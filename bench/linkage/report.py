@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.linkage.crowd_shares import CrowdsOfAnswers
-from bench.linkage.evaluation import CONTROL_MIN, MARGIN, Report
+from bench.linkage.evaluation import CONTROL_MIN, MARGIN, TRIES_MIN, Report
 from bench.linkage.limits import Limit
 
 INK, BEFORE, AFTER, CHANCE = "#24292f", "#c2410c", "#1d6fb8", "#8a929b"
@@ -61,6 +61,9 @@ def print_findings(findings: Findings, console: Console) -> None:
 def failures(report: Report) -> list[str]:
     """What is wrong, a sentence each; empty where every bar is held."""
     found = [] if report.crowds.as_the_rule_says else ["the crowds that were released are not those of the rule"]
+    tries = min(one.after.tries for one in report.results)
+    if tries < TRIES_MIN:
+        found.append(f"{tries:,} tries are too few: {TRIES_MIN:,} are asked for")
     for one in report.results:
         if not one.sees:
             found.append(f"{one.adversary}, {one.attack}: blind before the door, so it proves nothing")

