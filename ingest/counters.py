@@ -6,7 +6,15 @@ No series names a site, a key, a session or a label type: a count that is small 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
@@ -24,6 +32,7 @@ class Counters:
     """One collector's counters, in a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # times that nobody asks for
         self.registry = CollectorRegistry()
         requests = Counter(
             "unjoin_requests",

@@ -8,6 +8,8 @@ from schemas.outcomes import UnjoinError
 
 log = logging.getLogger(__name__)
 
+_TWO_DAYS = datetime.timedelta(days=2)
+
 
 class WatchedKeys:
     """`EdgeKeys` that remember the days whose key could not be had when it was last asked for.
@@ -41,7 +43,12 @@ class WatchedKeys:
         return key
 
     def can_be_had(self, day: datetime.date) -> bool:
-        """Asks for the day's key and, again, for those that were missing: nobody else may ask for a while."""
+        """Asks for today's key and, again, for those that were missing: nobody else may ask for a while.
+
+        Args:
+            day: today; what is two days older is forgotten, since no label can belong there any more.
+        """
+        self.missing = {one for one in self.missing if one >= day - _TWO_DAYS}
         for asked in sorted({day, *self.missing}):
             try:
                 self(asked)

@@ -67,7 +67,7 @@ class Web:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:
-        """Whether events can be made durable right now; for labels that takes today's key, which is made here if need be.
+        """Whether events can be made durable right now; for labels that takes today's key, which is made if need be.
 
         A missing key of another day refuses labels that come late, and no balancer should send the others elsewhere.
         """
@@ -79,7 +79,9 @@ class Web:
             return JSONResponse({"status": "not ready", "detail": "the edge's key of today is missing"}, 503)
         if edge.edge_keys.missing:
             days = ", ".join(str(day) for day in sorted(edge.edge_keys.missing))
-            return JSONResponse({"status": "ready", "detail": f"labels of {days} are refused: the edge's key is missing"})
+            return JSONResponse(
+                {"status": "ready", "detail": f"labels of {days} are refused: the edge's key is missing"}
+            )
         return JSONResponse({"status": "ready"})
 
     async def metrics(self, _: Request) -> Response:

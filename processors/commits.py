@@ -54,6 +54,10 @@ class Watermark:
             # While one offset stays open for long, the closed ones behind it would pile up.
             self._heap = sorted(self._open)
 
+    def has_open(self, first: int, end: int) -> bool:
+        """Whether an offset from `first` on and below `end` is open."""
+        return any(first <= offset < end for offset in self._open)
+
     def low(self) -> int | None:
         """The smallest open offset, or the one after the last where none is open; None where none was ever added."""
         while self._heap and self._heap[0] not in self._open:
@@ -116,6 +120,11 @@ class Commits:
         if entry is not None and entry.generation == generation:
             entry.decided.finish(offset)
             entry.acknowledged.finish(offset)
+
+    def passed_over(self, partition: Partition, generation: int, first: int, end: int) -> bool:
+        """Whether a record from `first` on and below `end` was fetched, and the door has not seen it."""
+        entry = self._partitions.get(partition)
+        return entry is not None and entry.generation == generation and entry.decided.has_open(first, end)
 
     def delivered(self) -> list[Partition]:
         """The partitions of which anything was delivered."""

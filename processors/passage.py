@@ -1,7 +1,8 @@
 """The way of a batch through the door: decode, decide, release, and only then acknowledge.
 
 Never raises. A record that cannot be read becomes a dead letter, a broker that is away is waited for, and what no
-waiting can help (a day's key is lost) stops the door with the records unacknowledged.
+waiting can help (a day's key is lost, records come in another order than they lie on the log) stops the door with the
+records unacknowledged.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from processors.records import labeled_of, midnight_s, partition_of, value_of
 from processors.totals import Totals
 from schemas.dead_letters import headers_of
 from schemas.events import IdentifiedVerdict
-from schemas.outcomes import DecodeError, Suppression
+from schemas.outcomes import DecodeError, Suppression, UnjoinError
 
 
 class Message(Protocol):
@@ -33,6 +34,19 @@ class Message(Protocol):
     generation_id: int
     key: bytes | None
     value: bytes | None
+
+
+class OutOfOrder(UnjoinError):
+    """A record came again, or before one that was fetched earlier: a crowd of these would not be the log's."""
+
+
+class _Opened:
+    """A partition's door in one generation, and the offset that it must be given next."""
+
+    def __init__(self, generation: int, door: Door, next_offset: int) -> None:
+        self.generation = generation
+        self.door = door
+        self.next_offset = next_offset
 
 
 class _Plan:
@@ -72,7 +86,7 @@ class Passage:
         self._released_topic = released_topic
         self._dead_letter_topic = dead_letter_topic
         self._halt = halt
-        self._doors: dict[Partition, tuple[int, Door]] = {}
+        self._doors: dict[Partition, _Opened] = {}
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -94,7 +108,7 @@ class Passage:
             self._commits.acknowledge(partition, generation, offset)
         self._totals.count(released=len(plan.labels), dead_lettered=len(plan.letters), verdicts=plan.verdicts)
         self._totals.count_suppressed(plan.suppressed)
-        self._totals.hold(door for _, door in self._doors.values())
+        self._totals.hold(opened.door for opened in self._doors.values())
         self._idle.set()
 
     async def close(self) -> None:
@@ -107,6 +121,8 @@ class Passage:
         for message in messages:
             partition = (message.topic, message.partition)
             received_at_ms = int(message.timestamp * 1000)
+            # Before anything is known of the record: one that cannot be read may be the first of a range as well.
+            door = self._door_of(message)
             try:
                 record = labeled_of(message.value, received_at_ms)
             except DecodeError as error:
@@ -116,7 +132,7 @@ class Passage:
                 plan.done.append((partition, message.generation_id, message.offset))
                 continue
             plan.verdicts += isinstance(record, IdentifiedVerdict)
-            step = self._door_of(message).receive(message.offset, received_at_ms, record)
+            step = door.receive(message.offset, received_at_ms, record)
             self._follow(plan, partition, message.generation_id, step)
         return plan
 
@@ -126,14 +142,31 @@ class Passage:
         plan.done.extend((partition, generation, offset) for offset in step.done)
 
     def _door_of(self, message: Message) -> Door:
-        """The partition's door; a new one after a rebalance, since what the old one held comes again."""
-        partition = (message.topic, message.partition)
+        """The partition's door; a new one after a rebalance, since what the old one held comes again.
+
+        Raises:
+            OutOfOrder: records are left out or repeated. Offsets that nothing was fetched of are no records.
+        """
+        partition, generation = (message.topic, message.partition), message.generation_id
         opened = self._doors.get(partition)
-        if opened is None or opened[0] != message.generation_id:
+        if opened is not None and opened.generation != generation:
             # A generation takes all partitions from everybody: doors of an earlier one hold nothing of ours any more.
-            self._doors = {one: kept for one, kept in self._doors.items() if kept[0] == message.generation_id}
-            opened = self._doors[partition] = (message.generation_id, self._open_door(partition, message.offset))
-        return opened[1]
+            self._doors = {one: kept for one, kept in self._doors.items() if kept.generation == generation}
+            opened = None
+        next_offset = 0 if opened is None else opened.next_offset
+        if message.offset < next_offset or self._passed_over(message, next_offset):
+            raise OutOfOrder(f"partition {message.partition} came out of order, it is read again from its last commit")
+        if opened is None:
+            door = self._open_door(partition, message.offset)
+            opened = self._doors[partition] = _Opened(generation, door, message.offset)
+        opened.next_offset = message.offset + 1
+        return opened.door
+
+    def _passed_over(self, message: Message, next_offset: int) -> bool:
+        if message.offset == next_offset:
+            return False
+        partition = (message.topic, message.partition)
+        return self._commits.passed_over(partition, message.generation_id, next_offset, message.offset)
 
     async def _release(self, plan: _Plan) -> None:
         records = list(plan.letters)

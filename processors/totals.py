@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, start_http_server
 
 from processors.door import Door
 from schemas.outcomes import Suppression
@@ -23,6 +23,7 @@ class Totals:
     """
 
     def __init__(self, crowd_min: int = 1) -> None:
+        disable_created_metrics()  # a time finer than a day
         self.registry = CollectorRegistry(auto_describe=True)
         self.released = self._counter("released", "Labels released.")
         self.dead_lettered = self._counter("dead_lettered", "Records set aside.")

@@ -1,12 +1,13 @@
 """Counters of a sink process, as totals per table: no series per partition, site, task or session."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
 
 class SinkMetrics:
     """Durable truth lies in Kafka and ClickHouse; these die with the process and only show its pace."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        disable_created_metrics()  # of the series of `labels` it would be the second of the first release
         self.registry = registry or CollectorRegistry()
 
         def counter(name: str, text: str) -> Counter:

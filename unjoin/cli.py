@@ -11,7 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from schemas.outcomes import UnjoinError
+from unjoin.keys import add_keys_arguments, run_keys
 from unjoin.settings import Settings, settings_of
+
+
+class AttackNotInstalled(UnjoinError):
+    """The attacks are not here; the text says where they are."""
+
 
 Command = Callable[[argparse.Namespace, Settings, Console], int]
 
@@ -27,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: Command = options.run
         return command(options, settings_of(), console)
     except UnjoinError as error:
-        Console(stderr=True).print(f"unjoin: {error}", style="bold red", markup=False, highlight=False)
+        Console(stderr=True).print(f"unjoin: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -64,7 +70,11 @@ def _parser() -> argparse.ArgumentParser:
         "--from-start", action="store_true", help="from the oldest dead letter, not from where the last such call ended"
     )
 
+    attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
+    attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack -- --help`")
+
     _add_sites(add("sites", _sites, "add, list, rotate and revoke the keys of sites"))
+    add_keys_arguments(add("keys", _keys, "list, rotate and destroy the keys of the day that unlink labels"))
     return parser
 
 
@@ -168,10 +178,25 @@ def _replay(options: argparse.Namespace, settings: Settings, console: Console) -
     return 0
 
 
+def _attack(options: argparse.Namespace, _: Settings, __: Console) -> int:
+    checkout = Path(__file__).parent.parent
+    if not (checkout / "bench" / "linkage").is_dir():
+        raise AttackNotInstalled("the attacks are part of a checkout, not of the package; clone the repository")
+    sys.path.append(str(checkout))
+    from bench.linkage.command import run_attack
+
+    code: int = run_attack([argument for argument in options.arguments if argument != "--"])
+    return code
+
+
 def _sites(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     from unjoin.sites import run_sites
 
     return run_sites(options, settings.sites_file, console)
+
+
+def _keys(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    return run_keys(options, settings, console, datetime.datetime.now(datetime.UTC))
 
 
 if __name__ == "__main__":

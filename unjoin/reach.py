@@ -11,6 +11,7 @@ from unjoin.settings import Settings
 
 Role = Literal["collector", "processor", "sink"]
 
+
 class FolderError(UnjoinError):
     """A folder that a role needs cannot be made; the text says which and why."""
 

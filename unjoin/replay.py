@@ -10,8 +10,8 @@ import asyncio
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -84,31 +84,36 @@ async def replay(options: ReplayOptions, console: Console) -> Counter[str]:
     """
     _check_known("topic", options.topics, REPLAYABLE)
     _check_known("reason", options.reasons, frozenset(DeadLetterReason))
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=options.bootstrap,
-        group_id=options.group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    # Not idempotent: an idempotent producer's batches never expire while brokers are away, and twice is as good as once.
-    producer = AIOKafkaProducer(
-        bootstrap_servers=options.bootstrap,
-        acks="all",
-        max_request_size=REQUEST_BYTES_MAX,
-        request_timeout_ms=10_000,
-    )
-    call = _Call(options, consumer, producer)
     try:
         async with AsyncExitStack() as stack:
-            for part in (consumer, producer):
-                stack.push_async_callback(_stopped, part)
-                await _answered(part.start())
+            consumer = await stack.enter_async_context(_running(_consumer(options)))
+            producer = await stack.enter_async_context(_running(_producer(options)))
             progress = stack.enter_context(Progress(console=console, transient=True))
+            call = _Call(options, consumer, producer)
             for topic in (DEAD_LETTERS, LABELED_DEAD_LETTERS):
                 await call.replay_topic(topic, progress)
     except KafkaError as error:
         raise ReplayError(f"Kafka failed ({type(error).__name__}); {AGAIN}") from None
     return call.counts
+
+
+def _consumer(options: ReplayOptions) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=options.bootstrap,
+        group_id=options.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+
+
+def _producer(options: ReplayOptions) -> AIOKafkaProducer:
+    """Not idempotent: then batches would never expire while brokers are away, and twice is as good as once."""
+    return AIOKafkaProducer(
+        bootstrap_servers=options.bootstrap,
+        acks="all",
+        max_request_size=REQUEST_BYTES_MAX,
+        request_timeout_ms=10_000,
+    )
 
 
 def _check_known(what: str, asked: frozenset[str], known: frozenset[str]) -> None:
@@ -214,12 +219,16 @@ class _Call:
         return int(midnight_s(day) * 1_000)
 
 
-async def _stopped(part: AIOKafkaConsumer | AIOKafkaProducer) -> None:
-    """Everything that matters was acknowledged before."""
+@asynccontextmanager
+async def _running(part: Any) -> AsyncIterator[Any]:
+    """A started consumer or producer; stopped even where starting failed, for it has connections by then."""
     try:
-        await asyncio.wait_for(part.stop(), ANSWER_SECONDS_MAX)
-    except (KafkaError, TimeoutError):
-        return
+        await _answered(part.start())
+        yield part
+    finally:
+        # Everything that matters was acknowledged before.
+        with suppress(KafkaError, TimeoutError):
+            await asyncio.wait_for(part.stop(), ANSWER_SECONDS_MAX)
 
 
 async def _answered(waiting: Awaitable[Any]) -> Any:

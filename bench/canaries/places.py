@@ -40,11 +40,13 @@ class Place(msgspec.Struct, frozen=True):
 
     Attributes:
         expected: the tags of the canaries that belong there; empty for a place that may hold none.
+        may_be_empty: there may be nothing to search; elsewhere that means that the search was blind.
     """
 
     name: str
     chunks: Iterable[bytes]
     expected: frozenset[str] = frozenset()
+    may_be_empty: bool = False
 
 
 def messages(bootstrap: str, topic: str) -> Iterator[Message]:

@@ -17,7 +17,7 @@ from bench.canaries.needles import Canaries
 from bench.canaries.traffic import Batch, analysts_queries, bad_requests
 from schemas.codec import encode, header
 from schemas.outcomes import UnjoinError
-from schemas.topics import LABELED, SIGNALS
+from schemas.topics import DEIDENTIFIED, LABELED, SIGNALS
 
 WORKERS = 6
 TRIES = 50
@@ -115,10 +115,10 @@ def garbage(canaries: Canaries, tag: str, subject: str) -> Iterable[bytes]:
 
 
 def produce_garbage(bootstrap: str, canaries: Canaries, voter: bytes, day: object) -> int:
-    """Puts undecodable records on two topics, and good labels in bad wrapping; gives how many are undecodable.
+    """Puts undecodable records on three topics, and a good label in a bad wrapping; gives how many are undecodable.
 
     Args:
-        voter: of the good labels, which the door will hold, or release without their wrapping.
+        voter: of the good label, which the door will release without its wrapping.
     """
     producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
     written = 0
@@ -134,6 +134,9 @@ def produce_garbage(bootstrap: str, canaries: Canaries, voter: bytes, day: objec
     for wrong in (value + canaries.text("labeledgarbage").encode(), broken):
         producer.produce(LABELED, wrong, canaries.text("labeledgarbage").encode())
         written += 1
+    # And one without a canary, so that there is a dead letter of the released topic to be searched.
+    producer.produce(DEIDENTIFIED, b"not a datum", partition=0)
+    written += 1
     producer.produce(LABELED, value, canaries.text("insider").encode(), headers=_headers(canaries, "insider"))
     producer.flush(ANSWER_S_MAX)
     return written

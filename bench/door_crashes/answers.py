@@ -16,7 +16,8 @@ AGAIN_SHARE = 0.06
 GARBAGE_SHARE = 0.003
 BUSY_SHARE = 0.25
 BUSY_POSTS = 150
-ANSWERS = ("beagle", "a red bus", "kein Hund", "犬", "ask jo.doe@example.com", "call +49 30 901820 now", "x" * 900, "")
+ANSWERS = ("beagle", "a red bus", "kein Hund", "犬", "ask jo.doe@example.com", "call +49 30 901820 now", "")
+LONG_ANSWER, LONG_SHARE = "x" * 30_000, 0.03  # so that a release is several batches, and a kill falls between two
 
 
 class Answers:
@@ -62,7 +63,9 @@ class Answers:
         task = rng.choice(given) if given and rng.random() < AGAIN_SHARE else f"task-{rng.randrange(TASKS)}"
         given.append(task)
         kind = rng.choice((ImageLabel, TextAnswer))
-        return kind(id="e", ts=now_ms, task=task, answer=rng.choice(ANSWERS))
+        return kind(
+            id="e", ts=now_ms, task=task, answer=LONG_ANSWER if rng.random() < LONG_SHARE else rng.choice(ANSWERS)
+        )
 
     def _records(self, session: str, events: list[AnyEvent], now_ms: int) -> list[tuple[bytes | None, bytes]]:
         sender = Sender(SITE, session, now_ms, "", "")

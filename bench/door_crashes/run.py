@@ -24,7 +24,7 @@ from schemas.topics import LABELED_DEAD_LETTERS
 from unjoin.keyring import Keyring
 
 GROUP = "unjoin-door"
-RELEASED_PARTITIONS = 4
+RELEASED_PARTITIONS = 2
 CROWD_LABELS_MAX = 400
 SESSION_S = 1.5
 POST_EVERY_S = 0.012
@@ -76,12 +76,17 @@ class _Door:
     def __init__(self, number: int, config: dict[str, object], log_dir: Path) -> None:
         self._config = {**config, "data_dir": str(log_dir / f"door-{number}")}
         self._log = log_dir / f"door-{number}.log"
+        self._log_bytes = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self._log.open("ab") as log:
+            self._log_bytes = log.tell()
             command = [sys.executable, "-m", "bench.door_crashes.door", json.dumps(self._config)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    async def is_ready(self) -> bool:
+        return b"READY" in self._log.read_bytes()[self._log_bytes :]
 
     def end(self, how: signal.Signals) -> int:
         assert self.process is not None
@@ -156,6 +161,8 @@ class Run:
                 expected = self._expected(log)
                 await _until(lambda: _holds(expected.row_ids <= watch.row_ids), SETTLE_S_MAX, "the last crowd")
                 await _until(lambda: _reached(offsets, expected.open_from), SETTLE_S_MAX, "the last commit")
+                for door in doors:
+                    await _until(door.is_ready, SETTLE_S_MAX, "a door")
                 exit_codes = [await asyncio.to_thread(door.end, signal.SIGTERM) for door in doors]
             finally:
                 self._dry.set()

@@ -42,7 +42,7 @@ def run_attack(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise AttackError(f"the attacks need {', '.join(missing)}: pip install '.[bench]'")
+        raise AttackError(f"the attacks need {', '.join(missing)}: scripts/setup test")
     from bench.linkage.report import draw, print_findings, write_json
 
     console = Console()
