@@ -32,7 +32,8 @@ class Counters:
     """One collector's counters, in a registry of their own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # times that nobody asks for
+        # When a process began to count is nobody's question.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         requests = Counter(
             "unjoin_requests",

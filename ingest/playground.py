@@ -67,7 +67,8 @@ class Playground:
         only_from_here(request)
         if not PAGE.is_file():
             raise HTTPException(404)
-        return FileResponse(PAGE, headers=_HEADERS)
+        # Named, for guessing it opens /etc/mime.types, which a confined collector may not.
+        return FileResponse(PAGE, media_type="text/html; charset=utf-8", headers=_HEADERS)
 
     async def session(self, request: Request) -> Response:
         """What is stored of a session of the development site: `{"available": false}` while the engine is away."""

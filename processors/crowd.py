@@ -8,8 +8,9 @@ exactly, so that nobody can subtract one release from another. Nothing flushes a
 Source: k-anonymity (Sweeney 2002) asks for the k; the share bound and the replay rule are this project's.
 """
 
+import datetime
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -129,10 +130,18 @@ class Crowd:
         """Whether the votes held are a crowd; asked after every record, so that the range is the shortest."""
         return len(self._votes) >= self._voters_min and 2 * self._largest <= self._labels
 
-    def release(self) -> Release:
-        """Lets the crowd go and forgets it. Only a complete one."""
+    def release(self, is_closed: Callable[[datetime.date], bool] = lambda _: False) -> Release:
+        """Lets the crowd go and forgets it. Only a complete one.
+
+        Args:
+            is_closed: whether a day's key was destroyed after its votes were taken in; they count, and never leave.
+        """
         assert self.complete(), "an incomplete crowd is never released"
-        kept = {voter: [vote.label for vote in votes.values() if vote.label] for voter, votes in self._votes.items()}
+        closed = {day for day in {vote.label.day for vote in self._every_vote() if vote.label} if is_closed(day)}
+        kept = {
+            voter: [vote.label for vote in votes.values() if vote.label and vote.label.day not in closed]
+            for voter, votes in self._votes.items()
+        }
         kept = {voter: labels for voter, labels in kept.items() if labels}
         labels = sorted((label for given in kept.values() for label in given), key=lambda label: label.row_id)
         largest = max((len(given) for given in kept.values()), default=0)

@@ -47,7 +47,7 @@ class CrowdDoor:
             return Step(done=(offset,), suppressed=expired)
         self._take_in(record, received_at_ms)
         if self._crowd.complete():
-            labels = self._crowd.release().labels
+            labels = self._crowd.release(lambda day: self._epoch_keys(day) is None).labels
             return Step(labels=labels, done=self._end_range(offset), suppressed=self._newly_suppressed())
         if self._crowd.empty:
             return Step(done=self._end_range(offset), suppressed=self._newly_suppressed())

@@ -23,7 +23,8 @@ class Totals:
     """
 
     def __init__(self, crowd_min: int = 1) -> None:
-        disable_created_metrics()  # a time finer than a day
+        # A time finer than a day.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry(auto_describe=True)
         self.released = self._counter("released", "Labels released.")
         self.dead_lettered = self._counter("dead_lettered", "Records set aside.")

@@ -7,7 +7,8 @@ class SinkMetrics:
     """Durable truth lies in Kafka and ClickHouse; these die with the process and only show its pace."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        disable_created_metrics()  # of the series of `labels` it would be the second of the first release
+        # Of the series of `labels` it would be the second of the first release.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry or CollectorRegistry()
 
         def counter(name: str, text: str) -> Counter:

@@ -26,9 +26,12 @@ FORBIDDEN = re.compile(
 )
 FORBIDDEN_AI = re.compile(r"(?<![\w$])(?:ai[A-Z]|AI[A-Z][a-z])\w*")
 
-# What other people asked, or what the engine could not store, stands in the engine's error texts and in its list of
-# running queries, literals and all. Both words of such a name are looked for, in whatever order and quotes.
-OVERHEARD = re.compile(r"(?<![\w$])(?:errors|processes|processlist)(?![\w$])", re.IGNORECASE)
+# Tables of the engine's own that nobody reads. Error texts and running queries repeat, literals and all, what others
+# asked or what could not be stored; parts and merges say to the second when a label came. Both words of such a name are
+# looked for, in whatever order and quotes.
+CLOSED = re.compile(
+    r"(?<![\w$])(?:errors|processes|processlist|merges|(?:\w+_)?parts(?:_columns)?)(?![\w$])", re.IGNORECASE
+)
 OF_THE_ENGINE = re.compile(r"(?<![\w$])(?:system|processlist)(?![\w$])", re.IGNORECASE)
 
 # Table functions that make rows of nothing, or of tables that a reader can read anyway. Not `merge`: it names tables
@@ -128,8 +131,10 @@ class Judge(msgspec.Struct, frozen=True):
         if word is None or word[1].upper() not in READING:
             raise NotAllowed(READONLY, "Cannot execute query in readonly mode. (READONLY)")
         whole = "\n".join((canonical, *parameters.values(), database))
-        if OVERHEARD.search(whole) and OF_THE_ENGINE.search(whole):
-            raise NotAllowed(ACCESS_DENIED, "Not enough privileges. What others ask is theirs. (ACCESS_DENIED)")
+        if CLOSED.search(whole) and OF_THE_ENGINE.search(whole):
+            raise NotAllowed(
+                ACCESS_DENIED, "Not enough privileges. This table of the engine is closed. (ACCESS_DENIED)"
+            )
         for text in (canonical, *parameters.values()):
             if FORBIDDEN.search(text) or FORBIDDEN_AI.search(text) or self.outward.search(text):
                 raise NotAllowed(

@@ -43,6 +43,7 @@ PURE = [
     "sinks/container.py",
     "sinks/read_only.py",
     "sinks/statements.py",
+    "unjoin/key_retention.py",
     "unjoin/simulator/motion.py",
     "unjoin/simulator/people.py",
     "unjoin/simulator/rng.py",

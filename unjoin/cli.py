@@ -25,7 +25,7 @@ Command = Callable[[argparse.Namespace, Settings, Console], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; gives its exit code: 0 done, 1 refused with a reason, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    console = Console(stderr=options.command in ("query", "replay", "simulate"))
+    console = Console(stderr=options.command in ("export", "query", "replay", "simulate"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log keys and values
@@ -59,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     query = add("query", _query, "run SQL where the sink writes")
     query.add_argument("sql")
     query.add_argument("--format", help="a ClickHouse output format, for instance JSONEachRow or CSVWithNames")
+
+    export = add("export", _export, "write labels with agreement to a Parquet file, without what few say")
+    export.add_argument("file", type=Path)
+    export.add_argument("--votes", action="store_true", help="a row a vote, instead of the answer of each task")
+    export.add_argument("--k", type=int, help="leave out what fewer votes say; default UNJOIN_EXPORT_K")
 
     _add_simulate(add("simulate", _simulate, "post realistic traffic of many sessions to a collector"))
 
@@ -151,6 +156,21 @@ def _query(options: argparse.Namespace, settings: Settings, _: Console) -> int:
     from unjoin.query import run_query
 
     run_query(settings, options.sql, options.format, Console())
+    return 0
+
+
+def _export(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.export import CONSENSUS, VOTES, run_export
+
+    view = VOTES if options.votes else CONSENSUS
+    k = settings.export_k if options.k is None else options.k
+    exported = run_export(settings, view, k, options.file, console)
+    console.print(
+        f"{exported.rows} {view.unit} in {options.file}; {exported.left_out} left out, for fewer than {k} votes say so",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
     return 0
 
 

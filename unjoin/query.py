@@ -4,6 +4,9 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
 from urllib.parse import urlsplit
 
 from clickhouse_driver import Client
@@ -37,18 +40,37 @@ def run_query(settings: Settings, sql: str, output_format: str | None, console: 
         )
 
 
+def answer_over_http(settings: Settings, sql: str, output_format: str) -> bytes:
+    """The whole answer of the embedded engine.
+
+    Raises:
+        QueryError: the query was refused, or nobody answered in full.
+    """
+    with _answer(settings, sql, output_format) as answer:
+        body: bytes = answer.read()
+        return body
+
+
 def _over_http(settings: Settings, sql: str, output_format: str) -> None:
+    with _answer(settings, sql, output_format) as answer:
+        while piece := answer.read(1 << 16):
+            sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _answer(settings: Settings, sql: str, output_format: str) -> Iterator[HTTPResponse]:
     base = f"http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/"
     url = base + "?" + urllib.parse.urlencode({"default_format": output_format, "database": "unjoin"})
     request = urllib.request.Request(url, data=sql.encode(), method="POST")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            while piece := answer.read(1 << 16):
-                sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+            yield answer
     except urllib.error.HTTPError as error:
         raise QueryError(error.read().decode(errors="replace").strip()) from None
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
+    except BrokenPipeError:
+        raise  # whoever read our output has gone, not ClickHouse
+    except (urllib.error.URLError, ConnectionError, TimeoutError, HTTPException):
         raise QueryError(
             f"no ClickHouse answers at {base}; start `unjoin up`, "
             "or set UNJOIN_CLICKHOUSE_HTTP_PORT or UNJOIN_CLICKHOUSE_URL"

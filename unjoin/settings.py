@@ -72,6 +72,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     block_rows_max: Annotated[Positive, Meta(description="Rows of a block that a sink inserts.")] = 100_000
     block_bytes_max: Annotated[Positive, Meta(description="Bytes of a block that a sink inserts.")] = 33_554_432
     block_ms_max: Annotated[Positive, Meta(description="Milliseconds until a sink inserts what it has.")] = 1_000
+    export_k: Annotated[
+        Positive, Meta(description="Votes that have to say the same before `unjoin export` lets it out.")
+    ] = 5
     asn_database: Annotated[str, Meta(description="MaxMind-format ASN database; without one, `isp` is empty.")] = ""
 
     @property

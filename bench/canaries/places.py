@@ -5,6 +5,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
@@ -72,7 +73,8 @@ def messages(bootstrap: str, topic: str) -> Iterator[Message]:
             for one in read:
                 if one.error() is not None:
                     raise CanaryError(f"Kafka does not hand out what {topic} holds")
-                yield Message(one.key(), one.value(), one.headers() or [])
+                headers: Any = one.headers() or []
+                yield Message(one.key(), one.value(), headers)
     finally:
         consumer.close()
 
@@ -119,12 +121,10 @@ def table_bytes(stack: RunningStack, sql: str) -> bytes:
     return body
 
 
-def table_folders(stack: RunningStack, *tables: str) -> list[Path]:
-    """Where tables have their files."""
-    sql = "SELECT name, data_paths FROM system.tables WHERE database = 'unjoin' AND notEmpty(data_paths)"
-    paths = {row["name"]: row["data_paths"] for row in stack.rows(sql)}
-    folder = stack.data_dir.resolve() / "clickhouse"
-    return [folder / path for table in tables for path in paths[table]]
+def table_folders(stack: RunningStack, table: str) -> list[Path]:
+    """Where a table has its files."""
+    (row,) = stack.rows(f"SELECT data_paths FROM system.tables WHERE database = 'unjoin' AND name = '{table}'")
+    return [stack.data_dir.resolve() / "clickhouse" / path for path in row["data_paths"]]
 
 
 def system_tables(stack: RunningStack) -> dict[str, bytes]:

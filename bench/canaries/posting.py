@@ -142,5 +142,5 @@ def produce_garbage(bootstrap: str, canaries: Canaries, voter: bytes, day: objec
     return written
 
 
-def _headers(canaries: Canaries, tag: str) -> list[tuple[str, bytes]]:
-    return [(canaries.text(tag), canaries.text(tag).encode())]
+def _headers(canaries: Canaries, tag: str) -> dict[str, str | bytes | None]:
+    return {canaries.text(tag): canaries.text(tag).encode()}

@@ -17,7 +17,7 @@ GARBAGE_SHARE = 0.003
 BUSY_SHARE = 0.25
 BUSY_POSTS = 150
 ANSWERS = ("beagle", "a red bus", "kein Hund", "犬", "ask jo.doe@example.com", "call +49 30 901820 now", "")
-LONG_ANSWER, LONG_SHARE = "x" * 30_000, 0.03  # so that a release is several batches, and a kill falls between two
+LONG_ANSWER, LONG_SHARE = "x" * 30_000, 0.12  # so that a release is several batches, and a kill falls between two
 
 
 class Answers:

@@ -158,14 +158,14 @@ def findings_of(expected: Expected, released: Mapping[int, Sequence[Deidentified
         released: by partition, in offset order, whole.
     """
     everything = [label for labels in released.values() for label in labels]
-    seen = {label.row_id for label in everything}
+    seen, wanted = {label.row_id for label in everything}, expected.row_ids
     findings = Findings(
-        incomplete=sum(label.row_id not in expected.row_ids for label in everything),
+        incomplete=sum(label.row_id not in wanted for label in everything),
         too_small=sum(not is_crowd(crowd.voters, crowd_min) for crowd in expected.crowds),
-        lost=len(expected.row_ids - seen),
+        lost=len(wanted - seen),
         doubled=len(seen) - len({(*expected.owner.get(one.row_id, (0, b"")), one.task, one.day) for one in everything}),
         crowds=len(expected.crowds),
-        votes=len(expected.row_ids),
+        votes=len(wanted),
         records_released=len(everything),
     )
     for crowd in expected.crowds:

@@ -16,16 +16,17 @@ from random import Random
 import msgspec
 
 from bench.door_crashes.answers import Answers
-from bench.door_crashes.broker import Feed, Offsets, Watch, broker, log_of
+from bench.door_crashes.broker import Feed, Offsets, Watch, broker, log_of, released_of
 from bench.door_crashes.crowds import Expected, Findings, Logged, expected_of, findings_of
 from processors.free_text import mask
+from schemas.events import DeidentifiedLabel
 from schemas.outcomes import UnjoinError
-from schemas.topics import LABELED_DEAD_LETTERS
+from schemas.topics import DEIDENTIFIED, LABELED_DEAD_LETTERS
 from unjoin.keyring import Keyring
 
 GROUP = "unjoin-door"
 RELEASED_PARTITIONS = 2
-CROWD_LABELS_MAX = 400
+CROWD_LABELS_MAX = 160
 SESSION_S = 1.5
 POST_EVERY_S = 0.012
 MOMENT_S_MAX = 60.0
@@ -159,7 +160,8 @@ class Run:
                 self._say("waiting for the last crowds", self._kills)
                 log = await log_of(bootstrap)
                 expected = self._expected(log)
-                await _until(lambda: _holds(expected.row_ids <= watch.row_ids), SETTLE_S_MAX, "the last crowd")
+                wanted = expected.row_ids
+                await _until(lambda: _holds(wanted <= watch.row_ids), SETTLE_S_MAX, "the last crowd")
                 await _until(lambda: _reached(offsets, expected.open_from), SETTLE_S_MAX, "the last commit")
                 for door in doors:
                     await _until(door.is_ready, SETTLE_S_MAX, "a door")
@@ -171,22 +173,25 @@ class Run:
                     door.end(signal.SIGKILL)
             committed = await offsets.committed()
             letters = await log_of(bootstrap, LABELED_DEAD_LETTERS)
-            return Report(
-                seed=self._seed,
-                kills=self._kills,
-                processors=self._processors,
-                crowd_min=self._crowd_min,
-                moments={str(moment): number for moment, number in sorted(self._moments.items())},
-                seconds=round(time.monotonic() - began, 1),
-                records=len(log),
-                labels=expected.labels,
-                held=expected.held,
-                suppressed={str(why): number for why, number in expected.suppressed.items()},
-                dead_letters_differ=len({letter.value for letter in letters} ^ expected.undecodable),
-                commits_differ=sum(committed[number] != offset for number, offset in expected.open_from.items()),
-                exit_codes=exit_codes,
-                findings=findings_of(expected, watch.released, self._crowd_min),
-            )
+            released: dict[int, list[DeidentifiedLabel]] = {number: [] for number in range(RELEASED_PARTITIONS)}
+            for record in await log_of(bootstrap, DEIDENTIFIED):
+                released[record.partition].append(released_of(record.value))
+        return Report(
+            seed=self._seed,
+            kills=self._kills,
+            processors=self._processors,
+            crowd_min=self._crowd_min,
+            moments={str(moment): number for moment, number in sorted(self._moments.items())},
+            seconds=round(time.monotonic() - began, 1),
+            records=len(log),
+            labels=expected.labels,
+            held=expected.held,
+            suppressed={str(why): number for why, number in expected.suppressed.items()},
+            dead_letters_differ=len({letter.value for letter in letters} ^ expected.undecodable),
+            commits_differ=sum(committed[number] != offset for number, offset in expected.open_from.items()),
+            exit_codes=exit_codes,
+            findings=findings_of(expected, released, self._crowd_min),
+        )
 
     def _door(self, number: int, bootstrap: str) -> _Door:
         config = {
@@ -219,7 +224,7 @@ class Run:
                 await asyncio.sleep(after_s)
             case Moment.RELEASING:
                 await asyncio.wait_for(watch.came.wait(), MOMENT_S_MAX)
-                await asyncio.sleep(after_s * 0.02)
+                await asyncio.sleep(after_s**4 * 0.05)
             case Moment.COMMITTING:
                 committed = await offsets.committed()
                 await _until(lambda: _moved(offsets, committed), MOMENT_S_MAX, "a commit")

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from schemas.events import AnyEvent
 
@@ -17,6 +17,9 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
 ]  # fmt: skip
+
+# A whole pipeline and a browser may share two cores with others; whatever is quick is not waited for any longer.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def page(chromium):
     """A fresh page; an error in its script, or a request to anywhere but its own host, fails the test."""
     context = chromium.new_context(viewport={"width": 1200, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(30_000)
     errors, hosts = [], set()
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if "://" in request.url else None)

@@ -117,6 +117,12 @@ def test_select_speaks_the_formats_it_names(own_server: ClickHouseServer) -> Non
         assert engine.select(sql, "TabSeparatedWithNames") == (
             b"one\ttext\tlist\tat\n1\ta\\tb\t[1, 2]\t2026-01-02 03:04:05\n"
         )
+        exported = (
+            "SELECT 2 / 3, toUInt64(18446744073709551615), toDate('2026-01-02'), CAST(NULL AS Nullable(Date)), 'a\\0b'"
+        )
+        assert engine.select(exported, "TabSeparated") == (
+            b"0.6666666666666666\t18446744073709551615\t2026-01-02\t\\N\ta\0b\n"
+        )
         with pytest.raises(EngineError):
             engine.select(sql, "Parquet")
         engine.close()

@@ -5,7 +5,8 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -16,6 +17,8 @@ import uvloop
 
 from ingest.server import CollectorConfig, serve
 from ingest.sites import SitesFile, write_development_sites
+from ingest.voter import EdgeKeys
+from schemas.outcomes import UnjoinError
 from tests.ingest.memory_producer import MemoryProducer
 
 ORIGIN = "https://shop.example"
@@ -46,7 +49,10 @@ class RunningCollector:
         write_development_sites(folder / "sites.json", [ORIGIN])
         self.config = CollectorConfig(sites_file=folder / "sites.json", bootstrap="", port=0, **settings)
         self.closed_days: set[date] = set()
+        self.lost_days: set[date] = set()
         self.key_error: Exception | None = None
+        self.edge_keys: EdgeKeys = self._edge_key
+        self.now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         self.port = 0
         self.error: BaseException | None = None
         self._listening = threading.Event()
@@ -55,6 +61,8 @@ class RunningCollector:
     def _edge_key(self, day: date) -> bytes | None:
         if self.key_error is not None:
             raise self.key_error
+        if day in self.lost_days:
+            raise UnjoinError("the key is missing")
         return None if day in self.closed_days else day.isoformat().encode().ljust(32, b"k")
 
     def _run(self) -> None:
@@ -70,7 +78,14 @@ class RunningCollector:
         self.loop = asyncio.get_running_loop()
         self.producer = MemoryProducer()
         self._stop = asyncio.Event()
-        await serve(self.config, self._edge_key, self.producer, stop=self._stop, on_listening=self._note)
+        await serve(
+            self.config,
+            self.edge_keys,
+            self.producer,
+            stop=self._stop,
+            on_listening=self._note,
+            now_ms=self.now_ms,
+        )
 
     def _note(self, _: str, port: int) -> None:
         self.port = port

@@ -84,9 +84,10 @@ def collector(shared: RunningCollector, caplog: pytest.LogCaptureFixture) -> Ite
     shared.producer.refusal = None
     shared.closed_days = set()
     shared.key_error = None
+    shared.lost_days = set()
     caplog.set_level(logging.DEBUG)
     yield shared
-    for record in caplog.records:
+    for record in caplog.get_records("call"):  # here, `caplog.records` are those of the teardown
         text = record.getMessage() + (record.exc_text or "")
         assert not any(trace in text for trace in ("beagle", "dogs-0017", "canary", "e-1", "s-1", "dev-browser-key"))
 
@@ -457,11 +458,46 @@ def test_label_of_a_day_whose_key_was_destroyed_is_rejected_alone(collector: Run
 
 def test_key_of_the_day_that_cannot_be_had_is_a_503(collector: RunningCollector) -> None:
     """Lost is not destroyed: nothing may be dropped, and nobody may be told that it was stored."""
-    collector.key_error = UnjoinError("canary")
+    collector.key_error = UnjoinError("the key is missing")
     reply = collector.post(batch(POINTER, ANSWER))
     assert error_of(reply) == (503, "not_durable")
     assert "retry-after" in reply.headers
     assert collector.post(batch(POINTER)).status == 200
+
+
+def test_key_that_cannot_be_had_is_said_once_and_shown_until_it_is_back(
+    collector: RunningCollector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every label of the day asks for it: a line each would hide everything else. A balancer hears it from /readyz."""
+    today = datetime.now(UTC).date()
+    assert collector.request("GET", "/readyz").status == 200
+    caplog.clear()
+    collector.key_error = UnjoinError("the key is missing")
+    for _ in range(3):
+        assert collector.post(batch(ANSWER)).status == 503
+    reply = collector.request("GET", "/readyz")
+    assert (reply.status, reply.json()["detail"]) == (503, "the edge's key of today is missing")
+    assert collector.metric("unjoin_edge_keys_missing") >= 1
+    collector.key_error = None
+    reply = collector.request("GET", "/readyz")
+    assert (reply.status, reply.json()) == (200, {"status": "ready"})
+    assert collector.metric("unjoin_edge_keys_missing") == 0
+    said = [record.getMessage() for record in caplog.records if "ingest.edge_keys" in record.name]
+    assert said.count(f"batches with labels of {today} are refused: the key is missing") == 1
+    assert said.count(f"the key of {today} is back") == 1
+
+
+def test_missing_key_of_yesterday_refuses_late_labels_and_nothing_else(collector: RunningCollector) -> None:
+    """A balancer that took the collector out for it would lose everything else, too."""
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    yesterday = midnight.date() - timedelta(days=1)
+    collector.lost_days = {yesterday}
+    midnight_ms = int(midnight.timestamp() * 1000)
+    assert collector.post(batch(ANSWER | {"ts": midnight_ms - 1})).status == 503
+    assert collector.post(batch(ANSWER | {"ts": midnight_ms})).status == 200
+    reply = collector.request("GET", "/readyz")
+    assert (reply.status, reply.json()["status"]) == (200, "ready")
+    assert str(yesterday) in reply.json()["detail"]
 
 
 def test_failure_inside_is_a_500_without_a_trace(collector: RunningCollector) -> None:

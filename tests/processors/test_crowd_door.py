@@ -61,6 +61,19 @@ def test_label_of_a_destroyed_day_never_leaves() -> None:
     assert steps[-1].suppressed == (Suppression.KEY_DESTROYED,) * 3
 
 
+def test_label_that_waits_when_its_key_is_destroyed_never_leaves() -> None:
+    """Who destroys a key that somebody read means every label of the day that has not left."""
+    keys = {DAY: KEY}
+    door = door_of(keys=keys)
+    for offset in range(2):
+        door.receive(offset, 0, label(offset))
+    keys.clear()
+    step = door.receive(2, 0, label(2))
+    assert step.labels == ()
+    assert step.suppressed == (Suppression.KEY_DESTROYED,) * 3
+    assert set(step.done) == {0, 2}
+
+
 def test_bot_is_suppressed_and_the_crowd_goes_on() -> None:
     """A verdict arrives as a record of the same topic, in the order of its partition."""
     door = door_of()

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from processors.commits import Commits
 from processors.deidentify import deidentify
 from processors.door import Door, OpenDoor, Step
 from processors.outlet import Outgoing
-from processors.passage import Passage
+from processors.passage import OutOfOrder, Passage
 from processors.totals import Totals
 from schemas.events import IdentifiedLabel, IdentifiedVerdict
 from tests.processors.door_process import epoch_key
@@ -179,5 +181,58 @@ def test_closed_passage_lets_no_further_batch_in() -> None:
         assert not second.done()
         assert commits.next_offset((TOPIC, 0)) == 2
         second.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_unreadable_record_opens_the_door_as_any_other_does() -> None:
+    """Opened by the one behind it, the door would take the garbage for expired and suppress what is there."""
+
+    async def scenario() -> None:
+        commits, shelf, opened = Commits(), Shelf(), []
+        shelf.acknowledges.set()
+        passage = passage_of(commits, shelf, open_door)
+        passage._open_door = lambda partition, first_offset: opened.append(first_offset) or open_door()
+        await passage.take(deliver(commits, [HeldMessage(7, b"garbage"), *messages_of(2, first=8)]))
+        assert opened == [7]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("fetched", "came"),
+    [([0, 1, 2, 3], [0, 1, 3]), ([0, 1, 2], [1, 2]), ([0, 1, 2], [0, 1, 2, 0]), ([5, 6], [5, 6, 6])],
+)
+def test_record_out_of_order_halts_before_anything_of_its_batch_is_released(
+    fetched: list[int], came: list[int]
+) -> None:
+    """Left out or repeated by the library, within a generation: the crowd would not be the one that a replay makes."""
+
+    async def scenario() -> None:
+        commits, shelf = Commits(), Shelf()
+        halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        passage = passage_of(commits, shelf, open_door, halted.set_result)
+        messages = {offset: messages_of(1, first=offset)[0] for offset in fetched}
+        deliver(commits, list(messages.values()))
+        taking = asyncio.create_task(passage.take([messages[offset] for offset in came]))
+        assert isinstance(await halted, OutOfOrder)
+        assert not shelf.written
+        assert commits.next_offset((TOPIC, 0)) == fetched[0]
+        taking.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_offsets_that_hold_no_record_are_no_gap() -> None:
+    """Retention overtakes a slow door, a transaction leaves its markers: reading again would not bring a record."""
+
+    async def scenario() -> None:
+        commits, shelf = Commits(), Shelf()
+        shelf.acknowledges.set()
+        passage = passage_of(commits, shelf, open_door)
+        await passage.take(deliver(commits, [*messages_of(2, first=3), *messages_of(1, first=90)]))
+        await passage.take(deliver(commits, messages_of(1, first=200)))
+        assert commits.next_offset((TOPIC, 0)) == 201
+        assert len(shelf.written) == 4
 
     asyncio.run(scenario())

@@ -313,7 +313,7 @@ def test_two_consumers_of_a_group_hand_over_without_a_double_row(bootstrap: str)
 
 
 def test_garbage_is_set_aside_and_its_neighbours_are_whole(bootstrap: str) -> None:
-    """A wrong magic byte, an unknown id, another topic's schema, trailing bytes, a cut datum, no value, no key either."""
+    """A wrong magic byte, an unknown id, another topic's schema, trailing bytes, a cut datum, no value, nothing."""
     good = signal(0)
     garbage: list[tuple[bytes | None, bytes | None, str]] = [
         (b"key", b"\x01" + good[1:], "not_confluent"),

@@ -182,6 +182,13 @@ def test_what_others_asked_cannot_be_read(port: int, sql: str, url: dict[str, st
     assert "canary" not in text
 
 
+@pytest.mark.parametrize("table", ["parts", "parts_columns", "projection_parts", "dropped_tables_parts", "merges"])
+def test_when_a_row_was_stored_cannot_be_read(port: int, table: str) -> None:
+    """Joined by `_part`, it would be the second in which a label was released."""
+    assert ask(port, f"SELECT * FROM system.{table}")[0] == 403
+    assert ask(port, f"SELECT * FROM `{table}`", database="system")[0] == 403
+
+
 def test_no_system_table_that_can_be_read_repeats_what_others_asked(port: int) -> None:
     """Whatever tables the engine has."""
     assert ask(port, "SELECT toInt32('canary-of-another')")[0] == 400

@@ -3,11 +3,12 @@
 import datetime
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from unjoin.keyring import KeyDestroyed, KeyLost, Keyring
+from unjoin.keyring import KeyDestroyed, KeyLost, Keyring, KeysUnreachable
 
 DAY = datetime.date(2026, 11, 24)
 
@@ -71,3 +72,93 @@ def test_destroying_what_is_not_there_is_not_an_event(tmp_path: Path) -> None:
     """The journal is evidence; it records what happened."""
     assert not Keyring(tmp_path).destroy(DAY)
     assert Keyring(tmp_path).history() == []
+
+
+def test_destroyed_on_record_stays_destroyed_whatever_files_come_back(tmp_path: Path) -> None:
+    """A restored backup brings the file, not the right to use it."""
+    key = Keyring(tmp_path).key_of(DAY)
+    Keyring(tmp_path).destroy(DAY)
+    (tmp_path / "2026-11-24.key").write_bytes(key)
+    keyring = Keyring(tmp_path)
+    with pytest.raises(KeyDestroyed):
+        keyring.key_of(DAY)
+    assert keyring.existing_key_of(DAY) is None
+    assert keyring.is_destroyed(DAY)
+
+
+def test_destroyed_key_is_overwritten_where_it_lies(tmp_path: Path) -> None:
+    """Unlinking alone leaves the bytes for whoever reads the disk, and drafts of a crash hold them as well."""
+    key = Keyring(tmp_path).key_of(DAY)
+    draft = tmp_path / ".2026-11-24.1.abcd"
+    draft.write_bytes(key)
+    with (tmp_path / "2026-11-24.key").open("rb") as still_open, draft.open("rb") as draft_open:
+        assert Keyring(tmp_path).destroy(DAY)
+        assert still_open.read() == draft_open.read() == bytes(32)
+    assert [path.name for path in tmp_path.iterdir()] == ["journal.jsonl"]
+
+
+def test_lost_key_can_be_given_up_on_record(tmp_path: Path) -> None:
+    """Who knows that it will not come back says so, and the door goes on without it."""
+    Keyring(tmp_path).key_of(DAY)
+    (tmp_path / "2026-11-24.key").unlink()
+    assert Keyring(tmp_path).destroy(DAY)
+    with pytest.raises(KeyDestroyed):
+        Keyring(tmp_path).key_of(DAY)
+    assert not Keyring(tmp_path).destroy(DAY)
+
+
+@pytest.mark.parametrize("cut", [1, 10, 60])
+def test_record_that_a_full_disk_cut_short_harms_no_other(tmp_path: Path, cut: int) -> None:
+    """The record comes before the deed, so a record that is not whole stands for nothing."""
+    Keyring(tmp_path).key_of(DAY)
+    journal = tmp_path / "journal.jsonl"
+    whole = journal.read_text()
+    journal.write_text(whole + whole.replace("created", "destroyed")[:cut])
+    assert Keyring(tmp_path).key_of(DAY)
+    assert Keyring(tmp_path).destroy(DAY)
+    assert [entry["event"] for entry in Keyring(tmp_path).history()] == ["created", "destroyed"]
+    with pytest.raises(KeyDestroyed):
+        Keyring(tmp_path).key_of(DAY)
+
+
+def test_key_that_a_full_disk_cut_short_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a key is half as strong; the next attempt makes a whole one."""
+    with monkeypatch.context() as full:
+        full.setattr("os.write", lambda *_: 5)
+        with pytest.raises(KeysUnreachable, match="No space left"):
+            Keyring(tmp_path).key_of(DAY)
+    assert list(tmp_path.glob("*")) == []
+    assert len(Keyring(tmp_path).key_of(DAY)) == 32
+
+
+def test_folder_that_is_no_folder_is_one_sentence(tmp_path: Path) -> None:
+    """Whoever mounts the wrong thing reads which one, not a traceback."""
+    (tmp_path / "edge").write_text("")
+    with pytest.raises(KeysUnreachable, match=r"edge cannot be used"):
+        Keyring(tmp_path / "edge").key_of(DAY)
+
+
+def test_making_and_destroying_at_once_leaves_no_key_of_a_destroyed_day(tmp_path: Path) -> None:
+    """A collector that had begun to make the day's key while another destroyed it would bring it back."""
+
+    def use(number: int) -> None:
+        keyring = Keyring(tmp_path)
+        if number % 4 == 3:
+            keyring.destroy(DAY)
+        else:
+            with suppress(KeyDestroyed):
+                keyring.key_of(DAY)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(use, range(64)))
+    events = [entry["event"] for entry in Keyring(tmp_path).history()]
+    assert events == ["created", "destroyed"]
+    assert Keyring(tmp_path).days() == []
+
+
+def test_stray_files_are_no_days(tmp_path: Path) -> None:
+    """What somebody else left in the folder must not stop the housekeeping."""
+    keyring = Keyring(tmp_path)
+    keyring.key_of(DAY)
+    (tmp_path / "old.key").write_text("")
+    assert keyring.days() == [DAY]

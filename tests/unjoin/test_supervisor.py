@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from unjoin.supervisor import Part, PartFailed, PartSpec
+from unjoin.supervisor import BACKOFF_S, HALTED_PAUSE_S, Part, PartFailed, PartSpec
 
 READY = "from unjoin.notify import notify_ready; notify_ready()"
 FOREVER = "import signal; signal.pause()"
@@ -84,6 +84,23 @@ def test_part_that_dies_at_start_shows_its_last_words(tmp_path: Path) -> None:
         with pytest.raises(PartFailed, match=r"exited with 3: no disk .*part\.log"):
             await part.start(DEADLINE_S)
 
+    run(test)
+
+
+def test_part_that_halted_is_tried_again_late_and_says_why(tmp_path: Path) -> None:
+    """A door without its key stops on purpose: starting it ten times a minute brings no key, and hides the reason."""
+
+    async def test() -> None:
+        said: list[str] = []
+        halts = f"{READY}; import sys; print('lost: the key of today', flush=True); sys.exit(78)"
+        spec = PartSpec("door", [sys.executable, "-c", halts], dict(os.environ))
+        part = Part(spec, tmp_path / "logs", tmp_path, said.append, halted_pause_s=0.01)
+        await part.start(DEADLINE_S)
+        await until(lambda: part.restarts >= 2)
+        await part.stop()
+        assert said[0].startswith("door halted: lost: the key of today; starting it again in 0.01 s")
+
+    assert max(BACKOFF_S) < HALTED_PAUSE_S
     run(test)
 
 

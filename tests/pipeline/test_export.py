@@ -1,0 +1,107 @@
+"""`unjoin export` on a running pipeline, as an operator calls it."""
+
+import re
+import uuid
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from tests.running_stack import RunningStack
+from unjoin.export import CONSENSUS, VOTES, fetch
+from unjoin.query import answer_over_http
+from unjoin.settings import Settings
+
+pytestmark = pytest.mark.kafka
+NOW_MS = 1_790_000_000_123
+SESSIONS = 60
+ODD_TASKS = ("file", "eval", "ai-summary", "executable:7", "outfile")
+
+
+@pytest.fixture(scope="module")
+def mark(stack: RunningStack) -> str:
+    """Part of the tasks that sessions of this module have answered; at least two whole crowds of them have left."""
+    mark = uuid.uuid4().hex[:12]
+    for number in range(SESSIONS):
+        events = [
+            {"type": "text_answer", "task": f"common-{mark}", "answer": "beagle" if number % 10 else f"rare {number}"},
+            {"type": "image_label", "task": f"rare-{mark}", "answer": f"nobody else says {number}"},
+            *({"type": "image_label", "task": f"{task}-{mark}", "answer": "yes"} for task in ODD_TASKS),
+        ]
+        numbered = [{"id": f"{mark}-{number}-{place}", "ts": NOW_MS, **event} for place, event in enumerate(events)]
+        posted = stack.post({"sent_at": NOW_MS, "session": f"{mark}-{number}", "events": numbered})
+        assert posted[1]["accepted"] == len(events)
+    assert stack.wait_until(f"SELECT count() >= 40 FROM labels WHERE task = 'common-{mark}'")
+    return mark
+
+
+def export(stack: RunningStack, *arguments: str) -> str:
+    done = stack.command("export", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_labels_with_agreement_are_exported_without_what_few_say(
+    stack: RunningStack, mark: str, tmp_path: Path
+) -> None:
+    """The file is what leaves the house."""
+    target = tmp_path / "labels.parquet"
+    said = export(stack, str(target))
+    frame = pd.read_parquet(target)
+    assert list(frame.columns) == ["task", "answer", "votes", "total", "agreement", "tied"]
+    match = re.fullmatch(rf"(\d+) tasks in {target}; (\d+) left out, for fewer than 5 votes say so", said)
+    assert match
+    assert int(match[1]) == len(frame)
+    assert frame["votes"].min() >= 5
+    common = frame[frame["task"] == f"common-{mark}"].iloc[0]
+    assert common["answer"] == "beagle"
+    assert common["agreement"] == common["votes"] / common["total"] < 1
+    assert f"rare-{mark}" not in set(frame["task"])
+    assert b"rare" not in target.read_bytes().replace(f"rare-{mark}".encode(), b"")
+
+
+def test_votes_have_no_row_id_and_no_row_that_few_are_equal_to(stack: RunningStack, mark: str, tmp_path: Path) -> None:
+    """A name that a vote keeps from file to file would join them."""
+    target = tmp_path / "votes.parquet"
+    export(stack, str(target), "--votes", "--k", "7")
+    frame = pd.read_parquet(target)
+    assert list(frame.columns) == ["task", "kind", "answer", "day"]
+    assert frame.groupby(list(frame.columns), dropna=False).size().min() >= 7
+    assert f"common-{mark}" in set(frame["task"])
+
+
+def test_tasks_called_what_the_port_refuses_are_exported(stack: RunningStack, mark: str, tmp_path: Path) -> None:
+    """Port 8123 refuses a statement with such a word even in a literal; a slice of one task ends at each of them."""
+    settings = Settings(clickhouse_http_port=stack.clickhouse_port)
+    for view in (CONSENSUS, VOTES):
+        with Progress(console=Console(quiet=True)) as progress:
+            fetch(lambda sql: answer_over_http(settings, sql, "TSV"), view, 5, tmp_path / "rows", progress, 1)
+        tasks = {line.split("\t")[0] for line in (tmp_path / "rows").read_text().splitlines()}
+        assert {f"{task}-{mark}" for task in ODD_TASKS} <= tasks
+
+
+def test_a_failed_export_leaves_the_file_of_before(stack: RunningStack, mark: str, tmp_path: Path) -> None:
+    """A reader sees the old file or the new one, and no half of either; nothing else stays behind."""
+    target = tmp_path / "labels.parquet"
+    export(stack, str(target))
+    before = target.read_bytes()
+    away = RunningStack.__new__(RunningStack)
+    away.environment = {**stack.environment, "UNJOIN_CLICKHOUSE_HTTP_PORT": "1"}
+    done = away.command("export", str(target))
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("unjoin: no ClickHouse answers at http://127.0.0.1:1/")
+    assert target.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_server_that_is_away_is_one_sentence(stack: RunningStack, tmp_path: Path) -> None:
+    """The URL holds a password and is never shown."""
+    away = RunningStack.__new__(RunningStack)
+    away.environment = {**stack.environment, "UNJOIN_CLICKHOUSE_URL": "clickhouse://ml:secret@127.0.0.1:1/unjoin"}
+    done = away.command("export", str(tmp_path / "labels.parquet"))
+    assert done.returncode == 1
+    assert "ClickHouse does not answer where UNJOIN_CLICKHOUSE_URL points" in done.stderr
+    assert "secret" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,70 @@
+"""A key that is lost stops the door and nothing else; one destroyed on record stops nothing."""
+
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.canaries.places import metrics
+from ingest.door_totals import door_totals_of
+from schemas.outcomes import Suppression
+from tests.processors.running_door import wait_until
+from tests.running_stack import RunningStack
+from unjoin.keyring import Keyring
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def days() -> list[date]:
+    """Today and, should midnight pass meanwhile, tomorrow."""
+    today = datetime.now(UTC).date()
+    return [today, today + timedelta(days=1)]
+
+
+def answers(count: int) -> dict[str, Any]:
+    ts = int(datetime.now(UTC).timestamp() * 1000)
+    events = [
+        {"id": str(uuid.uuid4()), "type": "image_label", "ts": ts, "task": f"t-{number}", "answer": "beagle"}
+        for number in range(count)
+    ]
+    return {"session": "s-1", "events": events}
+
+
+def suppressed(stack: RunningStack) -> dict[str, int]:
+    return door_totals_of(metrics(stack)["process"].decode()).suppressed
+
+
+def test_lost_key_halts_the_door_says_so_and_giving_it_up_suppresses(
+    kafka_home: Path, tmp_path: Path, days: list[date]
+) -> None:
+    """The labels wait on their topic for the key or for somebody's word; everything else goes on."""
+    keyring = Keyring(tmp_path / "keys" / "epoch")
+    for day in days:
+        keyring.key_of(day)
+        (tmp_path / "keys" / "epoch" / f"{day}.key").unlink()
+    stack = RunningStack(kafka_home, tmp_path, UNJOIN_CROWD_MIN="1")
+    stack.start()
+    try:
+        assert stack.post(answers(5))[1]["accepted"] == 5
+        log = tmp_path / "up.log"
+        wait_until(lambda: "processor halted: " in log.read_text(), "the door halted")
+        assert "nothing is lost: the key of" in log.read_text()
+        assert "unjoin keys destroy" in log.read_text()
+        signal = {"id": "e-1", "type": "scroll", "ts": 1, "t": [0], "x": [0], "y": [0]}
+        assert stack.post({"session": "s-1", "events": [signal]})[1]["accepted"] == 1
+        assert stack.wait_for_count("SELECT count() FROM signals WHERE event_id = 'e-1'", 1) == 1
+        assert stack.stop() == 0
+        for day in days:
+            assert stack.command("keys", "destroy", "--role", "epoch", "--day", str(day), "--yes").returncode == 0
+        stack.start()
+        assert stack.post(answers(1))[1]["accepted"] == 1
+        wait_until(
+            lambda: suppressed(stack) == {Suppression.KEY_DESTROYED: 6},
+            "the labels of the destroyed day are suppressed",
+        )
+        assert stack.count("SELECT count() FROM labels") == 0
+    finally:
+        stack.stop()

@@ -1,0 +1,198 @@
+"""`unjoin export`: labels as a Parquet file that may leave the house, without what fewer than k votes say.
+
+    boundaries of slices ─▶ each slice from label_export or label_export_votes, as text ─▶ Parquet beside FILE ─▶ rename
+
+The rule itself is in the views (sinks/migrations/0004_label_export.sql), so that analysts who ask them get the same.
+Slices of whole tasks, because an answer over HTTP is bounded, a server's rows become Python objects, and a long wait
+should show how far it is. The engine writes the Parquet: it is here already, and a second writer would be one more
+dependency.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from schemas.outcomes import UnjoinError
+from sinks.clickhouse import Server, address_of
+from sinks.embedded import Embedded, QueryFailed
+from sinks.engine import EngineError
+from sinks.statements import literal
+from unjoin.query import answer_over_http
+from unjoin.settings import Settings
+
+SLICE_VOTES = 250_000
+
+Source = Callable[[str], bytes]
+"""A statement -> its rows as ClickHouse's TabSeparated."""
+
+
+class ExportError(UnjoinError):
+    """Nothing was exported, and a file that was there before is as it was; the text says what to do."""
+
+
+class View(msgspec.Struct, frozen=True):
+    """What is exported.
+
+    Attributes:
+        name: of the view, which takes k.
+        columns: of the file, with ClickHouse's types.
+        order: says nothing that the columns do not.
+        unit: what a row stands for, and what is counted as left out.
+    """
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    order: str
+    unit: str
+
+
+CONSENSUS = View(
+    name="label_export",
+    columns=(
+        *(("task", "String"), ("answer", "String"), ("votes", "UInt64"), ("total", "UInt64")),
+        *(("agreement", "Float64"), ("tied", "Bool")),
+    ),
+    order="task",
+    unit="tasks",
+)
+# Without row_id: a name for a vote that stays the same from file to file would join them, and teaches nothing.
+VOTES = View(
+    name="label_export_votes",
+    columns=(("task", "String"), ("kind", "String"), ("answer", "String"), ("day", "Nullable(Date)")),
+    order="task, kind, answer, day",
+    unit="votes",
+)
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """Some tasks that follow each other.
+
+    Attributes:
+        last: the last of them, in hexadecimal: a task may be called what port 8123 refuses anywhere in a statement.
+    """
+
+    last: str
+    tasks: int
+    votes: int
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """What is in the file, and what is not because too few votes say it."""
+
+    rows: int
+    left_out: int
+
+
+def run_export(settings: Settings, view: View, k: int, target: Path, console: Console) -> Exported:
+    """Writes the file, or leaves it as it was.
+
+    Args:
+        k: a row is left out where fewer votes say the same.
+
+    Raises:
+        ExportError, QueryError: there is no such folder, no ClickHouse, or it refused.
+    """
+    if k < 1:
+        raise ExportError("k must be at least 1, which leaves nothing out")
+    if target.is_dir() or not target.parent.is_dir():
+        raise ExportError(f"{target} cannot be written: name a file in a folder that is there")
+    with (
+        _source(settings) as source,
+        tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch,
+    ):
+        text, parquet = Path(scratch) / "rows.tsv", Path(scratch) / target.name
+        with _progress(console) as progress:
+            exported = fetch(source, view, k, text, progress)
+        engine = Embedded(Path(scratch) / "engine")
+        try:
+            with console.status("writing Parquet"):
+                write_parquet(engine, view, text, parquet)
+        finally:
+            engine.close()
+        _put_in_place(parquet, target)
+    return exported
+
+
+def fetch(
+    source: Source, view: View, k: int, text: Path, progress: Progress, slice_votes: int = SLICE_VOTES
+) -> Exported:
+    """Writes the view's rows to `text`, slice by slice, each slice as it is at its moment."""
+    slices = slices_of(source, slice_votes)
+    # The first slice has no lower bound and the last no upper one: tasks that are new since then are in one of them.
+    bounds = [None, *(one.last for one in slices[:-1]), None]
+    seen = sum(getattr(one, view.unit) for one in slices)
+    bar = progress.add_task(view.unit, total=seen)
+    rows = 0
+    with text.open("wb") as file:
+        for number, one in enumerate(slices):
+            answer = source(statement(view, k, bounds[number], bounds[number + 1]))
+            file.write(answer)
+            rows += answer.count(b"\n")
+            progress.advance(bar, getattr(one, view.unit))
+    return Exported(rows, max(0, seen - rows))
+
+
+def slices_of(source: Source, slice_votes: int) -> list[Slice]:
+    """All tasks, cut so that a slice has some `slice_votes` votes, or is one task."""
+    tasks = "SELECT task, count() AS n FROM unjoin.labels FINAL GROUP BY task"
+    numbered = f"SELECT task, n, intDiv(sum(n) OVER (ORDER BY task ASC) - n, {slice_votes}) AS slice FROM ({tasks})"  # noqa: S608
+    found = source(f"SELECT hex(max(task)), count(), sum(n) FROM ({numbered}) GROUP BY slice ORDER BY slice")  # noqa: S608
+    rows = [line.split("\t") for line in found.decode().splitlines()]
+    return [Slice(last, int(of_tasks), int(of_votes)) for last, of_tasks, of_votes in rows]
+
+
+def statement(view: View, k: int, after: str | None, until: str | None) -> str:
+    """The rows of the tasks after one and up to another, both in hexadecimal; None for no bound."""
+    bounds = [f"task > unhex('{after}')"] * (after is not None) + [f"task <= unhex('{until}')"] * (until is not None)
+    names = ", ".join(name for name, _ in view.columns)
+    where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
+    return f"SELECT {names} FROM unjoin.{view.name}(k = {k}){where} ORDER BY {view.order}"  # noqa: S608  all our own
+
+
+def write_parquet(engine: Embedded, view: View, text: Path, parquet: Path) -> None:
+    """Turns rows as text into a Parquet file."""
+    structure = ", ".join(f"{name} {kind}" for name, kind in view.columns)
+    rows = f"file({literal(str(text))}, 'TabSeparated', {literal(structure)})"
+    engine.select(f"SELECT * FROM {rows} INTO OUTFILE {literal(str(parquet))} FORMAT Parquet", "Null")  # noqa: S608
+
+
+def _put_in_place(written: Path, target: Path) -> None:
+    """Whoever reads the target sees the old file or the new one, whole; after a power failure too."""
+    _sync(written)
+    written.replace(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _source(settings: Settings) -> Iterator[Source]:
+    if not settings.clickhouse_url:
+        yield lambda sql: answer_over_http(settings, sql, "TabSeparated")
+        return
+    server = Server(address_of(settings.clickhouse_url))
+    try:
+        yield lambda sql: server.select(sql, "TabSeparated")
+    except QueryFailed as error:
+        raise ExportError(f"ClickHouse refused: {error.detail.splitlines()[0]}") from None
+    except EngineError:
+        raise ExportError("ClickHouse does not answer where UNJOIN_CLICKHOUSE_URL points") from None
+    finally:
+        server.close()
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
