@@ -16,7 +16,7 @@ import logging
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,7 +33,17 @@ SLACK_PAGES = 64
 # The log beside the file is cut to this whenever it starts anew; one commit may make it longer for a while.
 WAL_BYTES_MAX = 4_194_304
 ROWS_PER_INSERT_MAX = 500
-BROKEN = ".broken-"
+_BROKEN = ".broken-"
+
+# FULL: in WAL mode, NORMAL would sync only at checkpoints. secure_delete: what is deleted is overwritten.
+_PRAGMAS = (
+    f"page_size = {PAGE_BYTES}",
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "secure_delete = ON",
+    "temp_store = MEMORY",
+    f"journal_size_limit = {WAL_BYTES_MAX}",
+)
 
 # AUTOINCREMENT: a number that is given twice could delete a pack that nobody has sent.
 _TABLES = """
@@ -46,6 +56,7 @@ CREATE TABLE IF NOT EXISTS set_aside
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, records INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT OR IGNORE INTO counts VALUES ('spooled', 0), ('drained', 0), ('expired', 0), ('set_aside', 0);
 """
+_INSERT = "INSERT INTO spooled (expires_ms, records, pack, checksum) VALUES (?, ?, ?, ?)"
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -95,10 +106,7 @@ class Entry(Redacted, frozen=True):
 class SpoolCounts(msgspec.Struct, frozen=True):
     """Durable counts of records, since the file was made.
 
-    spooled = drained + expired + set_aside + waiting.
-
     Attributes:
-        waiting: in the file, to be drained.
         spooled: ever written.
         drained: acknowledged by Kafka, then deleted.
         expired: deleted because they may live no longer.
@@ -106,12 +114,16 @@ class SpoolCounts(msgspec.Struct, frozen=True):
         used_bytes: of the file, without free pages and without its log.
     """
 
-    waiting: int = 0
     spooled: int = 0
     drained: int = 0
     expired: int = 0
     set_aside: int = 0
     used_bytes: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """In the file, to be drained."""
+        return self.spooled - self.drained - self.expired - self.set_aside
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -124,94 +136,87 @@ def pack_of(records: Sequence[Record], expires_ms: int | None) -> Pack:
     return Pack(expires_ms, len(rows), _encoder.encode(rows))
 
 
-def records_in(data: bytes) -> list[Record]:
-    """The records of a pack.
-
-    Raises:
-        msgspec.DecodeError: not a pack.
-    """
-    return [Record(*row) for row in _decoder.decode(data)]
+def records_in(pack: Pack, checksum: int) -> list[Record] | None:
+    """The records of a pack; None when its checksum is another."""
+    return [Record(*row) for row in _decoder.decode(pack.data)] if pack.checksum == checksum else None
 
 
 class SpoolFile:
-    """One SQLite file. Every method blocks; all belong to the thread that made it.
+    """One SQLite file. Every method blocks; all of them belong to one thread.
 
-    Each change is one transaction, synced before the method returns, durable counts included.
+    Each change is one transaction, synced before the method returns, durable counts included. Methods raise SpoolError,
+    SpoolFull where only room is missing; after that, `open` again.
 
     Args:
         path: its folder exists.
         bytes_max: of the file; its log comes on top, some `WAL_BYTES_MAX`.
-        set_aside_ms_max: how long what cannot be read is kept: nobody can say what is in it.
+        set_aside_ms_max: how long what cannot be read is kept, since nobody can say what is in it.
+        now_ms: Unix milliseconds.
 
     Attributes:
         counts: as of the last change.
-
-    Raises:
-        SpoolError: of every method; SpoolFull where only room is missing.
+        broken: how often it was no database any more and was put aside, whole.
     """
 
-    def __init__(self, path: Path, bytes_max: int, set_aside_ms_max: int) -> None:
+    def __init__(self, path: Path, bytes_max: int, set_aside_ms_max: int, now_ms: Callable[[], int]) -> None:
         self.counts = SpoolCounts()
+        self.broken = 0
         self._path = path
         self._pages_max = bytes_max // PAGE_BYTES + SLACK_PAGES
         self._set_aside_ms_max = set_aside_ms_max
+        self._now_ms = now_ms
         self._connection: sqlite3.Connection | None = None
 
-    def open(self, now_ms: int) -> None:
-        """Opens or makes it; one that is no database any more is put aside, whole."""
+    def open(self) -> None:
+        """Opens or makes it, unless it is open."""
         if self._connection is not None:
             return
         try:
-            self._connect()
-        except sqlite3.DatabaseError as error:
-            self.close()
-            if not _is_corrupt(error):
-                raise _spool_error(error) from None
-            self._put_aside_whole(now_ms)
+            # Made here for its mode; SQLite gives the same to what it puts beside it.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            sync_folder(self._path.parent)
         except OSError as error:
             raise SpoolError(f"the spool cannot be opened: {error.strerror}") from None
+        self._connection = sqlite3.connect(self._path, isolation_level=None)
+        with self._guarded() as connection:
+            for pragma in (*_PRAGMAS, f"max_page_count = {self._pages_max}"):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            connection.executescript(_TABLES)
+            self._look(connection)
 
     def append(self, packs: Sequence[Pack]) -> None:
         """Writes the packs, all or none."""
         with self._changing() as connection:
             for start in range(0, len(packs), ROWS_PER_INSERT_MAX):
                 some = packs[start : start + ROWS_PER_INSERT_MAX]
-                values = ", ".join(["(?, ?, ?, ?)"] * len(some))
                 connection.execute(
-                    f"INSERT INTO spooled (expires_ms, records, pack, checksum) VALUES {values}",  # noqa: S608
+                    _INSERT + ", (?, ?, ?, ?)" * (len(some) - 1),
                     [field for pack in some for field in (pack.expires_ms, pack.records, pack.data, pack.checksum)],
                 )
             _count(connection, "spooled", sum(pack.records for pack in packs))
 
-    def read(self, after: int, records_max: int, now_ms: int) -> list[Entry]:
-        """The packs that follow `after`, oldest first, of `records_max` records or a little more.
+    def read(self, after: int, records_max: int, bytes_max: int) -> list[Entry]:
+        """The packs that follow `after`, oldest first, until one of the bounds is reached.
 
         What fails its checksum is set aside and counted.
         """
         entries: list[Entry] = []
-        broken: list[tuple[int, int]] = []
-        records = 0
-        with self._guarded() as connection:
-            rows = connection.execute(
-                "SELECT seq, expires_ms, records, pack, checksum FROM spooled WHERE seq > ? ORDER BY seq LIMIT ?",
-                (after, records_max),
-            )
+        failed: list[tuple[int, int]] = []
+        records = size = 0
+        with self._guarded() as connection, contextlib.closing(connection.cursor()) as rows:
+            rows.execute("SELECT seq, expires_ms, records, pack, checksum FROM spooled WHERE seq > ? ORDER BY seq", (after,))
             for seq, expires_ms, count, data, checksum in rows:
-                try:
-                    whole = Pack(expires_ms, count, data).checksum == checksum
-                    found = records_in(data) if whole else None
-                except (msgspec.MsgspecError, ValueError):
-                    found = None
+                found = records_in(Pack(expires_ms, count, data), checksum)
                 if found is None:
-                    broken.append((seq, count))
+                    failed.append((seq, count))
                     continue
                 entries.append(Entry(seq, expires_ms, found))
                 records += count
-                if records >= records_max:
+                size += len(data)
+                if records >= records_max or size >= bytes_max:
                     break
-            rows.close()
-        if broken:
-            self._set_aside(broken, now_ms)
+        if failed:
+            self._set_aside(failed)
         return entries
 
     def delete(self, entries: Sequence[Entry]) -> None:
@@ -219,7 +224,8 @@ class SpoolFile:
         with self._changing() as connection:
             connection.execute("DELETE FROM spooled WHERE seq BETWEEN ? AND ?", (entries[0].seq, entries[-1].seq))
             _count(connection, "drained", sum(len(entry.records) for entry in entries))
-        self._forget_if_empty()
+        if not self.counts.waiting:
+            self._forget()
 
     def split(self, entry: Entry) -> None:
         """Makes a pack of each record, at the end: one of them is refused, and must not hold back the others."""
@@ -227,30 +233,31 @@ class SpoolFile:
         with self._changing() as connection:
             connection.execute("DELETE FROM spooled WHERE seq = ?", (entry.seq,))
             connection.executemany(
-                "INSERT INTO spooled (expires_ms, records, pack, checksum) VALUES (?, ?, ?, ?)",
-                [(pack.expires_ms, pack.records, pack.data, pack.checksum) for pack in packs],
+                _INSERT, [(pack.expires_ms, pack.records, pack.data, pack.checksum) for pack in packs]
             )
 
-    def expire(self, now_ms: int) -> int:
-        """Deletes what may live no longer; how many records, those set aside not among them."""
-        for file in self._path.parent.glob(f"{self._path.name}{BROKEN}*"):
-            if int(file.name.rpartition("-")[2]) + self._set_aside_ms_max <= now_ms:
-                file.unlink(missing_ok=True)
+    def expire(self) -> int:
+        """Deletes what may live no longer; how many records."""
+        now_ms = self._now_ms()
+        self._expire_broken(now_ms)
         with self._guarded() as connection:
-            (expired,) = connection.execute(
-                "SELECT ifnull(sum(records), 0) FROM spooled WHERE expires_ms <= ?", (now_ms,)
+            due = connection.execute(
+                "SELECT (SELECT sum(records) FROM spooled WHERE expires_ms <= ?1),"
+                " (SELECT 1 FROM set_aside WHERE expires_ms <= ?1 LIMIT 1)",
+                (now_ms,),
             ).fetchone()
-            aside = connection.execute("SELECT 1 FROM set_aside WHERE expires_ms <= ?", (now_ms,)).fetchone()
-        if expired or aside:
-            with self._changing() as connection:
-                connection.execute("DELETE FROM spooled WHERE expires_ms <= ?", (now_ms,))
-                connection.execute("DELETE FROM set_aside WHERE expires_ms <= ?", (now_ms,))
-                _count(connection, "expired", expired)
-            self._forget()
+        if due == (None, None):
+            return 0
+        expired = due[0] or 0
+        with self._changing() as connection:
+            connection.execute("DELETE FROM spooled WHERE expires_ms <= ?", (now_ms,))
+            connection.execute("DELETE FROM set_aside WHERE expires_ms <= ?", (now_ms,))
+            _count(connection, "expired", expired)
+        self._forget()
         return int(expired)
 
     def probe(self) -> None:
-        """Writes and syncs something, to see whether that is possible."""
+        """Writes and syncs, to see whether that is possible."""
         with self._changing() as connection:
             _count(connection, "spooled", 0)
 
@@ -261,52 +268,22 @@ class SpoolFile:
                 self._connection.close()
             self._connection = None
 
-    def _connect(self) -> None:
-        # Made here for its mode; SQLite gives the same to what it puts beside it.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._connection = connection = sqlite3.connect(self._path, isolation_level=None)
-        for pragma in (
-            f"page_size = {PAGE_BYTES}",
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "secure_delete = ON",
-            "temp_store = MEMORY",
-            f"journal_size_limit = {WAL_BYTES_MAX}",
-            f"max_page_count = {self._pages_max}",
-        ):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-        connection.executescript(_TABLES)
-        self._look()
-        _sync_folder(self._path.parent)
-
-    def _look(self) -> None:
-        """Takes the counts from the file."""
-        assert self._connection is not None
-        ((waiting, (pages,), (free,), counts),) = [
-            (
-                self._connection.execute("SELECT ifnull(sum(records), 0) FROM spooled").fetchone()[0],
-                self._connection.execute("PRAGMA page_count").fetchone(),
-                self._connection.execute("PRAGMA freelist_count").fetchone(),
-                dict(self._connection.execute("SELECT name, records FROM counts")),
-            )
-        ]
-        self.counts = SpoolCounts(waiting=waiting, used_bytes=(pages - free) * PAGE_BYTES, **counts)
-
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
-        """The connection; SQLite's errors become ours, and after them it is opened anew at the next `open`."""
+        """The connection. SQLite's errors become ours; whatever it remembers of a disk that failed, it reads again."""
         if self._connection is None:
             raise SpoolError("the spool is not open")
         try:
             yield self._connection
         except sqlite3.Error as error:
-            full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
-            if not full or self._connection.in_transaction:
-                with contextlib.suppress(sqlite3.Error):
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                if self._connection.in_transaction:
                     self._connection.rollback()
-            if not full:
-                self.close()  # whatever SQLite remembers of a disk that fails, it shall read again
-            raise _spool_error(error) from None
+                raise SpoolFull("the spool or its disk is full") from None
+            self.close()
+            if error.sqlite_errorcode & 0xFF in _CORRUPT:
+                self._put_aside_whole()
+            raise SpoolError(f"the spool failed: {error.sqlite_errorname}") from None
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -314,4 +291,60 @@ class SpoolFile:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
-            self._look()
+            self._look(connection)
+
+    def _look(self, connection: sqlite3.Connection) -> None:
+        """Takes the counts from the file."""
+        counts = dict(connection.execute("SELECT name, records FROM counts").fetchall())
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        self.counts = SpoolCounts(**counts, used_bytes=(pages - free) * PAGE_BYTES)
+
+    def _forget(self) -> None:
+        """Leaves no copy of what was deleted in the log, and no empty pages when nothing is left."""
+        with self._guarded() as connection:
+            if not self.counts.waiting:
+                connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._look(connection)
+
+    def _set_aside(self, failed: Sequence[tuple[int, int]]) -> None:
+        # Which topic they were of cannot be trusted, so they live as short as any.
+        expires_ms = self._now_ms() + self._set_aside_ms_max
+        with self._changing() as connection:
+            for seq, records in failed:
+                connection.execute(
+                    "INSERT INTO set_aside SELECT seq, ?, records, pack, checksum FROM spooled WHERE seq = ?",
+                    (expires_ms, seq),
+                )
+                connection.execute("DELETE FROM spooled WHERE seq = ?", (seq,))
+                _count(connection, "set_aside", records)
+        log.error("%d packs of the spool fail their checksum and were set aside", len(failed))
+
+    def _put_aside_whole(self) -> None:
+        """Renames a file that is no database any more; a new one takes its place at the next `open`."""
+        self.broken += 1
+        aside = self._path.with_name(f"{self._path.name}{_BROKEN}{self._now_ms()}")
+        log.critical("the spool is no database any more; it is kept as %s for a while, try .recover on it", aside.name)
+        for end in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                Path(f"{self._path}{end}").rename(f"{aside}{end}")
+
+    def _expire_broken(self, now_ms: int) -> None:
+        for file in self._path.parent.glob(f"{self._path.name}{_BROKEN}*"):
+            since_ms = int(file.name.rpartition(_BROKEN)[2].partition("-")[0])
+            if since_ms + self._set_aside_ms_max <= now_ms:
+                file.unlink(missing_ok=True)
+
+
+def _count(connection: sqlite3.Connection, name: str, records: int) -> None:
+    connection.execute("UPDATE counts SET records = records + ? WHERE name = ?", (records, name))
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names of new files in a folder survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
