@@ -1,7 +1,8 @@
 """`python -m bench.consensus`: what `label_consensus` costs, merged and in many parts.
 
-Votes are made by the engine itself and stored in the table of the migrations: half a day's worth of tasks has ten votes
-each, some replaced once. Each question is asked several times, the two layouts one after the other on the same rows.
+Votes are made by the engine itself and stored in the table of the migrations, some of them replaced once. Each question
+is asked several times within the bounds of port 8123, first of as many parts as were inserted, then of the same rows
+merged; the first run of each warms up and does not count.
 """
 
 import argparse

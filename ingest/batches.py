@@ -29,7 +29,7 @@ COMPRESSION_CODEC: dict[str, int] = {
     "zstd": DefaultRecordBatch.CODEC_ZSTD,
 }
 
-Reason = Literal["full", "timed_out", "failed", "no_topic", "stopped"]
+Reason = Literal["full", "timed_out", "failed", "no_topic", "stopped", "spool_full", "spool_failed"]
 
 
 class CompressionMissing(UnjoinError):

@@ -34,7 +34,10 @@ log = logging.getLogger(__name__)
 
 # A broker counts as reachable for three heartbeats after it answered.
 REACHED_SECONDS_MAX = 3 * HEARTBEAT_SECONDS
-RETRY_AFTER_SECONDS: dict[Reason, int] = {"full": 2, "timed_out": 5, "failed": 1, "no_topic": 5, "stopped": 2}
+RETRY_AFTER_SECONDS: dict[Reason, int] = {
+    **{"full": 2, "timed_out": 5, "failed": 1, "no_topic": 5, "stopped": 2},
+    **{"spool_full": 30, "spool_failed": 5},
+}
 
 
 class NotDurable(UnjoinError):

@@ -32,6 +32,8 @@ from ingest.producer import KafkaProducer, Producer, ProducerConfig, ProducerSta
 from ingest.rejection import Rejection
 from ingest.request import Limits
 from ingest.sites import WatchedSites
+from ingest.spool import Spool, SpoolConfig
+from ingest.spooling import SpoolingProducer
 from ingest.voter import EdgeKeys
 from ingest.web import Web
 from schemas.outcomes import RequestError, UnjoinError
@@ -56,8 +58,9 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         port: 0 for any that is free.
         trusted_proxies: networks whose X-Forwarded-For counts, separated by commas; none by default.
         bootstrap: brokers as host:port, separated by commas.
-        produce_seconds_max: until a batch that is not known to be durable is a 503.
-        in_flight_bytes_max: of records not acknowledged, beyond which batches are 503 at once.
+        produce_seconds_max: until a batch that Kafka has not acknowledged is spooled, or 503 without a spool.
+        in_flight_bytes_max: of records not acknowledged, beyond which batches are spooled, or 503, at once.
+        spool: None for none.
         key_events_per_second_max: quota of a key that has none of its own; 0 for none.
         playground: whether `/` is a page for loopback, fed by `clickhouse_http_url`.
         door_metrics_url: of a processor, so that the page can show what the door holds; empty for nothing to show.
@@ -71,6 +74,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: str = ""
     produce_seconds_max: float = 5.0
     in_flight_bytes_max: int = 67_108_864
+    spool: SpoolConfig | None = None
     key_events_per_second_max: int = 0
     playground: bool = False
     clickhouse_http_url: str = "http://127.0.0.1:8123"
@@ -101,7 +105,9 @@ def run(config: CollectorConfig, edge_keys: EdgeKeys, on_ready: Callable[[], obj
 async def _serve_kafka(
     config: CollectorConfig, edge_keys: EdgeKeys, producer_config: ProducerConfig, on_ready: Callable[[], object]
 ) -> None:
-    producer = KafkaProducer(producer_config)  # made here, since it belongs to this loop
+    producer: Producer = KafkaProducer(producer_config)  # made here, since it belongs to this loop
+    if config.spool is not None:
+        producer = SpoolingProducer(producer, Spool(config.spool))
     await serve(config, edge_keys, producer, on_ready=on_ready)
 
 
@@ -259,6 +265,9 @@ def _watch(edge: Edge) -> None:
             name = f"unjoin_producer_{field.name}"
             gauge = field.name == "bytes_in_flight"
             counters.watch(name, f"The producer's {field.name}.", partial(getattr, stats, field.name), gauge=gauge)
+    if isinstance(edge.producer, SpoolingProducer):
+        for name, explanation, gauge, value in edge.producer.spool.numbers():
+            counters.watch(f"unjoin_spool_{name}", explanation, value, gauge=gauge)
 
 
 def distribution_version() -> str:

@@ -1,6 +1,6 @@
 """Bounded, durable, on disk: where batches wait while Kafka is away. One thread writes for all who wait.
 
-    append ──▶ those who wait at this moment ──▶ one transaction, one sync ──▶ every one of them
+append ──▶ those who wait at this moment ──▶ one transaction, one sync ──▶ every one of them
 """
 
 import asyncio
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+STOP_SECONDS_MAX = 5.0
 MINUTE_MS = 60_000
 # A pack in the file, beside its data: its row and half a page that cannot be filled.
 PACK_OVERHEAD_BYTES = 2_200
@@ -69,11 +70,10 @@ class Spool:
 
     Attributes:
         counts: of records, durable.
+        works: whether the last call succeeded.
     """
 
-    def __init__(
-        self, config: SpoolConfig, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    ) -> None:
+    def __init__(self, config: SpoolConfig, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self.stats = SpoolStats()
         self._config = config
         self._now_ms = now_ms
@@ -87,7 +87,7 @@ class Spool:
         self._thread: threading.Thread | None = None
         self._lock: int | None = None
         self._pending_bytes = 0
-        self._works = False
+        self.works = False
 
     @property
     def counts(self) -> SpoolCounts:
@@ -100,13 +100,15 @@ class Spool:
         Raises:
             SpoolHeld: another process has it.
         """
-        self._lock = await asyncio.to_thread(_lock_of, self._config.folder)
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
         self._thread.start()
         try:
-            await self._call(self._file.probe)
-        except SpoolError as error:
-            log.error("%s; events are accepted while Kafka takes them", error)
+            await self.probe()
+        except SpoolHeld:
+            await self.stop(STOP_SECONDS_MAX)
+            raise
+        except SpoolError:
+            log.error("there is no spool for now; events are accepted while Kafka takes them")
 
     async def stop(self, seconds_max: float) -> None:
         """Ends the thread once it wrote what it has; what is in the file stays for the next start."""
@@ -117,11 +119,11 @@ class Spool:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-        self._works = False
+        self.works = False
 
     def accepts(self) -> bool:
         """Whether it wrote last time, and has room for a request as large as they come."""
-        return self._works and self._has_room(1_048_576)
+        return self.works and self._has_room(1_048_576)
 
     async def append(self, records: Sequence[Record], seconds_max: float) -> None:
         """Returns once every record is written and synced.
@@ -174,6 +176,23 @@ class Spool:
         """Finds out whether it works again."""
         await self._call(self._file.probe)
 
+    def numbers(self) -> list[tuple[str, str, bool, Callable[[], float]]]:
+        """For metrics: name, explanation, whether it is a gauge, value. Totals only, no topic among them."""
+        stats = self.stats
+        return [
+            ("records", "Records that wait in the spool for Kafka.", True, lambda: self.counts.waiting),
+            ("bytes", "Bytes of the spool's file in use.", True, lambda: self.counts.used_bytes),
+            ("works", "1 while the spool's disk takes writes.", True, lambda: float(self.works)),
+            ("spooled", "Records ever spooled, over restarts.", False, lambda: self.counts.spooled),
+            ("drained", "Spooled records acknowledged by Kafka, over restarts.", False, lambda: self.counts.drained),
+            ("expired", "Spooled records past their retention, over restarts.", False, lambda: self.counts.expired),
+            ("set_aside", "Spooled records with a wrong checksum.", False, lambda: self.counts.set_aside),
+            ("full", "Requests refused because the spool was full.", False, lambda: stats.full),
+            ("failed", "Requests refused because the spool's disk failed or was slow.", False, lambda: stats.failed),
+            ("syncs", "Transactions that spooled requests shared.", False, lambda: stats.syncs),
+            ("broken", "Spool files that were no database any more.", False, lambda: stats.broken),
+        ]
+
     def _packs_of(self, records: Sequence[Record]) -> list[Pack]:
         by_life: dict[int | None, list[Record]] = {}
         for record in records:
@@ -220,6 +239,8 @@ class Spool:
 
     def _do(self, change: Callable[[], Any], jobs: Sequence["_Job"]) -> None:
         try:
+            if self._lock is None:
+                self._lock = _lock_of(self._config.folder)
             self._file.open()
             result, error = change(), None
         except SpoolError as caught:
@@ -228,9 +249,9 @@ class Spool:
             log.error("the spool's thread failed: %s", type(caught).__name__)
             result, error = None, SpoolError("the spool failed")
         works = error is None
-        if works != self._works:
+        if works != self.works:
             log.log(logging.INFO if works else logging.ERROR, "%s", error or "the spool can be written")
-        self._works = works
+        self.works = works
         self.stats.broken = self._file.broken
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
             jobs[0].loop.call_soon_threadsafe(_settle, jobs, result, error)
@@ -265,25 +286,25 @@ def _settle(jobs: Sequence[_Job], result: Any, error: SpoolError | None) -> None
         if error is None:
             job.future.set_result(result)
         else:
-            job.future.set_exception(error)
+            job.future.set_exception(type(error)(*error.args))
             job.future.exception()  # somebody looks at it, even where who waited has gone
 
 
-def _lock_of(folder: Path) -> int | None:
-    """Takes the folder for this process; None where the disk does not even allow that.
+def _lock_of(folder: Path) -> int:
+    """Takes the folder for this process: an open file, until it is closed or the process ends.
 
     Raises:
         SpoolHeld: another process has it.
+        SpoolError: it cannot be made.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        log.error("the spool's folder cannot be used: %s", error.strerror)
-        return None
+        raise SpoolError(f"the spool's folder cannot be used: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         os.close(descriptor)
         raise SpoolHeld(f"another collector spools in {folder}; give this one its own with UNJOIN_SPOOL_DIR") from None
     return descriptor

@@ -32,6 +32,7 @@ PAGE_BYTES = 4_096
 SLACK_PAGES = 64
 # The log beside the file is cut to this whenever it starts anew; one commit may make it longer for a while.
 WAL_BYTES_MAX = 4_194_304
+FORGET_MS = 60_000
 ROWS_PER_INSERT_MAX = 500
 _BROKEN = ".broken-"
 
@@ -57,6 +58,7 @@ CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, records INTEGER NOT NU
 INSERT OR IGNORE INTO counts VALUES ('spooled', 0), ('drained', 0), ('expired', 0), ('set_aside', 0);
 """
 _INSERT = "INSERT INTO spooled (expires_ms, records, pack, checksum) VALUES (?, ?, ?, ?)"
+_BETWEEN = "FROM spooled WHERE seq BETWEEN ? AND ?"
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -166,6 +168,9 @@ class SpoolFile:
         self._set_aside_ms_max = set_aside_ms_max
         self._now_ms = now_ms
         self._connection: sqlite3.Connection | None = None
+        # Deleted rows are overwritten in the file, but the log may still hold them.
+        self._copies_left = True
+        self._forgot_at_ms = 0
 
     def open(self) -> None:
         """Opens or makes it, unless it is open."""
@@ -204,7 +209,9 @@ class SpoolFile:
         failed: list[tuple[int, int]] = []
         records = size = 0
         with self._guarded() as connection, contextlib.closing(connection.cursor()) as rows:
-            rows.execute("SELECT seq, expires_ms, records, pack, checksum FROM spooled WHERE seq > ? ORDER BY seq", (after,))
+            rows.execute(
+                "SELECT seq, expires_ms, records, pack, checksum FROM spooled WHERE seq > ? ORDER BY seq", (after,)
+            )
             for seq, expires_ms, count, data, checksum in rows:
                 found = records_in(Pack(expires_ms, count, data), checksum)
                 if found is None:
@@ -220,10 +227,13 @@ class SpoolFile:
         return entries
 
     def delete(self, entries: Sequence[Entry]) -> None:
-        """Deletes packs that `read` gave and Kafka acknowledged; with the last one, the file shrinks to nothing."""
+        """Deletes packs that `read` gave and Kafka acknowledged; nothing happens to those that are gone already."""
+        ends = (entries[0].seq, entries[-1].seq)
         with self._changing() as connection:
-            connection.execute("DELETE FROM spooled WHERE seq BETWEEN ? AND ?", (entries[0].seq, entries[-1].seq))
-            _count(connection, "drained", sum(len(entry.records) for entry in entries))
+            (drained,) = connection.execute(f"SELECT ifnull(sum(records), 0) {_BETWEEN}", ends).fetchone()
+            connection.execute(f"DELETE {_BETWEEN}", ends)
+            _count(connection, "drained", drained)
+        self._copies_left = True
         if not self.counts.waiting:
             self._forget()
 
@@ -246,15 +256,18 @@ class SpoolFile:
                 " (SELECT 1 FROM set_aside WHERE expires_ms <= ?1 LIMIT 1)",
                 (now_ms,),
             ).fetchone()
+        expired = int(due[0] or 0)
         if due == (None, None):
+            if self._copies_left and abs(now_ms - self._forgot_at_ms) >= FORGET_MS:
+                self._forget()
             return 0
-        expired = due[0] or 0
         with self._changing() as connection:
             connection.execute("DELETE FROM spooled WHERE expires_ms <= ?", (now_ms,))
             connection.execute("DELETE FROM set_aside WHERE expires_ms <= ?", (now_ms,))
             _count(connection, "expired", expired)
+        self._copies_left = True
         self._forget()
-        return int(expired)
+        return expired
 
     def probe(self) -> None:
         """Writes and syncs, to see whether that is possible."""
@@ -270,20 +283,20 @@ class SpoolFile:
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
-        """The connection. SQLite's errors become ours; whatever it remembers of a disk that failed, it reads again."""
+        """The connection, closed when anything failed; SQLite's errors become ours."""
         if self._connection is None:
             raise SpoolError("the spool is not open")
         try:
             yield self._connection
         except sqlite3.Error as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                if self._connection.in_transaction:
-                    self._connection.rollback()
-                raise SpoolFull("the spool or its disk is full") from None
+            # Whatever SQLite remembers of a disk that failed, it shall read again.
             self.close()
-            if error.sqlite_errorcode & 0xFF in _CORRUPT:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+            if code == sqlite3.SQLITE_FULL:
+                raise SpoolFull("the spool or its disk is full") from None
+            if code & 0xFF in _CORRUPT:
                 self._put_aside_whole()
-            raise SpoolError(f"the spool failed: {error.sqlite_errorname}") from None
+            raise SpoolError(f"the spool failed: {getattr(error, 'sqlite_errorname', type(error).__name__)}") from None
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -307,6 +320,8 @@ class SpoolFile:
                 connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._look(connection)
+        self._copies_left = False
+        self._forgot_at_ms = self._now_ms()
 
     def _set_aside(self, failed: Sequence[tuple[int, int]]) -> None:
         # Which topic they were of cannot be trusted, so they live as short as any.

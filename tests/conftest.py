@@ -64,12 +64,6 @@ def engine(embedded: Embedded) -> Embedded:
     return embedded
 
 
-@pytest.fixture
-def stack_url(stack: RunningStack) -> str:
-    """The running stack's collector."""
-    return stack.http
-
-
 @pytest.fixture(scope="session")
 def datasets() -> Path:
     """The folder of real data sets, or a skip that says why."""

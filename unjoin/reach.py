@@ -35,16 +35,16 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 def reach_of(role: Role, settings: Settings) -> Reach:
     """A role's reach."""
     sites, edge, epoch = settings.sites_file.parent, settings.edge_keys_dir, settings.epoch_keys_dir
-    kafka, clickhouse = settings.data_dir / "kafka", settings.clickhouse_dir
+    kafka, clickhouse, spool = settings.data_dir / "kafka", settings.clickhouse_dir, settings.spool_folder
     match role:
         case "collector":
-            return Reach(read=(sites,), write=(edge,), closed=(epoch, clickhouse, kafka))
+            return Reach(read=(sites,), write=(edge, spool), closed=(epoch, clickhouse, kafka))
         case "processor":
-            return Reach(write=(epoch, settings.processor_dir), closed=(edge, sites, clickhouse, kafka))
+            return Reach(write=(epoch, settings.processor_dir), closed=(edge, sites, spool, clickhouse, kafka))
         case "sink":
             isps = (Path(settings.asn_database),) if settings.asn_database else ()
             engine = () if settings.clickhouse_url else (clickhouse,)
-            return Reach(files=isps, write=engine, closed=(edge, epoch, sites, kafka))
+            return Reach(files=isps, write=engine, closed=(edge, epoch, sites, spool, kafka))
 
 
 def confine_role(role: Role, settings: Settings) -> bool:

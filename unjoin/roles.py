@@ -6,7 +6,7 @@ Nothing heavy is imported before its role runs, and a role is confined before an
 import datetime
 from collections.abc import Callable
 
-from schemas.topics import Topic, topics
+from schemas.topics import HOUR_MS, LABELED, Topic, topics
 from unjoin.housekeeping import LOOK_EVERY_S, Housekeeping
 from unjoin.keyring import KeyDestroyed, Keyring
 from unjoin.notify import notify_ready
@@ -28,6 +28,7 @@ def run_collector(settings: Settings, *, playground: bool, door_metrics_url: str
     """`unjoin collect`."""
     from ingest.request import Limits
     from ingest.server import CollectorConfig, run
+    from ingest.spool import SpoolConfig
 
     config = CollectorConfig(
         sites_file=settings.sites_file,
@@ -44,6 +45,13 @@ def run_collector(settings: Settings, *, playground: bool, door_metrics_url: str
         trusted_proxies=settings.trusted_proxies,
         produce_seconds_max=settings.produce_seconds_max,
         in_flight_bytes_max=settings.in_flight_bytes_max,
+        spool=SpoolConfig(
+            folder=settings.spool_folder,
+            bytes_max=settings.spool_bytes_max,
+            lives_ms={LABELED: settings.labeled_retention_hours * HOUR_MS},
+        )
+        if settings.spool_bytes_max
+        else None,
         key_events_per_second_max=settings.key_events_per_second_max,
         playground=playground,
         clickhouse_http_url=f"http://127.0.0.1:{settings.clickhouse_http_port}",

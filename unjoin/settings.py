@@ -51,10 +51,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     event_bytes_max: Annotated[Positive, Meta(description="Bytes of an event.")] = 32_768
     event_depth_max: Annotated[Positive, Meta(description="Levels an event may nest.")] = 32
     body_seconds_max: Annotated[Positive, Meta(description="Seconds until a body that does not arrive is a 408.")] = 10
-    produce_seconds_max: Annotated[Positive, Meta(description="Seconds until an unacknowledged batch is a 503.")] = 5
+    produce_seconds_max: Annotated[
+        Positive, Meta(description="Seconds until an unacknowledged batch is spooled; a 503 without a spool.")
+    ] = 1
     in_flight_bytes_max: Annotated[
-        Positive, Meta(description="Bytes a collector holds unacknowledged before it sheds.")
+        Positive, Meta(description="Bytes a collector holds unacknowledged before it spools.")
     ] = 67_108_864
+    spool_dir: Annotated[
+        str, Meta(description="Folder of a collector's spool, one collector's alone; default `spool` in `DATA_DIR`.")
+    ] = ""
+    spool_bytes_max: Annotated[
+        NotNegative, Meta(description="Bytes a collector spools while Kafka is away; 0 for no spool.")
+    ] = 268_435_456
     key_events_per_second_max: Annotated[NotNegative, Meta(description="Quota of a key; 0 for none.")] = 0
 
     partitions: Annotated[Positive, Meta(description="Partitions of the topics that scale with traffic.")] = 2
@@ -101,6 +109,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def epoch_keys_dir(self) -> Path:
         """The door's keys of the day, read by processors alone."""
         return self.data_dir / "keys" / "epoch"
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where a collector keeps what Kafka has not taken yet."""
+        return Path(self.spool_dir) if self.spool_dir else self.data_dir / "spool"
 
     @property
     def processor_dir(self) -> Path:

@@ -1,0 +1,217 @@
+"""A producer with a spool behind it: what Kafka does not acknowledge in time is written and synced here, and sent later.
+
+    request ──▶ Kafka, while it answers ──▶ durable
+       └── away, silent, or full ──▶ spool ──▶ durable      drain: oldest first, acknowledged before deleted
+
+A deadline is *unknown*, not *failed*: what timed out may still arrive, and is spooled as well, so it may lie on its topic
+twice, under the same event ids; the tables' keys make one row of that. Between spooled and new records no order is
+kept; among the spooled ones it is, except for what Kafka refuses, which goes to the end.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from ingest.producer import NotDurable, Producer
+from ingest.records import Record
+from ingest.spool import Spool
+from ingest.spool_file import Entry, SpoolError, SpoolFull
+
+log = logging.getLogger(__name__)
+
+# From the call of `produce` to its end, whatever Kafka and the disk do.
+ANSWER_SECONDS_MAX = 1.9
+# Of what is sent to Kafka at once while draining: some ms of the loop, so that new requests do not wait for it.
+DRAIN_RECORDS_MAX = 500
+DRAIN_BYTES_MAX = 262_144
+LOOK_SECONDS = 0.2
+EXPIRE_SECONDS = 1.0
+# After so many refusals on end, something else is wrong than a record.
+REFUSALS_MAX = 8
+REFUSED_SECONDS_MIN, REFUSED_SECONDS_MAX = 1.0, 300.0
+
+
+class SpoolingProducer:
+    """As the producer it wraps, and durable without it for as long as the spool has room.
+
+    Args:
+        producer: told `stop` and `start` here; its own deadline must leave some of `answer_seconds_max` to the spool.
+        spool: as well.
+
+    Attributes:
+        spool: for metrics.
+    """
+
+    def __init__(self, producer: Producer, spool: Spool, answer_seconds_max: float = ANSWER_SECONDS_MAX) -> None:
+        self.spool = spool
+        self.stats = getattr(producer, "stats", None)
+        self._producer = producer
+        self._answer_seconds_max = answer_seconds_max
+        # Kafka let a request wait in vain: until the drainer sees it answer, nobody else is made to wait.
+        self._silent = False
+        self._stopping = asyncio.Event()
+        self._drainer: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns soon, reachable brokers or not.
+
+        Raises:
+            SpoolHeld: another process spools in the same folder.
+        """
+        await self.spool.start()
+        await self._producer.start()
+        self._drainer = asyncio.create_task(Drain(self.spool, self.send, self._producer.ready).run(self._stopping))
+
+    async def stop(self, deadline_s: float) -> None:
+        """Sends what is on its way, for at most so long; what is spooled stays for the next start."""
+        self._stopping.set()
+        if self._drainer is not None:
+            await asyncio.wait({self._drainer}, timeout=deadline_s)
+            self._drainer.cancel()
+            await asyncio.gather(self._drainer, return_exceptions=True)
+            self._drainer = None
+        await self._producer.stop(deadline_s)
+        await self.spool.stop(deadline_s)
+
+    def ready(self) -> bool:
+        """Whether records could be made durable right now, by either."""
+        return not self._stopping.is_set() and (self._producer.ready() or self.spool.accepts())
+
+    def reaches_kafka(self) -> bool:
+        """Whether requests go to Kafka first."""
+        return self._producer.ready() and not (self._silent and self.spool.counts.waiting)
+
+    async def produce(self, records: Sequence[Record]) -> None:
+        """Returns once every record is acknowledged, or all of them are written and synced.
+
+        Raises:
+            NotDurable: neither could be had.
+        """
+        if not records:
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._answer_seconds_max
+        if self.reaches_kafka():
+            try:
+                await self.send(records)
+            except NotDurable:
+                pass
+            else:
+                return
+        try:
+            await self.spool.append(records, deadline - loop.time())
+        except SpoolFull:
+            raise NotDurable("spool_full") from None
+        except SpoolError:
+            raise NotDurable("spool_failed") from None
+
+    async def send(self, records: Sequence[Record]) -> None:
+        """To Kafka, remembering whether it answers."""
+        try:
+            await self._producer.produce(records)
+        except NotDurable as refusal:
+            if refusal.reason in {"timed_out", "no_topic"}:
+                self._note(silent=True)
+            elif refusal.reason == "failed":
+                self._note(silent=False)  # a refusal is an answer
+            raise
+        self._note(silent=False)
+
+    def _note(self, *, silent: bool) -> None:
+        if silent != self._silent:
+            self._silent = silent
+            log.warning("Kafka %s", "does not acknowledge in time; events are spooled" if silent else "answers again")
+
+
+class Drain:
+    """Sends what is spooled once Kafka is there, and deletes what may live no longer, there or not.
+
+    Args:
+        send: returns once the records are acknowledged.
+        reachable: whether to try.
+    """
+
+    def __init__(
+        self, spool: Spool, send: Callable[[Sequence[Record]], Awaitable[None]], reachable: Callable[[], bool]
+    ) -> None:
+        self._spool = spool
+        self._send = send
+        self._reachable = reachable
+        self._after = 0  # packs up to here were refused, and get another turn at `_again_at`
+        self._again_at = self._rest_until = 0.0
+        self._records_max = DRAIN_RECORDS_MAX
+        self._refusals = 0
+        self._refused_seconds = REFUSED_SECONDS_MIN
+        self._expired_at = float("-inf")
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Returns when it is told to stop."""
+        while not stopping.is_set():
+            try:
+                pause = await self.turn(asyncio.get_running_loop().time())
+            except SpoolError:
+                pause = LOOK_SECONDS  # the spool has logged it
+            if pause:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await stopping.wait()
+
+    async def turn(self, now: float) -> float:
+        """One look, or one chunk; gives the seconds until the next one."""
+        if now - self._expired_at >= EXPIRE_SECONDS:
+            self._expired_at = now
+            if not self._spool.works:
+                await self._spool.probe()
+            if expired := await self._spool.expire():
+                log.error("%d spooled records outlived their topic's retention and were deleted", expired)
+        if not self._spool.counts.waiting or not self._reachable() or now < self._rest_until:
+            return LOOK_SECONDS
+        entries = await self._spool.read(self._after, self._records_max, DRAIN_BYTES_MAX)
+        if entries:
+            return await self._send_off(entries, now)
+        if self._after and now >= self._again_at:
+            self._after = 0
+            return 0.0
+        return LOOK_SECONDS
+
+    async def _send_off(self, entries: list[Entry], now: float) -> float:
+        try:
+            await self._send([record for entry in entries for record in entry.records])
+        except NotDurable as refusal:
+            if refusal.reason != "failed":
+                return LOOK_SECONDS
+            await self._narrow(entries, now)
+            return 0.0
+        self._records_max = min(2 * self._records_max, DRAIN_RECORDS_MAX)
+        self._refusals = 0
+        self._refused_seconds = REFUSED_SECONDS_MIN
+        await self._delete(entries)
+        return 0.0
+
+    async def _delete(self, entries: list[Entry]) -> None:
+        """They are acknowledged, so nothing is left to do with them; a disk that fails is waited for."""
+        while True:
+            try:
+                return await self._spool.delete(entries)
+            except SpoolError:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _narrow(self, entries: list[Entry], now: float) -> None:
+        """Kafka refused one of the records: finds it by halves, and leaves it for later."""
+        records = sum(len(entry.records) for entry in entries)
+        self._records_max = max(1, records // 2)
+        if len(entries) > 1:
+            return
+        self._refusals += 1
+        if records > 1:
+            await self._spool.split(entries[0])
+        else:
+            self._after = entries[0].seq
+            self._again_at = now + self._refused_seconds
+        if self._refusals >= REFUSALS_MAX:
+            self._rest_until = now + self._refused_seconds
+            self._refusals = 0
+        if records == 1 or self._rest_until > now:
+            log.error("Kafka refuses spooled records; they stay, and are sent again in %.0f s", self._refused_seconds)
+            self._refused_seconds = min(2 * self._refused_seconds, REFUSED_SECONDS_MAX)
