@@ -1,8 +1,8 @@
 """`python -m bench.freshness`: how long after its acknowledgement an event is a row that a reader sees.
 
 Against a pipeline of its own, one that `unjoin up` starts on free ports. Batches go out at a steady rate, whether or
-not those before them are answered. A reader asks over and over how many rows each session has; a session's events share
-a partition, so that its n-th row is its n-th event. What counts as visible is in an answer that has arrived: the figures
+not those before are answered. A reader asks over and over how many rows each session has; a session's events share
+a partition, so that its n-th row is its n-th event. What counts as visible is in an answer that has arrived: figures
 hold the reader's own query and the time between two of them.
 """
 

@@ -113,8 +113,11 @@ class Producer(Protocol):
     def ready(self) -> bool:
         """Whether records could be made durable right now."""
 
-    async def produce(self, records: Sequence[Record]) -> None:
+    async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         """Returns once every record is durable.
+
+        Args:
+            seconds_max: how long to wait, for who has no client waiting; None for as long as a request does.
 
         Raises:
             NotDurable: not known to be, for at least one of them.
@@ -177,16 +180,17 @@ class KafkaProducer:
             )
         )
 
-    async def produce(self, records: Sequence[Record]) -> None:
+    async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         """Returns once all in-sync replicas acknowledged every record. A cancelled call takes none of them back.
 
         Raises:
-            NotDurable: within `produce_seconds_max`; at once when the bytes in flight would pass their bound.
+            NotDurable: within `seconds_max`, or `produce_seconds_max`; at once when the bytes in flight would pass
+                their bound.
         """
         if not records:
             return
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._config.produce_seconds_max
+        deadline = loop.time() + (seconds_max or self._config.produce_seconds_max)
         sizes = [len(record.value) + len(record.key or b"") + RECORD_OVERHEAD_BYTES for record in records]
         size = sum(sizes)
         self._admit(size)

@@ -5,10 +5,10 @@ UnjoinError
     ├── SpoolFull     its bound is reached, or the disk's
     └── SpoolHeld     another process has the folder
 
-Not a log of our own: SQLite in WAL mode with synchronous=FULL survives a kill at any moment, and syncs the log at every
-commit (https://www.sqlite.org/pragma.html#pragma_synchronous). A pack holds the records of one request that live equally
-long, so that a commit is a handful of calls: each lets go of the interpreter's lock, and getting that back from a busy
-loop takes up to 5 ms.
+Not a log of our own: SQLite in WAL mode with synchronous=FULL survives a kill at any moment, and syncs its log at
+every commit (https://www.sqlite.org/pragma.html#pragma_synchronous). A pack holds the records of one request that live
+equally long, so that a commit is a handful of calls: each lets go of the interpreter's lock, and getting that back from
+a busy loop takes up to 5 ms.
 """
 
 import contextlib
@@ -32,6 +32,8 @@ PAGE_BYTES = 4_096
 SLACK_PAGES = 64
 # The log beside the file is cut to this whenever it starts anew; one commit may make it longer for a while.
 WAL_BYTES_MAX = 4_194_304
+# Left free on the disk: deleting takes room, too, and others write there.
+DISK_FREE_BYTES_MIN = 16_777_216
 FORGET_MS = 60_000
 ROWS_PER_INSERT_MAX = 500
 _BROKEN = ".broken-"
@@ -58,8 +60,13 @@ CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, records INTEGER NOT NU
 INSERT OR IGNORE INTO counts VALUES ('spooled', 0), ('drained', 0), ('expired', 0), ('set_aside', 0);
 """
 _INSERT = "INSERT INTO spooled (expires_ms, records, pack, checksum) VALUES (?, ?, ?, ?)"
+_COUNTED = {"spooled", "drained", "expired", "set_aside"}
 _BETWEEN = "FROM spooled WHERE seq BETWEEN ? AND ?"
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# Errors of the disk, the machine or another process; after any other, the file is not what we wrote.
+_PASSING = {
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM),
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM),
+}
 
 
 class SpoolError(UnjoinError):
@@ -140,7 +147,10 @@ def pack_of(records: Sequence[Record], expires_ms: int | None) -> Pack:
 
 def records_in(pack: Pack, checksum: int) -> list[Record] | None:
     """The records of a pack; None when its checksum is another."""
-    return [Record(*row) for row in _decoder.decode(pack.data)] if pack.checksum == checksum else None
+    try:
+        return [Record(*row) for row in _decoder.decode(pack.data)] if pack.checksum == checksum else None
+    except (TypeError, msgspec.MsgspecError):  # a damaged file may give a text for a number
+        return None
 
 
 class SpoolFile:
@@ -191,6 +201,7 @@ class SpoolFile:
 
     def append(self, packs: Sequence[Pack]) -> None:
         """Writes the packs, all or none."""
+        self._check_disk()
         with self._changing() as connection:
             for start in range(0, len(packs), ROWS_PER_INSERT_MAX):
                 some = packs[start : start + ROWS_PER_INSERT_MAX]
@@ -271,6 +282,7 @@ class SpoolFile:
 
     def probe(self) -> None:
         """Writes and syncs, to see whether that is possible."""
+        self._check_disk()
         with self._changing() as connection:
             _count(connection, "spooled", 0)
 
@@ -281,22 +293,40 @@ class SpoolFile:
                 self._connection.close()
             self._connection = None
 
+    def _check_disk(self) -> None:
+        disk = os.statvfs(self._path.parent)
+        if disk.f_bavail * disk.f_frsize < DISK_FREE_BYTES_MIN:
+            raise SpoolFull("the spool's disk is full")
+
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
-        """The connection, closed when anything failed; SQLite's errors become ours."""
+        """The connection. When anything fails it is closed, for SQLite to read again what a failing disk really has.
+
+        Not for want of room: opening it takes some.
+        """
         if self._connection is None:
             raise SpoolError("the spool is not open")
         try:
             yield self._connection
-        except sqlite3.Error as error:
-            # Whatever SQLite remembers of a disk that failed, it shall read again.
-            self.close()
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-            if code == sqlite3.SQLITE_FULL:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+            if code == sqlite3.SQLITE_FULL and self._rolled_back():
                 raise SpoolFull("the spool or its disk is full") from None
-            if code & 0xFF in _CORRUPT:
+            self.close()
+            if code & 0xFF not in _PASSING:
                 self._put_aside_whole()
             raise SpoolError(f"the spool failed: {getattr(error, 'sqlite_errorname', type(error).__name__)}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _rolled_back(self) -> bool:
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.rollback()
+        except sqlite3.Error:
+            return False
+        return True
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -311,6 +341,8 @@ class SpoolFile:
         counts = dict(connection.execute("SELECT name, records FROM counts").fetchall())
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        if counts.keys() != _COUNTED or not all(isinstance(count, int) for count in counts.values()):
+            raise sqlite3.DatabaseError("the counts are damaged")
         self.counts = SpoolCounts(**counts, used_bytes=(pages - free) * PAGE_BYTES)
 
     def _forget(self) -> None:
@@ -350,6 +382,19 @@ class SpoolFile:
             since_ms = int(file.name.rpartition(_BROKEN)[2].partition("-")[0])
             if since_ms + self._set_aside_ms_max <= now_ms:
                 file.unlink(missing_ok=True)
+
+
+def durable_counts(path: Path) -> SpoolCounts:
+    """The counts of a spool's file, whether a collector has it open or not; for who adds up what became of records.
+
+    Raises:
+        SpoolError: there is none, or it cannot be read.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return SpoolCounts(**dict(connection.execute("SELECT name, records FROM counts").fetchall()))
+    except sqlite3.Error:
+        raise SpoolError("the spool cannot be read") from None
 
 
 def _count(connection: sqlite3.Connection, name: str, records: int) -> None:

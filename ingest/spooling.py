@@ -1,11 +1,11 @@
-"""A producer with a spool behind it: what Kafka does not acknowledge in time is written and synced here, and sent later.
+"""A producer with a spool behind it: what Kafka does not acknowledge in time is written, synced and sent later.
 
     request ──▶ Kafka, while it answers ──▶ durable
        └── away, silent, or full ──▶ spool ──▶ durable      drain: oldest first, acknowledged before deleted
 
-A deadline is *unknown*, not *failed*: what timed out may still arrive, and is spooled as well, so it may lie on its topic
-twice, under the same event ids; the tables' keys make one row of that. Between spooled and new records no order is
-kept; among the spooled ones it is, except for what Kafka refuses, which goes to the end.
+A deadline is *unknown*, not *failed*: what timed out may still arrive, and is spooled as well, so it may lie on its
+topic twice, under the same event ids; the tables' keys make one row of that. Between spooled and new records no order
+is kept; among the spooled ones it is, except for what Kafka refuses, which goes to the end.
 """
 
 import asyncio
@@ -23,8 +23,10 @@ log = logging.getLogger(__name__)
 # From the call of `produce` to its end, whatever Kafka and the disk do.
 ANSWER_SECONDS_MAX = 1.9
 # Of what is sent to Kafka at once while draining: some ms of the loop, so that new requests do not wait for it.
-DRAIN_RECORDS_MAX = 500
-DRAIN_BYTES_MAX = 262_144
+DRAIN_RECORDS_MAX = 1_000
+DRAIN_BYTES_MAX = 524_288
+# Nobody waits for it, so that a Kafka slower than a request can wait is no outage without end.
+DRAIN_SECONDS_MAX = 30.0
 LOOK_SECONDS = 0.2
 EXPIRE_SECONDS = 1.0
 # After so many refusals on end, something else is wrong than a record.
@@ -82,7 +84,7 @@ class SpoolingProducer:
         """Whether requests go to Kafka first."""
         return self._producer.ready() and not (self._silent and self.spool.counts.waiting)
 
-    async def produce(self, records: Sequence[Record]) -> None:
+    async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         """Returns once every record is acknowledged, or all of them are written and synced.
 
         Raises:
@@ -91,7 +93,7 @@ class SpoolingProducer:
         if not records:
             return
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._answer_seconds_max
+        deadline = loop.time() + (seconds_max or self._answer_seconds_max)
         if self.reaches_kafka():
             try:
                 await self.send(records)
@@ -106,10 +108,10 @@ class SpoolingProducer:
         except SpoolError:
             raise NotDurable("spool_failed") from None
 
-    async def send(self, records: Sequence[Record]) -> None:
+    async def send(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         """To Kafka, remembering whether it answers."""
         try:
-            await self._producer.produce(records)
+            await self._producer.produce(records, seconds_max)
         except NotDurable as refusal:
             if refusal.reason in {"timed_out", "no_topic"}:
                 self._note(silent=True)
@@ -133,7 +135,7 @@ class Drain:
     """
 
     def __init__(
-        self, spool: Spool, send: Callable[[Sequence[Record]], Awaitable[None]], reachable: Callable[[], bool]
+        self, spool: Spool, send: Callable[[Sequence[Record], float], Awaitable[None]], reachable: Callable[[], bool]
     ) -> None:
         self._spool = spool
         self._send = send
@@ -177,7 +179,7 @@ class Drain:
 
     async def _send_off(self, entries: list[Entry], now: float) -> float:
         try:
-            await self._send([record for entry in entries for record in entry.records])
+            await self._send([record for entry in entries for record in entry.records], DRAIN_SECONDS_MAX)
         except NotDurable as refusal:
             if refusal.reason != "failed":
                 return LOOK_SECONDS

@@ -73,7 +73,7 @@ class Web:
         """
         edge = self._edge
         if not edge.producer.ready():
-            return JSONResponse({"status": "not ready", "detail": "Kafka cannot be reached"}, 503)
+            return JSONResponse({"status": "not ready", "detail": "neither Kafka nor the spool takes events"}, 503)
         now_ms = edge.now_ms()
         if not edge.edge_keys.can_be_had(day_of_event(now_ms, now_ms)):
             return JSONResponse({"status": "not ready", "detail": "the edge's key of today is missing"}, 503)

@@ -103,6 +103,7 @@ def _consumer(options: ReplayOptions) -> AIOKafkaConsumer:
         group_id=options.group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        fetch_max_wait_ms=50,  # a fetch that waits at the end makes every other question to its broker wait
     )
 
 

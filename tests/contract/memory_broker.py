@@ -57,7 +57,7 @@ class MemoryProducer:
             and all(topic in self._broker.topics for topic in self._config.topics)
         )
 
-    async def produce(self, records: Sequence[Record]) -> None:
+    async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         if not records:
             return
         if self._stopping:
@@ -66,7 +66,7 @@ class MemoryProducer:
         if self.stats.bytes_in_flight + size > self._config.in_flight_bytes_max:
             self.stats.shed += 1
             raise NotDurable("full")
-        deadline = asyncio.get_running_loop().time() + self._config.produce_seconds_max
+        deadline = asyncio.get_running_loop().time() + (seconds_max or self._config.produce_seconds_max)
         while not self._stopping and any(record.topic not in self._broker.topics for record in records):
             if asyncio.get_running_loop().time() >= deadline:
                 raise NotDurable("no_topic")

@@ -33,7 +33,7 @@ class MemoryProducer:
     def ready(self) -> bool:
         return self.started and not self.stopped and self.refusal is None
 
-    async def produce(self, records: Sequence[Record]) -> None:
+    async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         self.waiting += 1
         try:
             await self.gate.wait()

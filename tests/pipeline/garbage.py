@@ -2,6 +2,7 @@
 
 import datetime
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from confluent_kafka import Message, Producer
@@ -61,7 +62,7 @@ def garbage(topic: str, whole: bytes) -> list[tuple[str, bytes | None, bytes | N
 def deliver(
     bootstrap: str,
     topic: str,
-    records: list[tuple[bytes | None, bytes | None]],
+    records: Sequence[tuple[bytes | None, bytes | None]],
     headers: list[tuple[str, bytes]] | None = None,
 ) -> list[Message]:
     """What the broker acknowledged, in the order of the records; all on partition 0, one after the other."""
@@ -74,6 +75,6 @@ def deliver(
             assert error is None, error
             delivered[index] = message
 
-        producer.produce(topic, value, key, partition=0, on_delivery=acknowledged, headers=headers or [])
+        producer.produce(topic, value, key, partition=0, on_delivery=acknowledged, headers=[*(headers or [])])
     assert producer.flush(30) == 0
     return [delivered[index] for index in range(len(records))]

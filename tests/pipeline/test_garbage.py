@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Message
 
 from schemas import codec
-from schemas.dead_letters import TRUNCATED_FROM
+from schemas.dead_letters import TRUNCATED_FROM, origin_of
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, dead_letter_topic
 from tests.kafka_node import stored_records
 from tests.pipeline.garbage import BROKER_BYTES_MAX, NOW_MS, deliver, garbage, good
@@ -129,20 +129,18 @@ def letters(stack: RunningStack, topic: str, places: Container[tuple[int, int]])
     """The dead letters of the records at these places."""
     found = {}
     for letter in stored_records(stack.bootstrap, dead_letter_topic(topic)):
-        headers = dict(letter.headers() or [])
-        if headers.get("topic") == topic.encode():
-            place = (int(headers["partition"]), int(headers["offset"]))
-            if place in places:
-                found[place] = letter
+        origin = origin_of(letter.headers())
+        if origin is not None and origin.topic == topic and (origin.partition, origin.offset) in places:
+            found[origin.partition, origin.offset] = letter
     return found
 
 
 def test_no_payload_of_garbage_is_in_a_log(stack: RunningStack) -> None:
     """What could not be read may hold anything, somebody's name too."""
     canary = f"canary-{uuid.uuid4().hex}"
-    for topic in TABLES:
-        sent = deliver(stack.bootstrap, topic, [(canary.encode(), canary.encode())])
-        place = {(sent[0].partition() or 0, sent[0].offset() or 0): "not_confluent"}
+    sent = {topic: deliver(stack.bootstrap, topic, [(canary.encode(), canary.encode())])[0] for topic in TABLES}
+    for topic, one in sent.items():
+        place = {(one.partition() or 0, one.offset() or 0): "not_confluent"}
         assert found_set_aside(stack, topic, place) == place
     logs = list((stack.data_dir / "logs").glob("*.log"))
     assert logs

@@ -3,12 +3,12 @@
 import asyncio
 import datetime
 import os
-import re
 import subprocess
 import sys
+import time
 import uuid
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from confluent_kafka import Message
@@ -39,22 +39,23 @@ def nothing_waits(stack: RunningStack) -> None:
     replayed(stack)
 
 
-def replayed(stack: RunningStack, reasons: str = REFUSED, **options: Any) -> dict[str, int]:
+def replayed(stack: RunningStack, reason: str = REFUSED, topics: str = "", **how: bool) -> dict[str, int]:
     """What a call counts; what the pipeline itself sets aside in other tests has other reasons than these."""
-    filters = {
-        "reasons": frozenset({reasons}),
-        "topics": frozenset({options.pop("topics")} if "topics" in options else ()),
-    }
-    today = datetime.datetime.now(datetime.UTC).date()
-    wanted = ReplayOptions(bootstrap=stack.bootstrap, today=today, **filters, **options)
-    counts = asyncio.run(replay(wanted, Console(quiet=True)))
+    options = ReplayOptions(
+        bootstrap=stack.bootstrap,
+        today=datetime.datetime.now(datetime.UTC).date(),
+        reasons=frozenset({reason}),
+        topics=frozenset({topics} - {""}),
+        **how,
+    )
+    counts = asyncio.run(replay(options, Console(quiet=True)))
     return {what: count for what, count in counts.items() if what != "skipped"}
 
 
 def set_aside(
     stack: RunningStack,
     topic: str,
-    records: list[tuple[bytes | None, bytes | None]],
+    records: Sequence[tuple[bytes | None, bytes | None]],
     letters: str = DEAD_LETTERS,
     partition: int = 1,
 ) -> None:
@@ -132,18 +133,19 @@ def test_a_dry_run_writes_nothing_and_moves_nothing(stack: RunningStack, mark: s
 def test_garbage_that_is_replayed_is_set_aside_again_and_the_call_ends(stack: RunningStack, mark: str) -> None:
     """It comes back while the call still reads; whoever reads on would never be done."""
     garbage = [(mark.encode(), f"{mark} {number}".encode()) for number in range(300)]
-    sent = deliver(stack.bootstrap, SIGNALS, garbage)
-    count = (
-        f"SELECT count() FROM dead_letters WHERE topic = '{SIGNALS}' AND partition = 0 AND offset >= {sent[0].offset()}"
-    )
-    assert stack.wait_for_count(count, 300) == 300
-    only = {"reasons": DeadLetterReason.NOT_CONFLUENT, "topics": SIGNALS}
-    replayed(stack, **only)
-    again = records_with(stack, SIGNALS, mark)
-    assert Counter(record.value() for record in again) == Counter(value for _, value in garbage * 2)
-    assert stack.wait_for_count(count, 600) == 600
-    # Nothing of what came back is lost to the next call.
-    assert replayed(stack, **only) == {"replayed": 300}
+    deliver(stack.bootstrap, SIGNALS, garbage)
+    for call in (1, 2):
+        wait_for_letters(stack, mark, 300 * call)
+        assert replayed(stack, DeadLetterReason.NOT_CONFLUENT, topics=SIGNALS)["replayed"] >= 300
+        # Nothing of what came back is lost to the next call.
+        found = Counter(record.value() for record in records_with(stack, SIGNALS, mark))
+        assert found == Counter(value for _, value in garbage * (call + 1))
+
+
+def wait_for_letters(stack: RunningStack, content: str, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while (found := len(records_with(stack, DEAD_LETTERS, content))) != count:
+        assert time.monotonic() < deadline, f"{found} dead letters instead of {count}"
 
 
 def test_empty_records_go_back_empty(stack: RunningStack, mark: str) -> None:
@@ -205,9 +207,9 @@ def test_a_partition_that_the_topic_does_not_have_is_replaced(stack: RunningStac
 def test_the_command_says_what_it_did(stack: RunningStack, mark: str) -> None:
     """Numbers, and no traceback; a filter that can match nothing is refused, for "0 replayed" would mislead."""
     set_aside(stack, SIGNALS, [(b"k", signal_of(mark, 1))])
-    done = stack.command("replay", "--reason", REFUSED, "--topic", SIGNALS, "--dry-run")
+    done = stack.command("replay", "--reason", REFUSED, "--dry-run")
     assert done.returncode == 0
-    assert re.search(r"^1 would be replayed(, \d+ left out by the filters)?$", done.stderr, re.MULTILINE)
+    assert done.stderr.strip().splitlines()[-1] == "1 would be replayed"
     for option, value in (("--reason", "trailing"), ("--topic", "signals")):
         done = stack.command("replay", option, value)
         assert done.returncode == 1
