@@ -39,7 +39,7 @@ def test_killed_door_releases_whole_crowds_the_same_again_and_every_vote_once(
     assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}{done.stderr}"
     report = json.loads(out.read_text())
     assert sum(report["moments"].values()) == kills
-    assert report["findings"]["crowds"] > kills
+    assert report["findings"]["crowds"] > 1, "too few crowds to tell anything"
 
 
 def label(voter: int, task: str) -> Logged:

@@ -4,10 +4,12 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
+import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from random import Random
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,6 +23,7 @@ from unjoin.simulator.tally import Summary, Tally, summary_table
 from unjoin.simulator.traffic import BATCH_EVENTS_MAX, CATEGORIES, Plan, Traffic
 
 EVENTS_MAX = 100_000_000
+INTERRUPTED = 130
 
 
 class SimulateOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,15 +99,27 @@ def run_simulate(arguments: argparse.Namespace, settings: Settings, console: Con
     """`unjoin simulate`: arguments named as the fields of `SimulateOptions`, the rest by default.
 
     Returns:
-        0 when every event was answered for, 1 when some were not, or not sent in time.
+        0 when every event was answered for, 1 when some were not, or not sent in time, 130 when told to stop.
     """
     given = {name: value for name, value in vars(arguments).items() if name in SimulateOptions.__struct_fields__}
     given["url"] = given.get("url") or f"http://127.0.0.1:{settings.http_port}"
     if isinstance(categories := given.get("categories"), str):
         given["categories"] = tuple(name.strip() for name in categories.split(",") if name.strip())
     options = SimulateOptions(**given)
-    summary = asyncio.run(simulate(options, console))
+    try:
+        summary = asyncio.run(_until_told_to_stop(simulate(options, console)))
+    except asyncio.CancelledError:
+        return INTERRUPTED
     return 0 if summary.accepted_total + summary.rejected_total == options.events else 1
+
+
+async def _until_told_to_stop(work: Coroutine[Any, Any, Summary]) -> Summary:
+    """Cancels on SIGINT or SIGTERM, also where a shell has told its background jobs to ignore SIGINT."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    return await task
 
 
 async def _find_collector(http: aiohttp.ClientSession, options: SimulateOptions) -> None:
