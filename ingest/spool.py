@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from ingest.records import Record
-from ingest.spool_file import Entry, Pack, SpoolCounts, SpoolError, SpoolFile, SpoolFull, SpoolHeld, pack_of
+from ingest.spool_file import SpoolCounts, SpoolError, SpoolFile, SpoolFull, SpoolHeld
+from ingest.spool_packs import Entry, Pack, pack_of
 
 log = logging.getLogger(__name__)
 

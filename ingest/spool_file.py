@@ -15,14 +15,12 @@ import contextlib
 import logging
 import os
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from ingest.records import Record
-from schemas.events import Redacted
+from ingest.spool_packs import Entry, Pack, pack_of, records_in
 from schemas.outcomes import UnjoinError
 
 log = logging.getLogger(__name__)
@@ -81,37 +79,6 @@ class SpoolHeld(SpoolError):
     """Another process has the folder."""
 
 
-class Pack(Redacted, frozen=True):
-    """Records of one request that live equally long, as the file keeps them.
-
-    Attributes:
-        expires_ms: Unix milliseconds after which they must be gone, or None.
-        records: how many.
-        data: MessagePack, an array of [topic, key, value, timestamp_ms].
-    """
-
-    expires_ms: int | None
-    records: int
-    data: bytes
-
-    @property
-    def checksum(self) -> int:
-        """CRC-32 of all of it, `expires_ms` included."""
-        return zlib.crc32(self.data, zlib.crc32(b"%d %d" % (self.expires_ms or 0, self.records)))
-
-
-class Entry(Redacted, frozen=True):
-    """A pack that is in the file.
-
-    Attributes:
-        seq: rises with the order in which packs were written, and is never given twice.
-    """
-
-    seq: int
-    expires_ms: int | None
-    records: list[Record]
-
-
 class SpoolCounts(msgspec.Struct, frozen=True):
     """Durable counts of records, since the file was made.
 
@@ -133,24 +100,6 @@ class SpoolCounts(msgspec.Struct, frozen=True):
     def waiting(self) -> int:
         """In the file, to be drained."""
         return self.spooled - self.drained - self.expired - self.set_aside
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[tuple[str, bytes | None, bytes, int]])
-
-
-def pack_of(records: Sequence[Record], expires_ms: int | None) -> Pack:
-    """The records as the file keeps them."""
-    rows = [(record.topic, record.key, record.value, record.timestamp_ms) for record in records]
-    return Pack(expires_ms, len(rows), _encoder.encode(rows))
-
-
-def records_in(pack: Pack, checksum: int) -> list[Record] | None:
-    """The records of a pack; None when its checksum is another."""
-    try:
-        return [Record(*row) for row in _decoder.decode(pack.data)] if pack.checksum == checksum else None
-    except (TypeError, msgspec.MsgspecError):  # a damaged file may give a text for a number
-        return None
 
 
 class SpoolFile:

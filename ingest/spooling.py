@@ -16,7 +16,8 @@ from contextlib import suppress
 from ingest.producer import NotDurable, Producer
 from ingest.records import Record
 from ingest.spool import Spool
-from ingest.spool_file import Entry, SpoolError, SpoolFull
+from ingest.spool_file import SpoolError, SpoolFull
+from ingest.spool_packs import Entry
 
 log = logging.getLogger(__name__)
 

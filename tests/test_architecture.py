@@ -31,6 +31,7 @@ PURE = [
     "ingest/rejection.py",
     "ingest/request.py",
     "ingest/records.py",
+    "ingest/spool_packs.py",
     "ingest/voter.py",
     "ingest/client_address.py",
     "processors/deidentify.py",

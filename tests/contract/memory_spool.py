@@ -6,7 +6,8 @@ import msgspec
 
 from ingest.records import Record
 from ingest.spool import MINUTE_MS, SpoolConfig, SpoolStats
-from ingest.spool_file import Entry, SpoolCounts, SpoolError, SpoolFull
+from ingest.spool_file import SpoolCounts, SpoolError, SpoolFull
+from ingest.spool_packs import Entry
 
 
 class MemorySpool:

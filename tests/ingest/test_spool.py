@@ -16,7 +16,8 @@ import pytest
 
 from ingest.records import Record
 from ingest.spool import Spool, SpoolConfig
-from ingest.spool_file import Pack, SpoolError, SpoolFile, SpoolFull, SpoolHeld
+from ingest.spool_file import SpoolError, SpoolFile, SpoolFull, SpoolHeld
+from ingest.spool_packs import Pack
 from tests.clean_loop import run, seconds_of, until
 from tests.ingest.spool_process import request
 

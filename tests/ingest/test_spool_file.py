@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.records import Record
-from ingest.spool_file import FORGET_MS, SpoolError, SpoolFile, SpoolFull, durable_counts, pack_of, records_in
+from ingest.spool_file import FORGET_MS, SpoolError, SpoolFile, SpoolFull, durable_counts
+from ingest.spool_packs import pack_of, records_in
 
 NOW_MS = 1_790_000_000_000
 HOUR_MS = 3_600_000

@@ -12,7 +12,8 @@ import pytest
 from ingest.producer import NotDurable, ProducerConfig
 from ingest.records import Record
 from ingest.spool import Spool, SpoolConfig
-from ingest.spool_file import Entry, SpoolError
+from ingest.spool_file import SpoolError
+from ingest.spool_packs import Entry
 from ingest.spooling import SpoolingProducer
 from tests.clean_loop import run, seconds_of, until
 from tests.contract.memory_broker import MemoryBroker, MemoryProducer
@@ -267,6 +268,32 @@ def test_record_that_kafka_refuses_holds_nobody_back_and_stays_until_it_is_taken
             picky.refused = frozenset()
             await until(lambda: edge.spool.counts.waiting == 0)
         assert sorted(edge.stored(), key=int) == values(0, 301)
+
+    run(main())
+
+
+def test_what_is_on_its_way_to_kafka_stays_in_the_spool_until_it_is_acknowledged() -> None:
+    """Whoever dies in between leaves a record too many, not one too few."""
+
+    async def main() -> None:
+        edge = Edge()
+        async with edge.running() as producer:
+            edge.broker.pause()
+            await producer.produce(records(0))
+            append, acknowledge = edge.broker.append, asyncio.Event()
+
+            async def slow(some: Sequence[Record], turn: int) -> None:
+                await acknowledge.wait()
+                await append(some, turn)
+
+            edge.broker.append = slow  # type: ignore[method-assign]
+            edge.broker.resume()
+            await until(lambda: edge.kafka.stats.bytes_in_flight > 0)  # the drain has sent it
+            assert (edge.spool.counts.waiting, edge.spool.counts.drained) == (3, 0)
+            assert [record for entry in edge.spool.entries for record in entry.records] == records(0)
+            acknowledge.set()
+            await until(lambda: edge.spool.counts.drained == 3)
+        assert edge.stored() == values(0, 3)
 
     run(main())
 
