@@ -1,6 +1,7 @@
 """The documents say what the code does, and their links lead somewhere."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,13 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_readme_justifies_every_dependency() -> None:
+    """Somebody has to trust each of them; a name nobody can explain does not belong here."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    readme = (ROOT / "README.md").read_text()
+    for requirement in wanted:
+        name = re.split(r"[\[<>=;]", requirement, maxsplit=1)[0]
+        assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", readme), name
