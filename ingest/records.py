@@ -104,15 +104,7 @@ class _Maker:
                 raise AssertionError(event.category)
 
     def _signal(self, event: Any) -> Record:
-        sender = self._sender
-        datum = {
-            "event_id": event.id,
-            "site": sender.site,
-            "session": sender.session,
-            "type": event.__struct_config__.tag,
-            "ts": event.ts,
-            "received_at": sender.received_at_ms,
-        }
+        datum = self._of_session(event)
         if isinstance(event, Key):
             datum["t"] = event.t_down
             datum["t_up"] = event.t_up
@@ -120,49 +112,46 @@ class _Maker:
             for field in event.samples:
                 datum[field] = getattr(event, field)
         value = encode("events.signals-value", datum)
-        return Record(SIGNALS, sender.session.encode(), value, sender.received_at_ms)
+        return Record(SIGNALS, self._sender.session.encode(), value, self._sender.received_at_ms)
 
     def _analytics(self, event: Any) -> Record:
         sender = self._sender
-        datum = {
+        datum = self._of_session(event)
+        datum["ip"] = sender.ip
+        datum["user_agent"] = sender.user_agent
+        datum["url"] = event.url
+        datum["referrer"] = event.referrer
+        # Not msgspec's encoder: it refuses integers beyond 64 bits, which JSON allows.
+        datum["properties"] = json.dumps(event.properties, ensure_ascii=False, separators=(",", ":"))
+        value = encode("events.analytics-value", datum)
+        return Record(ANALYTICS, sender.session.encode(), value, sender.received_at_ms)
+
+    def _personal(self, event: Any) -> Record:
+        datum = {**self._of_server(event), "type": event.__struct_config__.tag}
+        value = encode("events.personal-value", datum)
+        return Record(PERSONAL, event.account.encode(), value, self._sender.received_at_ms)
+
+    def _labeler(self, event: Any) -> Record:
+        value = encode("events.labelers-value", self._of_server(event))
+        return Record(LABELERS, event.id.encode(), value, self._sender.received_at_ms)
+
+    def _of_session(self, event: Any) -> dict[str, Any]:
+        """What every event of a session has."""
+        sender = self._sender
+        return {
             "event_id": event.id,
             "site": sender.site,
             "session": sender.session,
             "type": event.__struct_config__.tag,
             "ts": event.ts,
             "received_at": sender.received_at_ms,
-            "ip": sender.ip,
-            "user_agent": sender.user_agent,
-            "url": event.url,
-            "referrer": event.referrer,
-            # Not msgspec's encoder: it refuses integers beyond 64 bits, which JSON allows.
-            "properties": json.dumps(event.properties, ensure_ascii=False, separators=(",", ":")),
         }
-        value = encode("events.analytics-value", datum)
-        return Record(ANALYTICS, sender.session.encode(), value, sender.received_at_ms)
 
-    def _personal(self, event: Any) -> Record:
+    def _of_server(self, event: Any) -> dict[str, Any]:
+        """The fields of an event that a server posts, as they are, and where it came from: never the session."""
         fields = {name: getattr(event, name) for name in event.__struct_fields__ if name != "id"}
-        datum = {
-            **fields,
-            "event_id": event.id,
-            "site": self._sender.site,
-            "type": event.__struct_config__.tag,
-            "received_at": self._sender.received_at_ms,
-        }
-        value = encode("events.personal-value", datum)
-        return Record(PERSONAL, event.account.encode(), value, self._sender.received_at_ms)
-
-    def _labeler(self, event: Any) -> Record:
-        fields = {name: getattr(event, name) for name in event.__struct_fields__ if name != "id"}
-        datum = {
-            **fields,
-            "event_id": event.id,
-            "site": self._sender.site,
-            "received_at": self._sender.received_at_ms,
-        }
-        value = encode("events.labelers-value", datum)
-        return Record(LABELERS, event.id.encode(), value, self._sender.received_at_ms)
+        sender = self._sender
+        return {**fields, "event_id": event.id, "site": sender.site, "received_at": sender.received_at_ms}
 
     def _answer(self, event: Any) -> Record:
         day = day_of_event(event.ts, self._sender.received_at_ms)
@@ -188,12 +177,12 @@ class _Maker:
         return records
 
     def _voter(self, session: str, day: datetime.date) -> bytes | None:
-        known = self._voters.get((session, day))
-        if known is None:
+        # None, of a day that has no key any more, is remembered as well.
+        if (session, day) not in self._voters:
             edge_key = self._edge_keys(day)
-            known = None if edge_key is None else voter_of(self._sender.site, session, edge_key)
-            self._voters[(session, day)] = known
-        return known
+            voter = None if edge_key is None else voter_of(self._sender.site, session, edge_key)
+            self._voters[session, day] = voter
+        return self._voters[session, day]
 
 
 def _labeled(voter: bytes, day: datetime.date, act: tuple[str, dict[str, Any]]) -> Record:

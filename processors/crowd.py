@@ -51,6 +51,10 @@ class Crowd:
         voters_min: distinct voters of a crowd.
         labels_max: votes held at the most; past it, those of the largest voter are suppressed.
         hold_ms_max: how much older than the newest record a vote may grow before it is suppressed.
+
+    Attributes:
+        suppressed: votes that will never leave, by reason, since the last `suppressed.clear()`.
+        collapsed: answers that replaced, or lost to, one already held.
     """
 
     def __init__(self, *, voters_min: int, labels_max: int, hold_ms_max: int) -> None:

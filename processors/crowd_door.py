@@ -4,8 +4,6 @@ While a crowd gathers, only the first offset of its range stays unacknowledged: 
 range begins, so that a restart reads all of it again, and it costs one number however long the range grows.
 """
 
-from collections import Counter
-
 from processors.crowd import Crowd, Held
 from processors.deidentify import EpochKeys, Mask, deidentify
 from processors.door import Step
@@ -28,7 +26,6 @@ class CrowdDoor:
         self._crowd = crowd
         self._suppress_before = suppress_before
         self._first: int | None = None
-        self._suppressed: Counter[Suppression] = Counter()
 
     @property
     def labels_held(self) -> int:
@@ -69,6 +66,6 @@ class CrowdDoor:
         return (offset,) if first is None else (first, offset)
 
     def _newly_suppressed(self) -> tuple[Suppression, ...]:
-        new = self._crowd.suppressed - self._suppressed
-        self._suppressed = Counter(self._crowd.suppressed)
-        return tuple(new.elements())
+        suppressed = tuple(self._crowd.suppressed.elements())
+        self._crowd.suppressed.clear()
+        return suppressed
