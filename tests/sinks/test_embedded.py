@@ -36,18 +36,15 @@ def test_a_row_arrives_as_it_was_sent(engine: Embedded) -> None:
     assert times == b"%d\t1970-01-01 00:00:00.000\n" % (NOW_MS + 1)
 
 
+@pytest.mark.usefixtures("unmerged")
 def test_a_block_is_one_part_however_large(engine: Embedded) -> None:
     """The engine writes a part whole or not at all; two parts could be half a block after a kill."""
-    engine.select("SYSTEM STOP MERGES unjoin.signals", "Null")
-    try:
-        one = signals([signal(1)])
-        datums = [one.datums[0].replace(b"e-00000001", b"e-%08d" % number) for number in range(150_000)]
-        engine.insert(msgspec.structs.replace(one, end=150_000, datums=datums))
-        parts = engine.select(
-            "SELECT rows FROM system.parts WHERE database = 'unjoin' AND table = 'signals' AND active", "TSV"
-        )
-    finally:
-        engine.select("SYSTEM START MERGES unjoin.signals", "Null")
+    one = signals([signal(1)])
+    datums = [one.datums[0].replace(b"e-00000001", b"e-%08d" % number) for number in range(150_000)]
+    engine.insert(msgspec.structs.replace(one, end=150_000, datums=datums))
+    parts = engine.select(
+        "SELECT rows FROM system.parts WHERE database = 'unjoin' AND table = 'signals' AND active", "TSV"
+    )
     assert parts == b"150000\n"
 
 
@@ -67,6 +64,7 @@ def test_a_refused_block_stores_none_of_its_rows_and_names_none_of_their_values(
     assert count(engine, "labels") == 0
 
 
+@pytest.mark.usefixtures("unmerged")
 def test_only_the_missing_rows_are_inserted(engine: Embedded) -> None:
     """After an unknown outcome the same range is read again, whatever part of it is stored."""
     rows = [signal(number) for number in range(1_000)]
@@ -84,6 +82,7 @@ def test_a_newer_version_of_a_stored_vote_is_missing(engine: Embedded) -> None:
     assert engine.select("SELECT answer FROM unjoin.labels FINAL", "TSV") == b"b\n"
 
 
+@pytest.mark.usefixtures("unmerged")
 def test_a_block_that_was_inserted_before_is_inserted_again_when_asked(engine: Embedded) -> None:
     """No deduplication window decides what is stored: one that outlives a merge or a kill swallows rows."""
     engine.insert(signals([signal(1)]))

@@ -248,6 +248,7 @@ def test_no_other_origin_may_read_an_answer(port: int) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.usefixtures("unmerged")
 def test_plain_table_names_give_each_row_once(port: int, engine: Embedded) -> None:
     engine.insert(signals([signal(1), signal(2)]))
     engine.insert(signals([signal(1)]))

@@ -4,6 +4,8 @@ import json
 import random
 from collections import Counter
 
+import pytest
+
 from sinks.embedded import Embedded
 from tests.sinks.rows import label, labels
 
@@ -31,6 +33,7 @@ def test_a_tie_is_marked_and_always_falls_the_same_way(engine: Embedded) -> None
     }
 
 
+@pytest.mark.usefixtures("unmerged")
 def test_a_replaced_vote_counts_once_and_at_once(engine: Embedded) -> None:
     """Both versions lie in the table until a merge; the view may not wait for one."""
     engine.insert(labels([label(1, "dogs", "pug", 1), label(2, "dogs", "beagle", 1)]))

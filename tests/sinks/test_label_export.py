@@ -67,9 +67,9 @@ def test_a_day_is_said_only_where_k_votes_share_each_day_of_the_answer(engine: E
     assert Counter((row["task"], row["day"]) for row in rows) == {("dogs", str(DAY)): 5, ("cats", None): 6}
 
 
+@pytest.mark.usefixtures("unmerged")
 def test_replaced_vote_counts_once(engine: Embedded) -> None:
     """Five versions of one vote are one voter, also while all five are still stored."""
-    engine.select("SYSTEM STOP MERGES unjoin.labels", "Null")
     for version in range(1, 6):
         votes(engine, (1, "dogs", "beagle", {"version": version}))
     assert engine.select("SELECT count() FROM unjoin.labels", "TSV") == b"5\n"

@@ -1,0 +1,17 @@
+"""What several of the sinks' tests need of the engine."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sinks.embedded import Embedded
+
+
+@pytest.fixture
+def unmerged(engine: Embedded) -> Iterator[None]:
+    """Holds merges still, for tests that count rows which a merge would collapse at any moment."""
+    engine.select("SYSTEM STOP MERGES", "Null")
+    try:
+        yield
+    finally:
+        engine.select("SYSTEM START MERGES", "Null")
