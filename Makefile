@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: help run test setup setup-test lint format lock bench clean
+.PHONY: help run test setup setup-test lint mutants chaos simulate format sdk lock bench clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -25,12 +25,24 @@ lint: ## ruff and strict types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+mutants: ## Breaks each guard on purpose: a test has to turn red for every one of them
+	@$(BIN)/python -m bench.mutants
+
+chaos: setup-test ## The real stack under load, a fault a round, every event accounted for (ROUNDS=20 SEED=1)
+	@$(BIN)/python -m bench.chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(ARGS)
+
+simulate: ## The pipeline on a seeded clock, network, disk, broker and engine (SEEDS=1000 of each world)
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
+
 format: ## Formats the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+sdk: ## Builds the browser SDK: sdk/dist/, and ingest/sdk.js, which collectors serve
+	@scripts/build_sdk
 
 lock: ## Locks the dependencies anew, with hashes and without addresses
 	@scripts/lock
 
 clean: ## Removes what setup made, and the pipeline's state
-	rm -rf .venv .kafka .unjoin
+	rm -rf .venv .kafka .unjoin sdk/node_modules sdk/dist sdk/build tests/segment/node_modules

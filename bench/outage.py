@@ -1,8 +1,8 @@
-"""`python -m bench.outage`: Kafka away under load, and every event accounted for afterwards.
+"""`python -m bench.outage`: Kafka or ClickHouse away under load, and every event accounted for afterwards.
 
 A broker of its own and `unjoin collect` in front of it. Clients post all the time, each a session, one request after
 the other; the broker is killed, or paused with its connections open, and comes back. Figures are of the requests that
-were answered in each phase.
+were answered in each phase. `--part clickhouse` is `clickhouse_outage.py`.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench import clickhouse_outage
 from schemas.topics import TOPIC_OF_CATEGORY
 from tests.collect_process import Collect, Load, ids_on
 from tests.kafka_node import KafkaNode, create_topic
@@ -69,15 +70,18 @@ class Phases:
 def main() -> int:
     """Runs it; 1 where a request took too long, was refused, or an event is missing."""
     parser = argparse.ArgumentParser(prog="python -m bench.outage", description=__doc__)
+    parser.add_argument("--part", choices=("kafka", "clickhouse"), default="kafka")
     parser.add_argument("--away", type=float, default=60.0, metavar="SECONDS")
     parser.add_argument("--fault", choices=("kill", "pause"), default="kill")
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--events", type=int, default=20, help="of a batch")
     parser.add_argument("--pause-ms", type=float, default=20.0, help="of a client between two requests")
+    parser.add_argument("--rate", type=int, default=2_000, help="records a second, with --part clickhouse")
     parser.add_argument("--spool-bytes-max", type=int, default=4_294_967_296)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="unjoin-outage-") as folder:
-        return run(arguments, Path(folder), Console(width=140))
+        play = run if arguments.part == "kafka" else clickhouse_outage.run
+        return play(arguments, Path(folder), Console(width=140))
 
 
 def run(arguments: argparse.Namespace, folder: Path, console: Console) -> int:

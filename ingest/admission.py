@@ -6,6 +6,7 @@ keys are secret, so they are stored as SHA-256, and whatever comes from a browse
 
 import hashlib
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Annotated, Literal
 
 import msgspec
@@ -19,6 +20,8 @@ from schemas.outcomes import RejectionReason, RequestError
 Kind = Literal["browser", "server"]
 SITE_NAME_PATTERN = r"\A[A-Za-z0-9_.-]{1,64}\Z"
 SiteName = Annotated[str, Meta(pattern=SITE_NAME_PATTERN)]
+
+_event_of = itemgetter(1)  # of an entry of `Batch.events`
 
 WIDGET_CATEGORIES = frozenset({"signals", "labeled"})
 CATEGORIES_OF_KIND: dict[Kind, frozenset[str]] = {"browser": BROWSER_CATEGORIES, "server": SERVER_CATEGORIES}
@@ -148,9 +151,9 @@ def check_origin(grant: Grant, origin: str | None) -> None:
 def judge(batch: Batch, grant: Grant) -> Verdicts:
     """The batch's events, those aside whose category the key may not write."""
     types = grant.types
+    if types.issuperset(map(type, map(_event_of, batch.events))):
+        return Verdicts(batch.events, batch.rejected)
     events = [entry for entry in batch.events if type(entry[1]) in types]
-    if len(events) == len(batch.events):
-        return Verdicts(events, batch.rejected)
     forbidden = [
         Rejected(index, event.id, RejectionReason.CATEGORY_NOT_ALLOWED)
         for index, event in batch.events

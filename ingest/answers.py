@@ -29,6 +29,14 @@ class Receipt(msgspec.Struct, frozen=True):
     rejected: list[Rejected]
 
 
+class SegmentReceipt(msgspec.Struct, frozen=True):
+    """The same as Segment's SDKs expect it; `success` says no more than that the request was dealt with."""
+
+    success: bool
+    accepted: int
+    rejected: list[Rejected]
+
+
 class Answer(msgspec.Struct, frozen=True):
     """An HTTP answer; Content-Length is added on the wire."""
 
@@ -40,6 +48,12 @@ class Answer(msgspec.Struct, frozen=True):
 def receipt_answer(receipt: Receipt) -> Answer:
     """A 200."""
     return Answer(200, _JSON, msgspec.json.encode(receipt))
+
+
+def segment_receipt_answer(receipt: Receipt) -> Answer:
+    """A 200 for a Segment SDK."""
+    body = SegmentReceipt(True, receipt.accepted, receipt.rejected)
+    return Answer(200, _JSON, msgspec.json.encode(body))
 
 
 def error_answer(rejection: Rejection, headers: HeaderList | None = None) -> Answer:

@@ -1,12 +1,13 @@
-"""POST /v1/events: a bare ASGI app, from a batch of events to an answer that comes after they are durable.
+"""POST /v1/events and what Segment's SDKs post to: a bare ASGI app, from events to an answer that comes after they are
+durable.
 
 Cheap refusals come first: key, origin, type and declared length are known before a byte of the body is read.
 """
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 
@@ -17,32 +18,34 @@ from ingest.answers import (
     Receipt,
     Send,
     error_answer,
-    receipt_answer,
     send_answer,
     send_answer_and_close,
 )
-from ingest.bodies import Body, ClientGone, Receive
+from ingest.bodies import Body, BodyRoom, ClientGone, NoRoom, Receive
 from ingest.client_address import Network, client_address
 from ingest.counters import Counters
+from ingest.direct import direct_of
 from ingest.edge_keys import WatchedKeys
-from ingest.headers import bearer_key, check_type, headers_of, is_gzip, user_agent_of
+from ingest.gate import Gate
+from ingest.headers import check_type, headers_of, is_gzip, user_agent_of
 from ingest.producer import NotDurable, Producer
-from ingest.records import Record, Sender, records_of
+from ingest.records import Records, Sender, records_of
 from ingest.rejection import Rejection
-from ingest.request import Limits, parse_batch
+from ingest.request import Limits
+from ingest.shedding import address_mark, key_of
 from ingest.sites import WatchedSites
+from ingest.wires import WIRES, Wire
 from schemas.outcomes import RequestError, UnjoinError
 
 Scope = MutableMapping[str, Any]
 
-PATH = "/v1/events"
 KEYS_RETRY_AFTER_S = 30
 
 _ALLOW = (b"allow", b"POST, OPTIONS")
 _VARY = (b"vary", b"Origin")
 _PREFLIGHT: HeaderList = [
     (b"access-control-allow-methods", b"POST"),
-    (b"access-control-allow-headers", b"authorization, content-encoding, content-type"),
+    (b"access-control-allow-headers", b"authorization, content-encoding, content-type, x-retry-count"),
     (b"access-control-max-age", b"7200"),  # Chromium caps it there.
 ]
 
@@ -67,23 +70,32 @@ class Edge(msgspec.Struct, frozen=True):
     now_ms: Callable[[], int]
     monotonic: Callable[[], float]
     quotas: Quotas
+    gate: Gate
+    body_room: BodyRoom
 
 
 class Request:
-    """One request to `/v1/events`.
+    """One request.
 
     Attributes:
+        wire: what it speaks.
         grant: what its key allows, once that is known.
+        direct: to answer it in one write, where the server offers that.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.wire = WIRES[scope["path"]]
         self.method: str = scope["method"]
         self.headers = headers_of(scope["headers"])
         self.origin = self.headers.get("origin")
         self.grant: Grant | None = None
         length = self.headers.get("content-length")
+        self.direct = direct_of(scope)
         self.body = Body(
-            receive, int(length) if length and length.isdigit() else None, "transfer-encoding" in self.headers
+            receive,
+            int(length) if length and length.isdigit() else None,
+            "transfer-encoding" in self.headers,
+            self.direct.body if self.direct else lambda: None,
         )
         self._query: bytes = scope["query_string"]
         client = scope.get("client")
@@ -91,20 +103,16 @@ class Request:
 
     def key(self) -> str | None:
         """The key, of the Authorization header, or of the query for a beacon, which cannot set headers."""
-        key = bearer_key(self.headers.get("authorization"))
-        if key is None and self._query:
-            key = parse_qs(self._query.decode("latin-1")).get("key", [None])[0]
-        return key
+        return key_of(self.headers, self._query)
 
-    def sender(self, site: str, session: str, received_at_ms: int, trusted: tuple[Network, ...]) -> Sender:
-        """Who sent the batch."""
+    def address(self, trusted: tuple[Network, ...]) -> str:
+        """Where it comes from."""
         forwarded_for = [self.headers["x-forwarded-for"]] if "x-forwarded-for" in self.headers else []
-        address = client_address(self._peer, forwarded_for, trusted)
-        return Sender(site, session, received_at_ms, address, user_agent_of(self.headers))
+        return client_address(self._peer, forwarded_for, trusted)
 
 
 class Collector:
-    """The ASGI app of `/v1/events`. Answers everything that happens; raises nothing but cancellation."""
+    """The ASGI app of the paths of `WIRES`. Answers everything that happens; raises nothing but cancellation."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
@@ -119,13 +127,15 @@ class Collector:
             return
         except Rejection as rejection:
             counters.count_refused(rejection.error)
-            answer = error_answer(rejection, [_ALLOW] if rejection.status == 405 else None)
+            answer = error_answer(request.wire.refusal(rejection), [_ALLOW] if rejection.status == 405 else None)
         except Exception as error:
             counters.count_refused(RequestError.INTERNAL)
             log_without_values(error)
             answer = error_answer(Rejection(500, RequestError.INTERNAL))
         headers = self._cors(request)
-        if request.body.complete:
+        if request.body.complete and request.direct:
+            await request.direct.send(answer, headers)
+        elif request.body.complete:
             await send_answer(send, answer, headers)
         else:
             linger = answer.status != 408 and "expect" not in request.headers
@@ -138,25 +148,50 @@ class Collector:
             return Answer(204, [*_PREFLIGHT, _ALLOW], b"")
         if request.method != "POST":
             raise Rejection(405, RequestError.METHOD_NOT_ALLOWED)
-        return receipt_answer(await self._collect(request))
+        return request.wire.answer(await self._collect(request))
 
     async def _collect(self, request: Request) -> Receipt:
-        edge, limits = self._edge, self._edge.limits
-        grant = request.grant = edge.sites.admission.grant_of(request.key())
-        check_origin(grant, request.origin)
-        check_type(request.headers.get("content-type"))
+        edge, limits, wire = self._edge, self._edge.limits, request.wire
+        key = request.key()
+        grant = None if key is None and wire.key_in else self._admit(request, key)
+        check_type(request.headers.get("content-type"), wire.types)
         gzip = is_gzip(request.headers.get("content-encoding"))
-        body = await request.body.read(gzip, limits.body_bytes_max, limits.body_seconds_max)
-        batch = parse_batch(body, limits)
-        edge.quotas.spend(grant, len(batch.events) + len(batch.rejected), edge.monotonic())
-        sender = request.sender(grant.site, batch.session, edge.now_ms(), edge.trusted_proxies)
-        verdicts, records = self._encode(judge(batch, grant), sender)
+        try:
+            body = await request.body.read(gzip, limits.body_bytes_max, limits.body_seconds_max, edge.body_room)
+        except NoRoom:
+            raise edge.gate.refusal(early=True) from None
+        if grant is None:
+            assert wire.key_in is not None
+            grant = self._admit(request, wire.key_in(body))
+        address = request.address(edge.trusted_proxies)
+        work = partial(self._prepare, body, wire, grant, address, user_agent_of(request.headers))
+        verdicts, records = await edge.gate.run(grant.quota_name, address_mark(address), len(body), work)
         began = edge.monotonic()
         await self._produce(records)  # returns once durable
         edge.counters.count_batch(verdicts, edge.monotonic() - began)
         return Receipt(len(verdicts.events), verdicts.rejected)
 
-    def _encode(self, verdicts: Verdicts, sender: Sender) -> tuple[Verdicts, list[Record]]:
+    def _admit(self, request: Request, key: str | None) -> Grant:
+        """What its key allows, once that is known."""
+        grant = request.grant = self._edge.sites.admission.grant_of(key)
+        check_origin(grant, request.origin)
+        return grant
+
+    def _prepare(
+        self, body: bytes, wire: Wire, grant: Grant, address: str, user_agent: str
+    ) -> tuple[Verdicts, Records]:
+        """What to write of a body: all the CPU that a request costs, and nothing that waits."""
+        edge = self._edge
+        batches = wire.parse(body, edge.limits)
+        edge.quotas.spend(grant, sum(len(batch.events) + len(batch.rejected) for batch in batches), edge.monotonic())
+        now_ms = edge.now_ms()
+        parts = [
+            self._encode(judge(batch, grant), Sender(grant.site, batch.session, now_ms, address, user_agent))
+            for batch in batches
+        ]
+        return parts[0] if len(parts) == 1 else together(parts)
+
+    def _encode(self, verdicts: Verdicts, sender: Sender) -> tuple[Verdicts, Records]:
         """The records of what was accepted; an event that no record can be made of joins the rejected."""
         try:
             records, closed = records_of(verdicts.events, sender, self._edge.edge_keys)
@@ -169,7 +204,7 @@ class Collector:
             verdicts = Verdicts(events, rejected)
         return verdicts, records
 
-    async def _produce(self, records: list[Record]) -> None:
+    async def _produce(self, records: Records) -> None:
         try:
             await self._edge.producer.produce(records)
         except NotDurable as error:
@@ -191,6 +226,13 @@ class Collector:
             (b"access-control-allow-origin", request.origin.encode("latin-1")),
             (b"access-control-expose-headers", b"Retry-After"),
         ]
+
+
+def together(parts: Sequence[tuple[Verdicts, Records]]) -> tuple[Verdicts, Records]:
+    """The verdicts and records of one request, of what each of its sessions gave; no two share a key of records."""
+    events = [entry for verdicts, _ in parts for entry in verdicts.events]
+    rejected = sorted((entry for verdicts, _ in parts for entry in verdicts.rejected), key=lambda entry: entry.index)
+    return Verdicts(events, rejected), Records([run for _, records in parts for run in records.runs])
 
 
 def log_without_values(error: BaseException) -> None:

@@ -5,6 +5,7 @@ No series names a site, a key, a session or a label type: a count that is small 
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,12 +20,14 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from ingest.admission import Verdicts
+from schemas.events import AnyEvent
 from schemas.outcomes import RejectionReason, RequestError
 from schemas.topics import TOPIC_OF_CATEGORY
 
 ANSWERED = "answered"
 CLIENT_GONE = "client_gone"
 
+_event_of = itemgetter(1)  # of an entry of `Verdicts.events`
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -37,7 +40,7 @@ class Counters:
         self.registry = CollectorRegistry()
         requests = Counter(
             "unjoin_requests",
-            "Requests to /v1/events by outcome: answered, client_gone, or the error of the answer.",
+            "Requests that post events, by outcome: answered, client_gone, or the error of the answer.",
             ["outcome"],
             registry=self.registry,
         )
@@ -66,10 +69,12 @@ class Counters:
         """A batch that was answered with 200."""
         self._requests[ANSWERED].inc()
         self._produce_seconds.observe(produce_seconds)
-        for category, events in Tally([event.category for _, event in verdicts.events]).items():
-            self._accepted[category].inc(events)
-        for reason, events in Tally([entry.reason for entry in verdicts.rejected]).items():
-            self._rejected[reason].inc(events)
+        kinds: Tally[type[AnyEvent]] = Tally(map(type, map(_event_of, verdicts.events)))
+        for kind, events in kinds.items():
+            self._accepted[kind.category].inc(events)
+        if verdicts.rejected:
+            for reason, events in Tally([entry.reason for entry in verdicts.rejected]).items():
+                self._rejected[reason].inc(events)
 
     def count_refused(self, error: RequestError) -> None:
         """A request that was refused as a whole."""

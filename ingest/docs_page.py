@@ -16,17 +16,26 @@ td, th { text-align: left; vertical-align: top; padding: .35rem .8rem .35rem 0; 
 """
 
 
-def docs_page(document: dict[str, Any]) -> str:
+def docs_page(document: dict[str, Any], sdk_tag: str) -> str:
     """The whole page.
 
     Args:
         document: as `ingest.openapi` makes it.
+        sdk_tag: the script tag that loads the browser SDK.
     """
     info = document["info"]
     body = [
         f"<h1>{escape(info['title'])} <small>{escape(info['version'])}</small></h1>",
         f"<p>{_prose(info['description'])}</p>",
         '<p>The same for machines: <a href="/openapi.json">/openapi.json</a></p>',
+        "<h2>Browser SDK</h2>",
+        "<p>One tag collects signals and sends them; the file at that address never changes.</p>"
+        f"<pre>{escape(sdk_tag)}</pre>",
+        "<p>"
+        + _prose(
+            "Then `unjoin.label(task, answer)`; on sites of your own also `unjoin.page()` and `unjoin.track(event)`."
+        )
+        + '</p><p>Without a pinned version: <a href="/sdk.js">/sdk.js</a></p>',
     ]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

@@ -1,7 +1,10 @@
 """Pure: what a request's headers ask for, or why it cannot be had. Source: RFC 9110, RFC 6750; docs/http.md."""
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from ingest.rejection import Rejection
 from schemas.outcomes import RequestError
@@ -15,13 +18,17 @@ _READ = {
         "user-agent", "x-forwarded-for",
     )
 }  # fmt: skip
-_JSON_TYPES = frozenset({"application/json", "text/plain"})
+JSON_TYPES = frozenset({"application/json", "text/plain"})
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _QUOTED = re.compile(r'\A"(.*)"\Z')
 
 
-def check_type(content_type: str | None) -> None:
+@lru_cache(maxsize=64)  # what is refused is not kept, and what is accepted is short: nobody can fill it
+def check_type(content_type: str | None, types: frozenset[str]) -> None:
     """Passes where the body may hold JSON; also without a Content-Type, since a beacon of a bare Blob has none.
+
+    Args:
+        types: that a body may have.
 
     Raises:
         Rejection: 415.
@@ -30,7 +37,7 @@ def check_type(content_type: str | None) -> None:
         return
     essence, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charsets = [part.partition("=")[2].strip() for part in parameters if part.partition("=")[0].strip() == "charset"]
-    if essence not in _JSON_TYPES or not {_QUOTED.sub(r"\1", charset) for charset in charsets} <= _CHARSETS:
+    if essence not in types or not {_QUOTED.sub(r"\1", charset) for charset in charsets} <= _CHARSETS:
         raise Rejection(415, RequestError.UNSUPPORTED_TYPE)
 
 
@@ -67,6 +74,17 @@ def bearer_key(authorization: str | None) -> str | None:
     """The key of an Authorization header, if that is what it holds."""
     scheme, _, key = (authorization or "").strip().partition(" ")
     return (key.strip() or None) if scheme.lower() == "bearer" else None
+
+
+def basic_key(authorization: str | None) -> str | None:
+    """The key of an Authorization header that holds it as user name, as Segment's SDKs send it. Source: RFC 7617."""
+    scheme, _, credentials = (authorization or "").strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[0] or None
+    except (binascii.Error, ValueError):
+        return None
 
 
 def user_agent_of(headers: Mapping[str, str]) -> str:

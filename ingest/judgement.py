@@ -1,6 +1,7 @@
 """Pure: one raw event to a typed one, or to the reason why it is rejected.
 
-One decoder over the tagged union validates while it decodes. What it refuses is judged again on the document that the
+One decoder over the tagged union validates while it decodes, in `request.py` a whole batch's events at once; what no
+type can say, `all_sound` adds. What the decoder refuses is judged again on the document that the
 standard library sees, because msgspec takes the first of duplicate `type` members and stops at a duplicate of a wrong
 type, where the contract lets the last duplicate count; and because it says in words what the contract has a list for.
 """
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ingest.rejection import Rejection
-from schemas.events import AnyEvent, EventId, Key
+from schemas.events import AnyEvent, EventId, Key, Pointer, Scroll, ids_are_valid
 from schemas.outcomes import RejectionReason, RequestError
 
 _INT_DIGITS_MAX = 4_300  # Source: CVE-2020-10735; msgspec and CPython both stop here.
@@ -53,10 +54,19 @@ def judge(raw: Raw, event_bytes_max: int, event_depth_max: int, stand_in: str | 
         event: AnyEvent = _event.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return _judge_slowly(bytes(text), event_depth_max, None)
-    properties = getattr(event, "properties", None)
-    if properties and depth_of(properties) >= event_depth_max:
-        return RejectionReason.TOO_DEEP
-    return _unequal(event) or event
+    return _unsound(event, event_depth_max) or _bad_id(event) or event
+
+
+def all_sound(events: list[AnyEvent], event_depth_max: int) -> bool:
+    """Whether decoded events also keep the rules that no type can say: characters of ids, depth, equal lengths."""
+    for event in events:
+        kind = type(event)
+        if kind is Pointer or kind is Scroll:  # most of all events: no call for them
+            if not len(event.t) == len(event.x) == len(event.y):  # type: ignore[union-attr]
+                return False
+        elif _unsound(event, event_depth_max):
+            return False
+    return ids_are_valid(events)
 
 
 def id_of(raw: Raw) -> str | None:
@@ -68,11 +78,18 @@ def id_of(raw: Raw) -> str | None:
         return None
 
 
-def _unequal(event: AnyEvent) -> RejectionReason | None:
+def _unsound(event: AnyEvent, event_depth_max: int) -> RejectionReason | None:
+    properties = getattr(event, "properties", None)
+    if properties and depth_of(properties) >= event_depth_max:
+        return RejectionReason.TOO_DEEP
     samples = event.samples
     if samples and len({len(getattr(event, field)) for field in samples}) > 1:
         return RejectionReason.UNEQUAL_ARRAYS
     return None
+
+
+def _bad_id(event: AnyEvent) -> RejectionReason | None:
+    return None if ids_are_valid((event,)) else RejectionReason.INVALID_VALUE
 
 
 class _OutOfRange:
@@ -81,6 +98,23 @@ class _OutOfRange:
 
 def _judge_slowly(text: bytes, event_depth_max: int, stand_in: str | None) -> AnyEvent | RejectionReason:
     out_of_range: list[Any] = []
+    document = document_of(text, event_depth_max, stand_in, out_of_range)
+    if isinstance(document, RejectionReason):
+        return document
+    return event_of(document, event_depth_max, out_of_range)
+
+
+def document_of(
+    text: bytes, event_depth_max: int, stand_in: str | None, out_of_range: list[Any]
+) -> dict[str, Any] | RejectionReason:
+    """The JSON object in an event's text; the last of duplicate members counts.
+
+    Args:
+        out_of_range: takes what stands for numbers that no 64-bit float holds; `event_of` wants it.
+
+    Raises:
+        Rejection: 400, it is not JSON.
+    """
     try:
         event = _loads(text, out_of_range)
     except RecursionError:
@@ -93,13 +127,15 @@ def _judge_slowly(text: bytes, event_depth_max: int, stand_in: str | None) -> An
         return RejectionReason.TOO_DEEP
     if stand_in is not None and _holds_text(event, chr(int(stand_in[2:], 16))):
         return RejectionReason.INVALID_TEXT
-    reason = _wrong_shape(event)
-    if reason is not None:
-        return reason
-    return _converted(event, out_of_range)
+    return event
 
 
-def _converted(event: dict[str, Any], out_of_range: list[Any]) -> AnyEvent | RejectionReason:
+def event_of(event: dict[str, Any], event_depth_max: int, out_of_range: list[Any]) -> AnyEvent | RejectionReason:
+    """The event that an object, with a `type`, describes."""
+    return _wrong_shape(event) or _converted(event, event_depth_max, out_of_range)
+
+
+def _converted(event: dict[str, Any], event_depth_max: int, out_of_range: list[Any]) -> AnyEvent | RejectionReason:
     if out_of_range and any(isinstance(leaf, _OutOfRange) for leaf in _leaves(event)):
         return RejectionReason.INVALID_VALUE
     try:
@@ -108,7 +144,7 @@ def _converted(event: dict[str, Any], out_of_range: list[Any]) -> AnyEvent | Rej
         # "Expected `int`, got `str`" against "Expected `int` >= 0" and "Expected `str` matching regex …".
         got_another_type = "`, got `" in str(error)
         return RejectionReason.WRONG_TYPE if got_another_type else RejectionReason.INVALID_VALUE
-    return _unequal(converted) or converted
+    return _unsound(converted, event_depth_max) or _bad_id(converted) or converted
 
 
 def _loads(text: bytes, out_of_range: list[Any]) -> Any:

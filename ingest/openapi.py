@@ -69,7 +69,7 @@ _ERRORS = {
     429: [RequestError.QUOTA_EXCEEDED],
     431: [RequestError.HEADERS_TOO_LARGE],
     500: [RequestError.INTERNAL],
-    503: [RequestError.NOT_DURABLE],
+    503: [RequestError.OVERLOADED, RequestError.NOT_DURABLE],
 }
 
 
@@ -185,6 +185,7 @@ def _other_paths() -> dict[str, Any]:
     schema_id = _path_parameter("id", {"type": "integer"})
     subject = _path_parameter("subject", {"type": "string"})
     version = _path_parameter("version", {"type": "string", "description": "A number, or `latest`."})
+    sdk_hash = _path_parameter("hash", {"type": "string", "pattern": "^[0-9a-f]{16}$"})
     missing = ("404", "There is none.")
     return {
         "/healthz": _get("health", "The process answers", "application/json"),
@@ -193,6 +194,9 @@ def _other_paths() -> dict[str, Any]:
         "/openapi.json": _get("openapi", "This document", "application/json"),
         "/docs": _get("docs", "This document, to read", "text/html"),
         "/sdk.js": _get("sdk", "The browser SDK", "text/javascript"),
+        "/sdk/{hash}.js": _get(
+            "sdkByHash", "One build of the browser SDK, for ever", "text/javascript", missing, parameters=[sdk_hash]
+        ),
         "/schemas/ids/{id}": _get("schemaById", "An Avro schema", registry, missing, parameters=[schema_id]),
         "/subjects": _get("subjects", "Every subject", registry),
         "/subjects/{subject}/versions": _get(

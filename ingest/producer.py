@@ -23,11 +23,12 @@ from typing import Literal, Protocol
 import msgspec
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
-from ingest.batches import RECORD_OVERHEAD_BYTES, Batch, Lane, Reason, TopicLanes, Waiter, codec_of
+from ingest.ack_window import WINDOW_BYTES_MIN, AckWindow
+from ingest.batches import Batch, Lane, Reason, TopicLanes, Waiter, codec_of, size_of
 from ingest.incarnation import BrokerAccess, Incarnation, end_tasks, quiet_aiokafka
 from ingest.keeper import HEARTBEAT_SECONDS, Keeper
 from ingest.partitions import positive_hash
-from ingest.records import Record
+from ingest.records import Record, Run, runs_of
 from schemas.outcomes import UnjoinError
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,9 @@ class Producer(Protocol):
     def ready(self) -> bool:
         """Whether records could be made durable right now."""
 
+    def congested(self) -> bool:
+        """Whether records are made durable, and later than they should be: new ones had better wait elsewhere."""
+
     async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         """Returns once every record is durable.
 
@@ -139,8 +143,11 @@ class KafkaProducer:
         self._topics: dict[str, TopicLanes] = {}
         self._wanted_topics = set(config.topics)
         self._topics_learned = asyncio.Event()
+        self._topics_missing = len(set(config.topics))
+        self._in_flight: dict[Lane, float] = {}  # since when, oldest first
         self._turn = 0  # records without a key: those of one request stay together, and requests go round
         self._pumps: list[asyncio.Task[None]] = []
+        self._window = AckWindow(config.produce_seconds_max)
         self._stopping = False
         self._settled_all = asyncio.Event()
         self._keeper = Keeper(
@@ -173,12 +180,19 @@ class KafkaProducer:
             and incarnation.alive
             and now - self._keeper.reached_at <= REACHED_SECONDS_MAX
             and self.stats.bytes_in_flight < self._config.in_flight_bytes_max
-            and all(topic in self._topics for topic in self._config.topics)
-            and all(
-                lane.in_flight is None or now - lane.in_flight_since <= self._config.produce_seconds_max
-                for lane in self._lanes()
-            )
+            and self._topics_missing == 0
+            and now - next(iter(self._in_flight.values()), now) <= self._config.produce_seconds_max
         )
+
+    def congested(self) -> bool:
+        """Whether Kafka acknowledges, and has as much on its way to it as it acknowledges in time.
+
+        A Kafka that does not acknowledge is away, not congested.
+        """
+        if self.stats.bytes_in_flight < WINDOW_BYTES_MIN:
+            return False
+        now = self._clock()
+        return self._window.acknowledging(now) and self.stats.bytes_in_flight >= self._window.bytes_max(now)
 
     async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         """Returns once all in-sync replicas acknowledged every record. A cancelled call takes none of them back.
@@ -191,14 +205,15 @@ class KafkaProducer:
             return
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (seconds_max or self._config.produce_seconds_max)
-        sizes = [len(record.value) + len(record.key or b"") + RECORD_OVERHEAD_BYTES for record in records]
-        size = sum(sizes)
+        runs = runs_of(records)
+        size = sum([size_of(run) for run in runs])
         self._admit(size)
-        names = {record.topic for record in records}
+        names = {run.topic for run in runs}
         if not names <= self._topics.keys():
             await self._find_topics(names, size, deadline)
         waiter = Waiter(loop.create_future())
-        self._append(records, sizes, waiter)
+        self.stats.bytes_in_flight += size
+        self._append(runs, waiter)
         timer = loop.call_at(deadline, waiter.give_up, "timed_out")
         try:
             failure = await waiter.future
@@ -234,21 +249,14 @@ class KafkaProducer:
             self.stats.shed += 1
             raise NotDurable("full")
 
-    def _append(self, records: Sequence[Record], sizes: Sequence[int], waiter: Waiter) -> None:
+    def _append(self, runs: Sequence[Run], waiter: Waiter) -> None:
         """Adds the records to the open batches of their partitions: the hot path, with no await in it."""
         touched: set[Batch] = set()
         self._turn += 1
-        for record, size in zip(records, sizes, strict=True):
-            topic = self._topics[record.topic]
-            key = record.key
-            lane = topic.lanes[(self._turn if key is None else positive_hash(key)) % len(topic.lanes)]
-            batch = lane.open or lane.open_batch()
-            if batch.builder.append(timestamp=record.timestamp_ms, key=key, value=record.value) is None:
-                batch = lane.open_batch()
-                batch.builder.append(timestamp=record.timestamp_ms, key=key, value=record.value)
-            batch.bytes += size
-            self.stats.bytes_in_flight += size
-            touched.add(batch)
+        for run in runs:
+            lanes = self._topics[run.topic].lanes
+            lane = lanes[(self._turn if run.key is None else positive_hash(run.key)) % len(lanes)]
+            touched.update(lane.extend(run))
         waiter.batches_left = len(touched)
         for batch in touched:
             batch.waiters.append(waiter)
@@ -263,6 +271,7 @@ class KafkaProducer:
                     await asyncio.sleep(self._config.linger_ms / 1_000)
             incarnation = await self._keeper.in_service(spent)
             batch = lane.take(self._clock())
+            self._in_flight[lane] = lane.in_flight_since
             records = batch.records
             try:
                 acknowledged = await incarnation.submit(batch.builder, lane.topic.name, lane.partition)
@@ -285,9 +294,11 @@ class KafkaProducer:
             else:
                 failure = None
                 self._keeper.note_answer()
+                self._window.note(batch.bytes, self._clock())
                 self.stats.batches += 1
                 self.stats.records += records
             lane.in_flight = None
+            del self._in_flight[lane]
             self._settle(batch, failure)
 
     def _settle(self, batch: Batch, failure: Reason | None) -> None:
@@ -312,6 +323,7 @@ class KafkaProducer:
                 continue
             topic = self._topics.setdefault(name, TopicLanes(name, self._codec, self._config.batch_bytes_max))
             self._pumps += [asyncio.create_task(self._pump(lane)) for lane in topic.grow(partitions)]
+        self._topics_missing = len(set(self._config.topics) - self._topics.keys())
         learned, self._topics_learned = self._topics_learned, asyncio.Event()
         learned.set()
 

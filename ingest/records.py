@@ -6,15 +6,16 @@ else, and a label loses session, id and time before it has a record.
 
 import datetime
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, overload
 
 from ingest.rejection import Rejected
 from ingest.voter import EdgeKeys, day_of_event, voter_of
-from schemas.codec import encode
+from schemas.encoders import Encoder, encoder_maker
 from schemas.events import AnyEvent, Key, Redacted, Verdict
 from schemas.outcomes import RejectionReason, UnjoinError
-from schemas.topics import ANALYTICS, LABELED, LABELERS, PERSONAL, SIGNALS
+from schemas.registry import latest
+from schemas.topics import ANALYTICS, DAY_MS, LABELED, LABELERS, PERSONAL, SIGNALS
 
 _ONE_DAY = datetime.timedelta(days=1)
 _EPOCH = datetime.date(1970, 1, 1)
@@ -34,6 +35,56 @@ class Record(Redacted, frozen=True):
     timestamp_ms: int
 
 
+class Run(Redacted, frozen=True):
+    """Records that share topic, key and stamp, as all the signals of a request do."""
+
+    topic: str
+    key: bytes | None
+    timestamp_ms: int
+    values: list[bytes]
+
+
+class Records(Sequence[Record]):
+    """The records of a request, run by run; a record's own object is made when somebody looks at it.
+
+    Attributes:
+        runs: no two with the same topic, key and stamp, so that each key's records keep their order.
+    """
+
+    __slots__ = ("runs",)
+
+    def __init__(self, runs: list[Run]) -> None:
+        self.runs = runs
+
+    def __len__(self) -> int:
+        return sum(len(run.values) for run in self.runs)
+
+    def __iter__(self) -> Iterator[Record]:
+        for run in self.runs:
+            for value in run.values:
+                yield Record(run.topic, run.key, value, run.timestamp_ms)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        return list(self)[index]
+
+
+def runs_of(records: Sequence[Record]) -> list[Run]:
+    """Any records, run by run; each key's records keep their order."""
+    if isinstance(records, Records):
+        return records.runs
+    runs: dict[tuple[str, bytes | None, int], Run] = {}
+    for record in records:
+        of = (record.topic, record.key, record.timestamp_ms)
+        if of not in runs:
+            runs[of] = Run(*of, [])
+        runs[of].values.append(record.value)
+    return list(runs.values())
+
+
 class Sender(Redacted, frozen=True):
     """Who sent a batch, as the connection and the key say.
 
@@ -49,9 +100,50 @@ class Sender(Redacted, frozen=True):
     user_agent: str
 
 
+def _makers_of(subject: str, category: str) -> dict[type, Callable[..., Encoder]]:
+    """For each kind of the category an encoder maker; what the kind's events do not hold is shared by a batch."""
+    makers = {}
+    for kind in AnyEvent.__args__:
+        if kind.category == category:
+            attributes = {"event_id": "id", **({"t": "t_down"} if kind is Key else {})}
+            fields = [field["name"] for field in latest(subject).parsed["fields"]]
+            shared = [name for name in fields if attributes.get(name, name) not in kind.__struct_fields__]
+            arrays = {attribute: name for name, attribute in attributes.items()}
+            equal = [arrays.get(name, name) for name in kind.samples]
+            makers[kind] = encoder_maker(subject, shared, attributes, equal=equal)
+    return makers
+
+
+def _tag_of(kind: type) -> str:
+    tag: str = kind.__struct_config__.tag  # type: ignore[attr-defined]
+    return tag
+
+
+# By kind of event, what gives an encoder for a sender; an array or a text that the kind does not have is empty.
+_SIGNALS = _makers_of("events.signals-value", "signals")
+_ANALYTICS = _makers_of("events.analytics-value", "analytics")
+_PERSONAL = _makers_of("events.personal-value", "personal")
+_LABELERS = _makers_of("events.labelers-value", "labelers")
+_ANSWER = encoder_maker("events.labeled-value", ("voter", "day", "kind"), branches={"act": "unjoin.Answer"})
+_VERDICT = encoder_maker("events.labeled-value", ("voter", "day"), branches={"act": "unjoin.Verdict"})
+
+# Not msgspec's encoder: it refuses integers beyond 64 bits, which JSON allows.
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class _Viewed(Redacted, frozen=True):
+    """An analytics event whose properties are JSON text."""
+
+    id: str
+    ts: int
+    url: str
+    referrer: str
+    properties: str
+
+
 def records_of(
     events: Iterable[tuple[int, AnyEvent]], sender: Sender, edge_keys: EdgeKeys
-) -> tuple[list[Record], list[Rejected]]:
+) -> tuple[Records, list[Rejected]]:
     """The records of a batch, and the events that none can be made of any more.
 
     Args:
@@ -59,14 +151,18 @@ def records_of(
         edge_keys: whatever it raises means that nothing of the batch can be sent now.
     """
     maker = _Maker(sender, edge_keys)
-    records: list[Record] = []
+    encoders, signals = maker.signal_encoders, maker.signals
     closed: list[Rejected] = []
     for index, event in events:
+        encode = encoders.get(type(event))
+        if encode is not None:  # the hot path: a signal whose kind the batch has had before
+            signals.append(encode(event))
+            continue
         try:
-            maker.add(event, records)
+            maker.add(event)
         except _DayClosed:
             closed.append(Rejected(index, event.id, RejectionReason.DAY_CLOSED))
-    return records, closed
+    return maker.records(), closed
 
 
 class _DayClosed(UnjoinError):
@@ -74,107 +170,82 @@ class _DayClosed(UnjoinError):
 
 
 class _Maker:
-    """Makes the records of one batch; remembers its voters, since most of a batch is one session on one day."""
+    """Makes the records of one batch; remembers what most of its events share, the voter of a day included.
+
+    Attributes:
+        signals: values of the batch's signals.
+        signal_encoders: of the kinds of signals that it has had.
+    """
 
     def __init__(self, sender: Sender, edge_keys: EdgeKeys) -> None:
+        self.signal_encoders: dict[type, Encoder] = {}
         self._sender = sender
+        self._session_key = sender.session.encode()
         self._edge_keys = edge_keys
         self._voters: dict[tuple[str, datetime.date], bytes | None] = {}
+        self._runs: dict[tuple[str, bytes], Run] = {}  # in the order in which their first events came
+        self.signals: list[bytes] = []
 
-    def add(self, event: AnyEvent, records: list[Record]) -> None:
-        """Appends the records of one event: one, of a verdict one a day that it covers.
+    def records(self) -> Records:
+        """What was made."""
+        return Records(list(self._runs.values()))
+
+    def add(self, event: Any) -> None:
+        """Makes the records of one event: one, of a verdict one a day that it covers.
 
         Raises:
             _DayClosed: a label or verdict of a day whose edge key was destroyed.
         """
+        kind, sender = type(event), self._sender
+        at = sender.received_at_ms
         match event.category:
             case "signals":
-                records.append(self._signal(event))
-            case "labeled" if isinstance(event, Verdict):
-                records.extend(self._verdict(event))
+                self.signal_encoders[kind] = encode = self._of_session(_SIGNALS[kind], kind)
+                self._runs.setdefault((SIGNALS, self._session_key), Run(SIGNALS, self._session_key, at, self.signals))
+                self.signals.append(encode(event))
+            case "labeled" if kind is Verdict:
+                self._add_verdict(event)
             case "labeled":
-                records.append(self._answer(event))
+                self._add_answer(event)
             case "analytics":
-                records.append(self._analytics(event))
+                encode = self._of_session(_ANALYTICS[kind], kind, ip=sender.ip, user_agent=sender.user_agent)
+                viewed = _Viewed(event.id, event.ts, event.url, event.referrer, _compact(event.properties))
+                self._values(ANALYTICS, self._session_key, at).append(encode(viewed))
             case "personal":
-                records.append(self._personal(event))
+                encode = _PERSONAL[kind](site=sender.site, received_at=at, type=_tag_of(kind))
+                self._values(PERSONAL, event.account.encode(), at).append(encode(event))
             case "labelers":
-                records.append(self._labeler(event))
+                encode = _LABELERS[kind](site=sender.site, received_at=at)
+                self._values(LABELERS, event.id.encode(), at).append(encode(event))
             case _:
                 raise AssertionError(event.category)
 
-    def _signal(self, event: Any) -> Record:
-        datum = self._of_session(event)
-        if isinstance(event, Key):
-            datum["t"] = event.t_down
-            datum["t_up"] = event.t_up
-        else:
-            for field in event.samples:
-                datum[field] = getattr(event, field)
-        value = encode("events.signals-value", datum)
-        return Record(SIGNALS, self._sender.session.encode(), value, self._sender.received_at_ms)
-
-    def _analytics(self, event: Any) -> Record:
+    def _of_session(self, maker: Callable[..., Encoder], kind: type, **more: str) -> Encoder:
+        """An encoder with what every event of a session shares."""
         sender = self._sender
-        datum = self._of_session(event)
-        datum["ip"] = sender.ip
-        datum["user_agent"] = sender.user_agent
-        datum["url"] = event.url
-        datum["referrer"] = event.referrer
-        # Not msgspec's encoder: it refuses integers beyond 64 bits, which JSON allows.
-        datum["properties"] = json.dumps(event.properties, ensure_ascii=False, separators=(",", ":"))
-        value = encode("events.analytics-value", datum)
-        return Record(ANALYTICS, sender.session.encode(), value, sender.received_at_ms)
+        return maker(
+            site=sender.site, session=sender.session, type=_tag_of(kind), received_at=sender.received_at_ms, **more
+        )
 
-    def _personal(self, event: Any) -> Record:
-        datum = {**self._of_server(event), "type": event.__struct_config__.tag}
-        value = encode("events.personal-value", datum)
-        return Record(PERSONAL, event.account.encode(), value, self._sender.received_at_ms)
-
-    def _labeler(self, event: Any) -> Record:
-        value = encode("events.labelers-value", self._of_server(event))
-        return Record(LABELERS, event.id.encode(), value, self._sender.received_at_ms)
-
-    def _of_session(self, event: Any) -> dict[str, Any]:
-        """What every event of a session has."""
-        sender = self._sender
-        return {
-            "event_id": event.id,
-            "site": sender.site,
-            "session": sender.session,
-            "type": event.__struct_config__.tag,
-            "ts": event.ts,
-            "received_at": sender.received_at_ms,
-        }
-
-    def _of_server(self, event: Any) -> dict[str, Any]:
-        """The fields of an event that a server posts, as they are, and where it came from: never the session."""
-        fields = {name: getattr(event, name) for name in event.__struct_fields__ if name != "id"}
-        sender = self._sender
-        return {**fields, "event_id": event.id, "site": sender.site, "received_at": sender.received_at_ms}
-
-    def _answer(self, event: Any) -> Record:
+    def _add_answer(self, event: Any) -> None:
         day = day_of_event(event.ts, self._sender.received_at_ms)
         voter = self._voter(self._sender.session, day)
         if voter is None:
             raise _DayClosed
-        kind = event.__struct_config__.tag
-        return _labeled(voter, day, ("unjoin.Answer", {"kind": kind, "task": event.task, "answer": event.answer}))
+        self._labeled(voter, day).append(_ANSWER(voter=voter, day=day, kind=_tag_of(type(event)))(event))
 
-    def _verdict(self, event: Verdict) -> list[Record]:
+    def _add_verdict(self, event: Verdict) -> None:
         """For the verdict's day and the one before: a session may straddle midnight, and then has a voter on each.
 
         The day before has often no key any more; then none of its labels can still be judged, and it is left out.
         """
         day = day_of_event(event.ts, self._sender.received_at_ms)
-        records = []
-        for judged_day in (day, day - _ONE_DAY):
-            voter = self._voter(event.session, judged_day)
-            if voter is not None:
-                records.append(_labeled(voter, judged_day, ("unjoin.Verdict", {"human": event.human})))
-        if not records:
+        voters = [(judged, self._voter(event.session, judged)) for judged in (day, day - _ONE_DAY)]
+        if not any(voter for _, voter in voters):
             raise _DayClosed
-        return records
+        for judged, voter in voters:
+            if voter is not None:
+                self._labeled(voter, judged).append(_VERDICT(voter=voter, day=judged)(event))
 
     def _voter(self, session: str, day: datetime.date) -> bytes | None:
         # None, of a day that has no key any more, is remembered as well.
@@ -184,8 +255,13 @@ class _Maker:
             self._voters[session, day] = voter
         return self._voters[session, day]
 
+    def _labeled(self, voter: bytes, day: datetime.date) -> list[bytes]:
+        """Values of `events.labeled`, stamped with no more than their day: the exact time would tell sessions apart."""
+        return self._values(LABELED, voter, (day - _EPOCH).days * DAY_MS)
 
-def _labeled(voter: bytes, day: datetime.date, act: tuple[str, dict[str, Any]]) -> Record:
-    """A record of `events.labeled`, stamped with no more than its day: the exact time would tell sessions apart."""
-    value = encode("events.labeled-value", {"voter": voter, "day": day, "act": act})
-    return Record(LABELED, voter, value, (day - _EPOCH).days * 86_400_000)
+    def _values(self, topic: str, key: bytes, timestamp_ms: int) -> list[bytes]:
+        """The values of the run of that topic and key, which is nobody's but one stamp's: a voter lasts a day."""
+        run = self._runs.get((topic, key))
+        if run is None:
+            run = self._runs[topic, key] = Run(topic, key, timestamp_ms, [])
+        return run.values

@@ -5,15 +5,18 @@ UnjoinError
 """
 
 import asyncio
+import faulthandler
 import logging
 import signal
 import socket
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -21,28 +24,39 @@ import uvloop
 
 from ingest.admission import Quotas
 from ingest.answers import Send, error_answer, send_answer
-from ingest.bodies import Receive
+from ingest.bodies import BodyRoom, ClientGone, Receive
 from ingest.client_address import Network, networks_of
-from ingest.collector import PATH, Collector, Edge, Scope, log_without_values
-from ingest.connections import bounded_protocol
+from ingest.collector import Collector, Edge, Scope, log_without_values
+from ingest.connections import bounded_protocol, raise_file_limit
 from ingest.counters import Counters
 from ingest.edge_keys import WatchedKeys
+from ingest.fair_queue import QueueBounds
+from ingest.garbage import tune_garbage_collection
+from ingest.gate import Gate
 from ingest.playground import Playground
 from ingest.producer import KafkaProducer, Producer, ProducerConfig, ProducerStats
 from ingest.rejection import Rejection
 from ingest.request import Limits
+from ingest.shedding import Shedding
 from ingest.sites import WatchedSites
 from ingest.spool import Spool, SpoolConfig
 from ingest.spooling import SpoolingProducer
 from ingest.voter import EdgeKeys
 from ingest.web import Web
+from ingest.wires import WIRES
+from ingest.worker import Worker, tell_metrics
 from schemas.outcomes import RequestError, UnjoinError
 from schemas.topics import TOPIC_OF_CATEGORY
 
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 s that load balancers keep an idle connection, so that they close first
 CONNECTIONS_BACKLOG = 2_048
+SEND_BUFFER_BYTES = 65_536
 SITES_SECONDS = 1.0
 READY_SECONDS = 0.05
+# Of a client in mid-body, once the collector is told to stop; others wait for the port.
+STOP_BODY_SECONDS_MAX = 3.0
+# Beyond what each step of a stop may take, before the process is ended whatever holds it.
+STOP_SPARE_SECONDS = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +75,10 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         produce_seconds_max: until a batch that Kafka has not acknowledged is spooled, or 503 without a spool.
         in_flight_bytes_max: of records not acknowledged, beyond which batches are spooled, or 503, at once.
         spool: None for none.
+        spools_left: folders of spools that nobody writes to any more, to be drained as well.
+        worker: which of several that share the port this is; None for a collector of one process.
+        waiting: how long and how much may wait before requests are refused.
+        connections_max: beyond it the one that has been idle for longest is closed for a new one.
         key_events_per_second_max: quota of a key that has none of its own; 0 for none.
         playground: whether `/` is a page for loopback, fed by `clickhouse_http_url`.
         door_metrics_url: of a processor, so that the page can show what the door holds; empty for nothing to show.
@@ -75,6 +93,10 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     produce_seconds_max: float = 5.0
     in_flight_bytes_max: int = 67_108_864
     spool: SpoolConfig | None = None
+    spools_left: tuple[Path, ...] = ()
+    worker: Worker | None = None
+    waiting: QueueBounds = QueueBounds()
+    connections_max: int = 10_000
     key_events_per_second_max: int = 0
     playground: bool = False
     clickhouse_http_url: str = "http://127.0.0.1:8123"
@@ -97,8 +119,13 @@ def run(config: CollectorConfig, edge_keys: EdgeKeys, on_ready: Callable[[], obj
         in_flight_bytes_max=config.in_flight_bytes_max,
         topics=tuple(TOPIC_OF_CATEGORY.values()),
     )
+
+    def settled() -> None:
+        tune_garbage_collection()
+        on_ready()
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve_kafka(config, edge_keys, producer_config, on_ready))
+        runner.run(_serve_kafka(config, edge_keys, producer_config, settled))
     return 0
 
 
@@ -107,8 +134,9 @@ async def _serve_kafka(
 ) -> None:
     producer: Producer = KafkaProducer(producer_config)  # made here, since it belongs to this loop
     if config.spool is not None:
-        producer = SpoolingProducer(producer, Spool(config.spool))
-    await serve(config, edge_keys, producer, on_ready=on_ready)
+        left = [Spool(msgspec.structs.replace(config.spool, folder=folder)) for folder in config.spools_left]
+        producer = SpoolingProducer(producer, Spool(config.spool), left=left)
+    await serve(config, edge_keys, producer, on_ready=on_ready, on_stopping=lambda: _end_whatever_happens(config))
 
 
 async def serve(
@@ -119,6 +147,7 @@ async def serve(
     stop: asyncio.Event | None = None,
     on_listening: Callable[[str, int], object] = lambda host, port: None,
     on_ready: Callable[[], object] = lambda: None,
+    on_stopping: Callable[[], object] = lambda: None,
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> None:
     """Serves until SIGTERM, SIGINT or `stop`; then accepts no more, ends the requests in flight, stops the producer.
@@ -128,6 +157,7 @@ async def serve(
         stop: for who runs it inside another program.
         on_listening: told host and port once requests are answered.
         on_ready: called once, when the producer is ready too.
+        on_stopping: called when it is told to stop.
         now_ms: Unix milliseconds.
 
     Raises:
@@ -146,20 +176,31 @@ async def serve(
         now_ms,
         time.monotonic,
         Quotas(),
+        Gate(config.waiting, time.monotonic, producer.congested),
+        BodyRoom(config.waiting.bytes_max),
     )
+    if isinstance(producer, SpoolingProducer):
+        producer.others_wait = edge.gate.busy
     playground = Playground(config.clickhouse_http_url, config.door_metrics_url) if config.playground else None
-    web = Web(edge, distribution_version(), playground.routes() if playground else ())
+    web = Web(edge, distribution_version(), playground.routes() if playground else (), config.worker)
     _watch(edge)
-    listener = _listen(config.host, config.port)
+    listener = _listen(config.host, config.port, shared=config.worker is not None)
     address = listener.getsockname()[:2]
-    server = _Server(_uvicorn_config(config, Application(Collector(edge), web)), lambda: on_listening(*address))
+    shedding = Shedding(edge.gate, sites, edge.counters, edge.trusted_proxies)
+    server = _Server(
+        _uvicorn_config(config, Application(Collector(edge), web), shedding),
+        lambda: on_listening(*address),
+        _grace_seconds(config),
+    )
     with _signals_set(stop):
         await producer.start()
         tasks = [
             asyncio.create_task(_look_at(sites)),
-            asyncio.create_task(_end_when(stop, server)),
+            asyncio.create_task(_end_when(stop, server, on_stopping)),
             asyncio.create_task(_tell_when_ready(server, producer, on_ready)),
         ]
+        if config.worker is not None:
+            tasks.append(asyncio.create_task(tell_metrics(config.worker, edge.counters.exposition)))
         try:
             await server.serve(sockets=[listener])
         finally:
@@ -172,7 +213,7 @@ async def serve(
 
 
 class Application:
-    """The ASGI app: the hot path is one comparison away, everything else is Starlette's."""
+    """The ASGI app: the hot path is one look-up away, everything else is Starlette's."""
 
     def __init__(self, collector: Collector, web: Web) -> None:
         self._collector = collector
@@ -181,23 +222,51 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise NotImplementedError  # lifespan and websockets are off
-        if scope["path"] == PATH:
-            await self._collector(scope, receive, send)
-            return
+
+        async def send_while_open(message: MutableMapping[str, Any]) -> None:
+            try:
+                await send(message)
+            except RuntimeError:  # uvloop's, between the end of a connection and the notice of it; or it had begun
+                raise ClientGone("there is nobody to answer") from None
+
+        try:
+            if scope["path"] in WIRES:
+                await self._collector(scope, receive, send_while_open)
+            else:
+                await self._answer_web(scope, receive, send_while_open)
+        except ClientGone:
+            await asyncio.sleep(0)  # until uvicorn has noticed, too: it logs an answer that does not end
+
+    async def _answer_web(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._web(scope, receive, send)
+        except ClientGone:
+            raise
         except Exception as error:
             log_without_values(error)
-            with suppress(RuntimeError):  # the answer had begun: uvicorn closes the connection
-                await send_answer(send, error_answer(Rejection(500, RequestError.INTERNAL)), [])
+            await send_answer(send, error_answer(Rejection(500, RequestError.INTERNAL)), [])
 
 
 class _Server(uvicorn.Server):
     """uvicorn without its signal handling, which raises the signal again after a graceful end: never exit code 0."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], object], grace_seconds: float) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._grace_seconds = grace_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's; but who does not end in time loses the connection first, so that no task need be cancelled."""
+        timer = asyncio.get_running_loop().call_later(self._grace_seconds, self._abort_connections)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+            self._abort_connections()
+
+    def _abort_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -208,10 +277,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _uvicorn_config(config: CollectorConfig, application: Application) -> uvicorn.Config:
+def _uvicorn_config(config: CollectorConfig, application: Application, shedding: Shedding) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http=bounded_protocol(config.limits),
+        http=bounded_protocol(config.limits, shedding.answer, raise_file_limit(config.connections_max)),
         ws="none",
         loop="none",
         lifespan="off",
@@ -220,8 +289,7 @@ def _uvicorn_config(config: CollectorConfig, application: Application) -> uvicor
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        # Whatever a request in flight may still wait for, its body and its acknowledgement.
-        timeout_graceful_shutdown=int(config.limits.body_seconds_max + config.produce_seconds_max) + 1,
+        timeout_graceful_shutdown=int(_grace_seconds(config)) + 2,  # after the connections were aborted
     )
 
 
@@ -232,11 +300,15 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise CollectorError("trusted proxies are networks like 10.0.0.0/8, separated by commas") from None
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it. Left to itself the kernel takes some MB of answers for a client that reads none.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
         listener.listen(CONNECTIONS_BACKLOG)
         listener.setblocking(False)
@@ -259,6 +331,24 @@ def _watch(edge: Edge) -> None:
         lambda: len(edge.edge_keys.missing),
         gauge=True,
     )
+    gate = edge.gate
+    for name, explanation, value in (
+        ("requests", "Requests that wait for their turn.", lambda: gate.queue.count),
+        ("bytes", "Bytes of what waits for its turn.", lambda: gate.queue.bytes),
+        ("receiving_bytes", "Bytes of bodies that are not whole yet.", lambda: edge.body_room.bytes),
+        (
+            "turn_seconds",
+            "Between two turns of the loop, the last time somebody waited.",
+            lambda: gate.stats.turn_seconds,
+        ),
+    ):
+        counters.watch(f"unjoin_waiting_{name}", explanation, value, gauge=True)
+    for name, explanation, value in (
+        ("waited", "Requests that had to wait for their turn.", lambda: gate.stats.waited),
+        ("shed_early", "Requests refused as overload before their body was read.", lambda: gate.stats.shed_early),
+        ("shed_late", "Requests refused as overload after that.", lambda: gate.stats.shed_late),
+    ):
+        counters.watch(f"unjoin_overload_{name}", explanation, value)
     stats = getattr(edge.producer, "stats", None)
     if isinstance(stats, ProducerStats):
         for field in msgspec.structs.fields(stats):
@@ -266,6 +356,13 @@ def _watch(edge: Edge) -> None:
             gauge = field.name == "bytes_in_flight"
             counters.watch(name, f"The producer's {field.name}.", partial(getattr, stats, field.name), gauge=gauge)
     if isinstance(edge.producer, SpoolingProducer):
+        left = edge.producer.left
+        counters.watch(
+            "unjoin_spool_left_records",
+            "Records in spools of workers that there no longer are, on their way to Kafka.",
+            lambda: sum(spool.counts.waiting for spool in left),
+            gauge=True,
+        )
         for name, explanation, gauge, value in edge.producer.spool.numbers():
             counters.watch(f"unjoin_spool_{name}", explanation, value, gauge=gauge)
 
@@ -301,9 +398,38 @@ async def _look_at(sites: WatchedSites) -> None:
             log.info("sites were read anew")
 
 
-async def _end_when(stop: asyncio.Event, server: uvicorn.Server) -> None:
+async def _end_when(stop: asyncio.Event, server: uvicorn.Server, on_stopping: Callable[[], object]) -> None:
     await stop.wait()
+    on_stopping()
     server.should_exit = True
+
+
+def _grace_seconds(config: CollectorConfig) -> float:
+    """What a request in flight may still wait for, its body and its acknowledgement, once the collector stops."""
+    return min(config.limits.body_seconds_max, STOP_BODY_SECONDS_MAX) + config.produce_seconds_max
+
+
+def stop_seconds_max(config: CollectorConfig) -> float:
+    """How long a stop can take: requests, then the drain, the producer and the spool, each within its deadline."""
+    return _grace_seconds(config) + 3 * config.produce_seconds_max + STOP_SPARE_SECONDS
+
+
+def _end_whatever_happens(config: CollectorConfig) -> None:
+    """Ends the process with exit code 1 if the stop hangs, and says where: the stack of every thread, no values.
+
+    A thread of faulthandler's own does it, so that it needs neither the loop nor the interpreter's lock. What was
+    acknowledged is with Kafka or in the spool, so that there is nothing to lose.
+    """
+    seconds = stop_seconds_max(config)
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
+    asyncio.get_running_loop().call_later(0.8 * seconds, _log_tasks)
+
+
+def _log_tasks() -> None:
+    """Where every task waits: the stack of a thread shows that of an idle loop only."""
+    for task in asyncio.all_tasks():
+        places = [f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in task.get_stack()]
+        log.error("the stop takes long; a task waits at %s", ", ".join(places))
 
 
 async def _tell_when_ready(server: uvicorn.Server, producer: Producer, tell: Callable[[], object]) -> None:

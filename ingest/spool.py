@@ -126,6 +126,11 @@ class Spool:
         """Whether it wrote last time, and has room for a request as large as they come."""
         return self.works and self._has_room(1_048_576)
 
+    @property
+    def pending_bytes(self) -> int:
+        """Of what was handed over and is not written yet."""
+        return self._pending_bytes
+
     async def append(self, records: Sequence[Record], seconds_max: float) -> None:
         """Returns once every record is written and synced.
 

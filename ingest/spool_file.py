@@ -15,6 +15,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -344,6 +345,29 @@ def durable_counts(path: Path) -> SpoolCounts:
             return SpoolCounts(**dict(connection.execute("SELECT name, records FROM counts").fetchall()))
     except sqlite3.Error:
         raise SpoolError("the spool cannot be read") from None
+
+
+def waiting_by_topic(path: Path) -> tuple[SpoolCounts, Counter[str]]:
+    """The counts as `durable_counts`, and of the same moment the records that lie in the file, by topic, counted anew.
+
+    A pack that cannot be read is left out, so that the difference to `SpoolCounts.waiting` shows it.
+
+    Raises:
+        SpoolError: there is none, or it cannot be read.
+    """
+    found: Counter[str] = Counter()
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            connection.execute("BEGIN")
+            counts = SpoolCounts(**dict(connection.execute("SELECT name, records FROM counts").fetchall()))
+            for expires_ms, count, data, checksum in connection.execute(
+                "SELECT expires_ms, records, pack, checksum FROM spooled"
+            ):
+                found.update(record.topic for record in records_in(Pack(expires_ms, count, data), checksum) or ())
+    except sqlite3.Error:
+        raise SpoolError("the spool cannot be read") from None
+    return counts, found
 
 
 def _count(connection: sqlite3.Connection, name: str, records: int) -> None:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from ingest.producer import NotDurable, Producer
 from ingest.records import Record
 from ingest.spool import Spool
-from ingest.spool_file import SpoolError, SpoolFull
+from ingest.spool_file import SpoolError, SpoolFull, SpoolHeld
 from ingest.spool_packs import Entry
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,10 @@ DRAIN_BYTES_MAX = 524_288
 # Nobody waits for it, so that a Kafka slower than a request can wait is no outage without end.
 DRAIN_SECONDS_MAX = 30.0
 LOOK_SECONDS = 0.2
+# Between two chunks while requests have to wait: the drain goes on, and leaves them most of the machine.
+YIELD_SECONDS = 0.2
+# On their way to the disk; beyond it more had better wait where they can be refused.
+CONGESTED_BYTES = 8_388_608
 EXPIRE_SECONDS = 1.0
 # After so many refusals on end, something else is wrong than a record.
 REFUSALS_MAX = 8
@@ -41,20 +45,31 @@ class SpoolingProducer:
     Args:
         producer: told `stop` and `start` here; its own deadline must leave some of `answer_seconds_max` to the spool.
         spool: as well.
+        left: spools that nobody writes to any more, to be drained as well.
 
     Attributes:
         spool: for metrics.
+        left: those of them that are nobody else's; known once it started.
+        others_wait: whether requests have to wait for the machine, so that draining should go slowly.
     """
 
-    def __init__(self, producer: Producer, spool: Spool, answer_seconds_max: float = ANSWER_SECONDS_MAX) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        spool: Spool,
+        answer_seconds_max: float = ANSWER_SECONDS_MAX,
+        left: Sequence[Spool] = (),
+    ) -> None:
         self.spool = spool
+        self.left = list(left)
         self.stats = getattr(producer, "stats", None)
+        self.others_wait: Callable[[], bool] = lambda: False
         self._producer = producer
         self._answer_seconds_max = answer_seconds_max
         # Kafka let a request wait in vain: until the drainer sees it answer, nobody else is made to wait.
         self._silent = False
         self._stopping = asyncio.Event()
-        self._drainer: asyncio.Task[None] | None = None
+        self._drainers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Returns soon, reachable brokers or not.
@@ -64,22 +79,43 @@ class SpoolingProducer:
         """
         await self.spool.start()
         await self._producer.start()
-        self._drainer = asyncio.create_task(Drain(self.spool, self.send, self._producer.ready).run(self._stopping))
+        for spool in list(self.left):
+            try:
+                await spool.start()
+            except SpoolHeld:
+                self.left.remove(spool)
+        self._drainers = [
+            asyncio.create_task(self._drain(spool).run(self._stopping)) for spool in (self.spool, *self.left)
+        ]
+
+    def _drain(self, spool: Spool) -> "Drain":
+        return Drain(spool, self.send, self._producer.ready, self._others_wait)
+
+    def _others_wait(self) -> bool:
+        return self.others_wait()  # which is set after the drain was made
 
     async def stop(self, deadline_s: float) -> None:
         """Sends what is on its way, for at most so long; what is spooled stays for the next start."""
         self._stopping.set()
-        if self._drainer is not None:
-            await asyncio.wait({self._drainer}, timeout=deadline_s)
-            self._drainer.cancel()
-            await asyncio.gather(self._drainer, return_exceptions=True)
-            self._drainer = None
+        if self._drainers:
+            await asyncio.wait(self._drainers, timeout=deadline_s)
+            for drainer in self._drainers:
+                drainer.cancel()
+            await asyncio.gather(*self._drainers, return_exceptions=True)
+            self._drainers = []
         await self._producer.stop(deadline_s)
-        await self.spool.stop(deadline_s)
+        for spool in (self.spool, *self.left):
+            await spool.stop(deadline_s)
 
     def ready(self) -> bool:
         """Whether records could be made durable right now, by either."""
         return not self._stopping.is_set() and (self._producer.ready() or self.spool.accepts())
+
+    def congested(self) -> bool:
+        """Whether records are made durable, by the one or the other, and later than they should be."""
+        if self.reaches_kafka():
+            return self._producer.congested()
+        return self.spool.pending_bytes > CONGESTED_BYTES
 
     def reaches_kafka(self) -> bool:
         """Whether requests go to Kafka first."""
@@ -133,14 +169,20 @@ class Drain:
     Args:
         send: returns once the records are acknowledged.
         reachable: whether to try.
+        others_wait: whether to go slowly.
     """
 
     def __init__(
-        self, spool: Spool, send: Callable[[Sequence[Record], float], Awaitable[None]], reachable: Callable[[], bool]
+        self,
+        spool: Spool,
+        send: Callable[[Sequence[Record], float], Awaitable[None]],
+        reachable: Callable[[], bool],
+        others_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self._spool = spool
         self._send = send
         self._reachable = reachable
+        self._others_wait = others_wait
         self._after = 0  # packs up to here were refused, and get another turn at `_again_at`
         self._again_at = self._rest_until = 0.0
         self._records_max = DRAIN_RECORDS_MAX
@@ -182,6 +224,9 @@ class Drain:
         try:
             await self._send([record for entry in entries for record in entry.records], DRAIN_SECONDS_MAX)
         except NotDurable as refusal:
+            if refusal.reason == "full":
+                # So much will never fit beside requests, or below a small bound on bytes in flight.
+                self._records_max = max(1, self._records_max // 2)
             if refusal.reason != "failed":
                 return LOOK_SECONDS
             await self._narrow(entries, now)
@@ -190,7 +235,7 @@ class Drain:
         self._refusals = 0
         self._refused_seconds = REFUSED_SECONDS_MIN
         await self._delete(entries)
-        return 0.0
+        return YIELD_SECONDS if self._others_wait() else 0.0
 
     async def _delete(self, entries: list[Entry]) -> None:
         """They are acknowledged, so nothing is left to do with them; a disk that fails is waited for."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
+import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,10 +17,11 @@ from ingest.collector import Edge, Scope
 from ingest.docs_page import docs_page
 from ingest.openapi import openapi
 from ingest.registry_routes import REGISTRY_ROUTES
+from ingest.sdk_files import read_sdk_files
+from ingest.segment_routes import SegmentRoutes
 from ingest.voter import day_of_event
+from ingest.worker import Worker, metrics_of_all
 from schemas.outcomes import EXPLANATION, RequestError
-
-SDK = Path(__file__).parent / "sdk.js"
 
 _NOSNIFF = {"x-content-type-options": "nosniff"}
 _PAGE_POLICY = {
@@ -36,21 +37,25 @@ class Web:
     Args:
         version: of the distribution, for the documents.
         more: routes beside its own, as the playground's.
+        worker: whose metrics are those of all that share the port.
     """
 
-    def __init__(self, edge: Edge, version: str, more: Sequence[Route] = ()) -> None:
+    def __init__(self, edge: Edge, version: str, more: Sequence[Route] = (), worker: Worker | None = None) -> None:
         self._edge = edge
+        self._worker = worker
         self._document = openapi(edge.limits, version)
-        self._page = docs_page(self._document)
-        self._sdk = SDK.read_bytes()
+        self._document_json = msgspec.json.encode(self._document)  # once: it takes a millisecond
+        sdk = read_sdk_files()
+        self._page = docs_page(self._document, sdk.current.tag("https://YOUR-COLLECTOR", "YOUR-KEY"))
         routes = [
             Route("/healthz", self.health),
             Route("/readyz", self.ready),
             Route("/metrics", self.metrics),
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
-            Route("/sdk.js", self.sdk),
+            *sdk.routes(),
             *REGISTRY_ROUTES,
+            *SegmentRoutes(edge).routes(),
             *more,
         ]
         self._router = Router(routes, redirect_slashes=False)
@@ -85,21 +90,19 @@ class Web:
         return JSONResponse({"status": "ready"})
 
     async def metrics(self, _: Request) -> Response:
-        """Counters."""
-        return Response(self._edge.counters.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
+        """Counters; of several workers their sum, and an error rather than a part of it."""
+        text = self._edge.counters.exposition() if self._worker is None else await metrics_of_all(self._worker)
+        if text is None:
+            return JSONResponse({"status": "not ready", "detail": "the workers' metrics cannot be added up"}, 503)
+        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def openapi(self, _: Request) -> Response:
         """The contract for machines."""
-        return JSONResponse(self._document, headers=_NOSNIFF)
+        return Response(self._document_json, headers={**_NOSNIFF, "content-type": "application/json"})
 
     async def docs(self, _: Request) -> Response:
         """The contract for people."""
         return HTMLResponse(self._page, headers=_PAGE_POLICY)
-
-    async def sdk(self, _: Request) -> Response:
-        """The browser SDK, for pages of any origin."""
-        headers = {**_NOSNIFF, "cross-origin-resource-policy": "cross-origin", "cache-control": "max-age=300"}
-        return Response(self._sdk, media_type="text/javascript", headers=headers)
 
 
 def _error(error: HTTPException) -> Response:

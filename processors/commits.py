@@ -72,6 +72,7 @@ class _Assigned:
         self.generation = generation
         self.acknowledged = Watermark()
         self.decided = Watermark()
+        self.settled: list[tuple[int, str]] = []  # ascending offsets, and what is committed beside each
 
 
 class Commits:
@@ -121,6 +122,30 @@ class Commits:
             entry.decided.finish(offset)
             entry.acknowledged.finish(offset)
 
+    def settle(self, partition: Partition, generation: int, offset: int, metadata: str) -> None:
+        """Notes that every record below `offset` has its final outcome, and that `metadata` says which."""
+        entry = self._partitions.get(partition)
+        if entry is not None and entry.generation == generation:
+            if entry.settled and entry.settled[-1][0] == offset:
+                entry.settled.pop()
+            entry.settled.append((offset, metadata))
+
+    def committable(self, partition: Partition) -> int | None:
+        """The largest settled offset that no unacknowledged record lies below; None where there is none."""
+        entry = self._partitions.get(partition)
+        low = None if entry is None else entry.acknowledged.low()
+        if entry is None or low is None:
+            return None
+        reached = [offset for offset, _ in entry.settled if offset <= low]
+        # One more is kept than is offered: a commit of it may be on its way.
+        del entry.settled[: max(0, len(reached) - 2)]
+        return reached[-1] if reached else None
+
+    def metadata_of(self, partition: Partition, offset: int) -> str | None:
+        """What belongs beside an offset that `committable` gave; None where it is not ours any more."""
+        entry = self._partitions.get(partition)
+        return None if entry is None else dict(entry.settled).get(offset)
+
     def passed_over(self, partition: Partition, generation: int, first: int, end: int) -> bool:
         """Whether a record from `first` on and below `end` was fetched, and the door has not seen it."""
         entry = self._partitions.get(partition)
@@ -169,11 +194,14 @@ class CappedConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _commit(self, offsets: Mapping[Any, int]) -> bool:
         """Commits; False where it could not, which the next commit makes good. Faust would end the worker instead."""
         assigned = self.assignment()
-        wanted = {
-            ensure_aiokafka_TP(partition): OffsetAndMetadata(offset, "")
-            for partition, offset in offsets.items()
-            if partition in assigned
-        }
+        wanted = {}
+        for partition, offset in offsets.items():
+            metadata = self.consumer.commits.metadata_of(partition, offset)
+            # An offset without what became of the records below it would forget them.
+            if partition in assigned and metadata is not None:
+                wanted[ensure_aiokafka_TP(partition)] = OffsetAndMetadata(offset, metadata)
+        if not wanted:
+            return False
         try:
             await self._ensure_consumer().commit(wanted)
         except (CommitFailedError, IllegalStateError):
@@ -214,7 +242,7 @@ class CappedConsumer(KafkaConsumer):  # type: ignore[misc]
         self._acked[tp].clear()
         self._acked_index[tp].clear()
         self._gap.pop(tp, None)
-        return self.commits.next_offset(tp)
+        return self.commits.committable(tp)
 
     async def _commit_offsets(self, offsets: Mapping[Any, int], start_new_transaction: bool = True) -> bool:
         """Commits; Faust takes a failed commit for a done one and would wait for the next record to repeat it."""

@@ -54,7 +54,7 @@ class Crowd:
 
     Attributes:
         suppressed: votes that will never leave, by reason, since the last `suppressed.clear()`.
-        collapsed: answers that replaced, or lost to, one already held.
+        collapsed: answers that replaced, or lost to, one already held, since it was last set to 0.
     """
 
     def __init__(self, *, voters_min: int, labels_max: int, hold_ms_max: int) -> None:

@@ -7,7 +7,7 @@ range begins, so that a restart reads all of it again, and it costs one number h
 from processors.crowd import Crowd, Held
 from processors.deidentify import EpochKeys, Mask, deidentify
 from processors.door import Step
-from schemas.events import IdentifiedLabel, IdentifiedVerdict
+from schemas.events import DeidentifiedLabel, IdentifiedLabel, IdentifiedVerdict
 from schemas.outcomes import Suppression
 
 
@@ -45,13 +45,13 @@ class CrowdDoor:
         self._take_in(record, received_at_ms)
         if self._crowd.complete():
             labels = self._crowd.release(lambda day: self._epoch_keys(day) is None).labels
-            return Step(labels=labels, done=self._end_range(offset), suppressed=self._newly_suppressed())
+            return self._step(self._end_range(offset), labels)
         if self._crowd.empty:
-            return Step(done=self._end_range(offset), suppressed=self._newly_suppressed())
+            return self._step(self._end_range(offset))
         if self._first is None:
             self._first = offset
-            return Step(suppressed=self._newly_suppressed())
-        return Step(done=(offset,), suppressed=self._newly_suppressed())
+            return self._step(())
+        return self._step((offset,))
 
     def _take_in(self, record: IdentifiedLabel | IdentifiedVerdict, received_at_ms: int) -> None:
         if isinstance(record, IdentifiedVerdict):
@@ -65,7 +65,10 @@ class CrowdDoor:
         first, self._first = self._first, None
         return (offset,) if first is None else (first, offset)
 
-    def _newly_suppressed(self) -> tuple[Suppression, ...]:
-        suppressed = tuple(self._crowd.suppressed.elements())
-        self._crowd.suppressed.clear()
-        return suppressed
+    def _step(self, done: tuple[int, ...], labels: tuple[DeidentifiedLabel, ...] = ()) -> Step:
+        """With what the crowd has counted since the last one."""
+        crowd = self._crowd
+        suppressed, collapsed = tuple(crowd.suppressed.elements()), crowd.collapsed
+        crowd.suppressed.clear()
+        crowd.collapsed = 0
+        return Step(labels=labels, done=done, suppressed=suppressed, collapsed=collapsed)

@@ -20,11 +20,13 @@ class Step(msgspec.Struct, frozen=True):
         labels: to be released now, in this order.
         done: offsets to acknowledge once every one of `labels` is acknowledged by the broker.
         suppressed: one reason for each label that will never leave.
+        collapsed: answers that replaced, or lost to, one that waits.
     """
 
     labels: tuple[DeidentifiedLabel, ...] = ()
     done: tuple[int, ...] = ()
     suppressed: tuple[Suppression, ...] = ()
+    collapsed: int = 0
 
 
 class Door(Protocol):

@@ -17,6 +17,7 @@ from faust.types import TP
 from processors.agents import door_agent
 from processors.app import AppConfig, build_app, quieten_libraries
 from processors.commits import Commits, Partition
+from processors.committed import CommittedOffsets
 from processors.crowd import Crowd
 from processors.crowd_door import CrowdDoor
 from processors.deidentify import EpochKeys, Mask, unmasked
@@ -25,6 +26,7 @@ from processors.outlet import Outlet
 from processors.passage import Passage
 from processors.totals import Totals
 from processors.watchdog import Watchdog
+from schemas.dead_letters import SHARE_MAX
 from schemas.outcomes import Suppression, UnjoinError
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
 
@@ -52,6 +54,8 @@ class ProcessorConfig(msgspec.Struct, frozen=True, kw_only=True):
         crowd_min: distinct voters of a crowd; below 2 there are no crowds, and each label leaves on its own.
         crowd_labels_max: votes a partition holds at the most.
         crowd_hold_ms_max: how much older than the newest record a vote may grow while it waits.
+        dead_letter_share_max: of the last 100 records of a partition; past it the processor halts instead of setting
+            more aside.
         watchdog_s: after how long without progress the process ends.
         session_s: after how long without a heartbeat a dead worker's partitions are dealt anew.
     """
@@ -66,6 +70,7 @@ class ProcessorConfig(msgspec.Struct, frozen=True, kw_only=True):
     crowd_min: int = 1
     crowd_labels_max: int = 100_000
     crowd_hold_ms_max: int = 18_000_000
+    dead_letter_share_max: float = SHARE_MAX
     metrics_host: str = "127.0.0.1"
     watchdog_s: float = 30.0
     session_s: float = 10.0
@@ -114,7 +119,9 @@ class _Processor:
             totals=self.totals,
             released_topic=config.released_topic,
             dead_letter_topic=config.dead_letter_topic,
+            dead_letter_share_max=config.dead_letter_share_max,
             halt=self._halt,
+            committed=CommittedOffsets(config.bootstrap, config.group_id).of,
         )
 
     def _open_door(self, partition: Partition, first_offset: int) -> Door:
@@ -164,6 +171,7 @@ async def _serve(config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, on_
         topic=config.labeled_topic,
         stall_s=config.watchdog_s,
         commits=processor.commits,
+        loop=asyncio.get_running_loop(),
         end_process=lambda: os._exit(EXIT_STUCK),
     )
     log.info("started: %s -> %s as group %s", config.labeled_topic, config.released_topic, config.group_id)

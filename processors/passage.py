@@ -7,15 +7,16 @@ records unacknowledged.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn, Protocol
 
 from processors.commits import Commits, Partition
 from processors.door import Door, Step
 from processors.outlet import Outgoing, Outlet
 from processors.records import labeled_of, midnight_s, partition_of, value_of
+from processors.tally import Tally
 from processors.totals import Totals
-from schemas.dead_letters import headers_of
+from schemas.dead_letters import SHARE_MAX, ShareCap, headers_of, too_many
 from schemas.events import IdentifiedVerdict
 from schemas.outcomes import DecodeError, Suppression, UnjoinError
 
@@ -40,13 +41,38 @@ class OutOfOrder(UnjoinError):
     """A record came again, or before one that was fetched earlier: a crowd of these would not be the log's."""
 
 
-class _Opened:
-    """A partition's door in one generation, and the offset that it must be given next."""
+class TooManyDeadLetters(UnjoinError):
+    """Most of what comes cannot be read: a bad deployment. Nothing of the batch has left, and nothing of it is done."""
 
-    def __init__(self, generation: int, door: Door, next_offset: int) -> None:
+
+class _Opened:
+    """A partition's door in one generation, the offset that it must be given next, and what became of those before.
+
+    Attributes:
+        waiting: offsets that the door was given and has not named as done.
+        settled: the last offset before which none waited, and the tally of that moment.
+    """
+
+    def __init__(self, generation: int, door: Door, next_offset: int, tally: Tally, cap: ShareCap) -> None:
         self.generation = generation
+        self.cap = cap
         self.door = door
         self.next_offset = next_offset
+        self.tally = tally
+        self.waiting = 0
+        self.settled = (next_offset, tally.copied())
+
+    def before(self, offset: int, waiting: int) -> None:
+        """Notes the moment before a record that leaves offsets waiting is counted."""
+        if waiting and not self.waiting:
+            self.settled = (offset, self.tally.copied())
+        self.waiting = waiting
+
+    def last_settled(self) -> tuple[int, str]:
+        """What may be committed once everything so far is acknowledged."""
+        if not self.waiting:
+            self.settled = (self.next_offset, self.tally.copied())
+        return self.settled[0], self.settled[1].metadata()
 
 
 class _Plan:
@@ -66,6 +92,7 @@ class Passage:
     Args:
         open_door: makes the door of one partition, whose first record it will be given.
         halt: told what went wrong when nothing but stopping helps.
+        committed: gives a partition's committed offset and its metadata; waits for as long as it takes.
     """
 
     def __init__(
@@ -77,7 +104,9 @@ class Passage:
         totals: Totals,
         released_topic: str,
         dead_letter_topic: str,
+        dead_letter_share_max: float = SHARE_MAX,
         halt: Callable[[Exception], None],
+        committed: Callable[[Partition], Awaitable[tuple[int | None, str]]],
     ) -> None:
         self._open_door = open_door
         self._outlet = outlet
@@ -85,7 +114,10 @@ class Passage:
         self._totals = totals
         self._released_topic = released_topic
         self._dead_letter_topic = dead_letter_topic
+        self._dead_letter_share_max = dead_letter_share_max
         self._halt = halt
+        self._committed = committed
+        self._found: dict[tuple[Partition, int], tuple[int | None, str]] = {}  # commits, until their doors are opened
         self._doors: dict[Partition, _Opened] = {}
         self._closed = False
         self._idle = asyncio.Event()
@@ -96,6 +128,7 @@ class Passage:
         if self._closed:
             await _parked()
         self._idle.clear()
+        await self._find_commits(messages)
         try:
             plan = self._plan(messages)
         except Exception as error:
@@ -106,6 +139,8 @@ class Passage:
             self._commits.decide((message.topic, message.partition), message.generation_id, message.offset)
         for partition, generation, offset in plan.done:
             self._commits.acknowledge(partition, generation, offset)
+        for partition, opened in self._doors.items():
+            self._commits.settle(partition, opened.generation, *opened.last_settled())
         self._totals.count(released=len(plan.labels), dead_lettered=len(plan.letters), verdicts=plan.verdicts)
         self._totals.count_suppressed(plan.suppressed)
         self._totals.hold(opened.door for opened in self._doors.values())
@@ -116,32 +151,68 @@ class Passage:
         self._closed = True
         await self._idle.wait()
 
+    async def _find_commits(self, messages: Sequence[Message]) -> None:
+        """Reads the commit that each new door goes on from. Nothing is committed before, so it is still that one."""
+        for partition, generation in dict.fromkeys(
+            ((message.topic, message.partition), message.generation_id) for message in messages
+        ):
+            opened = self._doors.get(partition)
+            if opened is None or opened.generation != generation:
+                self._found[partition, generation] = await self._committed(partition)
+
     def _plan(self, messages: Sequence[Message]) -> _Plan:
         plan = _Plan()
         for message in messages:
             partition = (message.topic, message.partition)
             received_at_ms = int(message.timestamp * 1000)
             # Before anything is known of the record: one that cannot be read may be the first of a range as well.
-            door = self._door_of(message)
+            opened = self._door_of(message)
             try:
                 record = labeled_of(message.value, received_at_ms)
             except DecodeError as error:
+                self._note_unreadable(opened.cap, message, error)
                 headers = headers_of(error.reason, message.topic, message.partition, message.offset)
                 letter = Outgoing(self._dead_letter_topic, message.key, message.value, headers=headers)
                 plan.letters.append(letter)
                 plan.done.append((partition, message.generation_id, message.offset))
+                opened.tally.dead_lettered += 1
                 continue
-            plan.verdicts += isinstance(record, IdentifiedVerdict)
-            step = door.receive(message.offset, received_at_ms, record)
-            self._follow(plan, partition, message.generation_id, step)
+            opened.cap.note(bad=False)
+            step = opened.door.receive(message.offset, received_at_ms, record)
+            opened.before(message.offset, opened.waiting + 1 - len(step.done))
+            if isinstance(record, IdentifiedVerdict):
+                plan.verdicts += 1
+                opened.tally.verdicts += 1
+            self._follow(plan, opened.tally, partition, message.generation_id, step)
         return plan
 
-    def _follow(self, plan: _Plan, partition: Partition, generation: int, step: Step) -> None:
+    def _note_unreadable(self, cap: ShareCap, message: Message, error: DecodeError) -> None:
+        """Counts it.
+
+        Raises:
+            TooManyDeadLetters: it is one too many.
+        """
+        cap.note(bad=True)
+        if cap.exceeded:
+            raise TooManyDeadLetters(
+                too_many(
+                    cap,
+                    f"records of {message.topic}-{message.partition}",
+                    f"cannot be read, the last one for the reason {error.reason}",
+                    f"Compare the schemas that collectors and processors were deployed with, and what lies on "
+                    f"{self._dead_letter_topic}",
+                )
+            )
+
+    def _follow(self, plan: _Plan, tally: Tally, partition: Partition, generation: int, step: Step) -> None:
+        tally.released += len(step.labels)
+        tally.collapsed += step.collapsed
+        tally.suppress(step.suppressed)
         plan.labels.extend(step.labels)
         plan.suppressed.update(step.suppressed)
         plan.done.extend((partition, generation, offset) for offset in step.done)
 
-    def _door_of(self, message: Message) -> Door:
+    def _door_of(self, message: Message) -> _Opened:
         """The partition's door; a new one after a rebalance, since what the old one held comes again.
 
         Raises:
@@ -158,9 +229,14 @@ class Passage:
             raise OutOfOrder(f"partition {message.partition} came out of order, it is read again from its last commit")
         if opened is None:
             door = self._open_door(partition, message.offset)
-            opened = self._doors[partition] = _Opened(generation, door, message.offset)
+            tally = Tally.resumed(*self._found.pop((partition, generation)), first=message.offset)
+            opened = self._doors[partition] = _Opened(
+                generation, door, message.offset, tally, ShareCap(self._dead_letter_share_max)
+            )
+            self._commits.settle(partition, generation, *opened.last_settled())
+        opened.tally.expired += message.offset - opened.next_offset
         opened.next_offset = message.offset + 1
-        return opened.door
+        return opened
 
     def _passed_over(self, message: Message, next_offset: int) -> bool:
         if message.offset == next_offset:

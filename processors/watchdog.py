@@ -1,18 +1,21 @@
 """Ends a worker that no longer moves, so that whoever supervises it starts a new one.
 
-It asks the brokers itself, from a thread and a loop of its own: Faust's loop may hang, and so may an assignment.
+It asks the brokers itself, from a thread and a loop of its own: Faust's loop may hang, and so may an assignment. And it
+asks the worker's loop: one that hangs while others took over its partitions would show nowhere in the offsets.
 """
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from time import monotonic
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from processors.commits import Commits, Partition
 
@@ -76,11 +79,42 @@ class Stall:
         return now_s - self._since[partition] >= self._stall_s
 
 
+class Pulse:
+    """Decides when a loop no longer turns. Pure, but for what it asks.
+
+    Only time in which somebody looked counts: of a process that was stopped and continued, nobody knows yet.
+
+    Args:
+        ask: has the loop call what it is given, soon.
+    """
+
+    def __init__(self, stall_s: float, ask: Callable[[Callable[[], None]], object]) -> None:
+        self._stall_s = stall_s
+        self._ask = ask
+        self._answered = True
+        self._looked_at_s: float | None = None
+        self._waited_s = 0.0
+
+    def stopped(self, now_s: float) -> bool:
+        """Whether it has not turned for `stall_s`; to be asked every `LOOK_EVERY_S`."""
+        if self._answered:
+            self._answered, self._waited_s = False, 0.0
+            self._ask(self._answer)
+        elif self._looked_at_s is not None:
+            self._waited_s += min(now_s - self._looked_at_s, 2 * LOOK_EVERY_S)
+        self._looked_at_s = now_s
+        return self._waited_s >= self._stall_s
+
+    def _answer(self) -> None:
+        self._answered = True
+
+
 class Watchdog:
     """Looks every second, and ends the process when it is stuck.
 
     Args:
-        end_process: called once, from the watchdog's thread.
+        loop: the worker's.
+        end_process: called once, from the watchdog's threads.
     """
 
     def __init__(
@@ -91,6 +125,7 @@ class Watchdog:
         topic: str,
         stall_s: float,
         commits: Commits,
+        loop: asyncio.AbstractEventLoop,
         end_process: Callable[[], None],
     ) -> None:
         self._bootstrap = bootstrap
@@ -101,17 +136,34 @@ class Watchdog:
         self._end_process = end_process
         self._away = False
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._pulse = Pulse(stall_s, loop.call_soon_threadsafe)
 
     def start(self) -> None:
         """Begins to look."""
-        self._thread.start()
+        # Two, for the brokers may take long to answer, or be away.
+        threading.Thread(target=self._run, name="watchdog", daemon=True).start()
+        threading.Thread(target=self._feel_pulse, name="pulse", daemon=True).start()
 
     def stop(self) -> None:
         """Looks no more; returns at once."""
         self._stopped.set()
 
+    def _feel_pulse(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the process is about to end
+            while not self._stopped.wait(LOOK_EVERY_S):
+                if self._pulse.stopped(monotonic()):
+                    log.error("the loop hangs: ending this worker")
+                    self._end_process()
+                    return
+
     def _run(self) -> None:
+        try:
+            self._watch()
+        except Exception as error:  # nobody would watch this worker any more
+            log.error("the watchdog failed (%s): ending this worker", type(error).__name__)
+            self._end_process()
+
+    def _watch(self) -> None:
         with asyncio.Runner() as runner:
             while not self._stopped.is_set():
                 runner.run(self._look_until_kafka_is_away())
@@ -147,7 +199,7 @@ class Watchdog:
     async def _look(self, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer) -> dict[Partition, Seen]:
         partitions = await self._partitions(admin)
         ends = await reader.end_offsets(partitions) if partitions else {}
-        committed = await admin.list_consumer_group_offsets(self._group_id, partitions=partitions) if partitions else {}
+        committed = await self._committed(admin, partitions) if partitions else {}
         return {
             (topic, number): Seen(
                 end=ends[TopicPartition(topic, number)],
@@ -157,6 +209,19 @@ class Watchdog:
             )
             for topic, number in partitions
         }
+
+    async def _committed(self, admin: AIOKafkaAdminClient, partitions: list[TopicPartition]) -> Mapping[Any, Any]:
+        """The group's commits; a coordinator that has just started and cannot tell them is away."""
+        try:
+            committed: Mapping[Any, Any] = await admin.list_consumer_group_offsets(
+                self._group_id, partitions=partitions
+            )
+        except AttributeError:
+            # aiokafka 0.14 reads `response.error_code`, which is not there, when a partition's answer is an error.
+            raise KafkaConnectionError("the coordinator could not tell the committed offsets") from None
+        if set(partitions) - committed.keys():
+            raise KafkaConnectionError("the coordinator did not tell the committed offsets")
+        return committed
 
     async def _partitions(self, admin: AIOKafkaAdminClient) -> list[TopicPartition]:
         """What this worker answers for: its assignment; between two of them, which may hang, every partition."""

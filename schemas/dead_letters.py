@@ -1,5 +1,10 @@
-"""What a dead letter looks like: the original bytes, and headers that say why and from where."""
+"""What a dead letter looks like, the original bytes and headers that say why and from where; and how many are too many.
 
+A few bad records are set aside. Many on end are a bad deployment, and setting them aside would drain the topic: whoever
+reads it halts instead, with all of them where they are, and says what to look at.
+"""
+
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -7,6 +12,10 @@ import msgspec
 from schemas.outcomes import DeadLetterReason
 
 Headers = list[tuple[str, bytes]]
+
+SHARE_RECORDS = 100
+"""Of so many records the share is taken; of fewer, a few bad ones would halt a quiet topic."""
+SHARE_MAX = 0.5
 
 TRUNCATED_FROM = "truncated_from"
 """The header of a dead letter whose value was cut, since it did not fit with headers: its length before."""
@@ -42,3 +51,50 @@ def origin_of(headers: Any) -> Origin | None:
         return Origin(fields["reason"], fields["topic"], int(fields["partition"]), int(fields["offset"]))
     except (KeyError, ValueError, AttributeError, TypeError):
         return None
+
+
+class ShareCap:
+    """Whether too many of the last records were set aside. Pure.
+
+    Records that have not come yet count as good, so that the answer does not wait for them: with the defaults, the
+    51st bad one of the last 100 is one too many.
+
+    Args:
+        share_max: of the last `records`; 1 for no cap.
+
+    Attributes:
+        set_aside: of the last `records`.
+    """
+
+    def __init__(self, share_max: float = SHARE_MAX, records: int = SHARE_RECORDS) -> None:
+        self.set_aside = 0
+        self.records = records
+        self._most = share_max * records
+        self._window: deque[bool] = deque(maxlen=records)
+
+    def note(self, *, bad: bool, records: int = 1) -> None:
+        """Counts records, all of them bad or good."""
+        for _ in range(min(records, self.records)):
+            if len(self._window) == self.records:
+                self.set_aside -= self._window[0]
+            self._window.append(bad)
+            self.set_aside += bad
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether to halt before the last ones are set aside."""
+        return self.set_aside > self._most
+
+
+def too_many(cap: ShareCap, records: str, what: str, look: str) -> str:
+    """What to say when it halts: how many, of what, where to look, and how to go on.
+
+    Args:
+        records: whose they are, as "records of events.labeled-0".
+        what: happened to them.
+        look: what to compare or to put right.
+    """
+    return (
+        f"{cap.set_aside} of the last {cap.records} {records} {what}; nothing more is set aside. {look}, then start "
+        "again; to set them aside all the same, start once with UNJOIN_DEAD_LETTER_PERCENT_MAX=100"
+    )

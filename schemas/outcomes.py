@@ -44,6 +44,7 @@ class RequestError(StrEnum):
     UNSUPPORTED_TYPE = "unsupported_type"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     QUOTA_EXCEEDED = "quota_exceeded"
+    OVERLOADED = "overloaded"
     NOT_DURABLE = "not_durable"
     INTERNAL = "internal"
 
@@ -95,6 +96,7 @@ EXPLANATION: dict[StrEnum, str] = {
     RequestError.UNSUPPORTED_TYPE: "Content-Type must be application/json or text/plain.",
     RequestError.UNSUPPORTED_ENCODING: "Content-Encoding must be gzip or absent.",
     RequestError.QUOTA_EXCEEDED: "The key's quota is used up; wait as Retry-After says.",
+    RequestError.OVERLOADED: "More is being sent than can be taken; wait as Retry-After says, then send it again.",
     RequestError.NOT_DURABLE: "The batch could not be made durable in time; send it again with the same ids.",
     RequestError.INTERNAL: "The collector failed; send the batch again with the same ids.",
     DeadLetterReason.NOT_CONFLUENT: "The record does not start with the Confluent header.",

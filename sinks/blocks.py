@@ -7,7 +7,9 @@
 
 The commit. Offset X with metadata "Y" is the intent: [X, Y) is being inserted and may be stored already. An empty
 metadata says that everything below X is done and nothing above was tried. "Y Z" is the intent [X, Y), and rows up to
-Z may be stored as well; it is written only where a range of unknown outcome had to be cut smaller.
+Z may be stored as well; it is written only where a range of unknown outcome had to be cut smaller. A last word
+"expired=N", where N is not 0, says how many offsets below X the log dropped before they were read, since ever: nobody
+else can tell `unjoin audit`.
 """
 
 from collections import deque
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
+from schemas.dead_letters import SHARE_MAX, SHARE_RECORDS, ShareCap
 from schemas.outcomes import DeadLetterReason
 
 
@@ -34,8 +37,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     rows_max: int
     bytes_max: int
     ms_max: int
-    refused_share_max: float = 0.5
-    refused_window_rows: int = 100
+    refused_share_max: float = SHARE_MAX
+    refused_window_rows: int = SHARE_RECORDS
 
 
 class Row(NamedTuple):
@@ -89,8 +92,7 @@ class Wait(NamedTuple):
 class Halt(NamedTuple):
     """The engine refuses too many rows: a bad deployment, not bad rows. Nothing of them was passed."""
 
-    refused: int
-    rows: int
+    cap: ShareCap
 
 
 class Finished(NamedTuple):
@@ -135,6 +137,18 @@ class Intent(NamedTuple):
         return cls(end, max(end, int(words[-1]))) if end >= offset else cls(offset, log_end)
 
 
+EXPIRED = "expired="
+
+
+def split_expired(metadata: str) -> tuple[str, int]:
+    """A commit's metadata without its last word "expired=N", and N; 0 where there is no such word."""
+    rest, _, word = metadata.rpartition(" ")
+    count = word.removeprefix(EXPIRED)
+    if word.startswith(EXPIRED) and count.isascii() and count.isdecimal() and len(count) < 20:
+        return rest, int(count)
+    return metadata, 0
+
+
 class PartitionBlocks:
     """One partition's way from its last commit on.
 
@@ -159,8 +173,10 @@ class PartitionBlocks:
         """
         self._limits = limits
         offset = log_start if committed is None else committed
-        intent = Intent(offset, log_end) if committed is None else Intent.of(offset, metadata, log_end)
+        said, self._expired_unread = split_expired(metadata)
+        intent = Intent(offset, log_end) if committed is None else Intent.of(offset, said, log_end)
         self.expired = max(0, log_start - offset)
+        self._expired_unread += self.expired  # below `first`
         self.rewound = max(0, offset - log_end)
         self.first = self.read_to = min(max(offset, log_start), log_end)
         self.suspect = min(intent.suspect, log_end)
@@ -169,18 +185,23 @@ class PartitionBlocks:
         self._waiting: list[Record] = []
         self._waiting_bytes = 0
         self._arrivals: deque[tuple[int, float]] = deque()  # (offset after the last of an `add`, when)
+        self._skipped: deque[tuple[int, int]] = deque()  # (offset before which offsets are missing, how many)
         self._cuts: list[int] = []  # where a refused block was halved: no block crosses these
         self._block: Block | None = None
         self._head_records = self._head_bytes = 0
         self._head_schema: Any = None
         self._head_closed = False
-        self._window: deque[bool] = deque(maxlen=limits.refused_window_rows)
+        self._cap = ShareCap(limits.refused_share_max, limits.refused_window_rows)
         self._halt: Halt | None = None
 
     # Reading.
 
     def add(self, records: Sequence[Record], read_to: int, now_ms: float) -> None:
         """Takes records in offset order, all at or above `read_to` so far; offsets may have gaps."""
+        begins = records[0].offset if records else read_to
+        if begins > self.read_to:
+            # Our topics have neither transactions nor compaction: only retention takes offsets from them.
+            self._skipped.append((begins, begins - self.read_to))
         if records:
             assert records[0].offset >= self.read_to, "a record was read twice"
             self._waiting.extend(records)
@@ -194,6 +215,11 @@ class PartitionBlocks:
     def recovering(self) -> bool:
         """An intent was found and its records are not all read."""
         return self.read_to < self._intent_end
+
+    @property
+    def doubting(self) -> bool:
+        """An intent, or rows that may be stored, lie beyond what was read; there may be no record any more."""
+        return self.read_to < max(self._intent_end, self.suspect)
 
     @property
     def full(self) -> bool:
@@ -224,21 +250,26 @@ class PartitionBlocks:
         if self._waiting and not stopping:
             return Wait(self._arrivals[0][1] + self._limits.ms_max)
         if not self._waiting:
-            self.first = self.read_to
-        rest = Commit(self.first, Intent(self.first, self.suspect).metadata(self.first))
+            self._reach(self.read_to)
+        said = Intent(self.first, self.suspect).metadata(self.first)
+        rest = self._commit_of(said)
         # With something still suspect there is more to read; that is worth a commit only to whoever comes next.
-        if rest != self._committed and (stopping or not rest.metadata):
+        if rest != self._committed and (stopping or not said):
             return rest
         return Finished() if stopping else Wait(None)
 
     def _work(self, block: Block) -> Decision:
         if not block.groups:
             return SendDeadLetters(block.letters)
-        intent = Commit(self.first, Intent(block.end, self.suspect).metadata(self.first))
+        intent = self._commit_of(Intent(block.end, self.suspect).metadata(self.first))
         if not self._is_committed(intent):
             return intent
         rows = block.groups[0]
         return Insert(self.first, block.end, rows[0].schema, [row.datum for row in rows], self.first < self.suspect)
+
+    def _commit_of(self, said: str) -> Commit:
+        expired = f"{EXPIRED}{self._expired_unread}" if self._expired_unread else ""
+        return Commit(self.first, " ".join(word for word in (said, expired) if word))
 
     def _is_committed(self, intent: Commit) -> bool:
         """True also for the intent of a former owner, from which retention may have taken the beginning."""
@@ -278,7 +309,7 @@ class PartitionBlocks:
         """The rows of the last `Insert` are stored, each once."""
         assert self._block is not None
         rows = self._block.groups.pop(0)
-        self._window.extend([False] * min(len(rows), self._limits.refused_window_rows))
+        self._cap.note(bad=False, records=len(rows))
         if not self._block.groups and not self._block.letters:
             self._pass(self._block.end)
 
@@ -314,20 +345,24 @@ class PartitionBlocks:
         letter = SetAside(row.offset, DeadLetterReason.REFUSED, row.key, row.value)
         self._waiting_bytes += _bytes(letter) - _bytes(row)
         self._waiting[at] = letter
-        self._window.append(True)
-        refused, rows = sum(self._window), self._limits.refused_window_rows
-        if len(self._window) == rows and refused > rows * self._limits.refused_share_max:
-            self._halt = Halt(refused, rows)
+        self._cap.note(bad=True)
+        if self._cap.exceeded:
+            self._halt = Halt(self._cap)
 
     def _pass(self, end: int) -> None:
         passed = self._waiting[: self._head_records]
         self._waiting_bytes -= sum(_bytes(record) for record in passed)
         del self._waiting[: self._head_records]
-        self.first = end
+        self._reach(end)
         while self._arrivals and self._arrivals[0][0] <= end:
             self._arrivals.popleft()
         self._block = None
         self._measure_head()
+
+    def _reach(self, first: int) -> None:
+        self.first = first
+        while self._skipped and self._skipped[0][0] <= first:
+            self._expired_unread += self._skipped.popleft()[1]
 
     # The head: as many waiting records as may share a block.
 

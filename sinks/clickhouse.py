@@ -2,13 +2,15 @@
 
 A block travels as an external table, one block of it, and one `INSERT … SELECT` makes the rows of it: so the table's
 expressions and the anti-join of a repair run in the server, and nothing is stored before every datum has arrived.
+
+A partition's statements share one query id, and a server runs one query of an id at a time. So a repair never looks
+for missing rows while the insert whose answer was lost still runs, be it of this process or of one that is gone.
 """
 
-import datetime
 import io
-import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -19,29 +21,11 @@ import msgspec
 from clickhouse_driver import Client, errors
 
 from schemas.outcomes import UnjoinError
-from sinks.embedded import DATA_ERRORS, QueryFailed
+from sinks.driver_errors import DRIVER_ERRORS, SAME_ID_IS_RUNNING, insert_failure, server_exception
+from sinks.embedded import QueryFailed
 from sinks.engine import Block, EngineError, Refused, Table, Unknown
 from sinks.migrate import migrate
-
-# Definite, and no row's fault: the table and this code do not belong together. A sink that is refused everything
-# halts and says so. Whatever is in neither list (too many parts, memory, time, read-only, access, a full disk) may
-# pass, and is tried again.
-DEPLOYMENT_ERRORS = {
-    16: "NO_SUCH_COLUMN_IN_TABLE",
-    20: "NUMBER_OF_COLUMNS_DOESNT_MATCH",
-    43: "ILLEGAL_TYPE_OF_ARGUMENT",
-    46: "UNKNOWN_FUNCTION",
-    47: "UNKNOWN_IDENTIFIER",
-    50: "UNKNOWN_TYPE",
-    60: "UNKNOWN_TABLE",
-    62: "SYNTAX_ERROR",
-    81: "UNKNOWN_DATABASE",
-}
-REFUSALS = DATA_ERRORS | DEPLOYMENT_ERRORS
-
-# Raised by the driver while it writes the external table: the server never saw the end of it and runs nothing.
-_NOT_SENT = (errors.TypeMismatchError, errors.UnknownTypeError, errors.TooLargeStringSize, errors.CannotParseUuidError)
-_NO_ANSWER = (errors.Error, EOFError, OSError)
+from sinks.native_formats import FORMATS
 
 # As in statements.py: one part a block, no token, no queue. Older servers know only some of them, and refuse the rest.
 _SETTINGS = {
@@ -54,10 +38,14 @@ _SETTINGS = {
     "min_insert_block_size_rows": 1_000_000_000,
     "min_insert_block_size_bytes": 1_000_000_000_000,
     "insert_allow_materialized_columns": 0,
+    "replace_running_query": 0,
     "log_queries": 0,
 }
 CONNECT_SECONDS_MAX = 5
 ANSWER_SECONDS_MAX = 120
+# For a query of the same id to end. Longer would let a plain insert wait until somebody else has done its work.
+BUSY_SECONDS_MAX = 1.0
+BUSY_SECONDS = 0.01
 _DEFAULTS: dict[str, Any] = {"Array": [], "String": "", "Int": 0, "UInt": 0, "Float": 0.0}
 
 
@@ -112,7 +100,7 @@ class Server:
         self._lock = threading.Lock()
         self._idle: list[tuple[Any, dict[str, Any]]] = []
         self._busy: list[Any] = []
-        self._closed = False
+        self._closed = threading.Event()
 
     def migrate(self) -> None:
         """Applies the migrations that this server has not seen yet."""
@@ -128,15 +116,15 @@ class Server:
 
     def select(self, sql: str, output_format: str = "JSONEachRow") -> bytes:
         """The answer to a query of our own; the native protocol knows no formats, so only these few."""
-        if output_format not in _FORMATS:
-            raise QueryFailed(73, f"Unknown format {output_format}; over the native protocol: {', '.join(_FORMATS)}")
+        if output_format not in FORMATS:
+            raise QueryFailed(73, f"Unknown format {output_format}; over the native protocol: {', '.join(FORMATS)}")
         rows, columns = self._run(sql)
-        return _FORMATS[output_format]([name for name, _ in columns], rows)
+        return FORMATS[output_format]([name for name, _ in columns], rows)
 
     def close(self) -> None:
         """Ends every connection; calls in other threads end with Unknown."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
             clients = [client for client, _ in self._idle]
             for client in self._busy:
                 with suppress(AttributeError, OSError):  # not connected yet, or no more
@@ -153,41 +141,49 @@ class Server:
                 return client.execute(sql, with_column_types=True)
         except errors.ServerException as error:
             failure = QueryFailed(error.code, error.message)
-        except _NO_ANSWER as error:
+        except (errors.Error, EOFError, OSError) as error:
             failure = Unknown(f"no answer from clickhouse: {type(error).__name__}")
         raise failure
 
     def _store(self, block: Block, statements: Callable[[Table], Sequence[str]]) -> int:
         """Runs the statements over the block; the last one inserts. Returns the first one's count, if it gave one."""
         rows = {"name": "block", "structure": [(name, kind) for name, kind, _ in block.table.columns]}
+        rows["data"] = _rows(block)
+        query_id = f"unjoin {block.table.name} {block.topic} {block.partition}"
+        client: Any = None
         failure: EngineError
         try:
-            rows["data"] = _rows(block)
             with self._client() as (client, settings):
                 count = len(block.datums)
                 for sql in statements(block.table):
-                    answer = client.execute(sql, external_tables=[rows], settings=settings, types_check=True)
+                    answer = self._alone(client, sql, rows, query_id, settings)
                     count = answer[0][0] if answer else count
                     if not count:
                         break
                 return count
-        except errors.ServerException as error:
-            if error.code in REFUSALS:
-                failure = Refused(f"clickhouse refused the block: {error.code} ({REFUSALS[error.code]})")
-            else:
-                failure = Unknown(f"clickhouse failed on the block with code {error.code}")
-        except (*_NOT_SENT, ValueError, TypeError, KeyError, OverflowError) as error:
-            failure = Refused(f"the block does not fit the table: {type(error).__name__}")
-        except _NO_ANSWER as error:
-            failure = Unknown(f"no answer from clickhouse: {type(error).__name__}")
-        # Raised outside the handlers: a server's text holds values, and must not hang on as the context.
+        except DRIVER_ERRORS as error:
+            failure = insert_failure(error, sent=client is not None and client.sent)
+        # Raised outside the handler: a server's text holds values, and must not hang on as the context.
         raise failure
+
+    def _alone(self, client: Any, sql: str, rows: dict[str, Any], query_id: str, settings: dict[str, Any]) -> Any:
+        """The statement's answer; while another of its id runs, it is asked again for a moment."""
+        until = time.monotonic() + BUSY_SECONDS_MAX
+        while True:
+            client.sent = False
+            try:
+                return client.execute(
+                    sql, external_tables=[rows], settings=settings, types_check=True, query_id=query_id
+                )
+            except errors.ServerException as error:
+                if error.code != SAME_ID_IS_RUNNING or time.monotonic() > until or self._closed.wait(BUSY_SECONDS):
+                    raise
 
     @contextmanager
     def _client(self) -> Iterator[tuple[Any, dict[str, Any]]]:
         """A connected client and the settings that its server knows; thrown away unless all went well."""
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise EOFError
             client, settings = self._idle.pop() if self._idle else (self._new_client(), None)
             self._busy.append(client)
@@ -202,7 +198,7 @@ class Server:
             raise
         with self._lock:
             self._busy.remove(client)
-            closed = self._closed
+            closed = self._closed.is_set()
             if not closed:
                 self._idle.append((client, settings))
         if closed:
@@ -210,7 +206,7 @@ class Server:
 
     def _new_client(self) -> Any:
         address = self._address
-        return Client(
+        client = _Client(
             address.host,
             port=address.port,
             user=address.user,
@@ -221,6 +217,23 @@ class Server:
             send_receive_timeout=self._answer_seconds_max,
             sync_request_timeout=CONNECT_SECONDS_MAX,
         )
+        client.connection.receive_exception = lambda: server_exception(client.connection.fin)
+        return client
+
+
+class _Client(Client):  # type: ignore[misc]  # clickhouse-driver has no types
+    """Knows whether its query and the block that belongs to it were sent.
+
+    Attributes:
+        sent: until then the server runs nothing, for it waits for the end of the block.
+    """
+
+    sent = False
+
+    def receive_result(self, *args: Any, **kwargs: Any) -> Any:
+        """Called by `execute` once all is sent."""
+        self.sent = True
+        return super().receive_result(*args, **kwargs)
 
 
 def _known_settings(client: Any) -> dict[str, Any]:
@@ -264,54 +277,25 @@ def _columns(table: Table) -> str:
 
 
 def _rows(block: Block) -> list[tuple[Any, ...]]:
-    """The datums as rows in column order; a field that an older schema lacks is its type's default."""
+    """The datums as rows in column order; a field that an older schema lacks is its type's default.
+
+    Raises:
+        Refused: a datum cannot be read; nothing was sent.
+    """
     names = [(name, _default(kind)) for name, kind, _ in block.table.columns]
     rows = []
+    failure = ""
     for datum in block.datums:
-        row: Any = fastavro.schemaless_reader(io.BytesIO(datum), block.schema, None)
-        rows.append(tuple(row.get(name, default) for name, default in names))
+        try:
+            row: Any = fastavro.schemaless_reader(io.BytesIO(datum), block.schema, None)
+            rows.append(tuple(row.get(name, default) for name, default in names))
+        except Exception as error:  # whatever Avro's reader makes of bytes that are no datum
+            failure = type(error).__name__
+            break
+    if failure:
+        raise Refused(f"a datum cannot be read: {failure}")
     return rows
 
 
 def _default(kind: str) -> Any:
     return next((default for start, default in _DEFAULTS.items() if kind.startswith(start)), None)
-
-
-# Output formats.
-
-
-def _plain(value: Any) -> Any:
-    """A value as ClickHouse writes it in JSON."""
-    if isinstance(value, datetime.datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S") + (f".{value.microsecond // 1000:03}" if value.microsecond else "")
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | None) else str(value)
-
-
-def _json_each_row(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    lines = (msgspec.json.encode(dict(zip(names, map(_plain, row), strict=True))) for row in rows)
-    return b"".join(line + b"\n" for line in lines)
-
-
-def _tab_separated(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    del names
-    return "".join("\t".join(map(_escaped, row)) + "\n" for row in rows).encode()
-
-
-def _tab_separated_with_names(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    return _tab_separated([], [names]) + _tab_separated([], rows)
-
-
-def _escaped(value: Any) -> str:
-    if value is None:
-        return "\\N"
-    text = str(_plain(value))
-    return re.sub(r"[\\\t\n]", lambda match: {"\\": "\\\\", "\t": "\\t", "\n": "\\n"}[match[0]], text)
-
-
-_FORMATS = {
-    "JSONEachRow": _json_each_row,
-    "TabSeparated": _tab_separated,
-    "TabSeparatedWithNames": _tab_separated_with_names,
-}

@@ -21,10 +21,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     CommitFailedError,
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     IllegalGenerationError,
     IllegalStateError,
     KafkaConnectionError,
     KafkaError,
+    NodeNotReadyError,
+    NotCoordinatorForGroupError,
     RebalanceInProgressError,
     UnknownMemberIdError,
     UnknownTopicOrPartitionError,
@@ -52,6 +56,13 @@ _MOVED_ON = (
     IllegalStateError,
     RebalanceInProgressError,
     UnknownMemberIdError,
+)
+# The coordinator said no, or was not asked.
+_NOT_COMMITTED = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NodeNotReadyError,
+    NotCoordinatorForGroupError,
 )
 
 
@@ -172,10 +183,18 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         await asyncio.wait([self._starting], timeout=CLOSE_SECONDS_MAX)
         self._starting.cancel()
         await asyncio.gather(self._starting, return_exceptions=True)
+        # As a task of its own: aiokafka 0.14 cancels a fetch that pauses after an error, and lets that cancellation go
+        # on to whoever awaits `stop`. The sink would end because its broker did.
+        stop = asyncio.create_task(self.consumer.stop())
         try:
-            await asyncio.wait_for(self.consumer.stop(), CLOSE_SECONDS_MAX)
-        except (TimeoutError, KafkaError):
+            await asyncio.wait([stop], timeout=CLOSE_SECONDS_MAX)
+        finally:
+            stop.cancel()
+        await asyncio.gather(stop, return_exceptions=True)
+        if stop.cancelled() or isinstance(stop.exception(), KafkaError):
             await _abandon(self.consumer)
+        else:
+            stop.result()
         await self.admin.close()
 
     async def _read(self, outage: Outage) -> None:
@@ -226,6 +245,11 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     async def _fail(self) -> None:
         await self._failed
 
+    def fail(self, error: BaseException) -> None:
+        """Ends this membership; after a KafkaError the next one begins from the commits."""
+        if not self._closing and not self._failed.done():
+            self._failed.set_exception(error)
+
     # The group's callbacks. aiokafka joins the next generation only after `on_partitions_revoked` returned, so nothing
     # of the old one can be committed in the new one's name.
 
@@ -248,8 +272,8 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Lost):
             log.info("%s: a partition went away; its commit says where to go on", self._owner.table.name)
-        elif error is not None and not self._failed.done():
-            self._failed.set_exception(error)
+        elif error is not None:
+            self.fail(error)
 
     async def _end_workers(self) -> None:
         workers, tasks = self._workers, list(self._tasks.values())
@@ -295,12 +319,20 @@ class _Partition:
 
         `consumer.commit` retries inside, under whatever generation the member has by then, and the coordinator does
         not check who owns a partition: a retry after a rebalance would overwrite the new owner's intent.
+
+        Nor is it tried again where nobody knows what became of it: what a broken connection still held may arrive after
+        newer commits, take them back, and let rows be inserted twice. Only a new generation keeps it out.
         """
         await self._session.consumer._coordinator.ensure_coordinator_known()
         try:
             await asyncio.shield(self._send(OffsetAndMetadata(offset, metadata)))
         except _MOVED_ON as error:
             raise Lost(f"{self.topic}-{self.partition}: {type(error).__name__}") from None
+        except _NOT_COMMITTED:
+            raise
+        except KafkaError as error:
+            self._session.fail(error)
+            raise Lost(f"{self.topic}-{self.partition}: a commit without an answer") from None
 
     async def _send(self, commit: OffsetAndMetadata) -> None:
         coordinator = self._session.consumer._coordinator
@@ -329,7 +361,7 @@ async def _either(*waits: Any) -> None:
 
 
 async def _abandon(consumer: Any) -> None:
-    """Ends what a `stop()` that ran out of time leaves behind; a second `stop()` would do nothing."""
+    """Ends what a `stop()` that came to no good end leaves behind; a second `stop()` would do nothing."""
     if (coordinator := consumer._coordinator) is not None:
         running = (coordinator._coordination_task, coordinator._heartbeat_task, coordinator._commit_refresh_task)
         tasks = [task for task in running if task is not None]
@@ -337,5 +369,8 @@ async def _abandon(consumer: Any) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     if consumer._fetcher is not None:
-        await consumer._fetcher.close()
+        fetches = list(consumer._fetcher._pending_tasks)
+        for task in fetches:
+            task.cancel()
+        await asyncio.gather(*fetches, consumer._fetcher.close(), return_exceptions=True)
     await consumer._client.close()

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 from prometheus_client import start_http_server
 
+from schemas.dead_letters import SHARE_MAX
 from schemas.outcomes import UnjoinError
 from sinks.blocks import Limits
 from sinks.clickhouse import Server, address_of
@@ -45,6 +46,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         clickhouse_url: empty for the embedded engine in `clickhouse_dir`.
         http_port: of the embedded engine's dialect; 0 for any free one.
         http_hosts: names in `Host` that are answered beside loopback's.
+        dead_letter_share_max: of the last 100 rows of a partition; past it the sink ends instead of setting more aside.
         metrics_port: 0 for none.
         group_prefix: of the consumer groups; the table's name follows.
     """
@@ -58,6 +60,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     block_rows_max: int = 100_000
     block_bytes_max: int = 33_554_432
     block_ms_max: int = 1_000
+    dead_letter_share_max: float = SHARE_MAX
     asn_database: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
@@ -69,7 +72,12 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def limits(self) -> Limits:
         """Of a block."""
-        return Limits(rows_max=self.block_rows_max, bytes_max=self.block_bytes_max, ms_max=self.block_ms_max)
+        return Limits(
+            rows_max=self.block_rows_max,
+            bytes_max=self.block_bytes_max,
+            ms_max=self.block_ms_max,
+            refused_share_max=self.dead_letter_share_max,
+        )
 
 
 def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
@@ -82,6 +90,8 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
         The exit status: 0 after a signal, 1 otherwise.
     """
     quieten("aiokafka")
+    # Its warnings are tracebacks of every connection that fails; `Outage` says so in a line.
+    quieten("clickhouse_driver", logging.ERROR)
     try:
         isp_of = isps(config.asn_database)
         return asyncio.run(_serve(config, isp_of, on_ready))

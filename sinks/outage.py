@@ -56,9 +56,9 @@ class Quieter(logging.Handler):
             logging.getLogger().handle(record)
 
 
-def quieten(library: str) -> None:
+def quieten(library: str, level: int = logging.WARNING) -> None:
     """Makes a library's loggers say each thing once a minute, warnings and worse only; never keys or values."""
     logger = logging.getLogger(library)
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(level)
     logger.propagate = False
     logger.handlers = [Quieter()]

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from aiokafka.errors import KafkaError
 
+from schemas.dead_letters import too_many
 from schemas.outcomes import DecodeError, UnjoinError
 from sinks.blocks import (
     Commit,
@@ -133,8 +134,8 @@ class PartitionWorker:
 
     @property
     def recovering(self) -> bool:
-        """An intent waits for its records; the reader's position says when all were read."""
-        return self._blocks is not None and self._blocks.recovering
+        """An intent, or a doubt, waits for its records; the reader's position says when all were read."""
+        return self._blocks is not None and self._blocks.doubting
 
     @property
     def passed(self) -> int | None:
@@ -193,11 +194,9 @@ class PartitionWorker:
                 blocks.sent()
             case Wait(until_ms):
                 await self._sleep(None if until_ms is None else (until_ms - self._now_ms()) / 1_000)
-            case Halt(refused, rows):
-                raise Halted(
-                    f"ClickHouse refused {refused} of the last {rows} rows of {self._parts.table.name}; nothing more "
-                    "is set aside. Compare the table with the migrations, then start again"
-                )
+            case Halt(cap):
+                rows = f"rows of {self._parts.table.name} (partition {self._log.partition} of {self._log.topic})"
+                raise Halted(too_many(cap, rows, "were refused by ClickHouse", "Compare the table with the migrations"))
         return True
 
     async def _insert(self, blocks: PartitionBlocks, insert: Insert) -> bool:

@@ -71,6 +71,11 @@ class Collect:
         return answer.status, dict(answer.getheaders())
 
     @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        return self._process.pid
+
+    @property
     def memory_bytes(self) -> int:
         """What it holds in memory now."""
         resident = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]

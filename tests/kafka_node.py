@@ -18,6 +18,8 @@ STOP_SECONDS_MAX = 30.0
 # A killed node may only come back when the controller has given its predecessor up: after 9 s by default. A paused one
 # is given up as fast, so this is for nodes that are killed.
 KILLABLE = "broker.session.timeout.ms=1000\nbroker.heartbeat.interval.ms=200\n"
+# A member that is gone, or paused, is given up after as long as a test says, not after 6 s at least.
+QUICK_GROUPS = "group.min.session.timeout.ms=500\n"
 # librdkafka writes every refused connection to stderr otherwise.
 QUIET = {"log_level": 0}
 
@@ -30,23 +32,30 @@ class KafkaNode:
     Args:
         state_dir: its data and log; starting again goes on with them, on the same port.
         killable: it comes back within seconds after `kill`.
+
+    Attributes:
+        properties: lines for server.properties, after and above our own.
     """
 
     def __init__(self, kafka_home: Path, state_dir: Path, *, killable: bool = False) -> None:
+        self.properties = QUICK_GROUPS + (KILLABLE if killable else "")
         self.port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._kafka_home = kafka_home
         self._state_dir = state_dir
-        self._killable = killable
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """None when it does not run."""
+        return self._process and self._process.pid
 
     def start(self) -> None:
         """Returns once it answers."""
         assert self._process is None
         command = prepare_node(self._kafka_home, self._state_dir, self.port)
-        if self._killable:
-            with (self._state_dir / "server.properties").open("a") as properties:
-                properties.write(KILLABLE)
+        with (self._state_dir / "server.properties").open("a") as properties:
+            properties.write(self.properties)
         with (self._state_dir / "node.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=child_environment())
         deadline = time.monotonic() + READY_SECONDS_MAX
@@ -125,7 +134,7 @@ def stored_records(bootstrap: str, topic: str) -> list[Message]:
     consumer = Consumer(settings)
     try:
         partitions = sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-        ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
+        ends = {p: _end_of(consumer, TopicPartition(topic, p)) for p in partitions}
         consumer.assign([TopicPartition(topic, p, 0) for p, end in ends.items() if end])
         records: list[Message] = []
         deadline = time.monotonic() + READY_SECONDS_MAX
@@ -139,3 +148,17 @@ def stored_records(bootstrap: str, topic: str) -> list[Message]:
         return sorted(records, key=lambda record: (record.partition(), record.offset()))
     finally:
         consumer.close()
+
+
+def _end_of(consumer: Consumer, partition: TopicPartition) -> int:
+    """The offset behind the last record; librdkafka may not know the partition yet that it has just listed."""
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while True:
+        try:
+            end: int = consumer.get_watermark_offsets(partition, timeout=10)[1]
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return end

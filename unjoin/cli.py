@@ -23,9 +23,9 @@ Command = Callable[[argparse.Namespace, Settings, Console], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; gives its exit code: 0 done, 1 refused with a reason, 2 wrong usage."""
+    """Runs one command; gives its exit code: 0 done, 1 refused with a reason, 2 wrong usage, 3 `audit` cannot tell."""
     options = _parser().parse_args(arguments)
-    console = Console(stderr=options.command in ("export", "query", "replay", "simulate"))
+    console = Console(stderr=options.command in ("audit", "export", "query", "replay", "simulate"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log keys and values
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     collect = add("collect", _collect, "run a collector: HTTP in, Kafka out")
     collect.add_argument("--playground", action="store_true", help="serve the page at / to loopback")
     collect.add_argument("--door-metrics", default="", metavar="URL", help="a processor's metrics, for the page")
+    collect.add_argument("--workers", type=int, metavar="N", help="processes; default UNJOIN_COLLECT_WORKERS")
+    collect.add_argument("--worker", help=argparse.SUPPRESS)  # NUMBER/COUNT:SOCKET, said by who started it
     add("process", _process, "run a processor: the door that labels go through")
     add("sink", _sink, "run the sink: Kafka in, ClickHouse out")
     add("topics", _topics, "create the topics, or bring them to their settings")
@@ -75,10 +77,19 @@ def _parser() -> argparse.ArgumentParser:
         "--from-start", action="store_true", help="from the oldest dead letter, not from where the last such call ended"
     )
 
+    audit = add("audit", _audit, "add up what became of every accepted record; 0 where nothing is missing, else 1")
+    audit.add_argument("--format", choices=("table", "json"), default="table")
+    audit.add_argument(
+        "--spool", action="append", default=[], type=Path, metavar="DIR", help="a collector's spool (may be repeated)"
+    )
+
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
     attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack -- --help`")
 
     _add_sites(add("sites", _sites, "add, list, rotate and revoke the keys of sites"))
+    sdk = add("sdk", _sdk, "print the script tag of the browser SDK, pinned by hash and integrity")
+    sdk.add_argument("--endpoint", help="where pages reach the collector; default the one of the settings")
+    sdk.add_argument("--key", default="dev-browser-key", help="the site's browser key")
     add_keys_arguments(add("keys", _keys, "list, rotate and destroy the keys of the day that unlink labels"))
     return parser
 
@@ -121,10 +132,26 @@ def _up(_: argparse.Namespace, settings: Settings, console: Console) -> int:
     return asyncio.run(run_stack(settings, console))
 
 
-def _collect(options: argparse.Namespace, settings: Settings, _: Console) -> int:
+def _collect(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     from unjoin.roles import run_collector
 
-    return run_collector(settings, playground=options.playground, door_metrics_url=options.door_metrics)
+    workers = settings.collect_workers if options.workers is None else options.workers
+    if options.worker is None and workers != 1:
+        from unjoin.workers import run_workers
+
+        passed_on = ["--playground"] * options.playground + ["--door-metrics", options.door_metrics]
+        return asyncio.run(run_workers(settings, workers, passed_on, console))
+    return run_collector(
+        settings, playground=options.playground, door_metrics_url=options.door_metrics, worker=options.worker
+    )
+
+
+def _sdk(options: argparse.Namespace, settings: Settings, _: Console) -> int:
+    from ingest.sdk_files import current_sdk
+
+    endpoint = options.endpoint or f"http://{settings.http_host}:{settings.http_port}"
+    sys.stdout.write(current_sdk().tag(endpoint, options.key) + "\n")
+    return 0
 
 
 def _process(_: argparse.Namespace, settings: Settings, __: Console) -> int:
@@ -196,6 +223,23 @@ def _replay(options: argparse.Namespace, settings: Settings, console: Console) -
     left = [f"{counts[what]} {text}" for what, text in LEFT.items() if counts[what]]
     console.print(", ".join([f"{counts['replayed']} {done}", *left]), highlight=False)
     return 0
+
+
+def _audit(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.audit.command import run_audit
+    from unjoin.audit.report import show, write_json
+    from unjoin.audit.snapshot import AuditError
+
+    try:
+        audit = run_audit(settings, options.spool, console)
+    except AuditError as error:
+        console.print(f"unjoin: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        return 3  # 1 says that something is missing
+    if options.format == "json":
+        write_json(audit)
+    else:
+        show(audit, Console())
+    return audit.exit_code
 
 
 def _attack(options: argparse.Namespace, _: Settings, __: Console) -> int:

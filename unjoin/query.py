@@ -40,13 +40,16 @@ def run_query(settings: Settings, sql: str, output_format: str | None, console: 
         )
 
 
-def answer_over_http(settings: Settings, sql: str, output_format: str) -> bytes:
+def answer_over_http(settings: Settings, sql: str, output_format: str, **choices: str) -> bytes:
     """The whole answer of the embedded engine.
+
+    Args:
+        choices: ClickHouse's settings, of those that the dialect lets a client choose.
 
     Raises:
         QueryError: the query was refused, or nobody answered in full.
     """
-    with _answer(settings, sql, output_format) as answer:
+    with _answer(settings, sql, output_format, **choices) as answer:
         body: bytes = answer.read()
         return body
 
@@ -59,9 +62,9 @@ def _over_http(settings: Settings, sql: str, output_format: str) -> None:
 
 
 @contextmanager
-def _answer(settings: Settings, sql: str, output_format: str) -> Iterator[HTTPResponse]:
+def _answer(settings: Settings, sql: str, output_format: str, **choices: str) -> Iterator[HTTPResponse]:
     base = f"http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/"
-    url = base + "?" + urllib.parse.urlencode({"default_format": output_format, "database": "unjoin"})
+    url = base + "?" + urllib.parse.urlencode({"default_format": output_format, "database": "unjoin", **choices})
     request = urllib.request.Request(url, data=sql.encode(), method="POST")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:

@@ -3,7 +3,7 @@
 A call goes on where the last one with the same filters ended, under a consumer group of its own; `--from-start` reads
 all that retention has left. A record that is replayed twice makes no second row: the tables' keys are functions of the
 event. One that still cannot be read becomes a dead letter again, behind the end that the call has seen, so that every
-call ends.
+call ends; an identified label of which that can be told here stays where it is.
 """
 
 import asyncio
@@ -20,11 +20,18 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from rich.console import Console
 from rich.progress import Progress
 
-from processors.records import midnight_s
+from processors.records import labeled_of, midnight_s
 from schemas.codec import decode
 from schemas.dead_letters import TRUNCATED_FROM, Origin, origin_of
 from schemas.outcomes import DeadLetterReason, DecodeError, UnjoinError
-from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED_DEAD_LETTERS, TOPIC_OF_CATEGORY, dead_letter_topic
+from schemas.topics import (
+    DEAD_LETTERS,
+    DEIDENTIFIED,
+    LABELED,
+    LABELED_DEAD_LETTERS,
+    TOPIC_OF_CATEGORY,
+    dead_letter_topic,
+)
 
 GROUP = "unjoin-replay"
 ANSWER_SECONDS_MAX = 30.0
@@ -39,6 +46,7 @@ LEFT = {
     "cut": "cut when they were set aside, as too large with headers",
     "too_large": "larger than their topic allows by now",
     "unreadable": "not set aside by this pipeline",
+    "still": "labels that still cannot be read",
 }
 
 
@@ -191,7 +199,10 @@ class _Call:
             options.topics and origin.topic not in options.topics
         ):
             return "skipped"
-        return "cut" if any(name == TRUNCATED_FROM for name, _ in record.headers) else "replayed"
+        if any(name == TRUNCATED_FROM for name, _ in record.headers):
+            return "cut"
+        # Many on end would halt the door, and every label behind them with it.
+        return "replayed" if origin.topic != LABELED or _is_label(record) else "still"
 
     async def _send(self, record: Any, origin: Origin) -> Awaitable[Any]:
         there = await self._producer.partitions_for(origin.topic)
@@ -218,6 +229,14 @@ class _Call:
         except DecodeError:
             day = self._options.today
         return int(midnight_s(day) * 1_000)
+
+
+def _is_label(record: Any) -> bool:
+    try:
+        labeled_of(record.value, record.timestamp)
+    except DecodeError:
+        return False
+    return True
 
 
 @asynccontextmanager

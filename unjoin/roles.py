@@ -5,13 +5,14 @@ Nothing heavy is imported before its role runs, and a role is confined before an
 
 import datetime
 from collections.abc import Callable
+from pathlib import Path
 
 from schemas.topics import HOUR_MS, LABELED, Topic, topics
 from unjoin.housekeeping import LOOK_EVERY_S, Housekeeping
 from unjoin.keyring import KeyDestroyed, Keyring
 from unjoin.notify import notify_ready
 from unjoin.reach import confine_role
-from unjoin.settings import Settings
+from unjoin.settings import WORKER_SPOOL, Settings
 
 
 def topics_of(settings: Settings) -> tuple[Topic, ...]:
@@ -24,12 +25,22 @@ def topics_of(settings: Settings) -> tuple[Topic, ...]:
     )
 
 
-def run_collector(settings: Settings, *, playground: bool, door_metrics_url: str = "") -> int:
-    """`unjoin collect`."""
+def run_collector(
+    settings: Settings, *, playground: bool, door_metrics_url: str = "", worker: str | None = None
+) -> int:
+    """`unjoin collect`.
+
+    Args:
+        worker: NUMBER/COUNT:SOCKET of one of several, as `workers.py` says it.
+    """
+    from ingest.fair_queue import QueueBounds
     from ingest.request import Limits
     from ingest.server import CollectorConfig, run
     from ingest.spool import SpoolConfig
+    from ingest.worker import Worker
 
+    which, _, link = (worker or "1/1:").partition(":")
+    number, count = map(int, which.split("/"))
     config = CollectorConfig(
         sites_file=settings.sites_file,
         bootstrap=settings.bootstrap,
@@ -46,12 +57,19 @@ def run_collector(settings: Settings, *, playground: bool, door_metrics_url: str
         produce_seconds_max=settings.produce_seconds_max,
         in_flight_bytes_max=settings.in_flight_bytes_max,
         spool=SpoolConfig(
-            folder=settings.spool_folder,
+            folder=settings.spool_folder_of(number),
             bytes_max=settings.spool_bytes_max,
             lives_ms={LABELED: settings.labeled_retention_hours * HOUR_MS},
         )
         if settings.spool_bytes_max
         else None,
+        spools_left=left_spools(settings, count) if number == 1 else (),
+        worker=Worker(number, count, Path(link)) if worker else None,
+        waiting=QueueBounds(
+            wait_seconds_max=settings.queue_ms_max / 1_000,
+            bytes_max=settings.waiting_bytes_max,
+        ),
+        connections_max=settings.connections_max,
         key_events_per_second_max=settings.key_events_per_second_max,
         playground=playground,
         clickhouse_http_url=f"http://127.0.0.1:{settings.clickhouse_http_port}",
@@ -61,6 +79,13 @@ def run_collector(settings: Settings, *, playground: bool, door_metrics_url: str
     keyring = Keyring(settings.edge_keys_dir)
     with _housekeeping(keyring, "edge", settings):
         return run(config, keys_of(keyring), on_ready=notify_ready)
+
+
+def left_spools(settings: Settings, workers: int) -> tuple[Path, ...]:
+    """Spools of workers that there no longer are, since there were more of them once."""
+    folders = settings.spool_folder.glob(f"{WORKER_SPOOL}*")
+    numbers = [int(tail) for folder in folders if (tail := folder.name.removeprefix(WORKER_SPOOL)).isdigit()]
+    return tuple(settings.spool_folder_of(number) for number in sorted(numbers) if number > workers)
 
 
 def run_processor(settings: Settings) -> int:
@@ -74,6 +99,7 @@ def run_processor(settings: Settings) -> int:
         crowd_min=settings.crowd_min,
         crowd_labels_max=settings.crowd_labels_max,
         crowd_hold_ms_max=settings.crowd_hold_ms_max,
+        dead_letter_share_max=settings.dead_letter_percent_max / 100,
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
     )
@@ -96,6 +122,7 @@ def run_sink(settings: Settings) -> int:
         block_rows_max=settings.block_rows_max,
         block_bytes_max=settings.block_bytes_max,
         block_ms_max=settings.block_ms_max,
+        dead_letter_share_max=settings.dead_letter_percent_max / 100,
         asn_database=settings.asn_database,
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,

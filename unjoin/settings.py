@@ -16,6 +16,7 @@ Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
 
 PREFIX = "UNJOIN_"
+WORKER_SPOOL = "worker-"
 
 
 class SettingsError(UnjoinError):
@@ -31,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     http_host: Annotated[str, Meta(description="Address the collector listens on.")] = "127.0.0.1"
     http_port: Annotated[Port, Meta(description="Port of the collector.")] = 8080
+    collect_workers: Annotated[Positive, Meta(description="Processes of a collector that share its port.")] = 1
     kafka_port: Annotated[Port, Meta(description="Port of the Kafka that `unjoin up` starts.")] = 9092
     kafka_bootstrap: Annotated[str, Meta(description="Brokers of the roles; default 127.0.0.1 and `KAFKA_PORT`.")] = ""
     clickhouse_http_host: Annotated[str, Meta(description="Address the embedded ClickHouse listens on.")] = "127.0.0.1"
@@ -63,6 +65,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spool_bytes_max: Annotated[
         NotNegative, Meta(description="Bytes a collector spools while Kafka is away; 0 for no spool.")
     ] = 268_435_456
+    queue_ms_max: Annotated[
+        Positive,
+        Meta(description="Milliseconds that a client's requests may wait for their turn before more are a 503."),
+    ] = 100
+    waiting_bytes_max: Annotated[
+        Positive,
+        Meta(description="Bytes of bodies that arrive, and as many that wait for their turn, before more are a 503."),
+    ] = 16_777_216
+    connections_max: Annotated[
+        Positive, Meta(description="Connections before the one idle for longest is closed for a new one.")
+    ] = 10_000
     key_events_per_second_max: Annotated[NotNegative, Meta(description="Quota of a key; 0 for none.")] = 0
 
     partitions: Annotated[Positive, Meta(description="Partitions of the topics that scale with traffic.")] = 2
@@ -77,6 +90,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Positive, Meta(description="Labels a partition holds before those of its largest session are suppressed.")
     ] = 100_000
 
+    dead_letter_percent_max: Annotated[
+        Annotated[int, Meta(ge=0, le=100)],
+        Meta(description="Of the last 100 records, bad ones that a processor or sink sets aside before it halts."),
+    ] = 50
     block_rows_max: Annotated[Positive, Meta(description="Rows of a block that a sink inserts.")] = 100_000
     block_bytes_max: Annotated[Positive, Meta(description="Bytes of a block that a sink inserts.")] = 33_554_432
     block_ms_max: Annotated[Positive, Meta(description="Milliseconds until a sink inserts what it has.")] = 1_000
@@ -114,6 +131,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def spool_folder(self) -> Path:
         """Where a collector keeps what Kafka has not taken yet."""
         return Path(self.spool_dir) if self.spool_dir else self.data_dir / "spool"
+
+    def spool_folder_of(self, worker: int) -> Path:
+        """Where one of several workers does; the first where a single collector would, and finds what that left."""
+        return self.spool_folder if worker == 1 else self.spool_folder / f"{WORKER_SPOOL}{worker}"
 
     @property
     def processor_dir(self) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ingest.sdk_files import current_sdk
 from ingest.sites import write_development_sites
 from schemas.outcomes import UnjoinError
 from unjoin import kafka
@@ -110,8 +111,10 @@ def _role(name: str, settings: Settings, command: list[str], metrics_port: int =
 def _announce(settings: Settings, console: Console) -> None:
     http = f"http://{settings.http_host}:{settings.http_port}"
     clickhouse = f"http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/"
+    sdk = current_sdk()
     lines = [
         f"page        {http}/",
+        f"SDK         {http}{sdk.path}   integrity: {sdk.integrity}",
         f"collector   {http}/v1/events   keys: dev-browser-key, dev-server-key   docs: {http}/docs",
         f"ClickHouse  {(settings.clickhouse_url and 'as UNJOIN_CLICKHOUSE_URL says') or clickhouse}",
         f"Kafka       {settings.bootstrap}",

@@ -31,6 +31,7 @@ class PartSpec(msgspec.Struct, frozen=True):
     Attributes:
         notifies: whether it says READY=1 to NOTIFY_SOCKET; others count as ready once started.
         stop_seconds_max: how long it may take to drain before it is killed.
+        own_log: False for what writes where its supervisor does.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PartSpec(msgspec.Struct, frozen=True):
     environment: dict[str, str]
     notifies: bool = True
     stop_seconds_max: float = 15.0
+    own_log: bool = True
 
 
 class Part:
@@ -88,6 +90,8 @@ class Part:
             death.cancel()
             await self.stop()
             why = f"exited with {death.result()}" if death.done() and not death.cancelled() else "was not ready in time"
+            if not self.spec.own_log:
+                raise PartFailed(f"{self.spec.name} {why}; what it said is above")
             raise PartFailed(f"{self.spec.name} {why}: {self.last_words()} (all of it: {self.log_file})")
         self._watcher = asyncio.create_task(self._watch(death))
 
@@ -121,7 +125,7 @@ class Part:
 
     async def _spawn(self) -> None:
         self.ready.clear()
-        log = self._open_log()
+        log = self._open_log() if self.spec.own_log else None
         environment = dict(self.spec.environment)
         if self.spec.notifies:
             self._listen()
@@ -137,7 +141,8 @@ class Part:
                 preexec_fn=_die_with_parent,
             )
         finally:
-            log.close()
+            if log is not None:
+                log.close()
         if not self.spec.notifies:
             self.ready.set()
 
@@ -155,7 +160,8 @@ class Part:
             why = f"died ({_explained(code)})"
             if code == os.EX_CONFIG:  # it stopped on purpose, and only a person can help
                 pause, why = self._halted_pause_s, f"halted: {self.last_words()}"
-            self._say(f"{self.spec.name} {why}; starting it again in {pause} s, log: {self.log_file}")
+            log = f", log: {self.log_file}" if self.spec.own_log else ""
+            self._say(f"{self.spec.name} {why}; starting it again in {pause} s{log}")
             await asyncio.sleep(pause)
             await self._spawn()
             assert self._process is not None

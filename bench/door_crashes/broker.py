@@ -1,6 +1,7 @@
 """A broker of the run's own, and clients of it: what writes the labels, and what watches the released ones."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import KafkaError
 
+from bench.door_crashes.commits import Sample
 from bench.door_crashes.crowds import Logged
 from processors.records import DEIDENTIFIED_SUBJECT
 from schemas.codec import decode
@@ -17,46 +19,65 @@ from schemas.events import DeidentifiedLabel
 from schemas.topics import DEIDENTIFIED, LABELED, topics
 from unjoin.kafka import child_environment, ensure_topics, free_port, prepare_node, wait_until_reachable
 
-READY_S_MAX = 60.0
+READY_S_MAX = 150.0
 STOP_S_MAX = 30.0
 # A killed member holds its partitions until its session is over, which no broker lets be shorter than 6 s by default.
 SHORT_SESSIONS = "group.min.session.timeout.ms=500\n"
 
 
-@asynccontextmanager
-async def broker(kafka_home: Path, state_dir: Path, labeled_partitions: int, partitions: int) -> AsyncIterator[str]:
-    """A node with the pipeline's topics, while the context lasts; gives its address."""
-    port = free_port()
-    command = prepare_node(kafka_home, state_dir, port)
-    with (state_dir / "server.properties").open("a") as properties:
-        properties.write(SHORT_SESSIONS)
-    with (state_dir / "node.log").open("wb") as log:
-        node = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, env=child_environment())
-    try:
-        bootstrap = f"127.0.0.1:{port}"
-        await wait_until_reachable(bootstrap, READY_S_MAX)
-        wanted = topics(partitions=partitions, labeled_partitions=labeled_partitions, events_days=1, labeled_hours=6)
-        await ensure_topics(bootstrap, wanted, 1)
-        yield bootstrap
-    finally:
-        node.terminate()
+class Node:
+    """A broker of the run's own; to be stopped, killed and started again on the same port, with what it stored."""
+
+    def __init__(self, kafka_home: Path, state_dir: Path) -> None:
+        self._port = free_port()
+        self._kafka_home = kafka_home
+        self._state_dir = state_dir
+        self._process: asyncio.subprocess.Process | None = None
+        self.bootstrap = f"127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        """Returns once it answers."""
+        command = prepare_node(self._kafka_home, self._state_dir, self._port)
+        with (self._state_dir / "server.properties").open("a") as properties:
+            properties.write(SHORT_SESSIONS)
+        with (self._state_dir / "node.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdout=log, stderr=log, env=child_environment()
+            )
+        await wait_until_reachable(self.bootstrap, READY_S_MAX)
+
+    async def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Returns once it is gone, however it has to go."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
         try:
-            await asyncio.wait_for(node.wait(), STOP_S_MAX)
+            await asyncio.wait_for(process.wait(), STOP_S_MAX)
         except TimeoutError:
-            node.kill()
-            await node.wait()
+            process.kill()
+            await process.wait()
+
+
+@asynccontextmanager
+async def broker(kafka_home: Path, state_dir: Path, labeled_partitions: int, partitions: int) -> AsyncIterator[Node]:
+    """A node with the pipeline's topics, while the context lasts."""
+    node = Node(kafka_home, state_dir)
+    try:
+        await node.start()
+        wanted = topics(partitions=partitions, labeled_partitions=labeled_partitions, events_days=1, labeled_hours=6)
+        await ensure_topics(node.bootstrap, wanted, 1)
+        yield node
+    finally:
+        await node.end()
 
 
 class Feed:
-    """Writes records of the labeled topic, keyed as the edge keys them.
-
-    Attributes:
-        written: acknowledged records.
-    """
+    """Writes records of the labeled topic, keyed as the edge keys them."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=2)
-        self.written = 0
+        self._bootstrap = bootstrap
+        self._producer = self._new_producer()
 
     async def __aenter__(self) -> "Feed":
         await self._producer.start()
@@ -66,10 +87,30 @@ class Feed:
         await self._producer.stop()
 
     async def write(self, records: Iterable[tuple[bytes | None, bytes]]) -> None:
-        """Returns once they are acknowledged; those of one key in their order."""
-        futures = [await self._producer.send(LABELED, value=value, key=key) for key, value in records]
-        await asyncio.gather(*futures)
-        self.written += len(futures)
+        """Returns once they are acknowledged, those of one key in their order; or lost, while a broker starts again.
+
+        What had to be released is computed from the log, so that nobody has to know which.
+        """
+        try:
+            futures = [await self._producer.send(LABELED, value=value, key=key) for key, value in records]
+            await asyncio.gather(*futures)
+        except KafkaError:
+            # An idempotent producer of aiokafka that lost a batch ends in OutOfOrderSequenceNumber: a new one.
+            with suppress(KafkaError):
+                await self._producer.stop()
+            await self._renew()
+
+    async def _renew(self) -> None:
+        while True:
+            self._producer = self._new_producer()
+            try:
+                return await self._producer.start()
+            except KafkaError:
+                await self._producer.stop()
+                await asyncio.sleep(0.1)
+
+    def _new_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True, linger_ms=2)
 
 
 class Watch:
@@ -139,26 +180,59 @@ async def log_of(bootstrap: str, topic: str = LABELED) -> list[Logged]:
 
 
 class Offsets:
-    """What the door's group has committed."""
+    """What the door's group has committed, and how far the released topic has come.
 
-    def __init__(self, bootstrap: str, group_id: str, partitions: Sequence[int]) -> None:
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    Attributes:
+        samples: every different state seen by `watch`, in order.
+    """
+
+    def __init__(self, bootstrap: str, group_id: str, partitions: Sequence[int], released_partitions: int) -> None:
+        self._bootstrap = bootstrap
         self._group_id = group_id
         self._partitions = [TopicPartition(LABELED, number) for number in partitions]
+        self._released = [TopicPartition(DEIDENTIFIED, number) for number in range(released_partitions)]
+        self.samples: list[Sample] = []
 
     async def __aenter__(self) -> "Offsets":
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap)
         await self._admin.start()
+        await self._consumer.start()
+        self._task = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        await self._consumer.stop()
         await self._admin.close()
 
     async def committed(self) -> dict[int, int]:
-        """The group's next offset of each partition, 0 where it has none."""
+        """The group's next offset of each partition, 0 where it has none; waits for a broker that is away."""
         while True:
             try:
                 found = await self._admin.list_consumer_group_offsets(self._group_id, partitions=self._partitions)
-                break
-            except GroupCoordinatorNotAvailableError:  # the broker makes its topic when it is first asked
+                return {partition.partition: max(0, found[partition].offset) for partition in self._partitions}
+            # A coordinator that is only just there answers with an error, which aiokafka 0.14 trips over, or partly.
+            except (KafkaError, AttributeError, KeyError):
                 await asyncio.sleep(0.05)
-        return {partition.partition: max(0, one.offset) for partition, one in found.items()}
+
+    async def _watch(self) -> None:
+        """Ends are asked for after what is committed: whatever a commit passed must lie below them."""
+        last: dict[int, int] = {}
+        while True:
+            committed = await self.committed()
+            if committed != last:
+                ends = await self._ends()
+                self.samples.append(Sample(committed, ends))
+                last = committed
+            await asyncio.sleep(0.02)
+
+    async def _ends(self) -> dict[int, int]:
+        while True:
+            try:
+                ends = await self._consumer.end_offsets(self._released)
+                return {partition.partition: end for partition, end in ends.items()}
+            except KafkaError:
+                await asyncio.sleep(0.05)

@@ -53,6 +53,7 @@ class Expected(msgspec.Struct):
         owner: row_id -> (labeled partition, voter), of every vote in the log.
         verdicts: (labeled partition, voter) -> (offset, human), ascending.
         open_from: labeled partition -> the offset that must be committed: where what is held begins, or the end.
+        boundaries: labeled partition -> every offset that may be committed: where nothing before it is held.
         undecodable: values that become dead letters.
     """
 
@@ -63,7 +64,13 @@ class Expected(msgspec.Struct):
     labels: int = 0
     held: int = 0
     open_from: dict[int, int] = {}
+    boundaries: dict[int, set[int]] = {}
     undecodable: set[bytes | None] = set()
+
+    def close(self, partition: int, offset: int) -> None:
+        """Nothing below `offset` is held."""
+        self.open_from[partition] = offset
+        self.boundaries.setdefault(partition, {0}).add(offset)
 
     @property
     def row_ids(self) -> set[str]:
@@ -127,7 +134,7 @@ def expected_of(
         except DecodeError:
             expected.undecodable.add(record.value)
             if crowd.empty:
-                expected.open_from[record.partition] = record.offset + 1
+                expected.close(record.partition, record.offset + 1)
             continue
         if isinstance(said, IdentifiedVerdict):
             crowd.judge(said.voter, said.human, record.appended_at_ms)
@@ -144,19 +151,26 @@ def expected_of(
             expected.crowds.append(ExpectedCrowd(record.partition, first, record.offset + 1, labels, voters))
             waiting[record.partition] = (crowd, record.offset + 1)
         if crowd.empty:
-            expected.open_from[record.partition] = record.offset + 1
+            expected.close(record.partition, record.offset + 1)
     for crowd, _ in waiting.values():
         expected.suppressed += crowd.suppressed
         expected.held += crowd.labels
     return expected
 
 
-def findings_of(expected: Expected, released: Mapping[int, Sequence[DeidentifiedLabel]], crowd_min: int) -> Findings:
+def findings_of(
+    expected: Expected,
+    released: Mapping[int, Sequence[DeidentifiedLabel]],
+    crowd_min: int,
+    follow: "Follow | None" = None,
+) -> Findings:
     """Holds the released topic against the crowds.
 
     Args:
         released: by partition, in offset order, whole.
+        follow: what order its records may have come in; one writer at a time unless told otherwise.
     """
+    follow = follow or one_writer
     everything = [label for labels in released.values() for label in labels]
     seen, wanted = {label.row_id for label in everything}, expected.row_ids
     findings = Findings(
@@ -178,7 +192,7 @@ def findings_of(expected: Expected, released: Mapping[int, Sequence[Deidentified
         for number in {crowd.partition for crowd in expected.crowds}:
             crowds = [crowd for crowd in expected.crowds if crowd.partition == number]
             parts = [[one for one in crowd.labels if partition_of(one, len(released)) == partition] for crowd in crowds]
-            _follow(parts, of_labeled[number], findings)
+            follow(parts, of_labeled[number], findings)
     return findings
 
 
@@ -198,7 +212,52 @@ def _count_bots(expected: Expected, crowd: ExpectedCrowd, findings: Findings) ->
             findings.bots_of_earlier_verdicts += not in_range
 
 
-def _follow(
+Follow = Callable[[Sequence[Sequence[DeidentifiedLabel]], Sequence[DeidentifiedLabel], Findings], None]
+
+
+def several_writers(
+    parts: Sequence[Sequence[DeidentifiedLabel]], labels: Sequence[DeidentifiedLabel], findings: Findings
+) -> None:
+    """Whether `labels` are several times `parts` in a row, each time from the beginning of one, interleaved.
+
+    A worker that lost its partition in the middle of a release writes the rest of it, while or after the new owner
+    writes the whole: a record in the middle of a part must go on from where a copy of that part was left. Each part
+    has to be there whole at least once.
+    """
+    whole = [label for part in parts for label in part]
+    starts = {0, *accumulate(len(part) for part in parts)}
+    places: defaultdict[DeidentifiedLabel, list[int]] = defaultdict(list)
+    for place, label in enumerate(whole):
+        places[label].append(place)
+    left = Counter[int]()  # place -> copies that were left there, and may go on
+    furthest = 0
+    last = -1
+    for label in labels:
+        fits = [place for place in places[label] if left[place] or (place in starts and place <= furthest)]
+        if not fits:
+            findings.differing += 1
+            continue
+        place = last + 1 if last + 1 in fits else max(fits)
+        if left[place]:
+            left[place] -= 1
+        if place in starts:
+            findings.repeats += place < furthest
+        left[place + 1] += 1
+        furthest, last = max(furthest, place + 1), place
+    findings.cut += sum(copies for place, copies in left.items() if place not in starts)
+    findings.unfinished += len(whole) != furthest
+
+
+def any_order(
+    parts: Sequence[Sequence[DeidentifiedLabel]], labels: Sequence[DeidentifiedLabel], findings: Findings
+) -> None:
+    """Whether each of `parts` is there, whole: a batch that a broker took without saying so is sent again."""
+    there = set(labels)
+    findings.unfinished += sum(not set(part) <= there for part in parts)
+    findings.repeats += len(labels) - len(there)
+
+
+def one_writer(
     parts: Sequence[Sequence[DeidentifiedLabel]], labels: Sequence[DeidentifiedLabel], findings: Findings
 ) -> None:
     """Whether `labels` are `parts` in a row, save that it may stop anywhere and begin again at any earlier part.

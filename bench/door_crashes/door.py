@@ -1,11 +1,14 @@
 """The processor that is killed: as `unjoin process`, with a short session. Usage: door.py CONFIG_JSON
 
-A child, so that SIGKILL takes nothing else.
+A child, so that SIGKILL takes nothing else. SIGUSR1 hangs its loop for good, while threads, the consumer's with its
+heartbeats among them, go on.
 """
 
 import json
 import logging
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from processors.free_text import mask
@@ -14,6 +17,7 @@ from unjoin.keyring import Keyring
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    signal.signal(signal.SIGUSR1, lambda *_: threading.Event().wait())  # type: ignore[arg-type, return-value]
     given = json.loads(sys.argv[1])
     keyring = Keyring(Path(given.pop("epoch_keys_dir")))
     config = ProcessorConfig(**{**given, "data_dir": Path(given["data_dir"])})

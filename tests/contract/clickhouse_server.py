@@ -1,6 +1,7 @@
 """Debian's clickhouse-server (18.16) as a child process on free ports, with everything in one folder."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -46,6 +47,12 @@ class ClickHouseServer:
         """As a setting names it."""
         return f"clickhouse://writer:p%40ss%3Aw%2Frd@127.0.0.1:{self.port}/unjoin"
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs or ran last."""
+        assert self._process
+        return self._process.pid
+
     def start(self) -> None:
         """Returns once it answers."""
         program = binary()
@@ -64,6 +71,16 @@ class ClickHouseServer:
         assert self._process
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Ends a pause."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """SIGTERM."""

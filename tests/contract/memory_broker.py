@@ -57,6 +57,9 @@ class MemoryProducer:
             and all(topic in self._broker.topics for topic in self._config.topics)
         )
 
+    def congested(self) -> bool:
+        return False
+
     async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         if not records:
             return

@@ -17,6 +17,7 @@ class MemorySpool:
         self.stats = SpoolStats()
         self.counts = SpoolCounts()
         self.works = False
+        self.pending_bytes = 0
         self.failing = False
         self.entries: list[Entry] = []
         self._config = config

@@ -86,7 +86,7 @@ def test_setup_wants_to_know_what_for() -> None:
     """Without an argument it does nothing, and says so."""
     done = _setup(ROOT)
     assert done.returncode == 1
-    assert "scripts/setup run, test or bench" in done.stderr
+    assert "scripts/setup run, test, bench or sdk" in done.stderr
 
 
 def test_jars_are_pinned_by_hash() -> None:

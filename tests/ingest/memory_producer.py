@@ -13,6 +13,7 @@ class MemoryProducer:
     Attributes:
         refusal: raised instead of keeping anything, while it is set.
         gate: while it is cleared, `produce` waits: brokers that do not answer.
+        behind: what `congested` says.
         waiting: how many requests wait at the gate.
     """
 
@@ -22,6 +23,7 @@ class MemoryProducer:
         self.gate = asyncio.Event()
         self.gate.set()
         self.waiting = 0
+        self.behind = False
         self.started = self.stopped = False
 
     async def start(self) -> None:
@@ -32,6 +34,9 @@ class MemoryProducer:
 
     def ready(self) -> bool:
         return self.started and not self.stopped and self.refusal is None
+
+    def congested(self) -> bool:
+        return self.behind
 
     async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         self.waiting += 1

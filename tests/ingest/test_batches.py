@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +17,10 @@ from ingest.batches import (
     TopicLanes,
     Waiter,
     codec_of,
+    size_of,
 )
 from ingest.producer import KafkaProducer, NotDurable, ProducerConfig
-from ingest.records import Record
+from ingest.records import Record, Run
 
 
 def lane_of(batch_bytes_max: int = 10_000) -> Lane:
@@ -49,6 +51,41 @@ def test_lane_gives_full_batches_first_and_the_open_one_last() -> None:
     assert taken == [2, 2, 1]
     append(lane, b"next")
     assert lane.filled.is_set()
+
+
+@given(
+    st.lists(
+        st.tuples(st.none() | st.binary(max_size=40), st.lists(st.binary(max_size=400), min_size=1, max_size=30)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_runs_lie_in_the_batches_that_records_one_by_one_would_make(
+    runs: list[tuple[bytes | None, list[bytes]]],
+) -> None:
+    """Adding many at once must not change what is sent, where a batch ends, or what counts as in flight."""
+    at_once, one_by_one = lane_of(1_500), lane_of(1_500)
+    for key, values in runs:
+        run = Run("topic", key, 1_790_000_000_000, values)
+        held = sum(batch.bytes for batch in batches_of(at_once))
+        touched = at_once.extend(run)
+        assert len(set(touched)) == len(touched) <= len(values)
+        assert sum(batch.bytes for batch in batches_of(at_once)) - held == size_of(run)
+        for value in values:
+            one_by_one.extend(Run("topic", key, 1_790_000_000_000, [value]))
+    assert [batch.records for batch in batches_of(at_once)] == [batch.records for batch in batches_of(one_by_one)]
+    written = [bytes(batch.builder._build()) for batch in batches_of(at_once)]
+    assert written == [bytes(batch.builder._build()) for batch in batches_of(one_by_one)]
+    values_sent = [record.value for data in written for record in records_in(data)]
+    assert values_sent == [value for _, values in runs for value in values]
+
+
+def batches_of(lane: Lane) -> list[Any]:
+    return [*lane.full, *([lane.open] if lane.open else [])]
+
+
+def records_in(data: bytes) -> list[Any]:
+    return list(MemoryRecords(data).next_batch())
 
 
 def test_batch_that_was_taken_takes_no_more_records() -> None:

@@ -199,3 +199,16 @@ def test_keys_and_values_stay_out_of_the_log(node: KafkaNode, caplog: pytest.Log
     run(main())
     assert "....." not in caplog.text
     assert logging.getLogger("aiokafka.conn").getEffectiveLevel() >= logging.INFO
+
+
+def test_batches_are_idempotent_and_wait_for_every_replica(bootstrap: str) -> None:
+    """What the request itself says: with one replica, no other test could see less than `all`."""
+
+    async def main() -> None:
+        async with begun(bootstrap) as incarnation:
+            sender = incarnation._producer._sender
+            assert sender._acks == -1
+            assert sender._txn_manager is not None
+            assert sender._txn_manager.has_pid()
+
+    run(main())

@@ -210,6 +210,29 @@ def test_broker_lost_under_load_answers_every_request_in_time_and_loses_nothing_
     assert seconds_max < 1.5
 
 
+def test_produce_does_not_return_while_its_broker_is_silent(kafka_node: KafkaNode) -> None:
+    """Returning is the acknowledgement: a 200 follows at once. However long it takes, and no sooner."""
+
+    async def main() -> None:
+        topic = await asyncio.to_thread(create_topic, kafka_node.bootstrap)
+        producer = KafkaProducer(ProducerConfig(kafka_node.bootstrap, produce_seconds_max=60.0, topics=(topic,)))
+        await producer.start()
+        try:
+            await producer.produce([Record(topic, b"k", b"0", 1)])
+            kafka_node.pause()
+            producing = asyncio.create_task(producer.produce([Record(topic, b"k", b"1", 1)]))
+            done, _ = await asyncio.wait({producing}, timeout=0.5)
+            assert not done
+            kafka_node.resume()
+            await producing
+        finally:
+            kafka_node.resume()
+            await producer.stop(10.0)
+        assert [record.value() for record in stored_records(kafka_node.bootstrap, topic)] == [b"0", b"1"]
+
+    run(main())
+
+
 def test_dead_sender_is_replaced_and_who_waited_for_it_is_told(bootstrap: str) -> None:
     """OutOfOrderSequenceNumber ends aiokafka's sender for good; the collector goes on with a new one."""
 

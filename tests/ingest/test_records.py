@@ -5,10 +5,12 @@ import json
 from typing import Any
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ingest.records import Record, Sender, records_of
-from ingest.voter import voter_of
-from schemas.codec import decode
+from ingest.records import Record, Records, Sender, records_of, runs_of
+from ingest.voter import day_of_event, voter_of
+from schemas.codec import decode, encode
 from schemas.events import AnyEvent
 from schemas.outcomes import RejectionReason
 from schemas.topics import topics
@@ -156,6 +158,108 @@ def test_label_whose_day_has_no_key_is_closed_and_its_neighbours_are_not() -> No
         (5, "e-1", RejectionReason.DAY_CLOSED),
         (8, "e-1", RejectionReason.DAY_CLOSED),
     ]
+
+
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+ts = st.integers(0, 253_402_300_799_999) | st.just(TS)
+VALUES = {
+    "id": st.from_regex(r"\A[A-Za-z0-9_.:-]{1,8}\Z"),
+    "ts": ts,
+    "email": st.just("a@b.example"),
+    "task": st.just("t-1"),
+    "session": st.just("s-2"),
+    "human": st.booleans(),
+    "account": texts.filter(bool),
+    "languages": st.lists(texts, max_size=3),
+    "properties": st.dictionaries(texts, st.none() | st.integers() | texts, max_size=3),
+}
+
+
+@st.composite
+def any_events(draw: st.DrawFn) -> AnyEvent:
+    """An event of any type, its values as a decoder gives them."""
+    kind = draw(st.sampled_from(AnyEvent.__args__))
+    samples = st.lists(st.floats(allow_nan=False), min_size=(count := draw(st.integers(1, 4))), max_size=count)
+    fields = {
+        name: draw(samples if name in kind.samples else VALUES.get(name, texts)) for name in kind.__struct_fields__
+    }
+    event: AnyEvent = kind(**fields)
+    return event
+
+
+@given(st.lists(any_events(), max_size=8))
+def test_every_event_is_written_as_fastavro_writes_it(events: list[AnyEvent]) -> None:
+    """Generated encoders are fast because they know what a batch shares; the bytes are the schema's all the same."""
+    records, closed = records_of(enumerate(events), SENDER, edge_key)
+    assert closed == []
+    expected = [record for event in events for record in slow_records(event)]
+    assert sorted(map(fields_of, records)) == sorted(expected)
+    by_key: dict[Any, list[bytes]] = {}
+    for topic, key, _, value in expected:
+        by_key.setdefault((topic, key), []).append(value)
+    for of, values in by_key.items():
+        assert [record.value for record in records if (record.topic, record.key) == of] == values
+
+
+def fields_of(record: Record) -> tuple[Any, ...]:
+    return record.topic, record.key, record.timestamp_ms, record.value
+
+
+def slow_records(event: Any) -> list[tuple[Any, ...]]:
+    """Topic, key, stamp and value, by fastavro, for one event: what `records_of` is held to."""
+    tag = event.__struct_config__.tag
+    base = {"event_id": event.id, "site": "shop", "ts": event.ts, "received_at": RECEIVED_MS}
+    fields = {name: getattr(event, name) for name in event.__struct_fields__ if name not in ("id", "ts")}
+    match event.category:
+        case "signals":
+            if tag == "key":
+                fields = {"t": event.t_down, "t_up": event.t_up}
+            topic, key, datum = "events.signals", b"s-1", {**base, "session": "s-1", "type": tag, **fields}
+        case "analytics":
+            fields["properties"] = json.dumps(event.properties, ensure_ascii=False, separators=(",", ":"))
+            where = {"session": "s-1", "type": tag, "ip": SENDER.ip, "user_agent": SENDER.user_agent}
+            topic, key, datum = "events.analytics", b"s-1", {**base, **where, **fields}
+        case "personal":
+            topic, key, datum = "events.personal", event.account.encode(), {**base, "type": tag, **fields}
+        case "labelers":
+            topic, key, datum = "events.labelers", event.id.encode(), {**base, **fields}
+        case _:
+            return slow_labeled(event, tag)
+    return [(topic, key, RECEIVED_MS, encode(f"{topic}-value", datum))]
+
+
+def slow_labeled(event: Any, tag: str) -> list[tuple[Any, ...]]:
+    day = day_of_event(event.ts, RECEIVED_MS)
+    if tag == "verdict":
+        days, session = [day, day - datetime.timedelta(days=1)], event.session
+        act: Any = ("unjoin.Verdict", {"human": event.human})
+    else:
+        days, session = [day], "s-1"
+        act = ("unjoin.Answer", {"kind": tag, "task": event.task, "answer": event.answer})
+    found = []
+    for one in days:
+        voter = voter_of("shop", session, edge_key(one))
+        stamp = (one - datetime.date(1970, 1, 1)).days * 86_400_000
+        value = encode("events.labeled-value", {"voter": voter, "day": one, "act": act})
+        found.append(("events.labeled", voter, stamp, value))
+    return found
+
+
+@given(
+    st.lists(
+        st.builds(Record, st.sampled_from("ab"), st.none() | st.sampled_from([b"k", b"l"]), st.binary(), st.just(1))
+    )
+)
+def test_records_by_runs_are_the_same_records_each_keys_in_order(records: list[Record]) -> None:
+    """A run is one look-up for many records; nothing may be lost or overtaken in it."""
+    grouped = Records(runs_of(records))
+    assert len(grouped) == len(records)
+    assert sorted(map(repr, map(fields_of, grouped))) == sorted(map(repr, map(fields_of, records)))
+    for topic, key in {(record.topic, record.key) for record in records}:
+        mine = [record for record in records if (record.topic, record.key) == (topic, key)]
+        assert [record for record in grouped if (record.topic, record.key) == (topic, key)] == mine
+    assert runs_of(grouped) is grouped.runs
+    assert list(grouped) == [grouped[index] for index in range(len(grouped))] == grouped[:]
 
 
 def test_repr_of_a_record_shows_no_value() -> None:

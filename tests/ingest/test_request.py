@@ -223,6 +223,35 @@ def test_501_events_are_too_many_and_500_are_not() -> None:
     assert (caught.value.status, caught.value.error) == (413, RequestError.TOO_MANY_EVENTS)
 
 
+@pytest.mark.parametrize("id_", ["a b", "a\nb", "é", "a/b", "\0", ""])
+def test_id_with_another_character_is_rejected_among_good_ones(id_: str) -> None:
+    """The ids of a batch are looked at together, and only the bad one may fall."""
+    assert reasons_of(POINTER, {**ANSWER, "id": id_}, KEY) == [(1, None, Reason.INVALID_VALUE)]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        body_of(ANSWER).replace(b"beagle", b"bea\xffgle"),
+        body_of(ANSWER).replace(b"beagle", b"\xed\xa0\x80"),
+        body_of({**PAGE, "properties": {"plan": 1}}).replace(b"plan", b"pl\xffn"),
+    ],
+)
+def test_body_that_is_no_utf_8_is_not_a_batch(damaged: bytes) -> None:
+    """Whichever of the decoders meets it first."""
+    with pytest.raises(Rejection) as caught:
+        parse_batch(damaged, LIMITS)
+    assert (caught.value.status, caught.value.error) == (400, RequestError.NOT_A_BATCH)
+
+
+def test_large_batch_of_small_events_is_accepted_and_a_large_event_in_it_is_not() -> None:
+    """The limit is an event's, so that a body beyond it says nothing yet."""
+    small = {**ANSWER, "answer": "a" * 1_000}
+    assert reasons_of(*[small] * 60) == []
+    large = {**ANSWER, "answer": "a" * 40_000}
+    assert reasons_of(*[small] * 30, large, *[small] * 30) == [(30, "e-3", Reason.TOO_LARGE)]
+
+
 def test_repr_of_what_flows_shows_no_value() -> None:
     """Whatever ends in a log by accident names fields only."""
     batch = parse_batch(
@@ -265,6 +294,7 @@ def _convert(event: Any, limits: Limits) -> Any:
     try:
         json.dumps(event, ensure_ascii=False).encode()
         converted = msgspec.convert(event, AnyEvent)
+        msgspec.convert(converted.id, EventId)
     except (msgspec.ValidationError, UnicodeEncodeError):
         return None
     lengths = {len(getattr(converted, name)) for name in converted.samples}
@@ -292,7 +322,7 @@ VALUES = st.recursive(
 )
 SAMPLES = st.lists(NUMBERS, min_size=0, max_size=3)
 FIELDS = {
-    "id": st.from_regex(r"\A[A-Za-z0-9_.:-]{1,8}\Z"),
+    "id": st.from_regex(r"\A[A-Za-z0-9_.:-]{1,8}\Z") | st.sampled_from(["a b", "a\n", "é", ""]),
     "type": st.sampled_from(sorted(kind.__struct_config__.tag for kind in AnyEvent.__args__)),
     "ts": st.integers(0, 2**41),
     "properties": st.dictionaries(WEIRD_TEXT, VALUES, max_size=2),

@@ -148,6 +148,22 @@ def test_full_memory_is_spooled_at_once() -> None:
     run(main())
 
 
+def test_spool_drains_in_smaller_chunks_where_memory_has_less_room_than_one() -> None:
+    """A chunk that never fits would be refused for ever, and everything behind it."""
+
+    async def main() -> None:
+        edge = Edge(in_flight_bytes_max=400)
+        edge.broker.pause()
+        async with edge.running() as producer:
+            for first in range(0, 90, 3):
+                await producer.produce(records(first))
+            edge.broker.resume()
+            await until(lambda: not edge.spool.counts.waiting)
+            assert set(edge.stored()) == set(values(0, 90))
+
+    run(main())
+
+
 def test_neither_kafka_nor_spool_is_a_refusal_that_says_when_to_come_back() -> None:
     """503 for the whole batch; and the balancer is told."""
 

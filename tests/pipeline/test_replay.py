@@ -189,6 +189,16 @@ def test_headers_that_somebody_forged_send_nothing_anywhere_else(stack: RunningS
     assert len(records_with(stack, DEAD_LETTERS, mark)) == 4
 
 
+def test_label_goes_back_once_it_can_be_read_and_not_before(stack: RunningStack, mark: str) -> None:
+    """Put back on end, labels that nobody can read would halt the door in front of everybody else's."""
+    label = codec.encode(f"{LABELED}-value", good(LABELED, mark, 1))
+    for value in (label, label + mark.encode(), mark.encode()):
+        set_aside(stack, LABELED, [(b"k", value)], LABELED_DEAD_LETTERS, partition=0)
+    assert replayed(stack) == {"replayed": 1, "still": 2}
+    (back,) = records_with(stack, LABELED, mark)
+    assert (back.key(), back.value()) == (b"k", label)
+
+
 def test_a_cut_letter_stays_where_it_is(stack: RunningStack, mark: str) -> None:
     """Half a record is not the record."""
     cut = [*headers_of(REFUSED, SIGNALS, 0, 7), (TRUNCATED_FROM, b"99999")]

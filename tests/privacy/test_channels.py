@@ -1,5 +1,6 @@
 """Every channel by which a label could be joined back, each closed: the table in docs/privacy.md, row by row."""
 
+import asyncio
 import json
 import re
 import urllib.error
@@ -20,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.canaries.places import metrics, system_tables, table_bytes
 from ingest.voter import voter_of
+from processors.committed import CommittedOffsets
 from schemas.codec import decode
 from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES
 from schemas.outcomes import RejectionReason, RequestError, Suppression
@@ -128,6 +130,20 @@ def test_offsets_of_the_labeled_topic_are_stored_nowhere_beside_labels(day: Day)
         if one.topic == LABELED
     }
     assert len(of_labeled) == 1  # the door, and nobody else
+
+
+def test_commits_of_the_door_say_totals_since_ever_and_nothing_else(day: Day) -> None:
+    """Beside an offset lies what became of all records below it: no session, task, site or time. What left in between
+    two commits is on the released topic, what came is in the log's ends; the rest is in the door's metrics."""
+    # Not by confluent-kafka (2.16): it gives metadata with what lies behind it in memory.
+    offset, metadata = asyncio.run(CommittedOffsets(day.stack.bootstrap, "unjoin-door").of((LABELED, 0)))
+    said = json.loads(metadata)
+    suppressed = said.pop("suppressed")
+    assert said.keys() == {"since", "released", "collapsed", "verdicts", "dead_lettered", "expired"}
+    assert suppressed.keys() <= set(Suppression)
+    assert all(isinstance(count, int) for count in (*said.values(), *suppressed.values()))
+    assert said["released"] == len(day.released)
+    assert sum(said.values()) + sum(suppressed.values()) == offset
 
 
 # Order and co-occurrence; row order on disk.

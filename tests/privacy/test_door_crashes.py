@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.door_crashes.crowds import Expected, ExpectedCrowd, Logged, expected_of, findings_of, is_crowd
+from bench.door_crashes.commits import CommitFindings, Sample, commit_findings_of
+from bench.door_crashes.crowds import (
+    Expected,
+    ExpectedCrowd,
+    Logged,
+    any_order,
+    expected_of,
+    findings_of,
+    is_crowd,
+    several_writers,
+)
 from processors.deidentify import unmasked
 from processors.records import partition_of
 from schemas.codec import encode
@@ -23,23 +33,31 @@ PARTITIONS = 2
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize(("kills", "processors", "seed"), [(5, 1, 11), (4, 2, 12)])
-def test_killed_door_releases_whole_crowds_the_same_again_and_every_vote_once(
-    kafka_home: Path, tmp_path: Path, kills: int, processors: int, seed: int
+@pytest.mark.parametrize(
+    "faults",
+    [
+        "--kills 5 --seed 11",
+        "--kills 2 --broker-restarts 1 --processors 2 --seed 12",
+        "--kills 1 --pauses 1 --leaves 1 --processors 3 --seed 13",
+    ],
+)
+def test_door_releases_whole_crowds_the_same_again_and_every_vote_once(
+    kafka_home: Path, tmp_path: Path, faults: str
 ) -> None:
-    """SIGKILL as it starts, works, releases and commits; with two of them, a rebalance follows each."""
+    """Killed as it starts, works, releases and commits; paused until others have its partitions, and back as a zombie;
+    leaving and joining again, with a rebalance after each; and the broker restarted under all of them."""
     out = tmp_path / "report.json"
-    arguments = ("--kills", str(kills), "--processors", str(processors), "--seed", str(seed), "--out", str(out))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UNJOIN_")}
     environment["UNJOIN_KAFKA_HOME"] = str(kafka_home)
     done = subprocess.run(
-        [sys.executable, "-m", "bench.door_crashes", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False,
+        [sys.executable, "-m", "bench.door_crashes", "--kills", "0", *faults.split(), "--out", str(out)],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{faults}\n{done.stdout}{done.stderr}"
     report = json.loads(out.read_text())
-    assert sum(report["moments"].values()) == kills
+    assert sum(report["moments"].values()) == sum(report["faults"].values()) >= 3
     assert report["findings"]["crowds"] > 1, "too few crowds to tell anything"
+    assert report["commits"]["samples"] > 1, "too few commits to tell anything"
 
 
 def label(voter: int, task: str) -> Logged:
@@ -105,6 +123,47 @@ def test_every_kind_of_damage_is_found() -> None:
         findings = findings_of(expected, released_as(*damage), 3)
         assert not findings.holds
         assert getattr(findings, finding) > 0, finding
+
+
+def test_zombie_that_finishes_its_crowd_beside_the_new_owner_is_no_finding() -> None:
+    """It wrote a part of the crowd before it was paused; the rest comes while the new owner writes the whole."""
+    expected, first, second = two_crowds()
+    for cut in range(1, len(first.labels)):
+        begun, rest = first.labels[:cut], first.labels[cut:]
+        for mixed in (
+            (begun, first.labels, rest, second.labels),
+            (begun, first.labels, second.labels, rest),
+            (begun, first.labels[:1], rest, first.labels[1:], second.labels),
+        ):
+            assert findings_of(expected, released_as(*mixed), 3, several_writers).holds
+
+
+def test_damage_is_found_however_many_write() -> None:
+    """A crowd of which a part never left, a part on its own, and a label of nobody's."""
+    expected, first, second = two_crowds()
+    whole, rest = list(first.labels), list(second.labels)
+    for damage in ([whole, rest[1:]], [whole, rest[:-1]], [rest], [whole, rest[1:], rest]):
+        assert not findings_of(expected, released_as(*damage), 3, several_writers).holds
+    assert findings_of(expected, released_as(rest[::-1], whole[1:], whole[:1]), 3, any_order).holds
+    for damage in ([whole, rest[1:]], [rest]):
+        assert not findings_of(expected, released_as(*damage), 3, any_order).holds
+
+
+def test_commit_past_a_label_that_has_not_left_is_found_and_so_is_one_in_the_middle_of_a_range() -> None:
+    """What a crash would lose, if it came at that moment."""
+    expected, first, second = two_crowds()
+    released = released_as(first.labels, second.labels)
+    ends_of_both = {partition: len(labels) for partition, labels in released.items()}
+    ends_of_first = {partition: len(labels) for partition, labels in released_as(first.labels).items()}
+
+    def found(committed: int, ends: dict[int, int]) -> CommitFindings:
+        return commit_findings_of([Sample({0: committed}, ends)], expected, released)
+
+    for committed, ends in ((0, {0: 0, 1: 0}), (first.end, ends_of_first), (second.end, ends_of_both)):
+        assert found(committed, ends).holds
+    assert found(second.end, ends_of_first).ahead == 1
+    assert found(first.end, {0: 0, 1: 0}).ahead == 1
+    assert found(first.end - 1, ends_of_both).astray == 1
 
 
 def test_bot_in_a_crowd_is_found() -> None:

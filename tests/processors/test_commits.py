@@ -40,20 +40,36 @@ def offset_by_cap(delivered: range, acknowledged: list[int]) -> int | None:
     return commits.next_offset(PARTITION)
 
 
-@pytest.mark.parametrize(
-    ("committed", "delivered", "acknowledged", "faust_says", "right"),
-    [
-        (2585, range(2585, 2590), [2586, 2587, 2588, 2589], 2590, 2585),
-        (None, range(5), [3, 4], 5, 0),
-        (None, range(0, 9), [0, 1, 2, 5], 3, 3),
-    ],
+# (committed, fetched, acknowledged) -> what may be committed. The first two are upstream's own failures.
+IN_FLIGHT: list[tuple[int | None, range, list[int], int]] = [
+    (2585, range(2585, 2590), [2586, 2587, 2588, 2589], 2585),
+    (None, range(5), [3, 4], 0),
+    (None, range(0, 9), [0, 1, 2, 5], 3),
+]
+STILL_NEEDED = pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="Faust's own rule commits past records in flight. When this passes, it has learned not to: then "
+    "`CappedConsumer._new_offset` can go back to the library's, if acknowledgements of skipped records are seen to",
 )
+
+
+@pytest.mark.parametrize(("committed", "delivered", "acknowledged", "right"), IN_FLIGHT)
 def test_commit_never_passes_a_record_in_flight(
-    committed: int | None, delivered: range, acknowledged: list[int], faust_says: int, right: int
+    committed: int | None, delivered: range, acknowledged: list[int], right: int
 ) -> None:
-    """The second column from the right is upstream's answer: when it equals the last, the cap can go."""
-    assert offset_by_faust(committed, acknowledged) == faust_says
+    """A restart would begin behind it, and nobody would ever have worked on it."""
     assert offset_by_cap(delivered, acknowledged) == right
+
+
+@STILL_NEEDED
+@pytest.mark.parametrize(("committed", "delivered", "acknowledged", "right"), IN_FLIGHT[:2])
+def test_the_untouched_library_never_passes_a_record_in_flight(
+    committed: int | None, delivered: range, acknowledged: list[int], right: int
+) -> None:
+    """The same inputs, asked of the library as it is; that this fails is why there is a cap."""
+    offset = offset_by_faust(committed, acknowledged)
+    assert offset is None or offset <= right, f"faust would commit {offset} while {right} is in flight"
 
 
 async def consumer_of(commits: Commits, data_dir: Path) -> CappedConsumer:
@@ -74,6 +90,8 @@ def test_what_faust_acknowledges_itself_neither_moves_nor_stalls_the_commit(tmp_
         consumer._thread.thread_loop.close()
         for offset in range(4):
             commits.deliver(PARTITION, GENERATION, offset)
+        for offset in range(2):
+            commits.settle(PARTITION, GENERATION, offset, f"below {offset}")
         consumer._acked[PARTITION] = [0, 1, 2, 3]
         consumer._acked_index[PARTITION] = {0, 1, 2, 3}
         assert consumer._new_offset(PARTITION) == 0

@@ -123,6 +123,7 @@ def test_memory_is_bounded_by_suppressing_the_largest_voter() -> None:
     for task in range(101):
         vote(crowd, 0, task)
         assert crowd.labels <= 100
+        assert not crowd.complete(), "two sessions hide nobody, however full it is"
     assert crowd.suppressed[Suppression.CROWD_BOUND] == 100
     assert crowd.voters == 2
 
@@ -146,10 +147,10 @@ def test_destroyed_keys_never_leave_a_smaller_crowd_behind() -> None:
     assert crowd.suppressed[Suppression.KEY_DESTROYED] == 3
 
 
-@given(steps, st.integers(2, 4))
-def test_every_release_is_a_crowd(script: list[Step], voters_min: int) -> None:
-    """Whatever comes in whatever order: enough voters, none with more than half, each vote once."""
-    crowd = crowd_of(voters_min)
+@given(steps, st.integers(2, 4), st.sampled_from([5, 8, 1_000]))
+def test_every_release_is_a_crowd(script: list[Step], voters_min: int, labels_max: int) -> None:
+    """Whatever comes in whatever order, at the bound too: enough voters, none with more than half, each vote once."""
+    crowd = crowd_of(voters_min, labels_max)
     voter_of = {label(voter, task).row_id: voter for voter in range(7) for task in range(5)}
     for _, release in play(crowd, script):
         votes = Counter(voter_of[one.row_id] for one in release.labels)

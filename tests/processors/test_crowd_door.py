@@ -42,6 +42,8 @@ def test_low_watermark_is_where_the_open_range_begins(votes: list[tuple[int, str
         elif undone:
             assert min(undone) == released_up_to
             assert len(undone) == 1, "a range costs one number"
+        else:
+            assert door.labels_held == 0, "a restart would begin behind what is held"
 
 
 def test_replay_after_a_crash_releases_the_same_crowd_and_no_smaller_one() -> None:

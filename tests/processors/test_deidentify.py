@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import uuid
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,3 +71,9 @@ def test_what_leaves_holds_neither_voter_nor_the_unmasked_answer() -> None:
     assert "me@" not in shown
     assert VOTER.hex() not in shown.replace("-", "")
     assert (row.day, row.task, row.kind, row.answer) == (DAY, "dogs-1", "image_label", "[email]")
+
+
+@pytest.mark.parametrize("kind", ["image_label", "audio_transcript", "text_answer"])
+def test_answer_of_every_kind_is_masked(kind: str) -> None:
+    """Each is a free string of a public key, whatever it is called."""
+    assert deidentify(label(kind=kind, answer="me@example.org"), KEY, mask=lambda _: "[email]").answer == "[email]"

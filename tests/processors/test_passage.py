@@ -10,7 +10,8 @@ from processors.commits import Commits
 from processors.deidentify import deidentify
 from processors.door import Door, OpenDoor, Step
 from processors.outlet import Outgoing
-from processors.passage import OutOfOrder, Passage
+from processors.passage import OutOfOrder, Passage, TooManyDeadLetters
+from processors.records import midnight_s
 from processors.totals import Totals
 from schemas.events import IdentifiedLabel, IdentifiedVerdict
 from tests.processors.door_process import epoch_key
@@ -73,7 +74,12 @@ def passage_of(commits: Commits, shelf: Shelf, open_door: Any, halt: Any = None)
         released_topic="released",
         dead_letter_topic="dead",
         halt=halt,
+        committed=never_committed,
     )
+
+
+async def never_committed(partition: Any) -> tuple[int | None, str]:
+    return None, ""
 
 
 def open_door() -> Door:
@@ -155,7 +161,7 @@ def test_door_that_fails_halts_with_the_batch_unacknowledged() -> None:
         halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         passage = passage_of(commits, shelf, lambda: OpenDoor(no_key, lambda answer: answer), halted.set_result)
         taking = asyncio.create_task(passage.take(deliver(commits, messages_of(2))))
-        assert isinstance(await halted, OSError)
+        assert isinstance(await asyncio.wait_for(halted, 10), OSError)
         assert not taking.done()
         assert commits.next_offset((TOPIC, 0)) == 0
         taking.cancel()
@@ -215,7 +221,7 @@ def test_record_out_of_order_halts_before_anything_of_its_batch_is_released(
         messages = {offset: messages_of(1, first=offset)[0] for offset in fetched}
         deliver(commits, list(messages.values()))
         taking = asyncio.create_task(passage.take([messages[offset] for offset in came]))
-        assert isinstance(await halted, OutOfOrder)
+        assert isinstance(await asyncio.wait_for(halted, 10), OutOfOrder)
         assert not shelf.written
         assert commits.next_offset((TOPIC, 0)) == fetched[0]
         taking.cancel()
@@ -234,5 +240,44 @@ def test_offsets_that_hold_no_record_are_no_gap() -> None:
         await passage.take(deliver(commits, messages_of(1, first=200)))
         assert commits.next_offset((TOPIC, 0)) == 201
         assert len(shelf.written) == 4
+
+    asyncio.run(scenario())
+
+
+def test_released_record_has_its_value_its_day_and_nothing_else() -> None:
+    """Key, headers and timestamp are channels: the key of the record that came is its voter."""
+
+    async def scenario() -> None:
+        commits, shelf = Commits(), Shelf()
+        shelf.acknowledges.set()
+        await passage_of(commits, shelf, open_door).take(deliver(commits, messages_of(3)))
+        assert len(shelf.written) == 3
+        for record in shelf.written:
+            assert (record.topic, record.key, record.headers) == ("released", None, [])
+            assert record.timestamp_s == midnight_s(today())
+            assert record.partition in range(4)
+
+    asyncio.run(scenario())
+
+
+def test_door_that_can_read_too_little_halts_before_it_sets_more_aside() -> None:
+    """A collector with a newer schema than the door must not turn the topic into dead letters."""
+
+    async def scenario() -> None:
+        commits, shelf = Commits(), Shelf()
+        shelf.acknowledges.set()
+        halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        passage = passage_of(commits, shelf, open_door, halted.set_result)
+        await passage.take(deliver(commits, [HeldMessage(offset, b"garbage") for offset in range(50)]))
+        assert commits.next_offset((TOPIC, 0)) == len(shelf.written) == 50
+        next_ones = deliver(commits, [*messages_of(3, first=50), HeldMessage(53, b"\0\0\0\0\0garbage")])
+        taking = asyncio.create_task(passage.take(next_ones))
+        error = await asyncio.wait_for(halted, 10)
+        assert isinstance(error, TooManyDeadLetters)
+        for said in ("51 of the last 100", f"{TOPIC}-0", "unknown_schema", "PERCENT_MAX=100"):
+            assert said in str(error)
+        assert len(shelf.written) == 50, "nothing of the batch has left"
+        assert commits.next_offset((TOPIC, 0)) == 50
+        taking.cancel()
 
     asyncio.run(scenario())

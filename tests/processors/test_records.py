@@ -36,6 +36,14 @@ def test_answers_and_verdicts_are_told_apart() -> None:
     assert labeled_of(labeled({"human": False}), NOON_MS) == IdentifiedVerdict(VOTER, DAY, False)
 
 
+def test_record_with_bytes_behind_its_datum_is_set_aside() -> None:
+    """A record is one datum; whoever appends to one must not have the rest of it believed."""
+    for behind in (b"\0", labeled(ANSWER), labeled(ANSWER)[5:]):
+        with pytest.raises(DecodeError) as error:
+            labeled_of(labeled(ANSWER) + behind, NOON_MS)
+        assert error.value.reason == DeadLetterReason.TRAILING_BYTES
+
+
 @pytest.mark.parametrize(
     ("day", "kind"),
     [

@@ -1,6 +1,16 @@
 """When a worker counts as stuck."""
 
-from processors.watchdog import Seen, Stall
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from processors.commits import Commits
+from processors.watchdog import Pulse, Seen, Stall, Watchdog
 
 P = ("events.labeled", 0)
 
@@ -63,3 +73,57 @@ def test_partition_of_somebody_else_is_not_judged() -> None:
     stall.stuck(0.0, {P: lagging})
     stall.stuck(20.0, {})
     assert not stall.stuck(40.0, {P: lagging})
+
+
+async def nothing_committed(*_: Any, **__: Any) -> dict[Any, Any]:
+    """What aiokafka gives while the coordinator loads the group."""
+    return {}
+
+
+async def no_error_code(*_: Any, **__: Any) -> dict[Any, Any]:
+    """What aiokafka 0.14 does with an error in the answer."""
+    raise AttributeError("error_code")
+
+
+@pytest.mark.parametrize("answer", [nothing_committed, no_error_code])
+def test_coordinator_that_cannot_tell_is_away_and_does_not_end_the_watchdog(answer: Callable[..., Any]) -> None:
+    """Seen after a broker was stopped and started: the thread died, and nobody watched the worker any more."""
+
+    async def ends(partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 10)
+
+    commits = Commits()
+    commits.assign([P])
+    admin: Any = SimpleNamespace(list_consumer_group_offsets=answer)
+    reader: Any = SimpleNamespace(end_offsets=ends)
+
+    async def look() -> None:
+        watchdog = Watchdog(
+            bootstrap="127.0.0.1:1", group_id="g", topic=P[0], stall_s=1.0, commits=commits,
+            loop=asyncio.get_running_loop(), end_process=lambda: None,
+        )  # fmt: skip
+        await watchdog._look(admin, reader)
+
+    with pytest.raises(KafkaError):
+        asyncio.run(look())
+
+
+def test_loop_that_does_not_turn_is_found_after_the_limit() -> None:
+    """Once others have its partitions, a worker that hangs shows nowhere in the offsets."""
+    asked: list[Callable[[], None]] = []
+    pulse = Pulse(30.0, asked.append)
+    for second in range(100):
+        assert not pulse.stopped(float(second))
+        asked.pop()()
+    assert next(second for second in range(100, 200) if pulse.stopped(float(second))) == 130
+    assert len(asked) == 1, "one question is enough"
+
+
+def test_process_that_was_paused_gets_the_time_to_answer() -> None:
+    """Its watchdog may run before its loop does; the pause says nothing about either."""
+    asked: list[Callable[[], None]] = []
+    pulse = Pulse(30.0, asked.append)
+    assert not pulse.stopped(0.0)
+    assert not pulse.stopped(3_600.0)
+    asked.pop()()
+    assert not pulse.stopped(3_601.0)

@@ -21,6 +21,7 @@ from sinks.blocks import (
     SendDeadLetters,
     SetAside,
     Wait,
+    split_expired,
 )
 
 A, B = {"name": "A"}, {"name": "B"}
@@ -121,7 +122,7 @@ def test_offsets_may_have_gaps() -> None:
     blocks = blocks_of()
     blocks.add(rows(3, 7, 8, 20), 25, now_ms=0)
     commits = [decision for decision in run(blocks) if isinstance(decision, Commit)]
-    assert commits == [Commit(0, "21"), Commit(25, "")]
+    assert commits == [Commit(0, "21"), Commit(25, "expired=3")]
 
 
 def test_dead_letters_leave_before_their_range_is_passed_and_neighbours_are_stored() -> None:
@@ -184,7 +185,28 @@ def test_intent_that_expired_whole_is_passed() -> None:
     """Nothing of it can be fetched any more."""
     blocks = blocks_of(10, "20", log_start=30)
     assert blocks.expired == 20
-    assert run(blocks) == [Commit(30, ""), Wait(None)]
+    assert run(blocks) == [Commit(30, "expired=20"), Wait(None)]
+
+
+def test_what_expired_unread_is_counted_with_the_offset_that_passes_it() -> None:
+    """A metric dies with its process; whoever adds up what became of events has nothing else."""
+    blocks = blocks_of(10, "13 expired=5", log_start=0)
+    blocks.add(rows(10, 11, 12), 13, now_ms=0)
+    blocks.add(rows(17, 18), 19, now_ms=0)
+    commits = [decision for decision in run(blocks, 100) if isinstance(decision, Commit)]
+    assert commits == [Commit(13, "19 expired=5"), Commit(19, "expired=9")]
+    again = blocks_of(13, "19 expired=5", log_start=17)
+    again.add(rows(17, 18), 19, now_ms=0)
+    insert, commit, _ = run(again)
+    assert insert.missing
+    assert commit == Commit(19, "expired=9")
+
+
+@given(st.integers(0, 2**62), st.sampled_from(["", "3", "3 9", "leader", "1 2 3"]))
+def test_count_of_expired_offsets_leaves_the_intent_as_it_was(count: int, said: str) -> None:
+    """Commits of older versions have no such word, and are read as ever."""
+    assert split_expired(said) == (said, 0)
+    assert split_expired(f"{said} expired={count}".strip()) == (said, count)
 
 
 def test_log_shorter_than_the_commit_is_read_from_its_end() -> None:
@@ -201,6 +223,19 @@ def test_without_a_commit_whatever_the_log_holds_may_be_stored() -> None:
     made = run(blocks, 100)
     assert [(made.missing) for made in made if isinstance(made, Insert)] == [True, True]
     assert [made for made in made if isinstance(made, Commit)] == [Commit(0, "4 6"), Commit(4, "8"), Commit(8, "")]
+
+
+def test_doubt_about_offsets_that_hold_no_record_ends_when_the_reader_is_past_them() -> None:
+    """Nobody would ever add a record up there: the last commit would name an open intent for as long as it is idle."""
+    blocks = blocks_of(None, log_end=6)
+    blocks.add(rows(0, 1, 2), 3, now_ms=0)
+    assert run(blocks, 100)[-2:] != [Commit(3, ""), Wait(None)]
+    assert blocks.doubting
+    blocks.add([], 6, now_ms=100)
+    assert not blocks.doubting
+    last, _ = run(blocks, 200)
+    assert last.offset == 6
+    assert split_expired(last.metadata)[0] == ""
 
 
 def test_unknown_outcome_repeats_the_same_range_only_where_missing() -> None:
@@ -255,7 +290,7 @@ def test_engine_that_refuses_everything_halts_the_sink_and_drains_nothing() -> N
             blocks.refused()
         else:
             answer(blocks, decision)
-    assert decision == Halt(100, 100)
+    assert (decision.cap.set_aside, decision.cap.records) == (51, 100)
 
 
 def test_stopping_starts_no_block_and_leaves_a_plain_commit() -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,12 +19,12 @@ from aiokafka.errors import KafkaError, RequestTimedOutError
 from schemas.codec import encode
 from schemas.dead_letters import origin_of
 from sinks import consumer as consumer_module
-from sinks.blocks import Limits
-from sinks.consumer import ConsumerConfig, TableConsumer
+from sinks.blocks import Limits, split_expired
+from sinks.consumer import ConsumerConfig, TableConsumer, _Partition
 from sinks.dead_letters import DeadLetters
 from sinks.engine import Table
 from sinks.metrics import SinkMetrics
-from sinks.partition import Halted
+from sinks.partition import Halted, Lost
 from sinks.tables import SIGNALS, datum_of
 from tests.contract.memory_engine import MemoryEngine
 from tests.kafka_node import KafkaNode
@@ -74,12 +75,15 @@ class Scene:
         self.produced: list[int] = []
         self.metrics = SinkMetrics()
 
+    def value(self, number: int) -> bytes:
+        return signal(number)
+
     async def produce(self, count: int) -> None:
         start = len(self.produced)
         futures = []
         for number in range(start, start + count):
             partition = number % len(self.partitions)
-            futures.append(await self.producer.send(self.topic, signal(number), partition=partition))
+            futures.append(await self.producer.send(self.topic, self.value(number), partition=partition))
         await asyncio.gather(*futures)
         self.produced += range(start, start + count)
 
@@ -91,22 +95,28 @@ class Scene:
         offset: int = sent.offset
         return offset
 
-    def consumer(self, engine: MemoryEngine, limits: Limits = LIMITS, **config: Any) -> TableConsumer:
+    def consumer(self, engine: Any, limits: Limits = LIMITS, **config: Any) -> TableConsumer:
         return TableConsumer(
             self.table,
             engine,
             ConsumerConfig(bootstrap=self.bootstrap, limits=limits, group=self.group, **config),
-            datum_of=lambda record: datum_of(self.table, record),
+            datum_of=self.datum_of,
             letters=self.letters,
             metrics=self.metrics,
         )
+
+    def datum_of(self, record: Any) -> tuple[Any, bytes]:
+        return datum_of(self.table, record)
 
     async def commits(self) -> dict[int, tuple[int, str]]:
         try:
             found = await self.admin.list_consumer_group_offsets(self.group, partitions=self.partitions)
         except KafkaError:  # a new broker makes its offsets topic when the first group asks
             return {}
-        return {partition.partition: (commit.offset, commit.metadata) for partition, commit in found.items()}
+        return {
+            partition.partition: (commit.offset, split_expired(commit.metadata)[0])
+            for partition, commit in found.items()
+        }
 
     async def ends(self) -> dict[int, tuple[int, str]]:
         """The commits of a group that has stored everything."""
@@ -126,7 +136,7 @@ class Scene:
         finally:
             await reader.stop()
 
-    async def run_until_drained(self, engine: MemoryEngine, *consumers: TableConsumer) -> None:
+    async def run_until_drained(self, engine: Any, *consumers: TableConsumer) -> None:
         """Runs them until every partition's commit is the log's end with nothing open, then stops them."""
         ends = await self.ends()
         async with running(*consumers or (self.consumer(engine),)):
@@ -156,8 +166,8 @@ async def running(*consumers: TableConsumer) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def scene(bootstrap: str, partitions: int = 2) -> AsyncIterator[Scene]:
-    made = Scene(bootstrap, partitions)
+async def scene(bootstrap: str, partitions: int = 2, kind: Callable[[str, int], Scene] = Scene) -> AsyncIterator[Scene]:
+    made = kind(bootstrap, partitions)
     await made.admin.start()
     await made.admin.create_topics([NewTopic(made.topic, partitions, 1), NewTopic(made.dead_topic, 1, 1)])
     await made.producer.start()
@@ -402,6 +412,37 @@ def test_open_intent_is_completed_with_what_retention_left(bootstrap: str) -> No
     asyncio.run(play())
 
 
+def test_intent_whose_whole_range_expired_neither_hangs_nor_ends_the_sink(bootstrap: str) -> None:
+    """What of it was stored stays, what was not is gone with the log: counted as expired, and the sink goes on.
+
+    Nothing else is honest: its records cannot be read again, so nobody can tell which of them are missing.
+    """
+
+    async def play() -> None:
+        async with scene(bootstrap, partitions=1) as world:
+            engine = MemoryEngine()
+            await world.produce(100)
+            blocked = world.consumer(MemoryEngine(fault=lambda _block: "before"), hand_over_seconds_max=0.2)
+            async with running(blocked):
+                await until(world.commits, lambda commits: commits.get(0) == (0, "100"))
+            await world.admin.delete_records({world.partitions[0]: RecordsToDelete(100)})
+
+            async def passed() -> tuple[int, str]:
+                return (await world.commits())[0]
+
+            async with running(world.consumer(engine)):
+                # Without a single new record: a quiet topic must not keep the intent open.
+                await until(passed, lambda commit: commit == (100, ""))
+                await world.produce(10)
+                await until(_rows(engine), lambda rows: rows == 10)
+            expired = "unjoin_sink_expired_offsets_total"
+            assert world.metrics.registry.get_sample_value(expired, {"table": "signals"}) == 100
+            world.produced = world.produced[100:]
+            world.check(engine)
+
+    asyncio.run(play())
+
+
 def test_back_pressure_pauses_reading_while_the_engine_is_away(bootstrap: str) -> None:
     """A sink whose engine is away for a day must not read the topic into memory."""
 
@@ -464,6 +505,31 @@ def test_commit_that_gets_no_answer_is_sent_again_before_anything_is_inserted(
     asyncio.run(play())
 
 
+def test_commit_of_an_earlier_generation_is_not_sent() -> None:
+    """The coordinator does not ask who owns a partition: a zombie's late commit would pass for the new owner's."""
+    sent: list[int] = []
+
+    class Coordinator:
+        generation = 4
+
+        async def ensure_coordinator_known(self) -> None: ...
+
+        async def _do_commit_offsets(self, _assignment: object, offsets: dict[TopicPartition, Any]) -> None:
+            sent.extend(commit.offset for commit in offsets.values())
+
+    async def play() -> None:
+        coordinator = Coordinator()
+        consumer = SimpleNamespace(_coordinator=coordinator)
+        partition = _Partition(SimpleNamespace(group="g", generation=4, consumer=consumer), TopicPartition("t", 0))  # type: ignore[arg-type]
+        await partition.commit(5, "9")
+        coordinator.generation = 5
+        with pytest.raises(Lost):
+            await partition.commit(9, "12")
+
+    asyncio.run(play())
+    assert sent == [5]
+
+
 def test_broker_killed_and_started_again_costs_no_row(kafka_home: Path, tmp_path: Path) -> None:
     """Fetches, commits and the group are lost in the middle of blocks; the same consumer goes on by itself."""
     node = KafkaNode(kafka_home, tmp_path)
@@ -486,6 +552,29 @@ def test_broker_killed_and_started_again_costs_no_row(kafka_home: Path, tmp_path
         asyncio.run(play())
     finally:
         node.stop()
+
+
+def test_fetch_that_pauses_after_an_error_does_not_end_the_sink(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka cancels it while it stops, and lets the cancellation out: each restart of a broker ended the sink."""
+
+    async def play() -> None:
+        async with scene(bootstrap) as world:
+            engine = MemoryEngine()
+            await world.produce(40)
+            close = consumer_module._Session.close
+
+            async def close_with_a_pausing_fetch(session: Any) -> None:
+                session.consumer._fetcher._pending_tasks.add(asyncio.create_task(asyncio.sleep(SECONDS_MAX)))
+                await asyncio.sleep(0)  # it has begun to pause
+                await close(session)
+
+            monkeypatch.setattr(consumer_module._Session, "close", close_with_a_pausing_fetch)
+            await world.run_until_drained(engine)
+            world.check(engine)
+
+    asyncio.run(play())
 
 
 def test_consumer_started_before_its_broker_and_topic_waits_for_them(bootstrap: str) -> None:

@@ -1,0 +1,119 @@
+"""The command: `python -m bench.collector`.
+
+Real Kafka, acks=all on every side, one process a contender. Generator, broker and collector share the machine, so what
+compares collectors is the CPU that each spends on an acknowledged event, not events a second.
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from bench.collector.contenders import PEERS, Contender, Nginx, Peer, Unjoin
+from bench.collector.mixes import MIXES, Mix
+from bench.collector.report import Report
+from bench.collector.rounds import Result, Scene, scene
+from bench.machine import machine, spread
+
+CONNECTIONS = 32
+LOAD_SHARE = 0.6
+LATENCY_EVENTS = 50
+
+
+def main() -> int:
+    """Measures, prints, and writes JSON and plots where told."""
+    parser = argparse.ArgumentParser(prog="python -m bench.collector", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="of each contender; they take turns")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a round, after one second that does not count")
+    parser.add_argument("--events", type=numbers, default=[1, 10, 50, 200], metavar="N,N", help="of a request")
+    parser.add_argument("--mixes", type=lambda text: text.split(","), default=list(MIXES))
+    parser.add_argument("--without", action="append", default=[], help="leave a contender out")
+    parser.add_argument("--growth", action="store_true", help="partitions, connections and workers as well")
+    parser.add_argument("--out", type=Path, help="folder for collector.json and its plots")
+    options = parser.parse_args()
+    console = Console(width=150)
+    report = Report(machine("aiokafka", "aiohttp", "pydantic", "orjson", "fastavro", "msgspec", "uvloop"))
+    contenders = [c for c in (Unjoin(), *map(Peer, PEERS), Nginx()) if c.name.split()[0] not in options.without]
+    with scene(contenders) as at, Progress(console=console) as progress:
+        costs(at, contenders, options, report, progress)
+        latencies(at, [contender for contender in contenders if contender.stores], options, report, progress)
+    if options.growth:
+        growth(options, report, console)
+    report.show(console)
+    if options.out:
+        report.write(options.out)
+    return 0
+
+
+def numbers(text: str) -> list[int]:
+    """Of a list with commas."""
+    return [int(part) for part in text.split(",")]
+
+
+def costs(
+    at: Scene, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
+) -> None:
+    """As many requests as are answered, of each size and mix."""
+    cases = [(mix, events) for mix in options.mixes for events in options.events]
+    task = progress.add_task("cost", total=len(cases) * options.rounds * (len(contenders) + 1))
+    for mix, events in cases:
+        for number in range(options.rounds):
+            # Another one begins each time, so that none is always the first on a cooler machine.
+            for contender in rotated(contenders, number):
+                report.costs.append(at.run(contender, mix, events, CONNECTIONS, options.seconds))
+                progress.advance(task)
+            report.produce[mix, events].append(at.produce(mix, events, options.seconds / 2))
+            progress.advance(task)
+
+
+def latencies(
+    at: Scene, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
+) -> None:
+    """Each at the same share of what it can do at most itself."""
+    if LATENCY_EVENTS not in options.events:
+        return
+    capacity: dict[tuple[str, Mix], list[float]] = defaultdict(list)
+    for result in report.costs:
+        if result.events == LATENCY_EVENTS:
+            capacity[result.contender, result.mix].append(result.requests_a_second)
+    task = progress.add_task("latency", total=len(options.mixes) * options.rounds * len(contenders))
+    for mix in options.mixes:
+        for number in range(options.rounds):
+            for contender in rotated(contenders, number):
+                rate = LOAD_SHARE * spread(capacity[contender.name, mix]).median
+                report.latencies.append(at.run(contender, mix, LATENCY_EVENTS, CONNECTIONS, options.seconds, rate=rate))
+                progress.advance(task)
+
+
+def growth(options: argparse.Namespace, report: Report, console: Console) -> None:
+    """The product alone, as one thing grows and all else stays."""
+
+    def measured(product: Contender, partitions: int, connections: int) -> list[Result]:
+        with scene([product], partitions) as at:
+            return [
+                at.run(product, "small", LATENCY_EVENTS, connections, options.seconds) for _ in range(options.rounds)
+            ]
+
+    for partitions in (1, 2, 4, 8):
+        console.print(f"growth: {partitions} partitions")
+        report.growth["partitions"][partitions] = measured(Unjoin(), partitions, CONNECTIONS)
+    for connections in (1, 8, 64, 512):
+        console.print(f"growth: {connections} connections")
+        report.growth["connections"][connections] = measured(Unjoin(), 2, connections)
+    for workers in (1, 2):
+        console.print(f"growth: {workers} workers")
+        report.growth["workers"][workers] = measured(Unjoin(workers), 2, CONNECTIONS)
+
+
+def rotated(contenders: Sequence[Contender], number: int) -> list[Contender]:
+    """In another order each round."""
+    first = number % len(contenders)
+    return [*contenders[first:], *contenders[:first]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

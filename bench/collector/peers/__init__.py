@@ -1,0 +1,1 @@
+"""Collectors as others would write them, one readable file each, and the floors under all of them."""

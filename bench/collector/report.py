@@ -1,0 +1,145 @@
+"""What came out, as ratios first, tables, JSON and plots."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from bench.collector.contenders import PEERS, Unjoin
+from bench.collector.rounds import Result
+from bench.machine import Spread, spread
+
+OURS = Unjoin.name
+
+
+class Report:
+    """Every round of a run."""
+
+    def __init__(self, machine: dict[str, str]) -> None:
+        self.machine = machine
+        self.costs: list[Result] = []
+        self.latencies: list[Result] = []
+        self.produce: dict[tuple[str, int], list[float]] = defaultdict(list)
+        self.growth: dict[str, dict[int, list[Result]]] = {"partitions": {}, "connections": {}, "workers": {}}
+
+    def cases(self) -> list[tuple[str, int]]:
+        """Mix and events of a request."""
+        return list(dict.fromkeys((result.mix, result.events) for result in self.costs))
+
+    def us(self, contender: str, mix: str, events: int) -> Spread:
+        """CPU µs an acknowledged event."""
+        return spread([r.us_an_event for r in self.costs if (r.contender, r.mix, r.events) == (contender, mix, events)])
+
+    def ratio(self, peer: str, mix: str, events: int) -> Spread:
+        """How often the product's CPU an event goes into the peer's, round against round."""
+        rounds = [
+            [r.us_an_event for r in self.costs if (r.contender, r.mix, r.events) == (name, mix, events)]
+            for name in (peer, OURS)
+        ]
+        return spread([theirs / ours for theirs, ours in zip(*rounds, strict=True)])
+
+    def names(self) -> list[str]:
+        """Of the contenders, in the order they were given."""
+        return list(dict.fromkeys(result.contender for result in self.costs))
+
+    def show(self, console: Console) -> None:
+        """Ratios, then what they are made of."""
+        console.print(" · ".join(f"{name} {value}" for name, value in self.machine.items()), highlight=False)
+        peers = [name for name in PEERS if name in self.names()]
+        table = Table("mix", "events a request", *peers, title="CPU an event: times the product's, median (range)")
+        for mix, events in self.cases():
+            table.add_row(mix, str(events), *(f"{self.ratio(peer, mix, events)}" for peer in peers))
+        console.print(table)
+        table = Table("mix", "N", *self.names(), "produce_batch alone", title="CPU µs an acknowledged event")
+        for mix, events in self.cases():
+            cells = [str(self.us(name, mix, events)) for name in self.names()]
+            table.add_row(mix, str(events), *cells, str(spread(self.produce[mix, events])))
+        console.print(table)
+        columns = ("events/s", "samples/s", "MB/s", "CPU: collector", "Kafka", "generator")
+        table = Table("mix", "N", "contender", *columns, title="As fast as answered, everything on this machine")
+        for mix, events in self.cases():
+            for name in self.names():
+                rounds = [r for r in self.costs if (r.contender, r.mix, r.events) == (name, mix, events)]
+                table.add_row(mix, str(events), name, *(f"{spread(values).median:,.2f}" for values in _rates(rounds)))
+        console.print(table)
+        self._show_latencies(console)
+        self._show_growth(console)
+
+    def _show_latencies(self, console: Console) -> None:
+        columns = ("requests/s", "p50 ms", "p99 ms", "max ms")
+        table = Table("mix", "contender", *columns, title="At 60 % of what each can do itself, open loop")
+        for mix, name in dict.fromkeys((result.mix, result.contender) for result in self.latencies):
+            rounds = [r for r in self.latencies if (r.mix, r.contender) == (mix, name)]
+            cells = [str(spread([r.ms(share) for r in rounds])) for share in (0.5, 0.99, 1.0)]
+            table.add_row(mix, name, f"{rounds[0].rate:,.0f}", *cells)
+        if self.latencies:
+            console.print(table)
+
+    def _show_growth(self, console: Console) -> None:
+        table = Table("as what grows", "to", "events/s", "CPU µs an event", "p99 ms")
+        for what, steps in self.growth.items():
+            for step, rounds in steps.items():
+                cells = [spread([read(r) for r in rounds]) for read in _GROWTH]
+                table.add_row(what, str(step), *map(str, cells))
+        if table.row_count:
+            console.print(table)
+
+    def write(self, folder: Path) -> None:
+        """collector.json, with every round, and plots beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        rounds = {"costs": self.costs, "latencies": self.latencies}
+        document: dict[str, Any] = {
+            "machine": self.machine,
+            "ratios": {
+                f"{mix}/{events}/{peer}": self.ratio(peer, mix, events)
+                for mix, events in self.cases()
+                for peer in PEERS
+                if peer in self.names()
+            },
+            "produce_us": {f"{mix}/{events}": spread(us) for (mix, events), us in self.produce.items()},
+            **{name: [_brief(result) for result in results] for name, results in rounds.items()},
+            "growth": {
+                what: {str(step): [_brief(result) for result in results] for step, results in steps.items()}
+                for what, steps in self.growth.items()
+            },
+        }
+        text = msgspec.json.format(msgspec.json.encode(document), indent=1)
+        (folder / "collector.json").write_bytes(text + b"\n")
+        from bench.collector import plots  # noqa: PLC0415  matplotlib takes a second to load
+
+        plots.cost(self, folder / "collector.svg")
+        plots.latency(self, folder / "collector-latency.svg")
+
+
+_GROWTH: tuple[Callable[[Result], float], ...] = (
+    lambda result: result.events_a_second,
+    lambda result: result.us_an_event,
+    lambda result: result.ms(0.99),
+)
+
+
+def _rates(rounds: list[Result]) -> list[list[float]]:
+    """Per round: events, samples and megabytes a second, and the share of a core of each process."""
+    measured = [result.measured for result in rounds]
+    return [
+        [m.accepted / m.seconds for m in measured],
+        [m.samples / m.seconds for m in measured],
+        [m.bytes_sent / m.seconds / 1e6 for m in measured],
+        *([m.cpu_seconds[name] / m.seconds for m in measured] for name in ("contender", "kafka", "generator")),
+    ]
+
+
+def _brief(result: Result) -> dict[str, Any]:
+    """A round without each single time."""
+    measured = msgspec.to_builtins(result.measured)
+    del measured["milliseconds"]
+    return {
+        "contender": result.contender, "mix": result.mix, "events": result.events, "connections": result.connections,
+        "rate": round(result.rate, 1), "us_an_event": round(result.us_an_event, 3),
+        "events_a_second": round(result.events_a_second), "p50_ms": result.ms(0.5), "p99_ms": result.ms(0.99),
+        "stored": result.stored, **measured,
+    }  # fmt: skip

@@ -1,0 +1,133 @@
+"""The measurement: contenders take turns, round by round, against one broker."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+from confluent_kafka import Consumer, TopicPartition
+
+from bench.collector.contenders import ROOT, Contender
+from bench.collector.generator import Measured, Order
+from bench.collector.mixes import Mix
+from schemas.topics import TOPIC_OF_CATEGORY
+from tests.kafka_node import QUIET, KafkaNode, create_topic
+
+WARM_SECONDS = 1.0
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One round of one contender.
+
+    Attributes:
+        stored: records that the brokers got from it; what it acknowledged, in all, has to be as many.
+    """
+
+    contender: str
+    mix: Mix
+    events: int
+    connections: int
+    rate: float
+    measured: Measured
+    stored: int
+
+    @property
+    def us_an_event(self) -> float:
+        """CPU of the contender's processes."""
+        return 1e6 * self.measured.cpu_seconds["contender"] / max(1, self.measured.accepted)
+
+    @property
+    def events_a_second(self) -> float:
+        return self.measured.accepted / self.measured.seconds
+
+    @property
+    def requests_a_second(self) -> float:
+        return self.events_a_second / self.events
+
+    def ms(self, share: float) -> float:
+        """A quantile of the answers' times."""
+        times = sorted(self.measured.milliseconds)
+        return times[int(share * (len(times) - 1))] if times else float("nan")
+
+
+class Scene:
+    """A broker, and the contenders in front of it."""
+
+    def __init__(self, node: KafkaNode, kafka_pid: int) -> None:
+        self.bootstrap = node.bootstrap
+        self._kafka_pid = kafka_pid
+        self.produced = 0
+
+    def run(
+        self, contender: Contender, mix: Mix, events: int, connections: int, seconds: float, *, rate: float = 0.0
+    ) -> Result:
+        """One round.
+
+        Raises:
+            SystemExit: what was acknowledged and what is stored differ, or something was refused.
+        """
+        before = self._stored()
+        watch = {"contender": contender.pids, "kafka": [self._kafka_pid]}
+        order = Order(contender.port, mix, events, connections, rate, WARM_SECONDS, seconds, watch)
+        command = [sys.executable, "-m", "bench.collector.generator", msgspec.json.encode(order).decode()]
+        run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
+        if run.returncode:
+            raise SystemExit(f"the generator failed against {contender.name}")
+        measured = msgspec.json.decode(run.stdout, type=Measured)
+        result = Result(contender.name, mix, events, connections, rate, measured, self._stored() - before)
+        if measured.not_200 and contender.stores:
+            raise SystemExit(f"{contender.name} answered {measured.not_200}: at this load nothing may be refused")
+        if contender.stores and result.stored != measured.accepted_in_all:
+            raise SystemExit(f"{contender.name} acknowledged {measured.accepted_in_all}, stored {result.stored}")
+        return result
+
+    def produce(self, mix: Mix, events: int, seconds: float) -> float:
+        """The floor of producing: CPU µs an event."""
+        before = self._stored()
+        command = [sys.executable, "-m", "bench.collector.peers.produce", self.bootstrap, mix, str(events)]
+        said = subprocess.run([*command, str(seconds)], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+        report: dict[str, float] = json.loads(said)
+        if self._stored() - before != report["accepted"]:
+            raise SystemExit("produce: not everything arrived")
+        return 1e6 * report["cpu_seconds"] / report["accepted"]
+
+    def _stored(self) -> int:
+        """Records on all topics, ever."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "bench", **QUIET})
+        try:
+            topics = consumer.list_topics(timeout=10).topics
+            return sum(
+                consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1]
+                for topic in TOPIC_OF_CATEGORY.values()
+                for partition in topics[topic].partitions
+            )
+        finally:
+            consumer.close()
+
+
+@contextmanager
+def scene(contenders: Sequence[Contender], partitions: int = 2) -> Iterator[Scene]:
+    """Everything started; all of it ended afterwards."""
+    with TemporaryDirectory(prefix="unjoin-bench-") as name:
+        folder = Path(name)
+        (folder / "kafka").mkdir()
+        node = KafkaNode(Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")), folder / "kafka")
+        node.start()
+        started: list[Contender] = []
+        try:
+            for topic in TOPIC_OF_CATEGORY.values():
+                create_topic(node.bootstrap, partitions, name=topic)
+            for contender in contenders:
+                contender.start(node.bootstrap, folder)
+                started.append(contender)
+            assert node.pid is not None
+            yield Scene(node, node.pid)
+        finally:
+            for contender in started:
+                contender.stop()
+            node.stop()

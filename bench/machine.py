@@ -1,0 +1,42 @@
+"""What a figure was measured on, and how it is said."""
+
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Of several rounds: their median, and the smallest and largest."""
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+    def __str__(self) -> str:
+        digits = 2 if abs(self.median) < 10 else 1 if abs(self.median) < 100 else 0
+        return f"{self.median:,.{digits}f} ({self.low:,.{digits}f} to {self.high:,.{digits}f})"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Of at least one value."""
+    return Spread(statistics.median(values), min(values), max(values), len(values))
+
+
+def machine(*packages: str) -> dict[str, str]:
+    """Processor, memory, kernel, Python, and the packages that matter."""
+    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    kib = int(Path("/proc/meminfo").read_text().split()[1])
+    return {
+        "processor": f"{os.cpu_count()} x {cpu.partition(': ')[2] or platform.machine()}",
+        "memory": f"{kib / 2**20:.0f} GiB",
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_before": f"{os.getloadavg()[0]:.2f}",
+        **{package: version(package) for package in packages},
+    }

@@ -1,0 +1,185 @@
+"""The command: `python -m bench.memory --minutes 60`; against an `unjoin up` of its own, on free ports.
+
+Steady load at `--rate`; every ten seconds RSS and PSS of every process, by role. The first minutes (`--warm-up`) are
+left out: caches fill, pools grow, code is compiled. 0 where every process lived through it and none is sure to grow
+by more than `--limit` MiB an hour, that is, where no interval lies above it.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.memory.slope import Slope, slope_of
+from tests.running_stack import RunningStack
+from unjoin.settings import settings_of
+
+SAMPLE_SECONDS = 10.0
+MIB = 1024 * 1024
+ROLES = {"up": "up", "collect": "collector", "process": "processor", "sink": "sink"}
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One process at one time.
+
+    Attributes:
+        hours: since the first sample.
+        rss, pss: bytes; PSS counts a page that processes share once for all of them.
+    """
+
+    role: str
+    pid: int
+    hours: float
+    rss: int
+    pss: int
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0, help="all of it, warm-up included")
+    parser.add_argument("--warm-up", type=float, metavar="MINUTES", help="default a sixth of it, at least one")
+    parser.add_argument("--rate", type=int, default=1_000, help="events a second")
+    parser.add_argument("--limit", type=float, default=10.0, help="MiB an hour that no process may surely exceed")
+    parser.add_argument("--out", type=Path, default=Path("memory"), help="folder of memory.json and memory.svg")
+    options = parser.parse_args()
+    options.warm_up = options.warm_up or max(1.0, options.minutes / 6)
+    with tempfile.TemporaryDirectory(prefix="unjoin-memory-") as folder:
+        stack = RunningStack(settings_of().kafka_home, Path(folder))
+        stack.start()
+        try:
+            samples, accepted = sampled(stack, options, Console(stderr=True))
+        finally:
+            code = stack.stop()
+    return conclude(samples, accepted, options, code, Console(width=130))
+
+
+def sampled(stack: RunningStack, options: argparse.Namespace, console: Console) -> tuple[list[Sample], int]:
+    """Every process every ten seconds under load; and how many events were accepted."""
+    seconds = 60 * options.minutes
+    summary = stack.data_dir / "simulated.json"
+    events = int(options.rate * (seconds + 30))  # more than are needed: it is stopped when time is up
+    command = [*stack.python, "simulate", "--url", stack.http, "--rate", str(options.rate), "--events", str(events)]
+    samples: list[Sample] = []
+    with (
+        (stack.data_dir / "simulate.log").open("w") as log,
+        subprocess.Popen([*command, "--summary", str(summary)], env=stack.environment, stdout=log, stderr=log) as load,
+        Progress(console=console, transient=True) as progress,
+    ):
+        task = progress.add_task("steady load", total=seconds)
+        began = time.monotonic()
+        turn = 0
+        try:
+            while (now := time.monotonic() - began) < seconds:
+                if load.poll() is not None:
+                    raise SystemExit(f"the load ended: {(stack.data_dir / 'simulate.log').read_text()[-500:]}")
+                for role, pid in processes_of(stack.pid).items():
+                    rss, pss = memory_of(pid)
+                    samples.append(Sample(role, pid, now / 3_600, rss, pss))
+                progress.update(task, completed=now)
+                turn += 1
+                time.sleep(max(0.0, began + turn * SAMPLE_SECONDS - time.monotonic()))
+        finally:
+            load.terminate()
+            load.wait(60)
+    return samples, stack.count("SELECT count() FROM signals")
+
+
+def processes_of(pid: int) -> dict[str, int]:
+    """The stack's processes by role; several of one role would be a leftover, and the newest counts."""
+    found = {"up": pid}
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
+        if words[0].endswith("java"):
+            found["kafka"] = int(child)
+        elif "unjoin" in words:
+            found[ROLES[words[words.index("unjoin") + 1]]] = int(child)
+    return found
+
+
+def memory_of(pid: int) -> tuple[int, int]:
+    """RSS and PSS in bytes."""
+    sizes = {}
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+        name, _, value = line.partition(":")
+        sizes[name] = int(value.split()[0]) * 1_024
+    return sizes["Rss"], sizes["Pss"]
+
+
+def conclude(samples: list[Sample], stored: int, options: argparse.Namespace, code: int, console: Console) -> int:
+    """The table, the files and the verdict."""
+    roles = list(dict.fromkeys(sample.role for sample in samples))
+    kept = {role: [s for s in samples if s.role == role and 60 * s.hours >= options.warm_up] for role in roles}
+    restarted = [role for role in roles if len({s.pid for s in samples if s.role == role}) > 1]
+    slopes = {
+        measure: {role: slope_of([s.hours for s in kept[role]], [getattr(s, measure) / MIB for s in kept[role]])
+                  for role in roles}
+        for measure in ("rss", "pss")
+    }  # fmt: skip
+    table = Table("process", "MiB at the end", "RSS: MiB/h (95 %)", "PSS: MiB/h (95 %)", "correlation", "samples")
+    for role in roles:
+        rss, pss = slopes["rss"][role], slopes["pss"][role]
+        last = kept[role][-1]
+        table.add_row(
+            role, f"{last.rss / MIB:,.1f}", words(rss), words(pss), f"{rss.correlation:.2f}", str(rss.samples)
+        )
+    console.print(table)
+    console.print(
+        f"{options.minutes:g} minutes at {options.rate:,} events/s, {stored:,} signals stored; the first"
+        f" {options.warm_up:g} minutes are left out. Least squares; intervals after Newey and West (Bartlett kernel,"
+        " bandwidth after Andrews, critical values after Kiefer and Vogelsang)."
+        + (f" Started again: {', '.join(restarted)}." if restarted else ""),
+        highlight=False,
+    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    figures: Mapping[str, Any] = {
+        "minutes": options.minutes, "warm_up_minutes": options.warm_up, "rate": options.rate, "stored": stored,
+        "slopes_mib_per_hour": msgspec.to_builtins(slopes), "restarted": restarted,
+        "samples": msgspec.to_builtins(samples),
+    }  # fmt: skip
+    (options.out / "memory.json").write_text(json.dumps(figures) + "\n")
+    draw(samples, slopes["rss"], options)
+    grows = [role for role in roles if slopes["rss"][role].low > options.limit]
+    for role in grows:
+        console.print(f"{role} grows by more than {options.limit:g} MiB an hour", style="red")
+    return 1 if grows or restarted or code else 0
+
+
+def words(slope: Slope) -> str:
+    return f"{slope.value:+,.2f} ({slope.low:+,.2f} to {slope.high:+,.2f})"
+
+
+def draw(samples: list[Sample], slopes: Mapping[str, Slope], options: argparse.Namespace) -> None:
+    """A panel a process: samples, the fitted line, and what was left out."""
+    mpl.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415 - after the backend is chosen
+
+    figure, panels = pyplot.subplots(len(slopes), 1, figsize=(8, 1.7 * len(slopes)), sharex=True, layout="constrained")
+    for panel, (role, slope) in zip(panels, slopes.items(), strict=True):
+        minutes = [60 * s.hours for s in samples if s.role == role]
+        sizes = [s.rss / MIB for s in samples if s.role == role]
+        kept = [(m, size) for m, size in zip(minutes, sizes, strict=True) if m >= options.warm_up]
+        middle_x, middle_y = (sum(column) / len(kept) for column in zip(*kept, strict=True))
+        panel.plot(minutes, sizes, ".", markersize=3, color="#30638e")
+        ends = [kept[0][0], kept[-1][0]]
+        panel.plot(ends, [middle_y + slope.value / 60 * (x - middle_x) for x in ends], color="#d1495b")
+        panel.axvspan(0, options.warm_up, color="0.93")
+        panel.set_title(f"{role}: {words(slope)} MiB/h", fontsize=9, loc="left")
+        panel.set_ylabel("MiB", fontsize=8)
+    panels[-1].set_xlabel("minutes; grey: left out")
+    figure.savefig(options.out / "memory.svg")
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Several collectors on one port, as an operator runs them: who gets what, and what a death costs."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.topics import TOPIC_OF_CATEGORY
+from tests.collect_process import WAIT_SECONDS_MAX, Collect, batch_of, ids_on
+from tests.kafka_node import KafkaNode, create_topic
+from unjoin.kafka import free_port
+
+pytestmark = pytest.mark.kafka
+
+CONNECTIONS = 24
+EVENTS = 20
+
+
+@pytest.fixture
+def node(kafka_home: Path, tmp_path: Path) -> Iterator[KafkaNode]:
+    node = KafkaNode(kafka_home, tmp_path / "kafka")
+    (tmp_path / "kafka").mkdir()
+    node.start()
+    for topic in TOPIC_OF_CATEGORY.values():
+        create_topic(node.bootstrap, 2, name=topic)
+    yield node
+    node.stop()
+
+
+def workers_of(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+def shows_workers(collect: Collect, count: int) -> bool:
+    """Whether so many serve; False as well where it was a dying one that was asked."""
+    return f"\nunjoin_workers {count:.1f}\n" in collect.get("/metrics")[1]
+
+
+def post(collect: Collect, mark: str) -> list[str]:
+    """One batch over each of many connections, all open at once; the ids of what was accepted."""
+    connections = [
+        http.client.HTTPConnection("127.0.0.1", collect.port, timeout=WAIT_SECONDS_MAX) for _ in range(CONNECTIONS)
+    ]
+    accepted = []
+    for number, connection in enumerate(connections):
+        ids = [f"{mark}-{number}-{i}" for i in range(EVENTS)]
+        status, _ = collect.post(connection, batch_of(f"s-{number}", ids, f"task-{mark}"))
+        assert status == 200
+        accepted += ids
+    for connection in connections:
+        connection.close()
+    return accepted
+
+
+def test_workers_share_connections_and_one_that_is_killed_loses_nothing(node: KafkaNode, tmp_path: Path) -> None:
+    """Each worker acknowledges by itself, to Kafka or to a spool of its own, so that its death costs connections alone.
+
+    First without Kafka, where what each worker got can be seen in its spool; then with it and one worker fewer, who
+    has to find what the other left.
+    """
+    accepted_total = 'unjoin_events_accepted_total{category="signals"}'
+    away = Collect(tmp_path / "data", f"127.0.0.1:{free_port()}", UNJOIN_COLLECT_WORKERS="2")
+    away.start()
+    try:
+        away.until(lambda: shows_workers(away, 2))
+        accepted = post(away, "a")
+        assert away.metric(accepted_total) == len(accepted)
+        assert away.metric("unjoin_spool_records") == len(accepted) + CONNECTIONS
+        assert away.metric("unjoin_ready") == 1
+        first, second = workers_of(away.pid)
+        os.kill(second, signal.SIGKILL)
+        away.until(lambda: shows_workers(away, 2) and second not in workers_of(away.pid))
+        assert away.metric(accepted_total) == len(accepted)
+        assert away.metric("unjoin_spool_records") == len(accepted) + CONNECTIONS
+        accepted += post(away, "b")
+        assert away.metric(accepted_total) == len(accepted)
+        workers = workers_of(away.pid)
+        assert first in workers
+    finally:
+        code, _ = away.stop()
+    assert code == 0
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    spools = [away.data_dir / "spool", away.data_dir / "spool" / "worker-2"]
+    assert all((spool / "spool.sqlite").stat().st_size > 50_000 for spool in spools), "a worker got no connection"
+
+    back = Collect(tmp_path / "data", node.bootstrap)
+    back.start()
+    try:
+        back.until(lambda: back.metric("unjoin_spool_records") + back.metric("unjoin_spool_left_records") == 0)
+        accepted += post(back, "c")
+    finally:
+        assert back.stop()[0] == 0
+    assert ids_on(node.bootstrap).keys() == set(accepted)
+
+
+def test_port_that_another_collector_has_is_not_shared_with_it(tmp_path: Path) -> None:
+    """The kernel would let it in, and each of the two would get half of the other's connections."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("UNJOIN_")},
+            "UNJOIN_DATA_DIR": str(tmp_path),
+            "UNJOIN_HTTP_PORT": str(holder.getsockname()[1]),
+        }
+        command = [sys.executable, "-m", "unjoin", "collect", "--workers"]
+        for workers, said in (("2", "cannot listen on 127.0.0.1"), ("0", "1 worker or more")):
+            done = subprocess.run(
+                [*command, workers], env=environment, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_metrics_of_workers_are_what_one_collector_would_show(tmp_path: Path) -> None:
+    """Dashboards need not know how many there are: the same series, once each."""
+    shown = []
+    for workers in ("1", "2"):
+        collect = Collect(tmp_path / workers, f"127.0.0.1:{free_port()}", UNJOIN_COLLECT_WORKERS=workers)
+        collect.start()
+        try:
+            lines = collect.get("/metrics")[1].splitlines()
+            assert json.loads(collect.get("/readyz")[1]) == {"status": "ready"}
+        finally:
+            assert collect.stop()[0] == 0
+        shown.append([re.sub(r" \S+$", "", line) for line in lines if not line.startswith("#")])
+    assert len(set(shown[1])) == len(shown[1])
+    assert set(shown[1]) - set(shown[0]) == {"unjoin_workers"}
+    assert set(shown[0]) <= set(shown[1])

@@ -1,0 +1,218 @@
+"""The door's protocol from labeled records to released ones: crowds leave whole, the same on every replay."""
+
+import datetime
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from processors.deidentify import deidentify
+from schemas.codec import decode, encode
+from schemas.dead_letters import origin_of
+from schemas.events import DeidentifiedLabel, IdentifiedLabel
+from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
+from tests.simulation.broker import Broker, check
+from tests.simulation.clock import Universe
+from tests.simulation.processes import DOOR_GROUP, Chaos, DoorProcess, Supervisor, epoch_key_of
+
+NOW_MS = 1_790_000_000_000
+DAY = datetime.date(2026, 9, 21)
+REST_SECONDS_MAX = 400.0
+
+
+class Ranges:
+    """The crowds that one partition's log has to come to, counted anew and plainly from its beginning.
+
+    Attributes:
+        crowds: (one past the last record of its range, its rows), in order.
+        open: the range that is held: (first offset, one past the last), while somebody's vote or verdict waits in it.
+    """
+
+    def __init__(self, crowd_min: int) -> None:
+        self._crowd_min = crowd_min
+        self.crowds: list[tuple[int, int, frozenset[tuple[str, int]]]] = []
+        self._votes: dict[bytes, dict[str, DeidentifiedLabel]] = {}
+        self._bots: set[bytes] = set()
+        self.first: int | None = None
+        self.garbage: set[int] = set()
+
+    def add(self, offset: int, voter: bytes, label: IdentifiedLabel | None, *, human: bool = True) -> None:
+        """One more record: an answer, or where there is none a verdict."""
+        if label is None:
+            self._bots.discard(voter)
+            if not human:
+                self._bots.add(voter)
+                self._votes.pop(voter, None)
+        elif voter not in self._bots:
+            row = deidentify(label, epoch_key_of(label.day))
+            votes = self._votes.setdefault(voter, {})
+            if label.task not in votes or votes[label.task].version < row.version:
+                votes[label.task] = row
+        sizes = [len(votes) for votes in self._votes.values()]
+        if self.first is None and (sizes or self._bots):
+            self.first = offset
+        if len(sizes) >= self._crowd_min and 2 * max(sizes) <= sum(sizes):
+            rows = frozenset((row.row_id, row.version) for votes in self._votes.values() for row in votes.values())
+            assert self.first is not None
+            self.crowds.append((self.first, offset + 1, rows))
+            self._votes, self._bots, self.first = {}, set(), None
+        elif not sizes and not self._bots:
+            self.first = None
+
+
+class DoorLedger:
+    """Every labeled record against what was released."""
+
+    def __init__(self, broker: Broker, crowd_min: int) -> None:
+        self._broker = broker
+        self.ranges = [Ranges(crowd_min) for _ in broker.topics[LABELED]]
+        self._read: Counter[int] = Counter()
+        self.released: Counter[tuple[str, int]] = Counter()
+        self._checked: Counter[int] = Counter()
+        broker.group(DOOR_GROUP).on_commit = self._check_commit
+
+    def _look(self) -> None:
+        """Reads what was released since the last look."""
+        for log in self._broker.topics[DEIDENTIFIED]:
+            for record in log.records[self._read[log.partition] :]:
+                check(record.key is None and not record.headers, "a released record carries a key or headers")
+                row = decode(record.value, "labels.deidentified-value")
+                self.released[str(row["row_id"]), row["version"] % (1 << 64)] += 1
+            self._read[log.partition] = len(log.records)
+
+    def _check_commit(self, partition: TopicPartition, offset: int, metadata: str) -> None:
+        """A commit lies at the edge of a range, and all that left below it is acknowledged."""
+        self._look()
+        ranges = self.ranges[partition.partition]
+        if ranges.first is not None:
+            check(offset <= ranges.first, f"committed {offset} within what is held from {ranges.first} on")
+        for first, end, rows in ranges.crowds[self._checked[partition.partition] :]:
+            if end > offset:
+                check(offset <= first, f"committed {offset} within the crowd of [{first}, {end})")
+                break
+            check(all(self.released[row] for row in rows), f"committed {offset}, a crowd below it has not left whole")
+            self._checked[partition.partition] += 1
+        said = json.loads(metadata) if metadata else None
+        if said is not None:
+            counted = sum(value for name, value in said.items() if name != "suppressed")
+            counted += sum(said.get("suppressed", {}).values())
+            check(counted == offset, f"committed {offset}, but the tally beside it counts {counted} records")
+
+    def check_at_rest(self) -> None:
+        """All crowds have left, nobody else has, and the commit lies where what is held begins."""
+        self._look()
+        wanted = {row for ranges in self.ranges for _, _, rows in ranges.crowds for row in rows}
+        check(not wanted - self.released.keys(), f"{len(wanted - self.released.keys())} votes of crowds never left")
+        check(not self.released.keys() - wanted, f"{len(self.released.keys() - wanted)} labels left without a crowd")
+        letters = self._letters()
+        for number, ranges in enumerate(self.ranges):
+            check(letters[number] == ranges.garbage, "dead letters are not the records that nobody can read")
+
+    def _letters(self) -> defaultdict[int, set[int]]:
+        letters: defaultdict[int, set[int]] = defaultdict(set)
+        for record in self._broker.topics[LABELED_DEAD_LETTERS][0].records:
+            origin = origin_of(record.headers)
+            assert origin is not None
+            letters[origin.partition].add(origin.offset)
+        return letters
+
+    def rests(self) -> bool:
+        """Whether the commits are where they must come to rest, and all that nobody can read is set aside."""
+        letters = self._letters()
+        if any(ranges.garbage - letters[number] for number, ranges in enumerate(self.ranges)):
+            return False
+        commits = self._broker.group(DOOR_GROUP).committed
+        for log, ranges in zip(self._broker.topics[LABELED], self.ranges, strict=True):
+            wanted = log.end if ranges.first is None else ranges.first
+            found, _ = commits.get(TopicPartition(LABELED, log.partition), (0, ""))
+            if found != wanted:
+                return False
+        return True
+
+
+class Votes:
+    """Sessions that answer, change their minds, are busy, or are bots; and records that nobody can read."""
+
+    def __init__(self, universe: Universe, voters: int) -> None:
+        self._random = universe.random
+        self._voters = [b"%032d" % number for number in range(voters)]
+
+    def next(self) -> tuple[bytes, bytes, IdentifiedLabel | None, bool]:
+        """Key, value, what it says (None for a verdict), human."""
+        random = self._random
+        voter = self._voters[int(len(self._voters) * random.random() ** 2)]
+        if random.random() < 0.05:
+            human = random.random() < 0.3
+            act: Any = ("unjoin.Verdict", {"human": human})
+            return voter, _labeled(voter, act), None, human
+        task, answer = f"task-{random.randrange(6)}", random.choice(["beagle", "bus", ""])
+        label = IdentifiedLabel(voter=voter, day=DAY, kind="image_label", task=task, answer=answer)
+        act = ("unjoin.Answer", {"kind": label.kind, "task": task, "answer": answer})
+        return voter, _labeled(voter, act), label, True
+
+
+def _labeled(voter: bytes, act: Any) -> bytes:
+    return encode("events.labeled-value", {"voter": voter, "day": DAY, "act": act})
+
+
+class DoorWorld:
+    """One run."""
+
+    def __init__(self, universe: Universe) -> None:
+        self.universe = universe
+        random = universe.random
+        self.broker = broker = Broker(universe)
+        universe.broker = broker  # type: ignore[attr-defined]
+        self.partitions = random.choice([1, 1, 2, 3])
+        broker.create_topic(LABELED, self.partitions)
+        broker.create_topic(DEIDENTIFIED, random.choice([1, 4]))
+        broker.create_topic(LABELED_DEAD_LETTERS, 1)
+        crowd_min = random.choice([2, 3, 8])
+        self.ledger = DoorLedger(broker, crowd_min)
+        self._votes = Votes(universe, crowd_min * random.choice([2, 3]))
+        self.chaos_s = random.uniform(2, 40)
+        broker.lossy = random.choice([0.0, 0.01, 0.05])
+        self._produce()
+        self.doors = [
+            Supervisor(universe, lambda: DoorProcess(universe, crowd_min=crowd_min, partitions=self.partitions))
+            for _ in range(random.choice([1, 1, 2, 3]))
+        ]
+        hurt = [(2.0, lambda one=one: one.hurt()) for one in self.doors]
+        Chaos(universe, [*hurt, (1.0, self._broker_away)], random.choice([1.0, 4.0, 15.0]), self.chaos_s).begin()
+
+    def run(self) -> None:
+        """Until everything rests; raises Violation."""
+        universe = self.universe
+        universe.run(lambda: universe.now >= self.chaos_s, self.chaos_s + 1)
+        universe.calm = True
+        at_rest = universe.run(self._at_rest, REST_SECONDS_MAX)
+        for supervisor in self.doors:
+            check(not supervisor.crashes, "a process crashed:", supervisor.crashes[:1])
+        check(at_rest, "no rest: it does not make progress any more")
+        check(not universe.bugs(), "nobody caught:", universe.bugs()[:1])
+        self.ledger.check_at_rest()
+
+    def _at_rest(self) -> bool:
+        return all(one.running for one in self.doors) and self.ledger.rests()
+
+    def _produce(self) -> None:
+        random, universe = self.universe.random, self.universe
+        if universe.now >= self.chaos_s:
+            return
+        for _ in range(random.choice([1, 3, 12])):
+            key, value, label, human = self._votes.next()
+            number = key[-1] % self.partitions
+            log, ranges = self.broker.topics[LABELED][number], self.ledger.ranges[number]
+            garbage = random.random() < 0.02
+            stamp = NOW_MS + int(universe.now * 1_000)
+            offset = log.append([(key, b"garbage" if garbage else value, stamp, ())])
+            if garbage:
+                ranges.garbage.add(offset)
+            else:
+                ranges.add(offset, key, label, human=human)
+        universe.later(random.expovariate(1.5), self._produce)
+
+    def _broker_away(self) -> None:
+        if self.universe.odds("broker away", 1.0):
+            self.broker.pause(self.universe.random.choice([0.3, 3.0, 10.0, 50.0]))

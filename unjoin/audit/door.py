@@ -1,0 +1,147 @@
+"""Audits the door by its own durable totals and by offsets; no identified label is read.
+
+A commit holds an offset and what became of everything below it (processors/tally.py). The totals have to add up to the
+offset; letters and released labels are counted again where they lie.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiokafka import TopicPartition
+
+from processors.tally import Tally
+from schemas.outcomes import Suppression
+from schemas.topics import LABELED, LABELED_DEAD_LETTERS
+from unjoin.audit.balance import Finding, Line, Released
+from unjoin.audit.snapshot import Commit, Kafka
+from unjoin.audit.tables import Audited, Before
+
+COMMIT_SECONDS_MAX = 5.0
+LOOK_SECONDS = 0.5
+
+Commits = Callable[[Kafka, list[TopicPartition]], Awaitable[dict[TopicPartition, Commit]]]
+
+
+class Passed(msgspec.Struct):
+    """What became of the records of `events.labeled`.
+
+    Attributes:
+        excess_labels: different labels on the released topic that no door says to have released.
+    """
+
+    line: Line
+    excess_labels: int = 0
+    findings: list[Finding] = []
+    doubts: list[str] = []
+    notes: list[str] = []
+
+
+async def audit_door(kafka: Kafka, before: Before, labels: Audited, commits_of: Commits) -> Passed:
+    """The door's line, and what is wrong between it and the table of labels."""
+    parts = [one for one in before.spans if one.topic == LABELED]
+    tallies = {one: _tally(before.commits[one]) for one in parts}
+    counted = _lines(before, parts, tallies)
+    whole = all(tally.since == 0 for tally in tallies.values())
+    if not whole:
+        first = sum(tally.since for tally in tallies.values())
+        counted.notes.append(f"labeled: the door counts since offset {first}; of the records before nothing is said")
+    _check_sums(counted, before, tallies)
+    _check_letters(counted, before, tallies)
+    on_topic = labels.matched.readable if not labels.line.before else labels.end
+    said = sum(tally.released for tally in tallies.values())
+    if whole and (lost := max(0, said - on_topic)):
+        counted.line = msgspec.structs.replace(counted.line, passed_on=said - lost)
+        counted.findings.append(Finding(f"{lost} labels were released by the door and are not on the released topic"))
+    if whole and not labels.line.before:
+        await _check_released(counted, kafka, parts, labels, commits_of)
+    return counted
+
+
+def _tally(commit: Commit) -> Tally:
+    """What a commit says; counting anew from an offset that says nothing."""
+    if commit.offset is None:
+        return Tally(since=0)
+    return Tally.of(commit.metadata) or Tally(since=commit.offset)
+
+
+def _lines(before: Before, parts: list[TopicPartition], tallies: dict[TopicPartition, Tally]) -> Passed:
+    accepted = held = 0
+    total = Tally(since=0)
+    for one, tally in tallies.items():
+        span, position = before.spans[one], before.commits[one].offset or 0
+        unread = max(0, span.start - position)
+        accepted += span.end - tally.since
+        held += max(0, span.end - max(position, span.start))
+        total.expired += tally.expired + unread
+        total.released += tally.released
+        total.collapsed += tally.collapsed
+        total.verdicts += tally.verdicts
+        total.dead_lettered += tally.dead_lettered
+        for reason, labels in tally.suppressed.items():
+            total.suppressed[reason] = total.suppressed.get(reason, 0) + labels
+    expired_waiting = total.suppressed.pop(Suppression.EXPIRED, 0)
+    return Passed(
+        Line(
+            name="labeled",
+            accepted=accepted,
+            passed_on=total.released,
+            verdicts=total.verdicts,
+            collapsed=total.collapsed,
+            dead_lettered=total.dead_lettered,
+            suppressed=sum(total.suppressed.values()),
+            expired=total.expired + expired_waiting,
+            held=held,
+        )
+    )
+
+
+def _check_sums(counted: Passed, before: Before, tallies: dict[TopicPartition, Tally]) -> None:
+    for one, tally in tallies.items():
+        position = before.commits[one].offset or 0
+        if off := position - tally.since - tally.records:
+            what = f"{abs(off)} records {'fewer' if off > 0 else 'more'} than it has passed"
+            counted.findings.append(Finding(f"{one.topic}-{one.partition}: the door counted {what}"))
+
+
+def _check_letters(counted: Passed, before: Before, tallies: dict[TopicPartition, Tally]) -> None:
+    """Where all letters are still there, they are counted instead of the door's word."""
+    letters = [span for one, span in before.spans.items() if one.topic == LABELED_DEAD_LETTERS]
+    if any(span.start for span in letters):
+        return
+    said = found = 0
+    for one, tally in tallies.items():
+        marks = before.marks[one]
+        said += tally.dead_lettered
+        found += marks.below(before.commits[one].offset or 0) - marks.below(tally.since)
+    if said != found:
+        counted.line = msgspec.structs.replace(counted.line, dead_lettered=found)
+        text = f"the door set {said} records aside, and there are letters of {found} on {LABELED_DEAD_LETTERS}"
+        counted.findings.append(Finding(text))
+
+
+async def _check_released(
+    counted: Passed, kafka: Kafka, parts: list[TopicPartition], labels: Audited, commits_of: Commits
+) -> None:
+    """Different labels on the topic are no more than the door has released, once it has committed what it released."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + COMMIT_SECONDS_MAX
+    while True:
+        spans = await kafka.spans(parts)
+        commits = await commits_of(kafka, parts)
+        released = Released(
+            said=sum(_tally(commit).released for commit in commits.values()),
+            on_topic=labels.matched.readable,
+            distinct=labels.matched.versions,
+            held=sum(span.end - (commits[one].offset or 0) for one, span in spans.items()),
+        )
+        if not released.unsaid or loop.time() > until:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    if released.unsaid > released.held:
+        counted.excess_labels = released.unsaid
+        text = f"{released.unsaid} different labels on the released topic were never released by the door"
+        counted.findings.append(Finding(text))
+    elif released.unsaid:
+        text = f"{released.unsaid} labels were released and the door has not committed that; start `unjoin process`"
+        counted.doubts.append(f"{text}, then audit again")

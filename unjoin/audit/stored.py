@@ -1,0 +1,74 @@
+"""Reads the keys of a table's rows where the sink writes them, slice by slice: an answer over HTTP is bounded."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sinks.clickhouse import Server, address_of
+from sinks.engine import EngineError
+from unjoin.audit.keys import Named
+from unjoin.audit.scratch import Buckets
+from unjoin.audit.snapshot import AuditError
+from unjoin.query import QueryError, answer_over_http
+from unjoin.settings import Settings
+
+SLICE_ROWS = 200_000
+
+Source = Callable[[str], bytes]
+"""A statement -> its rows as TabSeparated, every row that lies in a table, also where another replaces it."""
+
+
+@contextmanager
+def source_of(settings: Settings) -> Iterator[Source]:
+    """ClickHouse as the settings name it.
+
+    Raises:
+        AuditError: it does not answer, or refuses.
+    """
+    if not settings.clickhouse_url:
+        yield lambda sql: _over_http(settings, sql)
+        return
+    try:
+        server = Server(address_of(settings.clickhouse_url))
+    except EngineError as error:
+        raise AuditError(str(error)) from None
+    try:
+        yield lambda sql: server.select(sql, "TabSeparated")
+    except EngineError as error:
+        raise AuditError(
+            f"ClickHouse where UNJOIN_CLICKHOUSE_URL points: {error}; start it, then audit again"
+        ) from None
+    finally:
+        server.close()
+
+
+def slices_of(source: Source, named: Named) -> int:
+    """How many slices keep each answer small."""
+    return 1 + int(source(f"SELECT count() FROM unjoin.{named.table.name}")) // SLICE_ROWS  # noqa: S608  our own name
+
+
+def read_slice(source: Source, named: Named, number: int, slices: int, buckets: Buckets) -> int:
+    """Puts the rows of one slice into their buckets; how many they were."""
+    rows = 0
+    for line in source(named.statement(number, slices)).splitlines():
+        name, version, time_ms, count = line.split(b"\t")
+        buckets.add(bytes.fromhex(name.decode()), int(version) + named.bias, int(time_ms), int(count))
+        rows += int(count)
+    return rows
+
+
+def set_aside(source: Source, topic: str, partition: int, offsets: list[int]) -> set[int]:
+    """Which of these offsets the table of dead letters knows."""
+    found: set[int] = set()
+    for start in range(0, len(offsets), 1_000):
+        among = ", ".join(str(offset) for offset in offsets[start : start + 1_000])
+        where = f"topic = '{topic}' AND partition = {partition} AND offset IN ({among})"
+        found |= {int(line) for line in source(f"SELECT offset FROM unjoin.dead_letters WHERE {where}").splitlines()}  # noqa: S608
+    return found
+
+
+def _over_http(settings: Settings, sql: str) -> bytes:
+    try:
+        # By the dialect's own choice (`final`) a row would hide its doubles.
+        return answer_over_http(settings, sql, "TabSeparated", final="0")
+    except QueryError as error:
+        raise AuditError(str(error)) from None
