@@ -4,7 +4,7 @@ No series names a site, a key, a session or a label type: a count that is small 
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 
 from prometheus_client import (
@@ -19,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from ingest.admission import Verdicts
+from ingest.rejection import Rejected
 from schemas.events import AnyEvent
 from schemas.outcomes import RejectionReason, RequestError
 from schemas.topics import TOPIC_OF_CATEGORY
@@ -27,8 +27,21 @@ from schemas.topics import TOPIC_OF_CATEGORY
 ANSWERED = "answered"
 CLIENT_GONE = "client_gone"
 
-_event_of = itemgetter(1)  # of an entry of `Verdicts.events`
+_event_of = itemgetter(1)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def count_by_category(events: Iterable[tuple[int, AnyEvent]]) -> dict[str, int]:
+    """How many events there are of each category.
+
+    Args:
+        events: (index in the batch, event).
+    """
+    counts: dict[str, int] = {}
+    kinds: Tally[type[AnyEvent]] = Tally(map(type, map(_event_of, events)))
+    for kind, count in kinds.items():
+        counts[kind.category] = counts.get(kind.category, 0) + count
+    return counts
 
 
 class Counters:
@@ -65,15 +78,18 @@ class Counters:
         )
         ProcessCollector(registry=self.registry)
 
-    def count_batch(self, verdicts: Verdicts, produce_seconds: float) -> None:
-        """A batch that was answered with 200."""
+    def count_batch(self, accepted: Mapping[str, int], rejected: Sequence[Rejected], produce_seconds: float) -> None:
+        """A batch that was answered with 200.
+
+        Args:
+            accepted: how many events, by category.
+        """
         self._requests[ANSWERED].inc()
         self._produce_seconds.observe(produce_seconds)
-        kinds: Tally[type[AnyEvent]] = Tally(map(type, map(_event_of, verdicts.events)))
-        for kind, events in kinds.items():
-            self._accepted[kind.category].inc(events)
-        if verdicts.rejected:
-            for reason, events in Tally([entry.reason for entry in verdicts.rejected]).items():
+        for category, events in accepted.items():
+            self._accepted[category].inc(events)
+        if rejected:
+            for reason, events in Tally([entry.reason for entry in rejected]).items():
                 self._rejected[reason].inc(events)
 
     def count_refused(self, error: RequestError) -> None:

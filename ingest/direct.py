@@ -28,7 +28,10 @@ class Direct:
     def body(self) -> bytes | None:
         """The whole body, off the wire; None while it has not arrived, or where the client has gone."""
         cycle = self._cycle
-        return None if cycle.more_body or cycle.disconnected else bytes(cycle.body)
+        if cycle.more_body or cycle.disconnected:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
 
     async def send(self, answer: Answer, headers: HeaderList) -> None:
         """Sends an answer to a request whose body was read, as `RequestResponseCycle.send` does in two steps."""

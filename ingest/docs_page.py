@@ -86,7 +86,8 @@ def _shape(schema: dict[str, Any]) -> str:
         return " or ".join(_shape(option) for option in schema["anyOf"])
     if "enum" in schema:
         return " or ".join(f"<code>{escape(json.dumps(value))}</code>" for value in schema["enum"])
-    words = [escape(str(schema.get("type", "any")))]
+    kinds = schema.get("type", "any")
+    words = [escape(" or ".join(kinds) if isinstance(kinds, list) else str(kinds))]
     if "items" in schema:
         words.append("of " + _shape(schema["items"]))
     bounds = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern")

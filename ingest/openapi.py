@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from ingest.rejection import ErrorBody
 from ingest.request import Limits
+from ingest.segment_openapi import SEGMENT_SCHEMAS, segment_paths
 from schemas.events import AnyEvent, Session, UnixMs
 from schemas.outcomes import EXPLANATION, RejectionReason, RequestError
 
@@ -93,10 +94,15 @@ def openapi(limits: Limits, version: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "paths": {"/v1/events": {"post": _post(limits), "options": _preflight()}, **_other_paths()},
+        "paths": {
+            "/v1/events": {"post": _post(limits), "options": _preflight()},
+            **segment_paths(_errors()),
+            **_other_paths(),
+        },
         "components": {
-            "schemas": {name: _for_ecma(schema) for name, schema in components.items()},
+            "schemas": {**{name: _for_ecma(schema) for name, schema in components.items()}, **SEGMENT_SCHEMAS},
             "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic", "description": "The key as user name, no password."},
                 "bearer": {"type": "http", "scheme": "bearer", "description": "A browser key or a server key."},
                 "query": {"type": "apiKey", "in": "query", "name": "key", "description": "For beacons."},
             },
@@ -134,9 +140,13 @@ def _post(limits: Limits) -> dict[str, Any]:
                     }
                 },
             },
-            **{str(status): _error(status) for status in _ERRORS},
+            **_errors(),
         },
     }
+
+
+def _errors() -> dict[str, Any]:
+    return {str(status): _error(status) for status in _ERRORS}
 
 
 def _error(status: int) -> dict[str, Any]:
@@ -193,6 +203,13 @@ def _other_paths() -> dict[str, Any]:
         "/metrics": _get("metrics", "Counters for Prometheus", "text/plain"),
         "/openapi.json": _get("openapi", "This document", "application/json"),
         "/docs": _get("docs", "This document, to read", "text/html"),
+        "/v1/projects/{key}/settings": _get(
+            "segmentSettings",
+            "Where Segment's SDK for browsers posts what is called with a key",
+            "application/json",
+            ("404", "There is no such browser key for this Origin."),
+            parameters=[_path_parameter("key", {"type": "string"})],
+        ),
         "/sdk.js": _get("sdk", "The browser SDK", "text/javascript"),
         "/sdk/{hash}.js": _get(
             "sdkByHash", "One build of the browser SDK, for ever", "text/javascript", missing, parameters=[sdk_hash]

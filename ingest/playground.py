@@ -1,135 +1,146 @@
-"""The page at `/` and what it asks: the visitor's own session, on this machine only.
+"""The page at `/`, on this machine only: its files, and the stream of events that keeps it up to date.
 
-Labels appear as one total and nowhere near who sent them.
+    GET /playground/events?session=S    text/event-stream: `data: {"whole": …, "own": …}` whenever it is another one
+
+It shows the visitor's own session; labels appear as totals and nowhere near who sent them (`playground_looks.py`).
 """
 
-import json
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from ingest.door_totals import door_totals_of
-from ingest.sites import DEVELOPMENT_SITE
+from ingest.playground_looks import LOOK_SECONDS, Looks
 from schemas.events import Session
+from schemas.outcomes import EXPLANATION, RequestError
 
-PAGE = Path(__file__).parent / "playground.html"
-ROWS_MAX = 20  # as in the queries below
-CLICKHOUSE_SECONDS_MAX = 3.0
+FOLDER = Path(__file__).parent / "page"
+STREAMS_MAX = 16
+HEARTBEAT_SECONDS = 10.0
+RECONNECT_MS = 1_000
+RETRY_AFTER_SECONDS = 5
 
+_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
-_HEADERS = {"cache-control": "no-store", "x-frame-options": "DENY", "referrer-policy": "no-referrer"}
-
-_COUNT = "SELECT count() AS n FROM unjoin.{table} WHERE site = {{site:String}} AND session = {{session:String}}"
-_LABELS = "SELECT count() AS n FROM unjoin.labels"
-_SIGNALS = (
-    "SELECT 'signals' AS category, event_id, type, ts, toUnixTimestamp64Milli(received_at) AS received, "
-    "length(t) AS samples FROM unjoin.signals WHERE site = {site:String} AND session = {session:String} "
-    "ORDER BY received_at DESC, event_id LIMIT 20"
+_HEADERS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
-_ANALYTICS = (
-    "SELECT 'analytics' AS category, event_id, type, ts, toUnixTimestamp64Milli(received_at) AS received, url, "
-    "referrer, browser, os, device FROM unjoin.analytics WHERE site = {site:String} AND session = {session:String} "
-    "ORDER BY received_at DESC, event_id LIMIT 20"
-)
-
-
-class ClickHouseAway(Exception):
-    """The engine did not answer, or not with rows."""
 
 
 class Playground:
-    """Its routes, and the connections to ClickHouse behind them.
+    """Its routes, and how many pages look.
 
     Args:
-        clickhouse_http_url: of the engine that the sink writes to.
-        door_metrics_url: of the processor, for what waits for its crowd; empty for nothing to show.
+        looks: what there is to tell.
     """
 
-    def __init__(self, clickhouse_http_url: str, door_metrics_url: str = "") -> None:
-        self._url = clickhouse_http_url
-        self._door_url = door_metrics_url
-        self._client: aiohttp.ClientSession | None = None
+    def __init__(self, looks: Looks) -> None:
+        self._looks = looks
+        self._streams = 0
+        self._stopping = asyncio.Event()
+        # Once: a confined collector may open less later, and guessing types opens /etc/mime.types.
+        self._files = {path.name: (path.read_bytes(), _MEDIA_TYPES[path.suffix]) for path in FOLDER.iterdir()}
 
     def routes(self) -> list[Route]:
         """`/` and what it asks for."""
-        return [Route("/", self.page), Route("/playground/session/{session}", self.session)]
+        return [
+            Route("/", self.page),
+            Route("/playground/events", self.events),
+            Route("/playground/{name}", self.file),
+        ]
 
     async def page(self, request: Request) -> Response:
         """The page itself."""
         only_from_here(request)
-        if not PAGE.is_file():
-            raise HTTPException(404)
-        # Named, for guessing it opens /etc/mime.types, which a confined collector may not.
-        return FileResponse(PAGE, media_type="text/html; charset=utf-8", headers=_HEADERS)
+        return self._file("index.html")
 
-    async def session(self, request: Request) -> Response:
-        """What is stored of a session of the development site: `{"available": false}` while the engine is away."""
+    async def file(self, request: Request) -> Response:
+        """One of its scripts and sheets."""
         only_from_here(request)
+        return self._file(request.path_params["name"])
+
+    async def events(self, request: Request) -> Response:
+        """What changes, for as long as the page looks; 503 when enough pages do."""
+        only_from_here(request)
+        # Another page of this browser could not read it, but use up all streams.
+        if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+            raise HTTPException(404)
         try:
-            session = msgspec.convert(request.path_params["session"], Session)
+            session = msgspec.convert(request.query_params.get("session", ""), Session)
         except msgspec.ValidationError:
             raise HTTPException(404) from None
-        try:
-            return JSONResponse(await self._stored(session), headers=_HEADERS)
-        except ClickHouseAway:
-            return JSONResponse({"available": False}, headers=_HEADERS)
+        if self._streams >= STREAMS_MAX or self._stopping.is_set():
+            error = RequestError.OVERLOADED
+            body = {"error": str(error), "detail": EXPLANATION[error]}
+            return JSONResponse(body, 503, {**_HEADERS, "retry-after": str(RETRY_AFTER_SECONDS)})
+        self._streams += 1
+        return _Stream(self._told(session), self._left)
 
-    async def _stored(self, session: str) -> dict[str, Any]:
-        signals = await self._rows(_COUNT.format(table="signals"), session)
-        analytics = await self._rows(_COUNT.format(table="analytics"), session)
-        labels = await self._rows(_LABELS, session)
-        recent = await self._rows(_SIGNALS, session) + await self._rows(_ANALYTICS, session)
-        recent.sort(key=lambda row: int(row["received"]), reverse=True)
-        return {
-            "available": True,
-            "signals": int(signals[0]["n"]),
-            "analytics": int(analytics[0]["n"]),
-            "labels_total": int(labels[0]["n"]),
-            **await self._held(),
-            "recent": recent[:ROWS_MAX],
-        }
-
-    async def _held(self) -> dict[str, int]:
-        """How many sessions wait for how large a crowd; nothing where no door tells."""
-        if not self._door_url:
-            return {}
-        try:
-            async with self._http().get(self._door_url) as answer:
-                totals = door_totals_of(await answer.text())
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            return {}
-        return {"held_sessions": totals.held_voters, "held_labels": totals.held_labels, "crowd_min": totals.crowd_min}
-
-    def _http(self) -> aiohttp.ClientSession:
-        if self._client is None:
-            timeout = aiohttp.ClientTimeout(total=CLICKHOUSE_SECONDS_MAX)
-            self._client = aiohttp.ClientSession(timeout=timeout)
-        return self._client
-
-    async def _rows(self, sql: str, session: str) -> list[dict[str, Any]]:
-        # Values travel beside the query, never in it.
-        parameters = {"query": f"{sql} FORMAT JSONEachRow", "param_session": session, "param_site": DEVELOPMENT_SITE}
-        try:
-            async with self._http().get(self._url, params=parameters) as answer:
-                text = await answer.text()
-                if answer.status != 200:
-                    raise ClickHouseAway
-                return [json.loads(line) for line in text.splitlines() if line]
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            raise ClickHouseAway from None
+    def end(self) -> None:
+        """Ends every stream, so that a stop need not wait for pages to go."""
+        self._stopping.set()
 
     async def close(self) -> None:
-        """Lets go of the connections."""
-        if self._client is not None:
-            await self._client.close()
+        """Lets go of what it looks through."""
+        await self._looks.close()
+
+    async def _told(self, session: str) -> AsyncIterator[bytes]:
+        yield b"retry: %d\n\n" % RECONNECT_MS
+        said, said_at = b"", 0.0
+        while not self._stopping.is_set():
+            whole = await self._looks.whole()
+            own = None if whole.labels is None else await self._looks.own(session)  # the one engine is away or not
+            look, now = msgspec.json.encode({"whole": whole, "own": own}), time.monotonic()
+            if look != said:
+                said, said_at = look, now
+                yield b"data: %s\n\n" % look
+            elif now - said_at >= HEARTBEAT_SECONDS:
+                said_at = now
+                yield b"event: still\ndata: {}\n\n"
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), LOOK_SECONDS)
+
+    def _left(self) -> None:
+        self._streams -= 1
+
+    def _file(self, name: str) -> Response:
+        if name not in self._files:
+            raise HTTPException(404)
+        body, media_type = self._files[name]
+        headers = {**_HEADERS, "content-security-policy": _POLICY}
+        return Response(body, media_type=media_type, headers=headers)
+
+
+class _Stream(StreamingResponse):
+    """One page's; `left` is called when it is over, however it ends."""
+
+    def __init__(self, content: AsyncIterator[bytes], left: Callable[[], None]) -> None:
+        super().__init__(content, media_type="text/event-stream", headers=_HEADERS)
+        self._left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._left()
 
 
 def only_from_here(request: Request) -> None:

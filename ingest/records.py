@@ -48,13 +48,16 @@ class Records(Sequence[Record]):
     """The records of a request, run by run; a record's own object is made when somebody looks at it.
 
     Attributes:
-        runs: no two with the same topic, key and stamp, so that each key's records keep their order.
+        runs: none empty, no two with the same topic, key and stamp, so that each key's records keep their order.
     """
 
     __slots__ = ("runs",)
 
     def __init__(self, runs: list[Run]) -> None:
         self.runs = runs
+
+    def __bool__(self) -> bool:
+        return bool(self.runs)
 
     def __len__(self) -> int:
         return sum(len(run.values) for run in self.runs)

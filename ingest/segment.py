@@ -103,16 +103,18 @@ def _mapped(calls: list[Raw], kind: str | None, limits: Limits, stand_in: str | 
     return [first, *others] if first.events or first.rejected or not others else others
 
 
+# By what is posted there, the paths: the first as Segment's documentation has it, the others as SDKs use them.
+PATHS = {
+    "batch": ("/v1/batch", "/v1/b", "/v1/import"),
+    "track": ("/v1/track", "/v1/t"),
+    "page": ("/v1/page", "/v1/p"),
+    "screen": ("/v1/screen", "/v1/s"),
+    "identify": ("/v1/identify", "/v1/i"),
+    "group": ("/v1/group", "/v1/g"),
+    "alias": ("/v1/alias", "/v1/a"),
+}
 PARSERS: dict[str, Callable[[bytes, Limits], list[Batch]]] = {
     path: parse_segment_batch if kind == "batch" else partial(parse_segment_call, kind)
-    for kind, paths in {
-        "batch": ("/v1/batch", "/v1/b", "/v1/import"),
-        "track": ("/v1/track", "/v1/t"),
-        "page": ("/v1/page", "/v1/p"),
-        "screen": ("/v1/screen", "/v1/s"),
-        "identify": ("/v1/identify", "/v1/i"),
-        "group": ("/v1/group", "/v1/g"),
-        "alias": ("/v1/alias", "/v1/a"),
-    }.items()
+    for kind, paths in PATHS.items()
     for path in paths
 }

@@ -6,7 +6,7 @@ What an SDK adds by itself (most of `context`, `integrations`, `sentAt`, …) is
 that. What the caller wrote is stored, or the call is rejected: nothing of it is dropped silently. docs/segment.md has
 the rules as tables. Nothing is derived from what differs between two sends of one call, so that they make one row.
 
-Source of the shapes: Segment's specification of its HTTP API, and what its SDKs really post (tests/segment).
+Source of the shapes: Segment's specification of its HTTP API, and what its SDKs really post (tests/segment/calls.mjs).
 """
 
 import datetime

@@ -34,6 +34,7 @@ from ingest.fair_queue import QueueBounds
 from ingest.garbage import tune_garbage_collection
 from ingest.gate import Gate
 from ingest.playground import Playground
+from ingest.playground_looks import Looks
 from ingest.producer import KafkaProducer, Producer, ProducerConfig, ProducerStats
 from ingest.rejection import Rejection
 from ingest.request import Limits
@@ -44,7 +45,7 @@ from ingest.spooling import SpoolingProducer
 from ingest.voter import EdgeKeys
 from ingest.web import Web
 from ingest.wires import WIRES
-from ingest.worker import Worker, tell_metrics
+from ingest.worker import Worker, metrics_of_all, tell_metrics
 from schemas.outcomes import RequestError, UnjoinError
 from schemas.topics import TOPIC_OF_CATEGORY
 
@@ -53,6 +54,7 @@ CONNECTIONS_BACKLOG = 2_048
 SEND_BUFFER_BYTES = 65_536
 SITES_SECONDS = 1.0
 READY_SECONDS = 0.05
+GONE_SECONDS = 0.05
 # Of a client in mid-body, once the collector is told to stop; others wait for the port.
 STOP_BODY_SECONDS_MAX = 3.0
 # Beyond what each step of a stop may take, before the process is ended whatever holds it.
@@ -181,7 +183,7 @@ async def serve(
     )
     if isinstance(producer, SpoolingProducer):
         producer.others_wait = edge.gate.busy
-    playground = Playground(config.clickhouse_http_url, config.door_metrics_url) if config.playground else None
+    playground = _playground(config, edge) if config.playground else None
     web = Web(edge, distribution_version(), playground.routes() if playground else (), config.worker)
     _watch(edge)
     listener = _listen(config.host, config.port, shared=config.worker is not None)
@@ -192,11 +194,17 @@ async def serve(
         lambda: on_listening(*address),
         _grace_seconds(config),
     )
+
+    def ended() -> None:
+        on_stopping()
+        if playground is not None:
+            playground.end()
+
     with _signals_set(stop):
         await producer.start()
         tasks = [
             asyncio.create_task(_look_at(sites)),
-            asyncio.create_task(_end_when(stop, server, on_stopping)),
+            asyncio.create_task(_end_when(stop, server, ended)),
             asyncio.create_task(_tell_when_ready(server, producer, on_ready)),
         ]
         if config.worker is not None:
@@ -235,7 +243,7 @@ class Application:
             else:
                 await self._answer_web(scope, receive, send_while_open)
         except ClientGone:
-            await asyncio.sleep(0)  # until uvicorn has noticed, too: it logs an answer that does not end
+            await asyncio.sleep(GONE_SECONDS)  # until uvicorn has noticed, too: it logs an answer that does not end
 
     async def _answer_web(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -275,6 +283,16 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _playground(config: CollectorConfig, edge: Edge) -> Playground:
+    producer, worker = edge.producer, config.worker
+
+    async def exposition() -> bytes | None:
+        return edge.counters.exposition() if worker is None else await metrics_of_all(worker)
+
+    reaches_kafka = producer.reaches_kafka if isinstance(producer, SpoolingProducer) else producer.ready
+    return Playground(Looks(config.clickhouse_http_url, config.door_metrics_url, exposition, reaches_kafka))
 
 
 def _uvicorn_config(config: CollectorConfig, application: Application, shedding: Shedding) -> uvicorn.Config:

@@ -146,6 +146,11 @@ class Commits:
         entry = self._partitions.get(partition)
         return None if entry is None else dict(entry.settled).get(offset)
 
+    def is_current(self, partition: Partition, generation: int) -> bool:
+        """Whether records of that generation are this worker's; after a rebalance they come again, here or elsewhere."""
+        entry = self._partitions.get(partition)
+        return entry is not None and entry.generation == generation
+
     def passed_over(self, partition: Partition, generation: int, first: int, end: int) -> bool:
         """Whether a record from `first` on and below `end` was fetched, and the door has not seen it."""
         entry = self._partitions.get(partition)

@@ -124,22 +124,27 @@ class _Processor:
             committed=CommittedOffsets(config.bootstrap, config.group_id).of,
         )
 
-    def _open_door(self, partition: Partition, first_offset: int) -> Door:
-        """A door for a partition whose first record since the assignment has this offset."""
+    def _open_door(self, partition: Partition, first_offset: int, committed: int) -> Door:
+        """A door for a partition whose first record since the assignment has this offset.
+
+        Args:
+            committed: what the coordinator says. Not what Faust believes: it forgets that of a partition which is taken
+                away and given back, and everything in the log would be suppressed as if its beginning had expired.
+        """
         config = self._config
         if config.crowd_min < 2:
             return OpenDoor(self._epoch_keys, self._mask)
         crowd = Crowd(
             voters_min=config.crowd_min, labels_max=config.crowd_labels_max, hold_ms_max=config.crowd_hold_ms_max
         )
-        consumer = self.app.consumer
-        committed = consumer._committed_offset[TP(*partition)] or 0  # Faust drops a zero
         if first_offset <= committed:
             return CrowdDoor(self._epoch_keys, self._mask, crowd)
         lost = first_offset - committed
         log.warning("%d records of partition %d expired before the door read them", lost, partition[1])
         self.totals.count_suppressed({Suppression.EXPIRED: lost})
-        return CrowdDoor(self._epoch_keys, self._mask, crowd, suppress_before=consumer.highwater(TP(*partition)))
+        return CrowdDoor(
+            self._epoch_keys, self._mask, crowd, suppress_before=self.app.consumer.highwater(TP(*partition))
+        )
 
     async def _take(self, messages: list[Any]) -> None:
         await self.passage.take(messages)

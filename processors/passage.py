@@ -90,7 +90,7 @@ class Passage:
     """Takes batches through the doors, one door a partition and generation.
 
     Args:
-        open_door: makes the door of one partition, whose first record it will be given.
+        open_door: makes the door of a partition, given the offset of its first record and the one that was committed.
         halt: told what went wrong when nothing but stopping helps.
         committed: gives a partition's committed offset and its metadata; waits for as long as it takes.
     """
@@ -98,7 +98,7 @@ class Passage:
     def __init__(
         self,
         *,
-        open_door: Callable[[Partition, int], Door],
+        open_door: Callable[[Partition, int, int], Door],
         outlet: Outlet,
         commits: Commits,
         totals: Totals,
@@ -129,11 +129,14 @@ class Passage:
             await _parked()
         self._idle.clear()
         await self._find_commits(messages)
+        # A rebalance may have overtaken them, while they waited or just now: they are somebody else's, or come again.
+        messages = [one for one in messages if self._commits.is_current((one.topic, one.partition), one.generation_id)]
         try:
             plan = self._plan(messages)
         except Exception as error:
             self._halt(error)
             await _parked()
+        self._found.clear()
         await self._release(plan)
         for message in messages:
             self._commits.decide((message.topic, message.partition), message.generation_id, message.offset)
@@ -228,8 +231,9 @@ class Passage:
         if message.offset < next_offset or self._passed_over(message, next_offset):
             raise OutOfOrder(f"partition {message.partition} came out of order, it is read again from its last commit")
         if opened is None:
-            door = self._open_door(partition, message.offset)
-            tally = Tally.resumed(*self._found.pop((partition, generation)), first=message.offset)
+            committed, metadata = self._found[partition, generation]
+            door = self._open_door(partition, message.offset, committed or 0)
+            tally = Tally.resumed(committed, metadata, first=message.offset)
             opened = self._doors[partition] = _Opened(
                 generation, door, message.offset, tally, ShareCap(self._dead_letter_share_max)
             )

@@ -48,5 +48,5 @@ class FakeClock:
 
 
 def library_path() -> Path | None:
-    """Where Debian's package libfaketime is; None where it is not."""
+    """Where Debian's package `faketime` has it; None where it is not installed."""
     return next((path for root in ("/usr/lib", "/usr/lib64") for path in Path(root).glob(f"**/{_LIBRARY}")), None)

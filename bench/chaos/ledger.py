@@ -4,7 +4,7 @@ An event's id says all of it: `r12.345.p3` is the third pointer of batch 345, se
 table; its task is as unique, and stands for it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -65,16 +65,6 @@ class Ledger:
         """These were found stored whole."""
         for batch in batches:
             self._unverified.pop(batch.number, None)
-
-    def acknowledged_ids(self, number: int, table: str) -> Iterator[str]:
-        """Of the batches first sent in a round."""
-        for batch in self.batches:
-            if batch.round == number and batch.acknowledged_at is not None:
-                yield from batch.ids.get(table, ())
-
-    def unacknowledged(self) -> int:
-        """Batches without an answer."""
-        return sum(batch.acknowledged_at is None for batch in self.batches)
 
 
 def round_of(event_id: str) -> int:

@@ -10,19 +10,19 @@ import aiohttp
 import msgspec
 from aiohttp import ClientError
 
+from bench.chaos.comparison import Comparison, missing_of
 from bench.chaos.faults import Injector, Lengths
 from bench.chaos.freshness import Freshness, Seen, percentile
-from bench.chaos.judge import Finding, doubled, lost, unstored
-from bench.chaos.ledger import TABLES, Ledger, round_of
+from bench.chaos.ledger import Ledger
 from bench.chaos.load import Load
 from bench.chaos.log import LogTail
 from bench.chaos.plan import Round, Stage
 from bench.chaos.reader import Away, Reader
 from bench.chaos.results import RoundResult, Run
-from bench.chaos.rows import RowCounts, counts_of, physical_sql, seen_twice_sql
+from bench.chaos.rows import counts_of, physical_sql, seen_twice_sql
 from bench.chaos.scene import SceneStack, run_rows
 
-WARM_SECONDS = 6.0
+WARM_SECONDS = 4.0
 NORMAL_SECONDS = (3.0, 10.0)
 RECOVER_SECONDS_MAX = 120.0
 STORED_SECONDS_MAX = 60.0
@@ -48,13 +48,15 @@ class StageRun:
         self._began: list[float] = []
         self._injector = Injector(self._scene, Lengths(stop=run.stop_seconds))
         self._server: dict[str, int] = {}
-        self._noted: set[tuple[str, str, str, str]] = set()
+        self._comparison = Comparison(run, self._ledger)
 
     async def execute(self) -> None:
         """Runs every round and adds what was found to the run."""
+        began = time.monotonic()
         try:
             await self._scene.start_wires()
             await asyncio.to_thread(self._scene.start)
+            self._say(f"ready after {time.monotonic() - began:.1f} s")
             await self._rounds()
         finally:
             await self._scene.close()
@@ -73,6 +75,7 @@ class StageRun:
                 for one in self._stage.rounds:
                     await self._round(one)
                 self._ledger.round = 0
+                ended = time.monotonic()
                 load.stop()
                 await asyncio.wait_for(posting, RECOVER_SECONDS_MAX)
                 await self._settled()
@@ -87,6 +90,7 @@ class StageRun:
         if code := await asyncio.to_thread(scene.stop):
             run.failures.append(f"`unjoin up` ended with {code} after stage {self._stage.scene}")
         await self._final()
+        self._say(f"settled, audited, stopped and compared in {time.monotonic() - ended:.1f} s")
         for status, count in load.statuses.items():
             run.statuses[status] = run.statuses.get(status, 0) + count
         self._log.close()
@@ -175,15 +179,11 @@ class StageRun:
                 lines = await self._reader.lines(physical_sql(rounds), final=False)
                 twice = await self._reader.lines(seen_twice_sql(rounds), final=True)
                 counts = counts_of(lines)
-                whole = [
-                    batch
-                    for batch in batches
-                    if not any(event not in counts[table] for table, ids in batch.ids.items() for event in ids)
-                ]
+                whole = [batch for batch in batches if not missing_of(batch, counts)]
                 self._ledger.verified(whole)
                 if len(whole) == len(batches):
                     await asyncio.to_thread(self._log.read_on)
-                    self._note_doubles(counts, twice)
+                    self._comparison.note_doubles(self._log, counts, twice)
                     return 0
             if time.monotonic() > deadline:
                 return len(self._ledger.acknowledged_before(moment))
@@ -220,11 +220,7 @@ class StageRun:
             counts = counts_of(
                 await self._reader.lines(physical_sql(sorted({batch.round for batch in batches})), final=False)
             )
-            self._ledger.verified(
-                batch
-                for batch in batches
-                if not any(event not in counts[table] for table, ids in batch.ids.items() for event in ids)
-            )
+            self._ledger.verified(batch for batch in batches if not missing_of(batch, counts))
 
     async def _server_settled(self, deadline: float) -> None:
         wanted = {
@@ -244,24 +240,12 @@ class StageRun:
         with file.open() as lines:
             self._run.merged_parts += int(next(lines))
             counts = counts_of(lines)
-        self._note_doubles(counts, [])
-        self._note_lost(counts)
-        self._note_server()
-        of_round = {result.number: result for result in self._results}
-        for batch in self._ledger.batches:
-            if (result := of_round.get(batch.round)) is None:
-                continue
-            result.resent += batch.tries > 1
-            result.rejected += batch.rejected
-            if batch.acknowledged_at is None:
-                result.unacknowledged += batch.size
-            else:
-                result.acknowledged += batch.size
-                result.stored += sum(event in counts[table] for table, ids in batch.ids.items() for event in ids)
-        for result, finding in ((of_round.get(finding.round), finding) for finding in self._run.findings):
-            if result is not None:
-                result.lost += finding.what == "lost"
-                result.doubled += finding.what == "doubled"
+        self._comparison.note_doubles(self._log, counts)
+        self._comparison.note_lost(self._log, counts)
+        if self._scene.server is not None:
+            self._run.server_rows += sum(self._server.values())
+            self._comparison.note_server(self._log, self._server)
+        self._comparison.add_up(self._results, counts)
         ends = [*self._began[1:], time.monotonic()]
         for result, began, end in zip(self._results, self._began, ends, strict=True):
             times = self._fresh.seconds_between(began, min(end, began + END_TO_END_SECONDS))
@@ -271,58 +255,3 @@ class StageRun:
         self._run.physical_rows += sum(
             count for table in counts.values() for copies in table.values() for count in copies.values()
         )
-
-    def _note_doubles(self, counts: RowCounts, twice: list[str]) -> None:
-        for table in TABLES:
-            records = self._log.records[table]
-            for event, copy in doubled(records, counts[table]):
-                positions = records.get(event, {}).get(copy, [])
-                rows = counts[table][event][copy]
-                self._note("doubled", table, event, f"{rows} rows of {len(positions)} records", positions)
-        for line in twice:
-            table, event, seen = line.split("\t")
-            positions = [one for found in self._log.records[table].get(event, {}).values() for one in found]
-            self._note("doubled", table, event, f"{seen} rows with FINAL", positions)
-
-    def _note_lost(self, counts: RowCounts) -> None:
-        rounds = {result.number for result in self._results} | {0}
-        for table in TABLES:
-            records = self._log.records[table]
-            gone = {
-                event
-                for number in rounds
-                for event in lost(self._ledger.acknowledged_ids(number, table), counts[table])
-            }
-            for event in sorted(gone):
-                positions = [one for found in records.get(event, {}).values() for one in found]
-                self._note(
-                    "lost",
-                    table,
-                    event,
-                    "acknowledged; on its topic" if positions else "acknowledged; not on its topic",
-                    positions,
-                )
-            for event, copy in unstored(records, counts[table]):
-                if event not in gone:
-                    self._note("lost", table, event, "a record without a row", records[event][copy])
-
-    def _note_server(self) -> None:
-        if self._scene.server is None:
-            return
-        records = self._log.records["signals"]
-        self._run.server_rows += sum(self._server.values())
-        for batch in self._ledger.batches:
-            if batch.acknowledged_at is not None:
-                for event in batch.ids.get("signals", ()):
-                    if event not in self._server:
-                        self._note("lost", "server", event, "not on the server", [])
-        for event, rows in self._server.items():
-            copies = sum(map(len, records.get(event, {}).values()))
-            if rows > copies:
-                self._note("doubled", "server", event, f"{rows} rows of {copies} records", [])
-
-    def _note(self, what: str, table: str, event: str, detail: str, positions: list[tuple[int, int]]) -> None:
-        number = 0 if event.startswith("z.") else round_of(event)
-        if (what, table, event, detail) not in self._noted:
-            self._noted.add((what, table, event, detail))
-            self._run.findings.append(Finding(what, table, number, detail, tuple(positions)))

@@ -47,6 +47,7 @@ class Scene:
                 door.die()
                 door.start()
             case Fault.STOP:
+                await self.until(door.is_started, MOMENT_S_MAX, "a door that listens")
                 await asyncio.to_thread(door.stop)
                 door.start()
             case Fault.PAUSE:
@@ -62,6 +63,7 @@ class Scene:
                 door.hang()
                 await self.until(lambda: _holds(door.ended_by_watchdog > ended), MOMENT_S_MAX, "a watchdog")
             case Fault.LEAVE:
+                await self.until(door.is_started, MOMENT_S_MAX, "a door that listens")
                 await asyncio.to_thread(door.stop)
                 if len(self._doors) > 1:
                     await self._progress()

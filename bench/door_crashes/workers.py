@@ -54,6 +54,10 @@ class Worker:
         self.ended_by_watchdog += 1
         self.start()
 
+    async def is_started(self) -> bool:
+        """Whether it listens to signals; before, Python itself dies of them."""
+        return b" started: " in self._log.read_bytes()[self._log_bytes :]
+
     async def is_ready(self) -> bool:
         """Whether it has been given partitions since it was started."""
         return b"READY" in self._log.read_bytes()[self._log_bytes :]

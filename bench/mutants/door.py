@@ -103,6 +103,18 @@ DOOR = (
         tests=("tests/processors/test_passage.py::test_rebalance_opens_a_new_door",),
     ),
     Mutant(
+        name="a batch that a rebalance overtook is taken through",
+        why="Its partition is somebody else's by then, and what is known of its last commit is not this batch's.",
+        edits=(
+            Edit(
+                "processors/commits.py",
+                "        return entry is not None and entry.generation == generation\n\n    def passed_over",
+                "        return True\n\n    def passed_over",
+            ),
+        ),
+        tests=("tests/processors/test_passage.py",),
+    ),
+    Mutant(
         name="records out of order go through",
         why="A crowd of records that were left out or repeated is not the one that a replay makes.",
         edits=(

@@ -133,4 +133,37 @@ EDGE = (
         ),
         tests=("tests/ingest/test_records.py::test_answer_holds_voter_task_answer_kind_day_and_nothing_else",),
     ),
+    Mutant(
+        name="call of another SDK dated by its sending",
+        why="`sentAt` is another one on every resend: taken for the event, one call would be as many as its tries.",
+        edits=(
+            Edit(
+                "ingest/segment_calls.py",
+                '_text(call, "timestamp" if "timestamp" in call else "originalTimestamp")',
+                '_text(call, "sentAt" if "sentAt" in call else "timestamp")',
+            ),
+        ),
+        tests=("tests/ingest/test_segment.py::test_send_again_under_another_sent_at_is_the_same_event",),
+    ),
+    Mutant(
+        name="unclassified members of a call dropped silently",
+        why="An unclassified field counts as an identifier, and its caller would believe it stored.",
+        edits=(
+            Edit(
+                "ingest/segment_calls.py",
+                "    if not call.keys() <= _KNOWN[kind]:\n",
+                "    if False:\n",
+            ),
+        ),
+        tests=("tests/ingest/test_segment.py::test_call_that_is_no_event_of_ours_is_rejected_with_a_reason",),
+    ),
+    Mutant(
+        name="503 for SDKs that wait at a 429 alone",
+        why="They give a 503 up after a few tries, and with it what they hold.",
+        edits=(Edit("ingest/wires.py", "        busy_status=429,\n", "        busy_status=503,\n"),),
+        tests=(
+            "tests/ingest/test_segment_posts.py::test_what_cannot_be_durable_now_is_a_429_that_sdks_wait_for",
+            "tests/ingest/test_segment_posts.py::test_overload_is_a_429_there_and_a_503_elsewhere",
+        ),
+    ),
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ingest.fair_queue import QueueBounds
+from ingest.fair_queue import ADDRESS_COUNT_MIN, QueueBounds
 from ingest.gate import TURN_SECONDS_MIN, Gate
 from ingest.rejection import Rejection
 from schemas.outcomes import RequestError
@@ -74,8 +74,10 @@ def test_nothing_is_handed_on_while_kafka_is_behind_and_all_of_it_after() -> Non
         clock, log = Clock(), list[str]()
         behind = True
         gate = Gate(QueueBounds(), clock, lambda: behind)
-        calls = [asyncio.create_task(gate.run("a", 1, 100, clock.work(0.0, log, "done"))) for _ in range(4)]
-        await until(lambda: gate.queue.count == 4)
+        calls = [
+            asyncio.create_task(gate.run("a", 1, 100, clock.work(0.0, log, "done"))) for _ in range(ADDRESS_COUNT_MIN)
+        ]
+        await until(lambda: gate.queue.count == ADDRESS_COUNT_MIN)
         clock.now += 0.11
         assert not gate.takes("a", 1)
         refusal = gate.refusal(early=True)
@@ -84,7 +86,7 @@ def test_nothing_is_handed_on_while_kafka_is_behind_and_all_of_it_after() -> Non
         assert 1 <= refusal.retry_after_s <= 4
         assert not log
         behind = False
-        assert await asyncio.gather(*calls) == ["done"] * 4
+        assert await asyncio.gather(*calls) == ["done"] * ADDRESS_COUNT_MIN
         assert gate.takes("a", 1)
 
     run(main())

@@ -67,7 +67,7 @@ class ByThrees:
 
 def passage_of(commits: Commits, shelf: Shelf, open_door: Any, halt: Any = None) -> Passage:
     return Passage(
-        open_door=lambda partition, first_offset: open_door(),
+        open_door=lambda partition, first_offset, committed: open_door(),
         outlet=shelf,  # type: ignore[arg-type]
         commits=commits,
         totals=Totals(),
@@ -150,6 +150,30 @@ def test_rebalance_opens_a_new_door() -> None:
     asyncio.run(scenario())
 
 
+def test_batch_that_a_rebalance_overtook_is_dropped() -> None:
+    """While its door asks for the last commit the partition goes to somebody else, who goes on from another one."""
+
+    async def scenario() -> None:
+        commits, shelf = Commits(), Shelf()
+        shelf.acknowledges.set()
+        passage = passage_of(commits, shelf, open_door)
+        messages = deliver(commits, messages_of(2, first=6_000))
+
+        async def rebalanced(partition: Any) -> tuple[int | None, str]:
+            commits.revoke()
+            return 6_000, ""
+
+        passage._committed = rebalanced
+        await passage.take(messages)
+        assert not shelf.written
+        passage._committed = never_committed
+        await passage.take(deliver(commits, messages_of(3, generation=GENERATION + 1)))
+        assert len(shelf.written) == 3
+        assert commits.next_offset((TOPIC, 0)) == 3
+
+    asyncio.run(scenario())
+
+
 def test_door_that_fails_halts_with_the_batch_unacknowledged() -> None:
     """The agent's body never raises: Faust would acknowledge, restart it and go on without the batch."""
 
@@ -198,7 +222,7 @@ def test_unreadable_record_opens_the_door_as_any_other_does() -> None:
         commits, shelf, opened = Commits(), Shelf(), []
         shelf.acknowledges.set()
         passage = passage_of(commits, shelf, open_door)
-        passage._open_door = lambda partition, first_offset: opened.append(first_offset) or open_door()
+        passage._open_door = lambda partition, first_offset, committed: opened.append(first_offset) or open_door()
         await passage.take(deliver(commits, [HeldMessage(7, b"garbage"), *messages_of(2, first=8)]))
         assert opened == [7]
 

@@ -8,7 +8,7 @@ that the member has when its request is built. tests/sinks/test_consumer.py show
 import asyncio
 import contextlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from aiokafka import TopicPartition
 from aiokafka.errors import (
@@ -28,6 +28,8 @@ RETRY_SECONDS = 0.1
 
 class _Nothing:
     """Stands for the fetcher and the client of a consumer that was given up."""
+
+    _pending_tasks: ClassVar[set[Any]] = set()
 
     async def close(self) -> None:
         """Connections of nobody."""

@@ -161,7 +161,7 @@ class DoorProcess:
         self._admin = SimulatedAdmin()
         halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.passage = Passage(
-            open_door=lambda partition, first_offset: CrowdDoor(
+            open_door=lambda partition, first_offset, committed: CrowdDoor(
                 epoch_key_of,
                 unmasked,
                 Crowd(voters_min=self._crowd_min, labels_max=100_000, hold_ms_max=HOLD_MS_MAX),

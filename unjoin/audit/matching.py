@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
+PAGE_OFFSETS = 1_024
+
 
 class LogEntry(NamedTuple):
     """A readable record.
@@ -120,30 +122,28 @@ def match(log: Iterable[LogEntry], table: Iterable[TableEntry], horizon_ms: int)
 
 
 class Marks:
-    """Which offsets of a range are marked: a bit each.
+    """Which offsets of a range are marked: a bit each, in pages that are made when something in them is.
 
     Args:
         first, end: the range; marks outside are ignored.
     """
 
     def __init__(self, first: int, end: int) -> None:
-        self.first, self.end = first, max(first, end)
-        self._bits = bytearray((self.end - self.first + 7) // 8)
+        self.first, self.end = first, end
+        self._pages: dict[int, int] = {}
 
     def add(self, offset: int) -> None:
         """Marks an offset; again changes nothing."""
         if self.first <= offset < self.end:
-            self._bits[(offset - self.first) >> 3] |= 1 << ((offset - self.first) & 7)
+            page, bit = divmod(offset, PAGE_OFFSETS)
+            self._pages[page] = self._pages.get(page, 0) | 1 << bit
 
     def __contains__(self, offset: int) -> bool:
-        inside = self.first <= offset < self.end
-        return inside and bool(self._bits[(offset - self.first) >> 3] >> ((offset - self.first) & 7) & 1)
+        page, bit = divmod(offset, PAGE_OFFSETS)
+        return bool(self._pages.get(page, 0) >> bit & 1)
 
     def below(self, offset: int) -> int:
         """How many offsets below this one are marked."""
-        bits = min(offset, self.end) - self.first
-        if bits <= 0:
-            return 0
-        whole = int.from_bytes(self._bits[: bits >> 3], "little").bit_count()
-        rest = self._bits[bits >> 3] & ((1 << (bits & 7)) - 1) if bits & 7 else 0
-        return whole + rest.bit_count()
+        last, bits = divmod(max(0, offset), PAGE_OFFSETS)
+        marked = sum(marks.bit_count() for page, marks in self._pages.items() if page < last)
+        return marked + (self._pages.get(last, 0) & ((1 << bits) - 1)).bit_count()
