@@ -1,7 +1,7 @@
 """`python -m bench.screenshots`: pictures of the live page, as the README shows them.
 
-Starts `unjoin up` on free ports with a folder of its own, uses the page as a visitor would, and writes PNGs: light, dark,
-phone. What they show has happened: the events were sent, the crowds left the door. The fonts are this machine's.
+Starts `unjoin up` on free ports with a folder of its own, uses the page as a visitor would, and writes PNGs: light,
+dark, phone. What they show has happened: the events were sent, the crowds left the door. The fonts are this machine's.
 """
 
 import argparse

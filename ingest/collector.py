@@ -139,7 +139,7 @@ class Collector:
             return
         except Rejection as rejection:
             counters.count_refused(rejection.error)
-            answer = error_answer(request.wire.refusal(rejection), [_ALLOW] if rejection.status == 405 else None)
+            answer = error_answer(rejection, [_ALLOW] if rejection.status == 405 else None)
         except Exception as error:
             counters.count_refused(RequestError.INTERNAL)
             log_without_values(error)

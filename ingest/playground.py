@@ -28,6 +28,10 @@ STREAMS_MAX = 16
 HEARTBEAT_SECONDS = 10.0
 RECONNECT_MS = 1_000
 RETRY_AFTER_SECONDS = 5
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
 
 _MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -36,13 +40,9 @@ _HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with none at all, a beacon's origin is `null`, and no site lists that
     "cross-origin-resource-policy": "same-origin",
 }
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
-)
 
 
 class Playground:
@@ -57,7 +57,7 @@ class Playground:
         self._streams = 0
         self._stopping = asyncio.Event()
         # Once: a confined collector may open less later, and guessing types opens /etc/mime.types.
-        self._files = {path.name: (path.read_bytes(), _MEDIA_TYPES[path.suffix]) for path in FOLDER.iterdir()}
+        self._files = page_files()
 
     def routes(self) -> list[Route]:
         """`/` and what it asks for."""
@@ -125,8 +125,13 @@ class Playground:
         if name not in self._files:
             raise HTTPException(404)
         body, media_type = self._files[name]
-        headers = {**_HEADERS, "content-security-policy": _POLICY}
+        headers = {**_HEADERS, "content-security-policy": POLICY}
         return Response(body, media_type=media_type, headers=headers)
+
+
+def page_files() -> dict[str, tuple[bytes, str]]:
+    """Content and media type of each file of the page, by name."""
+    return {path.name: (path.read_bytes(), _MEDIA_TYPES[path.suffix]) for path in sorted(FOLDER.iterdir())}
 
 
 class _Stream(StreamingResponse):

@@ -31,8 +31,9 @@ _OWN = " UNION ALL ".join(_LATEST.format(table=table) for table in ("signals", "
 _LABELS = "SELECT count() AS n FROM unjoin.labels"
 # Of the page's own tasks alone, which lie together in the table; `total` counts the answers that are left out as well.
 _CONSENSUS = (
-    "SELECT task, answer, votes, total FROM (SELECT task, answer, count() AS votes, "
-    "sum(votes) OVER (PARTITION BY task) AS total FROM unjoin.labels FINAL WHERE startsWith(task, 'playground-') GROUP BY task, answer) "
+    "SELECT task, answer, votes, total FROM "
+    "(SELECT task, answer, count() AS votes, sum(votes) OVER (PARTITION BY task) AS total "
+    "FROM unjoin.labels FINAL WHERE startsWith(task, 'playground-') GROUP BY task, answer) "
     "WHERE votes >= {least:UInt64} ORDER BY task, votes DESC, answer LIMIT 100"
 )
 

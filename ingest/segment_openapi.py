@@ -87,7 +87,7 @@ def _post(kind: str, errors: dict[str, Any]) -> dict[str, Any]:
     return {
         "operationId": f"segment{kind.title()}",
         "summary": f"Segment's {kind}",
-        "description": f"For SDKs that speak Segment's HTTP API; also {others}.{says} A 503 is a 429 here.",
+        "description": f"For SDKs that speak Segment's HTTP API; also {others}.{says}",
         "security": [{"basic": []}, {"bearer": []}, {"query": []}],
         "requestBody": {"required": True, "content": {"application/json": body, "text/plain": body}},
         "responses": {
@@ -95,6 +95,6 @@ def _post(kind: str, errors: dict[str, Any]) -> dict[str, Any]:
                 "description": "Every accepted call is durable.",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SegmentReceipt"}}},
             },
-            **{status: answer for status, answer in errors.items() if status != "503"},
+            **errors,
         },
     }

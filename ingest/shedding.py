@@ -40,8 +40,7 @@ class Shedding(msgspec.Struct, frozen=True):
         if not self.gate.queue.count or method != b"POST":
             return None
         path, _, query = url.partition(b"?")
-        wire = WIRES.get(path.decode("latin-1"))
-        if wire is None:
+        if path.decode("latin-1") not in WIRES:
             return None
         headers = headers_of(raw)
         try:
@@ -51,7 +50,7 @@ class Shedding(msgspec.Struct, frozen=True):
         forwarded_for = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
         if self.gate.takes(grant.quota_name, address_mark(client_address(peer, forwarded_for, self.trusted_proxies))):
             return None
-        rejection = wire.refusal(self.gate.refusal(early=True))
+        rejection = self.gate.refusal(early=True)
         self.counters.count_refused(rejection.error)
         origin = headers.get("origin")
         readable = origin is not None and grant.kind == "browser" and origin in grant.origins

@@ -147,7 +147,7 @@ class Commits:
         return None if entry is None else dict(entry.settled).get(offset)
 
     def is_current(self, partition: Partition, generation: int) -> bool:
-        """Whether records of that generation are this worker's; after a rebalance they come again, here or elsewhere."""
+        """Whether records of that generation are this worker's; after a rebalance they come again, to somebody."""
         entry = self._partitions.get(partition)
         return entry is not None and entry.generation == generation
 

@@ -1,31 +1,37 @@
 """A ClickHouse server, through clickhouse-driver and its native protocol.
 
-A block travels as an external table, one block of it, and one `INSERT … SELECT` makes the rows of it: so the table's
-expressions and the anti-join of a repair run in the server, and nothing is stored before every datum has arrived.
+A block travels as an external table, one block of it, in Native as `transcoder.py` makes it, and one `INSERT … SELECT`
+makes the rows of it: so the table's expressions and the anti-join of a repair run in the server, and nothing is stored
+before every datum has arrived.
 
 A partition's statements share one query id, and a server runs one query of an id at a time. So a repair never looks
 for missing rows while the insert whose answer was lost still runs, be it of this process or of one that is gone.
 """
 
-import io
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import fastavro
 import msgspec
-from clickhouse_driver import Client, errors
+from clickhouse_driver import Client, defines, errors
+from clickhouse_driver.block import BlockInfo
+from clickhouse_driver.protocol import ClientPacketTypes
+from clickhouse_driver.varint import write_varint
+from clickhouse_driver.writer import write_binary_str
 
 from schemas.outcomes import UnjoinError
 from sinks.driver_errors import DRIVER_ERRORS, SAME_ID_IS_RUNNING, insert_failure, server_exception
 from sinks.embedded import QueryFailed
-from sinks.engine import Block, EngineError, Refused, Table, Unknown
+from sinks.engine import Block, EngineError, Table, Unknown
 from sinks.migrate import migrate
 from sinks.native_formats import FORMATS
+from sinks.transcoder import Transcoder
 
 # As in statements.py: one part a block, no token, no queue. Older servers know only some of them, and refuse the rest.
 _SETTINGS = {
@@ -46,7 +52,8 @@ ANSWER_SECONDS_MAX = 120
 # For a query of the same id to end. Longer would let a plain insert wait until somebody else has done its work.
 BUSY_SECONDS_MAX = 1.0
 BUSY_SECONDS = 0.01
-_DEFAULTS: dict[str, Any] = {"Array": [], "String": "", "Int": 0, "UInt": 0, "Float": 0.0}
+# From the next revision on, each column of a block says how it is serialized; the format Native does not say it.
+REVISION_MAX = defines.DBMS_MIN_REVISION_WITH_CUSTOM_SERIALIZATION - 1
 
 
 class AddressError(UnjoinError):
@@ -92,10 +99,17 @@ def address_of(url: str) -> Address:
 
 
 class Server:
-    """An `Engine`. Calls may come from any thread; each has a connection of its own while it lasts."""
+    """An `Engine`. Calls may come from any thread; each has a connection of its own while it lasts.
 
-    def __init__(self, address: Address, *, answer_seconds_max: float = ANSWER_SECONDS_MAX) -> None:
+    Args:
+        scratch: where the transcoder may have temporary files; None for where the system has them.
+    """
+
+    def __init__(
+        self, address: Address, *, scratch: Path | None = None, answer_seconds_max: float = ANSWER_SECONDS_MAX
+    ) -> None:
         self._address = address
+        self._transcoder = Transcoder(scratch)
         self._answer_seconds_max = answer_seconds_max
         self._lock = threading.Lock()
         self._idle: list[tuple[Any, dict[str, Any]]] = []
@@ -132,6 +146,7 @@ class Server:
             self._idle = []
         for client in clients:
             client.disconnect()
+        self._transcoder.close()
 
     def _run(self, sql: str) -> Any:
         """Rows and columns of a statement."""
@@ -147,8 +162,7 @@ class Server:
 
     def _store(self, block: Block, statements: Callable[[Table], Sequence[str]]) -> int:
         """Runs the statements over the block; the last one inserts. Returns the first one's count, if it gave one."""
-        rows = {"name": "block", "structure": [(name, kind) for name, kind, _ in block.table.columns]}
-        rows["data"] = _rows(block)
+        rows = self._transcoder.native(block)
         query_id = f"unjoin {block.table.name} {block.topic} {block.partition}"
         client: Any = None
         failure: EngineError
@@ -166,15 +180,13 @@ class Server:
         # Raised outside the handler: a server's text holds values, and must not hang on as the context.
         raise failure
 
-    def _alone(self, client: Any, sql: str, rows: dict[str, Any], query_id: str, settings: dict[str, Any]) -> Any:
+    def _alone(self, client: Any, sql: str, rows: bytes, query_id: str, settings: dict[str, Any]) -> Any:
         """The statement's answer; while another of its id runs, it is asked again for a moment."""
         until = time.monotonic() + BUSY_SECONDS_MAX
         while True:
             client.sent = False
             try:
-                return client.execute(
-                    sql, external_tables=[rows], settings=settings, types_check=True, query_id=query_id
-                )
+                return client.execute(sql, external_tables=rows, settings=settings, query_id=query_id)
             except errors.ServerException as error:
                 if error.code != SAME_ID_IS_RUNNING or time.monotonic() > until or self._closed.wait(BUSY_SECONDS):
                     raise
@@ -216,7 +228,9 @@ class Server:
             connect_timeout=CONNECT_SECONDS_MAX,
             send_receive_timeout=self._answer_seconds_max,
             sync_request_timeout=CONNECT_SECONDS_MAX,
+            client_revision=REVISION_MAX,
         )
+        client.connection.send_external_tables = partial(_send_block, client.connection)
         client.connection.receive_exception = lambda: server_exception(client.connection.fin)
         return client
 
@@ -234,6 +248,17 @@ class _Client(Client):  # type: ignore[misc]  # clickhouse-driver has no types
         """Called by `execute` once all is sent."""
         self.sent = True
         return super().receive_result(*args, **kwargs)
+
+
+def _send_block(connection: Any, native: bytes | None, types_check: bool = False) -> None:
+    """In place of the driver's own: a block that is in Native already, as the external table `block`."""
+    del types_check
+    if native:
+        write_varint(ClientPacketTypes.DATA, connection.fout)
+        write_binary_str("block", connection.fout)
+        BlockInfo().write(connection.fout)
+        connection.fout.write(native)
+    type(connection).send_external_tables(connection, ())  # an empty block ends the data
 
 
 def _known_settings(client: Any) -> dict[str, Any]:
@@ -274,28 +299,3 @@ def _made(table: Table) -> str:
 
 def _columns(table: Table) -> str:
     return ", ".join(f"`{name}`" for name, _, _ in table.columns)
-
-
-def _rows(block: Block) -> list[tuple[Any, ...]]:
-    """The datums as rows in column order; a field that an older schema lacks is its type's default.
-
-    Raises:
-        Refused: a datum cannot be read; nothing was sent.
-    """
-    names = [(name, _default(kind)) for name, kind, _ in block.table.columns]
-    rows = []
-    failure = ""
-    for datum in block.datums:
-        try:
-            row: Any = fastavro.schemaless_reader(io.BytesIO(datum), block.schema, None)
-            rows.append(tuple(row.get(name, default) for name, default in names))
-        except Exception as error:  # whatever Avro's reader makes of bytes that are no datum
-            failure = type(error).__name__
-            break
-    if failure:
-        raise Refused(f"a datum cannot be read: {failure}")
-    return rows
-
-
-def _default(kind: str) -> Any:
-    return next((default for start, default in _DEFAULTS.items() if kind.startswith(start)), None)

@@ -41,6 +41,7 @@ DATA_ERRORS = {
     349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
     376: "CANNOT_PARSE_UUID",
     407: "DECIMAL_OVERFLOW",
+    748: "AVRO_EXCEPTION",
 }
 
 UNKNOWN_EXCEPTION = 1002
@@ -93,13 +94,14 @@ class Embedded:
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory = directory.resolve()
-        self._connection = _engine_of(self.directory)
+        self._connection = engine_of(self.directory)
         self._closing = threading.Lock()
         try:
             # The engine stops with its last session; this one keeps it running.
             self._first: Any = self._connection(str(self.directory))
         except RuntimeError as error:
             raise EngineError(_why_closed(self.directory, str(error))) from None
+        _PATHS.append(str(self.directory))
         self._first.query("CREATE DATABASE IF NOT EXISTS unjoin", "Null")
 
     def migrate(self) -> None:
@@ -118,7 +120,7 @@ class Embedded:
             Refused: a row of it cannot be stored, so none was.
             Unknown: anything else went wrong.
         """
-        with _file_of(block) as path:
+        with file_of(block) as path:
             self._store(statements.insert(block.table, path))
 
     def insert_missing(self, block: Block) -> int:
@@ -127,7 +129,7 @@ class Embedded:
         Raises:
             Refused, Unknown: as `insert`; calling again is always safe.
         """
-        with _file_of(block) as path:
+        with file_of(block) as path:
             return self._store(statements.insert_missing(block.table, path))
 
     def select(self, sql: str, output_format: str = "JSONEachRow") -> bytes:
@@ -181,6 +183,7 @@ class Embedded:
             if self._first is not None:
                 self._first.close()
                 self._first = None
+                _PATHS.remove(str(self.directory))
 
     @contextmanager
     def _session(self) -> Iterator[Any]:
@@ -197,38 +200,60 @@ class Embedded:
             try:
                 return int(session.query(sql, "Null").rows_written())
             except RuntimeError as error:
-                code = _failure(str(error)).code
+                code = code_of(str(error))
         # Raised outside the handler: the engine's own text, which holds values, must not hang on as the context.
         if code in DATA_ERRORS:
             raise Refused(f"clickhouse refused the block: {code} ({DATA_ERRORS[code]})")
         raise Unknown(f"clickhouse failed on the block with code {code}")
 
 
-def _engine_of(directory: Path) -> Any:
+# The directory that is open in this process, if one is.
+_PATHS: list[str] = []
+
+
+def path_of_engine() -> str:
+    """What a session of this process has to name: the engine's directory, or that it keeps nothing."""
+    return _PATHS[-1] if _PATHS else ":memory:"
+
+
+def engine_of(directory: Path | None) -> Any:
     """chdb's class of a session.
 
-    Imported late: importing it starts threads, and a thread that starts before its process is confined stays free. It
-    opens a database in the temporary folder while it is imported, so for that long the folder is one it may write.
+    Imported late: importing it starts threads, and a thread that starts before its process is confined stays free.
     """
     # Parts, merges and threads take some hundred descriptors at once; 1,024, the usual soft limit, is near.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with temporary_in(directory):
+        from chdb.state.sqlitelike import Connection  # noqa: PLC0415
+    return Connection
+
+
+@contextmanager
+def temporary_in(directory: Path | None) -> Iterator[None]:
+    """While it is imported, or started without a directory, chdb makes one in the temporary folder: here it may.
+
+    Args:
+        directory: None where it may in the system's.
+    """
+    if directory is None:
+        yield
+        return
     before = os.environ.get("TMPDIR")
     temporary = directory / "tmp"
-    temporary.mkdir(mode=0o700, exist_ok=True)
+    temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(temporary)
     try:
-        from chdb.state.sqlitelike import Connection  # noqa: PLC0415
+        yield
     finally:
         if before is None:
             del os.environ["TMPDIR"]
         else:
             os.environ["TMPDIR"] = before
-    return Connection
 
 
 @contextmanager
-def _file_of(block: Block) -> Iterator[str]:
+def file_of(block: Block) -> Iterator[str]:
     """A path in memory at which the engine can read the block, for as long as the context lasts.
 
     A memory file has no name that another process could open, nothing of it outlives this one, and the size of
@@ -249,6 +274,11 @@ def _failure(text: str) -> QueryFailed:
     # "… (NAME) (version 26.9.2.1). (NAME)": once is enough.
     detail = re.sub(r"(\([A-Z_]+\))(?: \(version [^)]*\)\. \1)+\Z", r"\1", detail)
     return QueryFailed(code, detail)
+
+
+def code_of(text: str) -> int:
+    """The code in the engine's error text."""
+    return _failure(text).code
 
 
 def _why_closed(directory: Path, text: str) -> str:

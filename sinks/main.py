@@ -44,6 +44,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         clickhouse_url: empty for the embedded engine in `clickhouse_dir`.
+        clickhouse_dir: with a URL, what transcodes for the server has its temporary files there.
         http_port: of the embedded engine's dialect; 0 for any free one.
         http_hosts: names in `Host` that are answered beside loopback's.
         dead_letter_share_max: of the last 100 rows of a partition; past it the sink ends instead of setting more aside.
@@ -150,7 +151,7 @@ async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[
     loop = asyncio.get_running_loop()
     engine: Engine
     if config.clickhouse_url:
-        engine = Server(address_of(config.clickhouse_url))
+        engine = Server(address_of(config.clickhouse_url), scratch=config.clickhouse_dir)
     else:
         engine = await loop.run_in_executor(None, Embedded, config.clickhouse_dir)
     outage = Outage("ClickHouse", log, time.monotonic, random.Random())  # noqa: S311  # spreads retries

@@ -23,6 +23,10 @@ _ONE_PART = {
     "log_queries": "0",
 }
 _SETTINGS = ", ".join(f"{name} = {value}" for name, value in _ONE_PART.items())
+_ONE_BLOCK = (
+    "max_threads = 1, max_block_size = 1000000000, input_format_max_block_size_bytes = 0, "
+    "input_format_avro_allow_missing_fields = 1, input_format_parallel_parsing = 0, log_queries = 0"
+)
 
 
 def insert(table: Table, path: str) -> str:
@@ -38,14 +42,23 @@ def insert_missing(table: Table, path: str) -> str:
     return f"{_into(table)} SELECT {_names(_columns(table))} FROM ({rows}) WHERE ({key}) NOT IN ({stored})"  # noqa: S608
 
 
+def transcode(table: Table, path: str) -> str:
+    """Reads every row of the file as one block of the table's columns, before the table's expressions."""
+    structure = literal(_structure(table))
+    return f"SELECT {_names(_columns(table))} FROM file({literal(path)}, 'Avro', {structure}) SETTINGS {_ONE_BLOCK}"  # noqa: S608
+
+
 def _into(table: Table) -> str:
     return f"INSERT INTO unjoin.{table.name} ({_names(_columns(table))}) SETTINGS {_SETTINGS}"
 
 
 def _rows(table: Table, path: str) -> str:
-    structure = ", ".join(f"`{column}` {kind}" for column, kind, _ in table.columns)
     made = ", ".join(f"{expression} AS `{column}`" for column, _, expression in table.columns)
-    return f"SELECT {made} FROM file({literal(path)}, 'Avro', {literal(structure)})"  # noqa: S608
+    return f"SELECT {made} FROM file({literal(path)}, 'Avro', {literal(_structure(table))})"  # noqa: S608
+
+
+def _structure(table: Table) -> str:
+    return ", ".join(f"`{column}` {kind}" for column, kind, _ in table.columns)
 
 
 def _columns(table: Table) -> tuple[str, ...]:

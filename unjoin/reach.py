@@ -43,8 +43,7 @@ def reach_of(role: Role, settings: Settings) -> Reach:
             return Reach(write=(epoch, settings.processor_dir), closed=(edge, sites, spool, clickhouse, kafka))
         case "sink":
             isps = (Path(settings.asn_database),) if settings.asn_database else ()
-            engine = () if settings.clickhouse_url else (clickhouse,)
-            return Reach(files=isps, write=engine, closed=(edge, epoch, sites, spool, kafka))
+            return Reach(files=isps, write=(clickhouse,), closed=(edge, epoch, sites, spool, kafka))
 
 
 def confine_role(role: Role, settings: Settings) -> bool:

@@ -26,6 +26,8 @@ from schemas.outcomes import UnjoinError
 from tests.contract.clickhouse_server import binary
 
 ROOT = Path(__file__).parents[2]
+START_TRIES = 3
+ERROR_SHOWN = 300
 PAGE, FIGURES = ROOT / "docs" / "faults.md", ROOT / "docs" / "figures"
 
 
@@ -77,17 +79,30 @@ def execute(run: Run, stages: tuple[Stage, ...], folder: Path, say: Callable[[st
     for number, stage in enumerate(stages, 1):
         say(f"stage {number} of {len(stages)}: {stage.scene}, crowds of {stage.crowd_min}, {len(stage.rounds)} rounds")
         place = folder / f"stage-{number}"
-        shutil.rmtree(place, ignore_errors=True)
         found = len(run.findings) + len(run.failures)
-        try:
-            asyncio.run(StageRun(stage, run, place, kafka_home, say).execute())
-        except (AssertionError, OSError, TimeoutError) as error:
-            # A part that never came back, or a broker that does not answer: the other stages may still tell something.
-            run.failures.append(f"stage {number} broke off, and its rounds are not in the table: {error}")
+        play(run, stage, number, place, kafka_home, say)
         if len(run.findings) + len(run.failures) == found:
             shutil.rmtree(place, ignore_errors=True)
         else:
             say(f"its logs and data stay in {place}")
+
+
+def play(run: Run, stage: Stage, number: int, place: Path, kafka_home: Path, say: Callable[[str], None]) -> None:
+    """One stage; where it does not start it is tried again, for another program may have taken one of its ports."""
+    for tries_left in reversed(range(START_TRIES)):
+        shutil.rmtree(place, ignore_errors=True)
+        stage_run = StageRun(stage, run, place, kafka_home, say)
+        try:
+            asyncio.run(stage_run.execute())
+        except (AssertionError, OSError, TimeoutError) as error:
+            # A part that never came back, or a broker that does not answer: other stages may still tell something.
+            if stage_run.started or not tries_left:
+                why = str(error)[:ERROR_SHOWN] or type(error).__name__
+                run.failures.append(f"stage {number} broke off, and its rounds are not in the table: {why}")
+                return
+            say("it did not start; trying again")
+        else:
+            return
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -37,9 +37,13 @@ class StageRun:
 
     Args:
         say: receives a line a round.
+
+    Attributes:
+        started: its stack was ready once.
     """
 
     def __init__(self, stage: Stage, run: Run, folder: Path, kafka_home: Path, say: Callable[[str], None]) -> None:
+        self.started = False
         self._stage, self._run, self._say = stage, run, say
         self._folder = folder
         self._scene = SceneStack(stage, kafka_home, folder)
@@ -56,6 +60,7 @@ class StageRun:
         try:
             await self._scene.start_wires()
             await asyncio.to_thread(self._scene.start)
+            self.started = True
             self._say(f"ready after {time.monotonic() - began:.1f} s")
             await self._rounds()
         finally:

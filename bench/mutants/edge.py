@@ -157,13 +157,4 @@ EDGE = (
         ),
         tests=("tests/ingest/test_segment.py::test_call_that_is_no_event_of_ours_is_rejected_with_a_reason",),
     ),
-    Mutant(
-        name="503 for SDKs that wait at a 429 alone",
-        why="They give a 503 up after a few tries, and with it what they hold.",
-        edits=(Edit("ingest/wires.py", "        busy_status=429,\n", "        busy_status=503,\n"),),
-        tests=(
-            "tests/ingest/test_segment_posts.py::test_what_cannot_be_durable_now_is_a_429_that_sdks_wait_for",
-            "tests/ingest/test_segment_posts.py::test_overload_is_a_429_there_and_a_503_elsewhere",
-        ),
-    ),
 )

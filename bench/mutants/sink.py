@@ -70,12 +70,12 @@ SINK = (
             ),
             Edit(
                 "sinks/embedded.py",
-                "def _engine_of(directory: Path) -> Any:\n",
+                "def engine_of(directory: Path | None) -> Any:\n",
                 "def _token(block: Block) -> tuple[str, str]:\n"
                 '    token = f"{block.topic}-{block.partition}-{block.first}-{block.end}"\n'
                 "    given = f\"deduplicate_insert = 'enable', insert_deduplication_token = '{token}'\"\n"
                 "    return \"deduplicate_insert = 'disable'\", given\n\n\n"
-                "def _engine_of(directory: Path) -> Any:\n",
+                "def engine_of(directory: Path | None) -> Any:\n",
             ),
             Edit(
                 "sinks/migrations/0001_events.sql",

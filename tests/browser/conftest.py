@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from playwright.sync_api import expect, sync_playwright
 
+from ingest.playground import POLICY, page_files
 from schemas.events import AnyEvent
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,23 +54,40 @@ class MoodyCollector:
     """Validates as the real one does; what it answers is for a test to choose.
 
     Attributes:
-        status: of every POST; anything but 200 stores nothing.
-        available: whether ClickHouse is there.
+        status: of every POST; anything but 200 stores nothing, 0 closes the connection.
+        available, kafka: whether ClickHouse and Kafka are there.
+        spooled, door, votes: as the real one tells them; None for a door that is away.
+        streams: "open", "full" (503) or "gone": connections are closed.
         reject: indices of the next batch to refuse.
+        listeners: pages that look right now.
     """
 
     def __init__(self):
-        self.status, self.available, self.reject = 200, True, []
-        self.stored, self.batches, self.url = {}, [], ""
+        self.status, self.available, self.kafka, self.streams, self.reject = 200, True, True, "open", []
+        self.spooled, self.votes, self.listeners = 0, [], 0
+        self.door = {"held_labels": 9, "held_voters": 7, "crowd_min": 20, "released": 40, "suppressed": {}}
+        self.stored, self.batches, self.rejected, self.url = {}, [], 0, ""
 
-    async def page(self, _):
-        return web.FileResponse(ROOT / "ingest" / "playground.html")
+    async def page(self, request):
+        body, media_type = page_files()[request.match_info.get("name", "index.html")]
+        return web.Response(body=body, content_type=media_type, headers={"Content-Security-Policy": POLICY})
+
+    async def sdk(self, _):
+        return web.FileResponse(ROOT / "ingest" / "sdk.js")
+
+    async def health(self, request):
+        if self.streams == "gone":
+            request.transport.abort()
+        return web.json_response({"status": "ok"})
 
     async def post(self, request):
         key = request.query.get("key") or request.headers["Authorization"].removeprefix("Bearer ")
         assert key == "dev-browser-key"
         batch = msgspec.json.decode(await request.read())
         self.batches.append((self.status, request.content_type, batch))
+        if self.status == 0:
+            request.transport.abort()
+            return web.Response()
         if self.status != 200:
             return web.json_response({"error": "not_durable", "detail": ""}, status=self.status)
         reject, self.reject = self.reject, []
@@ -83,22 +101,51 @@ class MoodyCollector:
             for index in reject
             if index < len(batch["events"])
         ]
+        self.rejected += len(rejected)
         return web.json_response({"accepted": len(batch["events"]) - len(rejected), "rejected": rejected})
 
-    async def session(self, request):
-        if not self.available:
-            return web.json_response({"available": False})
-        name = request.match_info["session"]
+    async def told(self, request):
+        if self.streams == "gone":
+            request.transport.abort()
+        if self.streams != "open":
+            return web.Response(status=503)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        self.listeners += 1
+        said = None
+        try:
+            while self.streams == "open":
+                look = msgspec.json.encode(self.look(request.query["session"]))
+                await response.write(b": \n\n" if look == said else b"data: %s\n\n" % look)
+                said = look
+                await asyncio.sleep(0.1)
+        except ConnectionError:
+            pass
+        finally:
+            self.listeners -= 1
+        return response
+
+    def look(self, name):
         own = [event for session, event in self.stored.values() if session == name and event.category != "labeled"]
-        return web.json_response(
-            {
-                "available": True,
-                "signals": sum(event.category == "signals" for event in own),
-                "analytics": sum(event.category == "analytics" for event in own),
-                "labels_total": 40 + sum(event.category == "labeled" for _, event in self.stored.values()),
-                "recent": [{"type": event.__struct_config__.tag, "event_id": event.id} for event in own[::-1][:10]],
-            }
-        )
+        counts = {
+            category: sum(event.category == category for _, event in self.stored.values())
+            for category in ("signals", "analytics", "labeled")
+        }
+        edge = {
+            "accepted": counts,
+            "rejected": {"invalid_value": self.rejected} if self.rejected else {},
+            "requests": {"answered": len(self.batches)},
+            "spooled": self.spooled,
+        }
+        labels = {"rows": 40 + counts["labeled"], "votes": self.votes}
+        stored = {
+            "signals": sum(event.category == "signals" for event in own),
+            "analytics": sum(event.category == "analytics" for event in own),
+            "latest": [{"type": event.__struct_config__.tag, "event_id": event.id} for event in own[::-1][:10]],
+        }
+        is_there = self.available
+        whole = {"kafka": self.kafka, "edge": edge, "door": self.door, "labels": labels if is_there else None}
+        return {"whole": whole, "own": stored if is_there else None}
 
     def events(self, kind):
         return [event for _, event in self.stored.values() if event.__struct_config__.tag == kind]
@@ -113,8 +160,11 @@ def moody():
         app = web.Application()
         app.router.add_get("/", collector.page)
         app.router.add_post("/v1/events", collector.post)
-        app.router.add_get("/playground/session/{session}", collector.session)
-        runner = web.AppRunner(app)
+        app.router.add_get("/playground/events", collector.told)
+        app.router.add_get("/playground/{name}", collector.page)
+        app.router.add_get("/sdk.js", collector.sdk)
+        app.router.add_get("/healthz", collector.health)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"

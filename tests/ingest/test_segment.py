@@ -287,7 +287,7 @@ members = st.sampled_from(
 
 @given(st.lists(st.builds(lambda base, more: base | more, st.sampled_from([TRACK, PAGE, IDENTIFY]),
                           st.dictionaries(members, json_values, max_size=3)) | json_values, max_size=5))  # fmt: skip
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_every_call_of_any_batch_has_one_fate_and_what_is_taken_is_valid(calls: list[Any]) -> None:
     """No input of a stranger breaks the parser, or gets past the rules for our own events."""
     body = json.dumps({"batch": calls}).encode()

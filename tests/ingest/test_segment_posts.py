@@ -154,21 +154,23 @@ def test_preflight_allows_what_sdks_send(collector: RunningCollector) -> None:
     assert {"authorization", "content-type", "x-retry-count"} <= set(allowed)
 
 
-def test_what_cannot_be_durable_now_is_a_429_that_sdks_wait_for(collector: RunningCollector) -> None:
-    """They give a 503 up after three tries; our own clients get the 503, which says what it is."""
+def test_what_cannot_be_durable_now_is_a_503_and_a_quota_a_429(collector: RunningCollector) -> None:
+    """Both are what SDKs send again after, and a page may read when to."""
     collector.producer.refusal = NotDurable("timed_out")
     reply = post(collector, "/v1/t", TRACK, WIDGET_KEY, Origin=ORIGIN)
-    assert (reply.status, reply.json()["error"]) == (429, "not_durable")
+    assert (reply.status, reply.json()["error"]) == (503, "not_durable")
     assert int(reply.headers["retry-after"]) >= 1
     assert "Retry-After" in reply.headers["access-control-expose-headers"]
-    event = {"id": "e-1", "type": "usage", "ts": TS}
-    assert collector.post({"session": "s-1", "events": [event]}).status == 503
     collector.producer.refusal = None
-    assert post(collector, "/v1/t", TRACK).json()["accepted"] == 1
+    key = collector.sites.add("small", kind="server", events_per_second=1)
+    until(lambda: collector.post({"session": "s-1", "events": []}, key).status == 200)
+    calls = [TRACK | {"anonymousId": f"s-{number}"} for number in range(20)]
+    statuses = [post(collector, "/v1/batch", {"batch": calls}, key).status for _ in range(2)]
+    assert statuses == [200, 429]
 
 
-def test_overload_is_a_429_there_and_a_503_elsewhere(tmp_path: Path) -> None:
-    """Refused from its head alone, before its body is read, by the same queue."""
+def test_overload_is_refused_from_the_head_alone_as_elsewhere(tmp_path: Path) -> None:
+    """By the same queue: what floods by this way must not cost more than by the other."""
     write_development_sites(tmp_path / "sites.json", [ORIGIN])
     sites = WatchedSites(tmp_path / "sites.json")
     sites.look()
@@ -177,10 +179,10 @@ def test_overload_is_a_429_there_and_a_503_elsewhere(tmp_path: Path) -> None:
         gate.queue.push(WIDGET_KEY, address_mark("192.0.2.1"), 100, 0.0, (None, list))  # type: ignore[arg-type]
     shedding = Shedding(gate, sites, Counters(), ())
     headers = [(b"authorization", basic(WIDGET_KEY).encode())]
-    for path, status in ((b"/v1/t", b"429"), (b"/v1/batch", b"429"), (b"/v1/events", b"503")):
+    for path in (b"/v1/t", b"/v1/batch", b"/v1/events"):
         answer = shedding.answer(b"POST", path, headers, "192.0.2.1")
         assert answer is not None
-        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert answer.startswith(b"HTTP/1.1 503")
         assert b"retry-after: " in answer
     assert shedding.answer(b"POST", b"/v1/t", headers, "192.0.2.2") is None
     assert shedding.answer(b"POST", b"/v1/nothing", headers, "192.0.2.1") is None

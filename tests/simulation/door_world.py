@@ -14,7 +14,8 @@ from schemas.events import DeidentifiedLabel, IdentifiedLabel
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
 from tests.simulation.broker import Broker, check
 from tests.simulation.clock import Universe
-from tests.simulation.processes import DOOR_GROUP, Chaos, DoorProcess, Supervisor, epoch_key_of
+from tests.simulation.door_process import DOOR_GROUP, DoorProcess, epoch_key_of
+from tests.simulation.processes import Chaos, Supervisor
 
 NOW_MS = 1_790_000_000_000
 DAY = datetime.date(2026, 9, 21)

@@ -14,11 +14,12 @@ from sinks.blocks import Limits
 from tests.simulation.broker import Broker, Stored, check
 from tests.simulation.clock import Universe
 from tests.simulation.disk import NOW_MS, Disk
+from tests.simulation.door_process import DoorProcess
 from tests.simulation.door_world import DAY, DoorLedger
 from tests.simulation.edge_processes import EdgeProcess
 from tests.simulation.edge_world import SHARED, EdgeLedger
 from tests.simulation.engine import SimulatedEngine, Storage
-from tests.simulation.processes import Chaos, DoorProcess, SinkProcess, Supervisor
+from tests.simulation.processes import Chaos, SinkProcess, Supervisor
 from tests.simulation.sink_world import drained, signal_of
 
 LABEL_LIFE_MS = 3_600_000
