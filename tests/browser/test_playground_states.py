@@ -85,7 +85,8 @@ def test_rows_beyond_the_latest_are_shown_as_stored_once_the_count_says_so(page,
     """The collector tells the latest rows alone; the others must not look as if they were still on their way."""
     page.goto(moody.url)
     page.evaluate("for (let i = 0; i < 30; i += 1) document.getElementById('usage').click()")
-    expect(page.locator("#sent li", has_text="usage").locator("xpath=*[@data-is='stored']")).to_have_count(30)
+    stored = page.locator("#sent li", has_text="usage", has=page.locator("[data-is=stored]"))
+    expect(stored).to_have_count(30)
 
 
 def test_clickhouse_away_is_said_and_events_are_still_accepted(page, moody):

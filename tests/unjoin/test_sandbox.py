@@ -88,13 +88,13 @@ def test_a_role_reaches_nothing_that_it_must_not(role: Role, tmp_path: Path) -> 
     assert keys & set(opened) == keys - set(reach.closed)
 
 
-def test_a_sink_of_a_server_writes_nothing_here(tmp_path: Path) -> None:
-    """What it stores lies in the server; the ASN database is all it reads."""
+def test_a_sink_of_a_server_writes_temporary_files_alone(tmp_path: Path) -> None:
+    """What it stores lies in the server; chdb, which transcodes for it, wants a temporary folder."""
     settings = Settings(
         data_dir=tmp_path, clickhouse_url="clickhouse://store:9000/unjoin", asn_database="/srv/asn.mmdb"
     )
     reach = reach_of("sink", settings)
-    assert reach.write == ()
+    assert reach.write == (settings.clickhouse_dir,)
     assert reach.files == (Path("/srv/asn.mmdb"),)
 
 

@@ -1,0 +1,1 @@
+"""`python -m bench.processor`: labels a second through the door, beside plain loops that do the same work."""

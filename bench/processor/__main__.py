@@ -1,0 +1,224 @@
+"""The command: `python -m bench.processor`.
+
+Labels lie on the topic before a contender starts; counted is from a tenth of them to the last, by the broker's own
+count, and the CPU of its processes in that time. Contenders take turns, each on topics of its own. quixstreams wants
+older clients than the project's: give it an environment of its own,
+`python -m venv .venv-quix && .venv-quix/bin/pip install quixstreams -e .`, and `--quix .venv-quix/bin/python`.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from confluent_kafka import Consumer, Producer, TopicPartition
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.collector.contenders import ROOT, family
+from bench.collector.generator import cpu_seconds
+from bench.machine import machine, spread
+from schemas.codec import encode
+from tests.kafka_node import QUIET, KafkaNode, create_topic
+
+SECONDS_MAX = 300.0
+SESSION_LABELS = 20
+ANSWERS = (
+    "beagle",
+    "pug",
+    "a black poodle",
+    "I cannot tell",
+    "two dogs, one of them a beagle",
+    "mail me: a@example.com",
+)
+
+
+class Round(msgspec.Struct, frozen=True):
+    """One contender's way through the topic.
+
+    Attributes:
+        labels: of the measured part; released_in_all of the whole.
+        seconds, cpu_seconds: of the measured part, of all its processes.
+    """
+
+    contender: str
+    workers: int
+    labels: int
+    released_in_all: int
+    seconds: float
+    cpu_seconds: float
+
+
+class Run:
+    """One broker, and topics of a round's own."""
+
+    def __init__(self, options: argparse.Namespace, node: KafkaNode, folder: Path) -> None:
+        self.options, self.node, self.folder = options, node, folder
+        self.values = labels(options.labels, options.seed)
+        self.rounds: list[Round] = []
+
+    def round(self, name: str, command: list[str], workers: int, crowd_min: int) -> None:
+        """Starts `workers` processes and waits for every label that can leave."""
+        options, bootstrap = self.options, self.node.bootstrap
+        labeled = create_topic(bootstrap, options.partitions, message_timestamp_type="LogAppendTime")
+        out = create_topic(bootstrap, 2)
+        self._fill(labeled)
+        config = {
+            "bootstrap": bootstrap, "group_id": f"bench-{labeled}", "labeled_topic": labeled, "released_topic": out,
+            "dead_letter_topic": create_topic(bootstrap, 1), "crowd_min": crowd_min,
+        }  # fmt: skip
+        processes = []
+        try:
+            for number in range(workers):
+                state = self.folder / f"{labeled}-{number}"
+                state.mkdir()
+                given = json.dumps({**config, "data_dir": str(state)})
+                # The broker creates no topics by itself, and libraries talk: what they say is no figure.
+                processes.append(subprocess.Popen([*command, given], cwd=ROOT, stdout=subprocess.DEVNULL))
+            self.rounds.append(self._watched(name, workers, processes, out, crowd_min))
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(60)
+
+    def _fill(self, topic: str) -> None:
+        producer = Producer({"bootstrap.servers": self.node.bootstrap, "linger.ms": 5, **QUIET})
+        for number, (key, value) in enumerate(self.values):
+            producer.produce(topic, value=value, key=key)
+            if number % 1_000 == 0:
+                producer.poll(0)
+                while len(producer) > 50_000:
+                    producer.poll(0.01)
+        assert producer.flush(60) == 0
+
+    def _watched(
+        self, name: str, workers: int, processes: list["subprocess.Popen[bytes]"], out: str, crowd_min: int
+    ) -> Round:
+        reader = Consumer({"bootstrap.servers": self.node.bootstrap, "group.id": "bench", **QUIET})
+
+        def released() -> int:
+            return sum(reader.get_watermark_offsets(TopicPartition(out, p), timeout=10)[1] for p in range(2))
+
+        def cpu() -> float:
+            return sum(cpu_seconds(family(process.pid)) for process in processes)
+
+        try:
+            total = len(self.values)
+            until(lambda: released() > 0, processes)
+            # A tenth is for warming up, and, with several workers, for the rebalance.
+            until(lambda: released() > total / 10, processes)
+            first, began, before = released(), time.monotonic(), cpu()
+            # With crowds the last one never completes: what it holds stays.
+            wanted = total if crowd_min < 2 else 0.97 * total
+            until(lambda: released() >= wanted, processes)
+            last, ended, after = released(), time.monotonic(), cpu()
+        finally:
+            reader.close()
+        return Round(name, workers, last - first, last, ended - began, after - before)
+
+
+def until(condition: Callable[[], bool], processes: list["subprocess.Popen[bytes]"]) -> None:
+    """Returns once it holds.
+
+    Raises:
+        SystemExit: a contender ended, or it took too long.
+    """
+    deadline = time.monotonic() + SECONDS_MAX
+    while not condition():
+        if any(process.poll() is not None for process in processes):
+            raise SystemExit(f"{processes[0].args!r} ended with {[process.poll() for process in processes]}")
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{processes[0].args!r} is not done after {SECONDS_MAX:.0f} s")
+        time.sleep(0.02)
+
+
+def labels(count: int, seed: int) -> list[tuple[bytes, bytes]]:
+    """Key and value of labels of many sessions, each of which answers twenty tasks, all mixed up."""
+    rng = random.Random(seed)
+    day = datetime.datetime.now(datetime.UTC).date()
+    made = []
+    for _ in range(-(-count // SESSION_LABELS)):
+        voter = rng.randbytes(32)
+        for _ in range(SESSION_LABELS):
+            act = {"kind": "image_label", "task": f"dogs-{rng.randrange(50_000)}", "answer": rng.choice(ANSWERS)}
+            made.append(
+                (voter, encode("events.labeled-value", {"voter": voter, "day": day, "act": ("unjoin.Answer", act)}))
+            )
+    # Neighbours within a few sessions, as sessions overlap in time.
+    window = SESSION_LABELS * 50
+    for start in range(0, len(made), window):
+        part = made[start : start + window]
+        rng.shuffle(part)
+        made[start : start + window] = part
+    return made[:count]
+
+
+def main() -> int:
+    """Measures, prints, writes JSON where told."""
+    parser = argparse.ArgumentParser(prog="python -m bench.processor", description=__doc__)
+    parser.add_argument("--labels", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--partitions", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quix", type=Path, help="python of an environment with quixstreams")
+    parser.add_argument("--out", type=Path, help="folder for processor.json")
+    options = parser.parse_args()
+    console = Console(width=130)
+    here = [sys.executable, "-m", "bench.processor.peers.{}"]
+    cases = [
+        ("unjoin, crowds of 20", [part.format("door") for part in here], 1, 20),
+        ("unjoin, no crowds", [part.format("door") for part in here], 1, 1),
+        ("unjoin, no crowds", [part.format("door") for part in here], 2, 1),
+        ("aiokafka loop", [part.format("plain") for part in here], 1, 1),
+    ]
+    if options.quix:
+        cases.append(("quixstreams", [str(options.quix), "-m", "bench.processor.peers.quix"], 1, 1))
+    said = machine("aiokafka", "faust-streaming", "fastavro")
+    with tempfile.TemporaryDirectory(prefix="unjoin-bench-") as name, Progress(console=console) as progress:
+        folder = Path(name)
+        (folder / "kafka").mkdir()
+        node = KafkaNode(Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")), folder / "kafka")
+        node.start()
+        try:
+            run = Run(options, node, folder)
+            task = progress.add_task("rounds", total=options.rounds * len(cases))
+            for number in range(options.rounds):
+                for case in [*cases[number % len(cases) :], *cases[: number % len(cases)]]:
+                    run.round(*case)
+                    progress.advance(task)
+        finally:
+            node.stop()
+    show(run.rounds, said, console)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        document = {"machine": said, "rounds": run.rounds}
+        (options.out / "processor.json").write_bytes(
+            msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+        )
+    return 0
+
+
+def show(rounds: list[Round], said: dict[str, str], console: Console) -> None:
+    """CPU first: the wall's clock shares the machine with the broker."""
+    console.print(" · ".join(f"{name} {value}" for name, value in said.items()), highlight=False)
+    table = Table("contender", "workers", "CPU µs a label", "labels/s", "released", title="The door's work")
+    for name, workers in dict.fromkeys((r.contender, r.workers) for r in rounds):
+        mine = [r for r in rounds if (r.contender, r.workers) == (name, workers)]
+        us = spread([1e6 * r.cpu_seconds / r.labels for r in mine])
+        rate = spread([r.labels / r.seconds for r in mine])
+        table.add_row(name, str(workers), str(us), str(rate), f"{mine[0].released_in_all:,}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
