@@ -53,6 +53,17 @@ def split(value: bytes | None, subject: str) -> tuple[Registered, memoryview]:
     """The writer's schema and the undecoded datum of a record value.
 
     Raises:
+        DecodeError: as `writer_of`.
+    """
+    writer = writer_of(value, subject)
+    assert value is not None
+    return writer, memoryview(value)[HEADER_BYTES:]
+
+
+def writer_of(value: bytes | None, subject: str) -> Registered:
+    """The schema that a record value was written with.
+
+    Raises:
         DecodeError: no Confluent header, an id that nobody registered, or one of another subject.
     """
     if value is None or len(value) < HEADER_BYTES:
@@ -65,7 +76,7 @@ def split(value: bytes | None, subject: str) -> tuple[Registered, memoryview]:
         raise DecodeError(DeadLetterReason.UNKNOWN_SCHEMA)
     if writer.subject != subject:
         raise DecodeError(DeadLetterReason.WRONG_SCHEMA)
-    return writer, memoryview(value)[HEADER_BYTES:]
+    return writer
 
 
 def decode(value: bytes | None, subject: str) -> dict[str, Any]:

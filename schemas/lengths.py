@@ -1,4 +1,4 @@
-"""How long a datum is, without decoding it: a walker generated from the schema.
+"""How long a datum is, and where its strings lie, without decoding it: walkers generated from the schema.
 
 The sink hands datums to the engine as they are. Datums that share a file have no boundaries of their own, so a
 record with trailing bytes would forge a row and eat its neighbour; every datum's length is checked first.
@@ -12,6 +12,7 @@ from schemas.outcomes import DeadLetterReason, DecodeError
 from schemas.registry import by_id
 
 Walker = Callable[[bytes, int], int]
+Finder = Callable[[bytes, int], dict[str, bytes]]
 
 _FIXED_BYTES = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 
@@ -28,7 +29,35 @@ def varint(datum, at):
         shift += 7
         if shift > 63:
             raise ValueError
+
+
+def long(datum, at):
+    """Bytes of the number at `at`."""
+    return varint(datum, at)[1] - at
+
+
+def sized(datum, at):
+    """Bytes of the string at `at`, its length included."""
+    size, end = varint(datum, at)
+    if size < 0 or size > len(datum):
+        raise ValueError
+    return end - at + size
+
+
+def block(datum, at, item_bytes):
+    """Items of the array's block at `at`, and where it ends; after 0 items the array does."""
+    count, at = varint(datum, at)
+    if count < 0:
+        _, at = varint(datum, at)
+        count = -count
+    if count > len(datum):
+        raise ValueError
+    return count, at + count * item_bytes
 '''
+
+# What follows a first byte that says all: a length or count from 0 to 63, so that most of a datum is looked up. 0: ask.
+_SIZED = tuple(1 + byte // 2 if byte < 0x80 and byte % 2 == 0 else 0 for byte in range(256))
+_BLOCKS = {item_bytes: tuple((step - 1) * item_bytes + 1 if step else 0 for step in _SIZED) for item_bytes in (1, 4, 8)}
 
 
 def check_datum(schema_id: int, datum: bytes) -> None:
@@ -47,15 +76,50 @@ def check_datum(schema_id: int, datum: bytes) -> None:
         raise DecodeError(DeadLetterReason.TRAILING_BYTES)
 
 
+def strings_of(schema_id: int, datum: bytes, names: tuple[str, ...]) -> dict[str, str]:
+    """Fields of a checked datum that are strings; those that its schema does not have are missing.
+
+    Raises:
+        DecodeError: one of them is not UTF-8.
+    """
+    try:
+        return {name: text.decode() for name, text in _finder(schema_id, names)(datum, 0).items()}
+    except UnicodeDecodeError:
+        raise DecodeError(DeadLetterReason.MALFORMED_DATUM) from None
+
+
 @cache
 def _walker(schema_id: int) -> Walker:
     lines = ["def walk(datum, at):"]
     _emit(by_id()[schema_id].parsed, lines, 1, {}, [0])
     lines.append("    return at")
-    scope: dict[str, Any] = {}
-    exec(_PRELUDE + "\n".join(lines), scope)  # generated from our own schemas, never from input
-    walker: Walker = scope["walk"]
+    walker: Walker = _compiled(lines)["walk"]
     return walker
+
+
+@cache
+def _finder(schema_id: int, names: tuple[str, ...]) -> Finder:
+    lines, wanted = ["def find(datum, at):", "    found = {}"], list(names)
+    named: dict[str, Any] = {}
+    for field in by_id()[schema_id].parsed["fields"]:
+        if not wanted:
+            break
+        if field["name"] in wanted:
+            assert field["type"] == "string", "only strings are found"
+            wanted.remove(field["name"])
+            lines.append("    size, start = varint(datum, at)")
+            _emit("string", lines, 1, named, [0])
+            lines.append(f"    found[{field['name']!r}] = datum[start:at]")
+        else:
+            _emit(field["type"], lines, 1, named, [0])
+    finder: Finder = _compiled([*lines, "    return found"])["find"]
+    return finder
+
+
+def _compiled(lines: list[str]) -> dict[str, Any]:
+    scope: dict[str, Any] = {"SIZED": _SIZED, **{f"BLOCKS{size}": steps for size, steps in _BLOCKS.items()}}
+    exec(_PRELUDE + "\n".join(lines), scope)  # generated from our own schemas, never from input
+    return scope
 
 
 def _emit(schema: Any, lines: list[str], depth: int, named: dict[str, Any], counter: list[int]) -> None:
@@ -83,15 +147,20 @@ def _emit(schema: Any, lines: list[str], depth: int, named: dict[str, Any], coun
     elif kind in _FIXED_BYTES:
         say(f"at += {_FIXED_BYTES[kind]}")
     elif kind in ("int", "long"):
-        say("if datum[at] < 0x80:")
-        say("    at += 1")
-        say("else:")
-        say("    _, at = varint(datum, at)")
+        ends = " else ".join(f"{n} if datum[at + {n - 1}] < 0x80" for n in range(1, 7))  # 6 bytes: a time
+        say(f"at += {ends} else long(datum, at)")
     elif kind in ("string", "bytes"):
-        say("size, at = varint(datum, at)")
-        say("if size < 0 or size > len(datum):")
-        say("    raise ValueError")
-        say("at += size")
+        say("at += SIZED[datum[at]] or sized(datum, at)")
+    elif kind == "array" and (item_bytes := _fixed_bytes(schema["items"])):
+        say("while datum[at]:")
+        say(f"    if step := BLOCKS{item_bytes}[datum[at]]:")
+        say("        at += step")
+        say("        continue")
+        say(f"    count, at = block(datum, at, {item_bytes})")
+        say("    if count == 0:  # in more bytes than it needs")
+        say("        break")
+        say("else:")
+        say("    at += 1")
     elif kind == "array":
         counter[0] += 1
         count = f"count{counter[0]}"
@@ -104,13 +173,14 @@ def _emit(schema: Any, lines: list[str], depth: int, named: dict[str, Any], coun
         say(f"        {count} = -{count}")
         say(f"    if {count} > len(datum):")
         say("        raise ValueError")
-        item_bytes = _FIXED_BYTES.get(schema["items"]) if isinstance(schema["items"], str) else None
-        if item_bytes:
-            say(f"    at += {count} * {item_bytes}")
-        else:
-            say(f"    for _ in range({count}):")
-            _emit(schema["items"], lines, depth + 2, named, counter)
+        say(f"    for _ in range({count}):")
+        _emit(schema["items"], lines, depth + 2, named, counter)
     elif kind in named:
         _emit(named[kind], lines, depth, named, counter)
     else:
         raise NotImplementedError(f"no walker for Avro type {kind}; add it here before a schema uses it")
+
+
+def _fixed_bytes(items: Any) -> int:
+    """Bytes of each item of an array; 0 where they differ."""
+    return _FIXED_BYTES.get(items, 0) if isinstance(items, str) else 0

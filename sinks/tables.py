@@ -1,14 +1,14 @@
 """The tables, and how a record of Kafka becomes a datum of each.
 
 signals, personal, labelers, labels   the record's own datum, undecoded; only its length is checked
-analytics                             decoded, enriched by address and User-Agent, encoded again
+analytics                             the record's own datum, and behind it what address and User-Agent say
 dead_letters                          headers and timestamp, encoded; the value is not read
 """
 
 import io
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,12 +17,15 @@ import fastavro
 from schemas import codec, lengths, topics
 from schemas.dead_letters import Origin, origin_of
 from schemas.outcomes import DeadLetterReason
+from schemas.registry import Registered, by_id
 from sinks.engine import Table
-from sinks.enrichment import IspOf, enrich, no_isp
+from sinks.enrichment import ADDED, IspOf, enrichment, no_isp
 
 ROWS = Path(__file__).parent / "rows"
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
+
+ENRICHMENTS_MAX = 4_096  # remembered: few browsers, systems and networks make most of the traffic
 
 Datum = tuple[Any, bytes]
 
@@ -152,14 +155,41 @@ def datum_of(table: Table, record: Record, isp_of: IspOf = no_isp) -> Datum:
 
 
 def _undecoded(table: Table, record: Record, _isp_of: IspOf) -> Datum:
-    writer, view = codec.split(record.value, _SUBJECT[table.name])
-    datum = bytes(view)
-    lengths.check_datum(writer.id, datum)
+    writer, datum = _checked(table, record)
     return writer.parsed, datum
 
 
+def _checked(table: Table, record: Record) -> tuple[Registered, bytes]:
+    value = record.value
+    writer = codec.writer_of(value, _SUBJECT[table.name])
+    assert value is not None
+    datum = value[codec.HEADER_BYTES :]
+    lengths.check_datum(writer.id, datum)
+    return writer, datum
+
+
 def _analytics(table: Table, record: Record, isp_of: IspOf) -> Datum:
-    return _encoded("analytics", enrich(codec.decode(record.value, _SUBJECT[table.name]), isp_of))
+    writer, datum = _checked(table, record)
+    found = lengths.strings_of(writer.id, datum, ("ip", "user_agent"))
+    added = enrichment(found.get("user_agent", ""), found.get("ip", ""), isp_of)
+    return analytics_schema(writer.id), datum + _strings(added)
+
+
+@cache
+def analytics_schema(writer_id: int) -> Any:
+    """The writer's schema, and behind its fields the strings that are added, as fastavro parses it; one object an id."""
+    fields = by_id()[writer_id].parsed["fields"]
+    added = [{"name": name, "type": "string"} for name in ADDED]
+    return fastavro.parse_schema({"type": "record", "name": "unjoin.rows.Analytics", "fields": [*fields, *added]})
+
+
+@lru_cache(maxsize=ENRICHMENTS_MAX)
+def _strings(texts: tuple[str, ...]) -> bytes:
+    """Avro strings, one behind the other."""
+    out = io.BytesIO()
+    for text in texts:
+        fastavro.schemaless_writer(out, "string", text)
+    return out.getvalue()
 
 
 def _dead_letter(_table: Table, record: Record, _isp_of: IspOf) -> Datum:

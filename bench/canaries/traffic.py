@@ -199,7 +199,7 @@ def bad_requests(canaries: Canaries) -> Iterator[bytes]:
     yield _request(
         canary("badgzip").encode(), **{"Authorization": "Bearer dev-browser-key", "Content-Encoding": "gzip"}
     )
-    for path in ("/{}", "/v1/events/{}", "/schemas/ids/{}", "/subjects/{}/versions/latest", "/playground/session/{}"):
+    for path in ("/{}", "/v1/events/{}", "/schemas/ids/{}", "/subjects/{}/versions/latest", "/playground/{}"):
         yield _request(b"", "GET", path.format(canary("badpath")))
     yield _request(b"", "GET", "/", Host=f"{canary('badhost')}.example")
     yield _request(b"", canary("badmethod").upper(), "/v1/events")

@@ -98,7 +98,9 @@ def play(run: Run, stage: Stage, number: int, place: Path, kafka_home: Path, say
             # A part that never came back, or a broker that does not answer: other stages may still tell something.
             if stage_run.started or not tries_left:
                 why = str(error)[:ERROR_SHOWN] or type(error).__name__
-                run.failures.append(f"stage {number} broke off, and its rounds are not in the table: {why}")
+                broke = f"stage {number} broke off, and its rounds are not in the table: {why}"
+                say(broke)
+                run.failures.append(broke)
                 return
             say("it did not start; trying again")
         else:

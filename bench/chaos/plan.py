@@ -15,7 +15,7 @@ from schemas.outcomes import UnjoinError
 
 Scene = Literal["up", "wires", "clock"]
 
-ROUNDS_OF_A_STAGE_MAX = 40
+ROUNDS_OF_A_STAGE_MAX = 20
 MOMENT_SECONDS = (0.2, 1.5)
 CROWDS = (5, 1)
 

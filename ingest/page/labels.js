@@ -42,7 +42,7 @@ function showConsensus(votes) {
 }
 
 /** What is new in `whole`; dots for what moved since the last time. */
-export function showLabels({ edge, door, labels }, isFirst) {
+export function showLabels({ kafka, edge, door, labels }, isFirst) {
   const now = { accepted: edge?.accepted.labeled ?? 0, released: door?.released, rows: labels?.rows };
   if (edge) say("t-labeled", now.accepted);
   showDoor(door);
@@ -53,7 +53,7 @@ export function showLabels({ edge, door, labels }, isFirst) {
     now.said = said;
   }
   if (before && !isFirst) {
-    travel(["collector", "t-labeled", "door"], now.accepted - before.accepted, "labeled");
+    if (kafka) travel(["collector", "t-labeled", "door"], now.accepted - before.accepted, "labeled");
     if (now.released > before.released) {
       travel(["door", "sink"], now.released - before.released, "labeled");
       $("seats").classList.add("leaving");

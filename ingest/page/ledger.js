@@ -40,6 +40,17 @@ function mark(id, is, text = is) {
   if (row) [row.became.dataset.is, row.became.textContent] = [is, text];
 }
 
+let isKafkaThere = true;
+/** Counts of topics are of what was accepted: while Kafka is away, and until the spool is empty, not all of it is there. */
+export function showTopics(kafka, spooled) {
+  isKafkaThere = kafka;
+  for (const [name, whose] of [["signals", "yours"], ["analytics", "yours"], ["labeled", "everybody’s"]]) {
+    const node = $("node-t-" + name);
+    node.classList.toggle("stale", !kafka || spooled > 0);
+    node.querySelector(".of").textContent = !kafka || spooled ? `${whose}, with the spool’s` : whose;
+  }
+}
+
 let arriving = {};
 /** One after the other they would start; those of one answer start together, in a row. */
 function arrive(stop, kind) {
@@ -61,7 +72,8 @@ export function outcome({ fate, event, reason }) {
     own.accepted[category] += 1;
     if (rows.has(id)) rows.get(id).acceptedAt = performance.now();
     mark(id, "accepted");
-    arrive(category === "labeled" ? "" : `t-${category}`, category); // labels: onwards by everybody's count
+    // Labels: onwards by everybody's count. What is in the spool goes no further yet.
+    arrive(category === "labeled" || !isKafkaThere ? "" : `t-${category}`, category);
   } else if (fate === "rejected") {
     own.rejected[reason] = (own.rejected[reason] ?? 0) + 1;
     mark(id, "rejected", `rejected: ${reason}`);

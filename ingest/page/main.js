@@ -5,7 +5,7 @@ import { learn } from "./condition.js";
 import { $, CATEGORY, element, randomHex, say } from "./dom.js";
 import { showLabels } from "./labels.js";
 import { showSignal } from "./last_signal.js";
-import { outcome, showStored } from "./ledger.js";
+import { outcome, showStored, showTopics } from "./ledger.js";
 import { showOutcomes } from "./outcomes.js";
 import { follow } from "./stream.js";
 
@@ -16,6 +16,7 @@ const session = "pg-" + randomHex(8);
 say("session", session);
 
 let whole = { kafka: null, edge: null, door: null, labels: null };
+let seenDoor = false;
 
 function told(news) {
   outcome(news);
@@ -28,17 +29,16 @@ function told(news) {
 function looked(look, isFirst) {
   whole = look.whole;
   learn({
-    away: "", kafka: whole.kafka, spooled: whole.edge?.spooled ?? 0, clickhouse: whole.labels !== null,
-    door: whole.door ? true : seenDoor ? false : null,
+    away: "", kafka: whole.kafka, clickhouse: whole.labels !== null, door: whole.door ? true : seenDoor ? false : null,
   });
   seenDoor ||= whole.door !== null;
   const spooled = whole.edge?.spooled ?? 0;
   say("durable", spooled ? `durable in its spool: ${spooled} wait` : "each checked, then durable");
+  showTopics(whole.kafka, spooled);
   showStored(look.own, isFirst);
   showLabels(whole, isFirst);
   showOutcomes(whole);
 }
-let seenDoor = false;
 
 if (globalThis.unjoin) {
   const { unjoin } = globalThis;

@@ -109,8 +109,9 @@ def test_kafka_away_is_said_with_what_waits_in_the_spool(page, moody):
     expect(page.locator("#state")).to_have_text("live")
     moody.kafka, moody.spooled = False, 12
     expect(page.locator("#state")).to_have_text("Kafka away")
-    expect(page.locator("#notice")).to_contain_text("12 records wait in its spool, synced to disk")
+    expect(page.locator("#notice")).to_contain_text("waits in its spool, synced to disk")
     expect(page.locator("#durable")).to_have_text("durable in its spool: 12 wait")
+    expect(page.locator("#node-t-signals")).to_contain_text("yours, with the spool’s")
     moody.kafka, moody.spooled = True, 0
     expect(page.locator("#notice")).to_have_text("Kafka is back; what waited goes on.")
     expect(page.locator("#state")).to_have_text("live")

@@ -34,7 +34,7 @@ def test_process_is_healthy_and_ready(collector: RunningCollector) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/nothing", "/", "/v1", "/v1/events/", "/healthz/", "/playground/session/s-1", "//v1/events", "/%00", "/..%2f"],
+    ["/nothing", "/", "/v1", "/v1/events/", "/healthz/", "/playground/events", "//v1/events", "/%00", "/..%2f"],
 )
 def test_what_is_not_there_is_a_404_in_json(collector: RunningCollector, path: str) -> None:
     """One shape of error everywhere; without the page of `unjoin up`, `/` too."""

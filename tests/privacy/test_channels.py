@@ -264,16 +264,22 @@ def test_no_metric_tells_sites_keys_sessions_tasks_or_hours_apart(day: Day) -> N
 
 def test_page_shows_labels_as_totals_only(day: Day) -> None:
     """Next to who sent them, even a count would be a join."""
-    with urllib.request.urlopen(f"{day.stack.http}/playground/session/{day.sessions[0]}", timeout=30) as answer:
-        shown = json.load(answer)
-    recent = shown.pop("recent")
-    totals = {"labels_total", "held_sessions", "held_labels", "crowd_min"}
-    assert set(shown) <= {"available", "signals", "analytics"} | totals
-    assert shown["labels_total"] == sum(map(len, day.crowds))
-    assert {row["category"] for row in recent} <= {"signals", "analytics"}
-    with urllib.request.urlopen(f"{day.stack.http}/playground/session/nobody", timeout=30) as answer:
-        of_nobody = json.load(answer)
-    assert {name: of_nobody.get(name) for name in totals} == {name: shown.get(name) for name in totals}
+    shown, of_nobody = (_told(day.stack, session) for session in (day.sessions[0], "nobody"))
+    whole, own = shown["whole"], shown["own"]
+    assert set(own) == {"signals", "analytics", "latest"}
+    assert all(set(row) == {"event_id", "type"} for row in own["latest"])
+    assert not {row["type"] for row in own["latest"]} & set(KINDS)
+    assert set(whole) == {"kafka", "edge", "door", "labels"}
+    assert whole["labels"] == {"rows": sum(map(len, day.crowds)), "votes": []}
+    assert set(whole["door"]) == {"held_labels", "held_voters", "crowd_min", "released", "suppressed"}
+    assert set(whole["edge"]) == {"accepted", "rejected", "requests", "spooled"}
+    assert of_nobody["whole"] == whole
+    assert of_nobody["own"] == {"signals": 0, "analytics": 0, "latest": []}
+
+
+def _told(stack: RunningStack, session: str) -> Any:
+    with urllib.request.urlopen(f"{stack.http}/playground/events?session={session}", timeout=30) as stream:
+        return next(json.loads(line[6:]) for line in stream if line.startswith(b"data: "))
 
 
 # Rare values; masked text.

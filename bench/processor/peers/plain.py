@@ -1,7 +1,7 @@
 """A plain aiokafka loop: read many, send each, wait for all, commit.
 
-`python -m bench.processor.peers.plain CONFIG_JSON`. At least once: nothing is committed before everything that came of it is acknowledged. No crowds, no dead letters, no
-watchdog.
+`python -m bench.processor.peers.plain CONFIG_JSON`. At least once: nothing is committed before everything that came of
+it is acknowledged. No crowds, no dead letters, no watchdog.
 """
 
 import asyncio

@@ -1,0 +1,102 @@
+"""What came out, as ratios first, tables, JSON and a plot."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from bench.machine import Spread, spread
+from bench.sink.contenders import Unjoin
+from bench.sink.pipeline import Flow
+from bench.sink.rounds import Round
+
+OURS = Unjoin.name
+
+
+class Report:
+    """Every round of a run."""
+
+    def __init__(self, machine: dict[str, str]) -> None:
+        self.machine = machine
+        self.rounds: list[Round] = []
+        self.flows: list[Flow] = []
+
+    def of(self, engine: str, kind: str, block_rows: int, contender: str) -> list[Round]:
+        """Rounds in order."""
+        asked = (engine, kind, block_rows, contender)
+        return [r for r in self.rounds if (r.engine, r.kind, r.block_rows, r.contender) == asked]
+
+    def cases(self) -> list[tuple[str, str, int]]:
+        """Engine, kind, rows a block."""
+        return list(dict.fromkeys((r.engine, r.kind, r.block_rows) for r in self.rounds))
+
+    def names(self, engine: str, kind: str) -> list[str]:
+        """Contenders of a case, ours first."""
+        return list(dict.fromkeys(r.contender for r in self.rounds if (r.engine, r.kind) == (engine, kind)))
+
+    def ratios(self, case: tuple[str, str, int], peer: str) -> tuple[Spread, Spread]:
+        """How often the peer's rows a second go into ours, and our CPU a row into the peer's; round against round."""
+        pairs = list(zip(self.of(*case, OURS), self.of(*case, peer), strict=True))
+        return (
+            spread([ours.rows_a_second / theirs.rows_a_second for ours, theirs in pairs]),
+            spread([theirs.us_a_row / ours.us_a_row for ours, theirs in pairs]),
+        )
+
+    def show(self, console: Console) -> None:
+        """Ratios, then what they are made of."""
+        console.print(" · ".join(f"{name} {value}" for name, value in self.machine.items()), highlight=False)
+        if self.rounds:
+            self._show_rounds(console)
+        if self.flows:
+            table = Table(
+                "rows", "block", "CPU µs a row", "rows/s", title="The whole sink behind Kafka, embedded engine"
+            )
+            for kind in dict.fromkeys(flow.kind for flow in self.flows):
+                flows = [flow for flow in self.flows if flow.kind == kind]
+                cells = [spread([f.us_a_row for f in flows]), spread([f.rows_a_second for f in flows])]
+                table.add_row(f"{kind}, {flows[0].rows:,}", f"{flows[0].block_rows:,}", *map(str, cells))
+            console.print(table)
+
+    def _show_rounds(self, console: Console) -> None:
+        columns = ("rows/s: times the peer's", "CPU a row of the sink's process: the peer's, times ours")
+        table = Table("engine", "rows", "a block", "peer", *columns, title="unjoin beside what a user would write")
+        for case in self.cases():
+            for peer in self.names(*case[:2])[1:]:
+                table.add_row(case[0], case[1], f"{case[2]:,}", peer, *map(str, self.ratios(case, peer)))
+        console.print(table)
+        columns = ("rows/s", "CPU µs a row", "with the server's")
+        table = Table("engine", "rows", "a block", "contender", *columns, title="median (range)")
+        for case in self.cases():
+            for name in self.names(*case[:2]):
+                rounds = self.of(*case, name)
+                cells = [
+                    spread([r.rows_a_second for r in rounds]),
+                    spread([r.us_a_row for r in rounds]),
+                    spread([r.all_us_a_row for r in rounds]),
+                ]
+                table.add_row(case[0], case[1], f"{case[2]:,}", name, *map(str, cells))
+        console.print(table)
+
+    def write(self, folder: Path) -> None:
+        """sink.json, with every round, and a plot beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        document: dict[str, Any] = {
+            "machine": self.machine,
+            "ratios": {
+                "/".join(map(str, (*case, peer))): dict(
+                    zip(("rows_a_second", "cpu"), self.ratios(case, peer), strict=True)
+                )
+                for case in self.cases()
+                for peer in self.names(*case[:2])[1:]
+            },
+            "rounds": self.rounds,
+            "pipeline": self.flows,
+        }
+        text = msgspec.json.format(msgspec.json.encode(document), indent=1)
+        (folder / "sink.json").write_bytes(text + b"\n")
+        if self.rounds:
+            from bench.sink import plot  # noqa: PLC0415  matplotlib takes a second to load
+
+            plot.rows_a_second(self, folder / "sink.svg")
