@@ -27,6 +27,7 @@ BYTES_MAX = 250_000
 SECONDS_MAX = 60.0
 DESKTOP, PHONE = {"width": 1280, "height": 904}, {"width": 390, "height": 1240}
 COLOURS = 256
+DOTS = "many => document.querySelectorAll('.dot.labeled:not([visibility])').length >= many"
 
 
 def use(page: Page, *, crowds: int, more: int) -> None:
@@ -99,10 +100,12 @@ def take(browser: Browser, url: str, write: Callable[[str, bytes], None]) -> Non
         page.wait_for_selector("#fresh:not(:text-is('–'))")
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(2_500)  # until what the scrolling said has been sent
+        circle(page, turns=2)
         for name_of_button in ("usage", "page-view", "invent"):
             page.locator("#" + name_of_button).evaluate("button => button.click()")  # without scrolling to it
-        circle(page, turns=1)
-        page.wait_for_timeout(500)
+        # Until some of the labels are on their way to the door.
+        page.wait_for_function(DOTS, arg=5)
+        page.wait_for_timeout(250)
         write(name, picture(page, whole=False))
         context.close()
 

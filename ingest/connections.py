@@ -96,8 +96,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._see(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        self._see(len(name) + len(value) + 4)
+        name = name.lower()  # as upstream's, without a call for each header of each request
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+        self._seen_bytes += len(name) + len(value) + 4
+        if self._seen_bytes > self.limits.header_bytes_max:
+            self._see(0)
 
     def on_headers_complete(self) -> None:
         self._disarm()

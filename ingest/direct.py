@@ -14,7 +14,7 @@ from ingest.answers import Answer, HeaderList
 
 EXTENSION = "unjoin.direct"  # among a scope's `extensions`
 
-_STATUS_LINE = {status: f"HTTP/1.1 {status} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_STATUS_LINE = {int(status): f"HTTP/1.1 {status} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
 class Direct:
@@ -64,7 +64,7 @@ def wire_of(answer: Answer, *headers: HeaderList, closes: bool) -> bytes:
         headers: beside the answer's own.
         closes: whether the connection is closed after it.
     """
-    lines = [_STATUS_LINE[HTTPStatus(answer.status)]]
+    lines = [_STATUS_LINE[answer.status]]
     for some in (answer.headers, *headers):
         lines += [b"%b: %b\r\n" % header for header in some]
     if answer.status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6: a 204 has no Content-Length

@@ -1,4 +1,4 @@
-"""How long a datum is, and where its strings lie, without decoding it: walkers generated from the schema.
+"""How long a datum is, and where its strings lie, without decoding it: a walker generated from the schema.
 
 The sink hands datums to the engine as they are. Datums that share a file have no boundaries of their own, so a
 record with trailing bytes would forge a row and eat its neighbour; every datum's length is checked first.
@@ -11,8 +11,7 @@ from typing import Any
 from schemas.outcomes import DeadLetterReason, DecodeError
 from schemas.registry import by_id
 
-Walker = Callable[[bytes, int], int]
-Finder = Callable[[bytes, int], dict[str, bytes]]
+Walker = Callable[[bytes, int], tuple[int, tuple[bytes, ...]]]
 
 _FIXED_BYTES = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 
@@ -38,6 +37,8 @@ def long(datum, at):
 
 def sized(datum, at):
     """Bytes of the string at `at`, its length included."""
+    if datum[at] > 0x7F > datum[at + 1] and datum[at] % 2 == 0:  # of 64 to 8127 bytes
+        return 2 + (datum[at] & 0x7F | datum[at + 1] << 7) // 2
     size, end = varint(datum, at)
     if size < 0 or size > len(datum):
         raise ValueError
@@ -60,66 +61,60 @@ _SIZED = tuple(1 + byte // 2 if byte < 0x80 and byte % 2 == 0 else 0 for byte in
 _BLOCKS = {item_bytes: tuple((step - 1) * item_bytes + 1 if step else 0 for step in _SIZED) for item_bytes in (1, 4, 8)}
 
 
-def check_datum(schema_id: int, datum: bytes) -> None:
+def check_datum(schema_id: int, datum: bytes, names: tuple[str, ...] = ()) -> tuple[bytes, ...]:
     """Passes where `datum` is exactly one datum of the schema.
+
+    Returns:
+        Its strings of these names as they lie there, each with its length before it; an empty one where the schema
+        has no such field.
 
     Raises:
         DecodeError: it is cut short or malformed, or bytes follow it.
     """
     try:
-        end = _walker(schema_id)(datum, 0)
+        end, strings = _walker(schema_id, names)(datum, 0)
     except (IndexError, ValueError):
         raise DecodeError(DeadLetterReason.MALFORMED_DATUM) from None
     if end > len(datum):
         raise DecodeError(DeadLetterReason.MALFORMED_DATUM)
     if end < len(datum):
         raise DecodeError(DeadLetterReason.TRAILING_BYTES)
+    return strings
 
 
-def strings_of(schema_id: int, datum: bytes, names: tuple[str, ...]) -> dict[str, str]:
-    """Fields of a checked datum that are strings; those that its schema does not have are missing.
+def text_of(string: bytes) -> str:
+    """What a string says that `check_datum` returned.
 
     Raises:
-        DecodeError: one of them is not UTF-8.
+        DecodeError: it is not UTF-8.
     """
+    at = next(at for at, byte in enumerate(string, 1) if byte < 0x80)
     try:
-        return {name: text.decode() for name, text in _finder(schema_id, names)(datum, 0).items()}
+        return string[at:].decode()
     except UnicodeDecodeError:
         raise DecodeError(DeadLetterReason.MALFORMED_DATUM) from None
 
 
 @cache
-def _walker(schema_id: int) -> Walker:
+def _walker(schema_id: int, names: tuple[str, ...]) -> Walker:
     lines = ["def walk(datum, at):"]
-    _emit(by_id()[schema_id].parsed, lines, 1, {}, [0])
-    lines.append("    return at")
-    walker: Walker = _compiled(lines)["walk"]
-    return walker
-
-
-@cache
-def _finder(schema_id: int, names: tuple[str, ...]) -> Finder:
-    lines, wanted = ["def find(datum, at):", "    found = {}"], list(names)
+    found = dict.fromkeys(names, repr(b"\0"))
     named: dict[str, Any] = {}
+    counter = [0]
     for field in by_id()[schema_id].parsed["fields"]:
-        if not wanted:
-            break
-        if field["name"] in wanted:
-            assert field["type"] == "string", "only strings are found"
-            wanted.remove(field["name"])
-            lines.append("    size, start = varint(datum, at)")
-            _emit("string", lines, 1, named, [0])
-            lines.append(f"    found[{field['name']!r}] = datum[start:at]")
+        if field["name"] in found:
+            assert field["type"] == "string", "only strings are returned"
+            start, found[field["name"]] = f"start{len(lines)}", f"string{len(lines)}"
+            lines.append(f"    {start} = at")
+            _emit("string", lines, 1, named, counter)
+            lines.append(f"    {found[field['name']]} = datum[{start}:at]")
         else:
-            _emit(field["type"], lines, 1, named, [0])
-    finder: Finder = _compiled([*lines, "    return found"])["find"]
-    return finder
-
-
-def _compiled(lines: list[str]) -> dict[str, Any]:
+            _emit(field["type"], lines, 1, named, counter)
+    lines.append(f"    return at, ({''.join(f'{name}, ' for name in found.values())})")
     scope: dict[str, Any] = {"SIZED": _SIZED, **{f"BLOCKS{size}": steps for size, steps in _BLOCKS.items()}}
     exec(_PRELUDE + "\n".join(lines), scope)  # generated from our own schemas, never from input
-    return scope
+    walker: Walker = scope["walk"]
+    return walker
 
 
 def _emit(schema: Any, lines: list[str], depth: int, named: dict[str, Any], counter: list[int]) -> None:

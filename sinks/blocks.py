@@ -14,7 +14,7 @@ else can tell `unjoin audit`.
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -376,22 +376,29 @@ class PartitionBlocks:
 
     def _grow_head(self) -> None:
         limits, cut = self._limits, self._cuts[0] if self._cuts else None
-        while not self._head_closed and self._head_records < len(self._waiting):
-            record = self._waiting[self._head_records]
+        if self._head_closed:
+            return
+        # In locals, for this runs once a record.
+        head_schema, head_records, head_bytes = self._head_schema, self._head_records, self._head_bytes
+        rows_max, bytes_max = limits.rows_max, limits.bytes_max
+        for record in islice(self._waiting, head_records, None):
             size = _bytes(record)
-            schema = record.schema if isinstance(record, Row) else self._head_schema
-            other_schema = self._head_schema is not None and schema is not self._head_schema
+            schema = record.schema if isinstance(record, Row) else head_schema
+            other_schema = head_schema is not None and schema is not head_schema
             if (
                 other_schema
                 or (cut is not None and record.offset >= cut)
-                or (self._head_records and self._head_bytes + size > limits.bytes_max)
+                or (head_records and head_bytes + size > bytes_max)
             ):
                 self._head_closed = True
-            else:
-                self._head_records += 1
-                self._head_bytes += size
-                self._head_closed = self._head_records >= limits.rows_max
-                self._head_schema = schema
+                break
+            head_records += 1
+            head_bytes += size
+            head_schema = schema
+            if head_records >= rows_max:
+                self._head_closed = True
+                break
+        self._head_schema, self._head_records, self._head_bytes = head_schema, head_records, head_bytes
 
 
 def _bytes(record: Record) -> int:

@@ -25,7 +25,9 @@ ROWS = Path(__file__).parent / "rows"
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 
-ENRICHMENTS_MAX = 4_096  # remembered: few browsers, systems and networks make most of the traffic
+# Of addresses and User-Agents, what was made of them; those who come at a time come again, with the next page.
+REMEMBERED_MAX = 16_384
+REMEMBERED_BYTES_MAX = 512
 
 Datum = tuple[Any, bytes]
 
@@ -155,39 +157,39 @@ def datum_of(table: Table, record: Record, isp_of: IspOf = no_isp) -> Datum:
 
 
 def _undecoded(table: Table, record: Record, _isp_of: IspOf) -> Datum:
-    writer, datum = _checked(table, record)
+    writer, datum = _bare(table, record)
+    lengths.check_datum(writer.id, datum)
     return writer.parsed, datum
 
 
-def _checked(table: Table, record: Record) -> tuple[Registered, bytes]:
+def _bare(table: Table, record: Record) -> tuple[Registered, bytes]:
     value = record.value
     writer = codec.writer_of(value, _SUBJECT[table.name])
     assert value is not None
-    datum = value[codec.HEADER_BYTES :]
-    lengths.check_datum(writer.id, datum)
-    return writer, datum
+    return writer, value[codec.HEADER_BYTES :]
 
 
 def _analytics(table: Table, record: Record, isp_of: IspOf) -> Datum:
-    writer, datum = _checked(table, record)
-    found = lengths.strings_of(writer.id, datum, ("ip", "user_agent"))
-    added = enrichment(found.get("user_agent", ""), found.get("ip", ""), isp_of)
-    return analytics_schema(writer.id), datum + _strings(added)
+    writer, datum = _bare(table, record)
+    ip, user_agent = lengths.check_datum(writer.id, datum, ("ip", "user_agent"))
+    short = len(user_agent) + len(ip) <= REMEMBERED_BYTES_MAX
+    added = (_added if short else _added.__wrapped__)(ip, user_agent, isp_of)
+    return analytics_schema(writer.id), datum + added
 
 
 @cache
 def analytics_schema(writer_id: int) -> Any:
-    """The writer's schema, and behind its fields the strings that are added, as fastavro parses it; one object an id."""
+    """The writer's schema, and behind its fields those of `ADDED`, as fastavro parses it; one object an id."""
     fields = by_id()[writer_id].parsed["fields"]
     added = [{"name": name, "type": "string"} for name in ADDED]
     return fastavro.parse_schema({"type": "record", "name": "unjoin.rows.Analytics", "fields": [*fields, *added]})
 
 
-@lru_cache(maxsize=ENRICHMENTS_MAX)
-def _strings(texts: tuple[str, ...]) -> bytes:
-    """Avro strings, one behind the other."""
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _added(ip: bytes, user_agent: bytes, isp_of: IspOf) -> bytes:
+    """The fields of `ADDED`, as they follow a datum."""
     out = io.BytesIO()
-    for text in texts:
+    for text in enrichment(lengths.text_of(user_agent), lengths.text_of(ip), isp_of):
         fastavro.schemaless_writer(out, "string", text)
     return out.getvalue()
 

@@ -24,7 +24,7 @@ from bench.sink.rows import KINDS, records
 def main() -> int:
     """Measures, prints, and writes JSON and a plot where told."""
     parser = argparse.ArgumentParser(prog="python -m bench.sink", description=__doc__)
-    parser.add_argument("--rows", type=int, default=100_000, help="of a round; of --pipeline ten times as many")
+    parser.add_argument("--rows", type=int, default=100_000, help="of a round; of --pipeline five times as many")
     parser.add_argument("--rounds", type=int, default=5, help="of each contender; they take turns")
     parser.add_argument("--blocks", type=numbers, default=[1_000, 10_000, 50_000, 100_000], metavar="N,N")
     parser.add_argument("--kinds", type=words, default=list(KINDS), metavar="KIND,KIND")
@@ -80,7 +80,7 @@ def pipeline(options: argparse.Namespace, report: Report, progress: Progress) ->
     with broker() as bootstrap:
         for _ in range(options.rounds):
             for kind in options.kinds:
-                report.flows.append(flow(bootstrap, kind, 10 * options.rows, max(options.blocks)))
+                report.flows.append(flow(bootstrap, kind, 5 * options.rows, max(options.blocks)))
                 progress.advance(task)
 
 

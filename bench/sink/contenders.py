@@ -41,7 +41,7 @@ class Contender(ABC):
     def store(self, records: Sequence[Stored]) -> None:
         """Returns once they are stored, as one block."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most open nothing
         """Lets go of what it opened."""
 
 

@@ -66,8 +66,8 @@ class Report:
             for peer in self.names(*case[:2])[1:]:
                 table.add_row(case[0], case[1], f"{case[2]:,}", peer, *map(str, self.ratios(case, peer)))
         console.print(table)
-        columns = ("rows/s", "CPU µs a row", "with the server's")
-        table = Table("engine", "rows", "a block", "contender", *columns, title="median (range)")
+        measured = ("rows/s", "CPU µs a row", "with the server's")
+        table = Table("engine", "rows", "a block", "contender", *measured, title="median (range)")
         for case in self.cases():
             for name in self.names(*case[:2]):
                 rounds = self.of(*case, name)

@@ -73,6 +73,46 @@ def test_walker_finds_the_end_that_fastavro_finds(data: st.DataObject) -> None:
         lengths.check_datum(schema_id, datum[:-1])
 
 
+def test_walker_ends_an_array_at_a_zero_of_any_length() -> None:
+    """A varint may have more bytes than it needs; taken for a block of no items, this zero would not end the datum."""
+    codec_of = latest("events.signals-value")
+    empty = codec.encode("events.signals-value", {
+        "event_id": "e", "site": "s", "session": "s", "type": "key", "ts": 1, "received_at": 1,
+        "t": [], "x": [], "y": [], "z": [], "force": [], "t_up": [],
+    })[codec.HEADER_BYTES :]  # fmt: skip
+    longer = empty[:-1] + b"\x80\0"
+    codec.decode_datum(codec_of, longer, codec_of)
+    lengths.check_datum(codec_of.id, longer)
+    with pytest.raises(DecodeError) as raised:
+        lengths.check_datum(codec_of.id, longer + b"\0")
+    assert raised.value.reason == DeadLetterReason.TRAILING_BYTES
+
+
+@given(st.data())
+def test_walker_returns_the_strings_that_fastavro_reads(data: st.DataObject) -> None:
+    """What is looked up for a row is what the row says."""
+    subject = "events.labelers-value"
+    row = data.draw(DATUMS[subject])
+    row["name"] = row["name"] * data.draw(st.sampled_from([1, 2, 10, 1_000]))
+    datum = codec.encode(subject, row)[codec.HEADER_BYTES :]
+    strings = lengths.check_datum(latest(subject).id, datum, ("name", "nowhere", "note"))
+    assert tuple(map(lengths.text_of, strings)) == (row["name"], "", row["note"])
+
+
+@pytest.mark.parametrize("samples_each", [0, 1, 63, 64, 1_024])
+def test_walker_passes_arrays_of_every_length(samples_each: int) -> None:
+    """A count has one byte up to 63, and more from there on."""
+    array = [0.5] * samples_each
+    signal = dict.fromkeys(("event_id", "site", "session", "type"), "a" * samples_each) | {
+        "ts": 1, "received_at": 1, **dict.fromkeys(("t", "x", "y", "z", "force", "t_up"), array)
+    }  # fmt: skip
+    datum = codec.encode("events.signals-value", signal)[codec.HEADER_BYTES :]
+    assert lengths.check_datum(latest("events.signals-value").id, datum) == ()
+    for wrong in (datum[:-1], datum + b"\0", datum[1:]):
+        with pytest.raises(DecodeError):
+            lengths.check_datum(latest("events.signals-value").id, wrong)
+
+
 @given(subjects, st.binary(max_size=200))
 def test_any_bytes_decode_or_raise_decode_error(subject: str, noise: bytes) -> None:
     """Garbage on a topic is a dead letter, never a crash."""
