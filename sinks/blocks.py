@@ -14,7 +14,7 @@ else can tell `unjoin audit`.
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -381,7 +381,7 @@ class PartitionBlocks:
         # In locals, for this runs once a record.
         head_schema, head_records, head_bytes = self._head_schema, self._head_records, self._head_bytes
         rows_max, bytes_max = limits.rows_max, limits.bytes_max
-        for record in islice(self._waiting, head_records, None):
+        for record in self._waiting[head_records:rows_max]:
             size = _bytes(record)
             schema = record.schema if isinstance(record, Row) else head_schema
             other_schema = head_schema is not None and schema is not head_schema

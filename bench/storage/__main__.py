@@ -1,0 +1,176 @@
+"""The command: `python -m bench.storage --rows 1000000`.
+
+The engine makes the rows itself; each variant of the tables gets the same, merged to one part. Printed are bytes a
+row, by table and column, and milliseconds for each of the ten questions in `questions/`, asked as an analyst asks
+through port 8123 (`final = 1`): cold is after the engine's own caches were dropped, warm is right after that; the
+kernel's cache stays.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.machine import Spread, machine, spread
+from bench.storage.fill import SHARES, insert
+from bench.storage.variants import TABLES, VARIANTS, Variant, definitions, unchanged
+from sinks.embedded import Embedded, QueryFailed
+from sinks.migrate import migrations
+
+QUESTIONS = Path(__file__).parent / "questions"
+ROWS_EACH = 1_000_000
+CACHES = ("MARK", "UNCOMPRESSED", "QUERY CONDITION")
+
+
+class Measured(msgspec.Struct):
+    """What became of one variant; of `bytes`, columns are `table.column`."""
+
+    name: str
+    bytes: dict[str, float]
+    cold_ms: dict[str, list[float]]
+    warm_ms: dict[str, list[float]]
+
+    def milliseconds(self, question: str, *, cold: bool) -> Spread:
+        """Of all runs."""
+        return spread((self.cold_ms if cold else self.warm_ms)[question])
+
+
+def main() -> int:
+    """Measures, prints, and writes JSON where told."""
+    parser = argparse.ArgumentParser(prog="python -m bench.storage", description=__doc__)
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="of signals; a fifth as many of analytics and labels"
+    )
+    parser.add_argument("--runs", type=int, default=5, help="of each question and variant; variants take turns")
+    parser.add_argument(
+        "--before", type=int, default=len(migrations()), metavar="N", help="`before` is without migration N"
+    )
+    parser.add_argument("--variants", action="store_true", help="alternatives as well, not only before and after")
+    parser.add_argument("--folder", type=Path, help="where the data lies meanwhile; default the temporary folder")
+    parser.add_argument("--out", type=Path, help="folder for storage.json")
+    options = parser.parse_args()
+    console = Console(width=170)
+    found = machine("chdb")
+    with (
+        tempfile.TemporaryDirectory(prefix="unjoin-storage-", dir=options.folder) as folder,
+        Progress(console=console) as bar,
+    ):
+        engine = Embedded(Path(folder))
+        try:
+            measured = measure(engine, options, bar)
+        finally:
+            engine.close()
+    console.print(" · ".join(f"{name} {value}" for name, value in found.items()), highlight=False)
+    show(console, measured, options)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        document = {"machine": found, "rows": options.rows, "variants": measured}
+        text = msgspec.json.format(msgspec.json.encode(document), indent=1)
+        (options.out / "storage.json").write_bytes(text + b"\n")
+    return 0
+
+
+def measure(engine: Embedded, options: argparse.Namespace, bar: Progress) -> list[Measured]:
+    """Before, after, and alternatives where asked for; a variant that the engine refuses is said and left out."""
+    asked = [(Variant("before", unchanged), options.before), (Variant("after", unchanged), None)]
+    asked += [(variant, options.before) for variant in VARIANTS if options.variants]
+    databases: dict[str, tuple[str, Variant]] = {}
+    task = bar.add_task("storing", total=len(asked))
+    for number, (variant, before) in enumerate(asked):
+        database = f"v{number}"
+        try:
+            engine.select(f"CREATE DATABASE {database}", "Null")
+            for statement in definitions(database, variant, before):
+                engine.read(statement, "Null", {"enable_alp_codec": "1"})
+            for table in variant.tables:
+                fill(engine, database, table, options.rows * SHARES[table] // 100)
+        except QueryFailed as error:
+            bar.console.print(f"{variant.name}: refused with code {error.code}: {error.detail[:300]}", highlight=False)
+        else:
+            databases[database] = (variant.name, variant)
+        bar.advance(task)
+    made = {database: Measured(name, sizes(engine, database), {}, {}) for database, (name, _) in databases.items()}
+    questions = {path.stem: path.read_text() for path in sorted(QUESTIONS.glob("*.sql"))}
+    task = bar.add_task("asking", total=len(questions) * options.runs)
+    for question, sql in questions.items():
+        asked_of = [database for database, (_, variant) in databases.items() if _about(sql) in variant.tables]
+        for _ in range(options.runs):
+            for database in asked_of:
+                for times, cold in ((made[database].cold_ms, True), (made[database].warm_ms, False)):
+                    times.setdefault(question, []).append(ask(engine, database, sql, cold=cold))
+            bar.advance(task)
+    return list(made.values())
+
+
+def _about(sql: str) -> str:
+    return next(table for table in TABLES if f"FROM {table}\n" in sql)
+
+
+def fill(engine: Embedded, database: str, table: str, rows: int) -> None:
+    """Stored in blocks, as a sink does it; then merged."""
+    if database != "v0":
+        engine.select(f"INSERT INTO {database}.{table} SELECT * FROM v0.{table} SETTINGS max_threads = 2", "Null")
+    for start in range(0, rows if database == "v0" else 0, ROWS_EACH):
+        engine.select(insert(table, database, rows, start, min(ROWS_EACH, rows - start)), "Null")
+    engine.select(f"OPTIMIZE TABLE {database}.{table} FINAL", "Null")
+
+
+def sizes(engine: Embedded, database: str) -> dict[str, float]:
+    """Bytes a row on disk, by table and by column."""
+    answer = engine.select(
+        f"""SELECT table, column, sum(column_data_compressed_bytes + column_marks_bytes) AS bytes, sum(rows) AS rows
+        FROM system.parts_columns WHERE active AND database = '{database}'
+        GROUP BY table, column ORDER BY table, column"""
+    )
+    found: defaultdict[str, float] = defaultdict(float)
+    for line in answer.splitlines():
+        row: dict[str, Any] = msgspec.json.decode(line)
+        each = float(row["bytes"]) / max(1, int(row["rows"]))
+        found[row["table"]] += each
+        found[f"{row['table']}.{row['column']}"] = each
+    return dict(found)
+
+
+def ask(engine: Embedded, database: str, sql: str, *, cold: bool) -> float:
+    """Milliseconds of one question."""
+    if cold:
+        for cache in CACHES:
+            engine.select(f"SYSTEM DROP {cache} CACHE", "Null")
+    began = time.perf_counter()
+    engine.read(sql, "Null", {"final": "1", "max_threads": "2"}, database=database)
+    return 1e3 * (time.perf_counter() - began)
+
+
+def show(console: Console, measured: list[Measured], options: argparse.Namespace) -> None:
+    """Bytes a row, then milliseconds; of alternatives, what differs from `before`."""
+    before = measured[0]
+    table = Table("bytes a row", *(each.name for each in measured), title=f"{options.rows:,} signals, merged")
+    for column, size in before.bytes.items():
+        changed = len({round(each.bytes.get(column, size), 2) for each in measured}) > 1
+        if "." not in column or changed:
+            table.add_row(column, *(f"{each.bytes[column]:.2f}" if each.bytes.get(column) else "" for each in measured))
+    console.print(table)
+    table = Table(
+        "ms: cold / warm, median", *(each.name for each in measured), title=f"{options.runs} runs in turn, final = 1"
+    )
+    for question in before.cold_ms:
+        cells = [
+            " / ".join(f"{each.milliseconds(question, cold=cold).median:,.0f}" for cold in (True, False))
+            if question in each.cold_ms
+            else ""
+            for each in measured
+        ]
+        table.add_row(question, *cells)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
