@@ -23,7 +23,6 @@ from bench.machine import Spread, machine, spread
 from bench.storage.fill import SHARES, insert
 from bench.storage.variants import TABLES, VARIANTS, Variant, definitions, unchanged
 from sinks.embedded import Embedded, QueryFailed
-from sinks.migrate import migrations
 
 QUESTIONS = Path(__file__).parent / "questions"
 ROWS_EACH = 1_000_000
@@ -31,9 +30,15 @@ CACHES = ("MARK", "UNCOMPRESSED", "QUERY CONDITION")
 
 
 class Measured(msgspec.Struct):
-    """What became of one variant; of `bytes`, columns are `table.column`."""
+    """What became of one variant.
+
+    Attributes:
+        store_us: CPU µs a row, by table, to copy, sort, compress and merge; of the first one, to make the rows as well.
+        bytes: a row, by table and by `table.column`.
+    """
 
     name: str
+    store_us: dict[str, float]
     bytes: dict[str, float]
     cold_ms: dict[str, list[float]]
     warm_ms: dict[str, list[float]]
@@ -50,10 +55,8 @@ def main() -> int:
         "--rows", type=int, default=1_000_000, help="of signals; a fifth as many of analytics and labels"
     )
     parser.add_argument("--runs", type=int, default=5, help="of each question and variant; variants take turns")
-    parser.add_argument(
-        "--before", type=int, default=len(migrations()), metavar="N", help="`before` is without migration N"
-    )
-    parser.add_argument("--variants", action="store_true", help="alternatives as well, not only before and after")
+    parser.add_argument("--before", type=int, metavar="N", help="beside the tables as they were without migration N")
+    parser.add_argument("--no-variants", action="store_true", help="the tables as they are alone")
     parser.add_argument("--folder", type=Path, help="where the data lies meanwhile; default the temporary folder")
     parser.add_argument("--out", type=Path, help="folder for storage.json")
     options = parser.parse_args()
@@ -79,10 +82,14 @@ def main() -> int:
 
 
 def measure(engine: Embedded, options: argparse.Namespace, bar: Progress) -> list[Measured]:
-    """Before, after, and alternatives where asked for; a variant that the engine refuses is said and left out."""
-    asked = [(Variant("before", unchanged), options.before), (Variant("after", unchanged), None)]
-    asked += [(variant, options.before) for variant in VARIANTS if options.variants]
-    databases: dict[str, tuple[str, Variant]] = {}
+    """The tables as they are, and as they were or might be; what the engine refuses is said and left out."""
+    asked: list[tuple[Variant, int | None]] = [(Variant("present", unchanged), None)]
+    if options.before is not None:
+        asked.append((Variant(f"before {options.before:04}", unchanged), options.before))
+    if not options.no_variants:
+        asked += [(variant, None) for variant in VARIANTS]
+    databases: dict[str, Variant] = {}
+    made: dict[str, Measured] = {}
     task = bar.add_task("storing", total=len(asked))
     for number, (variant, before) in enumerate(asked):
         database = f"v{number}"
@@ -90,18 +97,17 @@ def measure(engine: Embedded, options: argparse.Namespace, bar: Progress) -> lis
             engine.select(f"CREATE DATABASE {database}", "Null")
             for statement in definitions(database, variant, before):
                 engine.read(statement, "Null", {"enable_alp_codec": "1"})
-            for table in variant.tables:
-                fill(engine, database, table, options.rows * SHARES[table] // 100)
+            us = {table: fill(engine, database, table, options.rows * SHARES[table] // 100) for table in variant.tables}
         except QueryFailed as error:
             bar.console.print(f"{variant.name}: refused with code {error.code}: {error.detail[:300]}", highlight=False)
         else:
-            databases[database] = (variant.name, variant)
+            databases[database] = variant
+            made[database] = Measured(variant.name, us, sizes(engine, database), {}, {})
         bar.advance(task)
-    made = {database: Measured(name, sizes(engine, database), {}, {}) for database, (name, _) in databases.items()}
     questions = {path.stem: path.read_text() for path in sorted(QUESTIONS.glob("*.sql"))}
     task = bar.add_task("asking", total=len(questions) * options.runs)
     for question, sql in questions.items():
-        asked_of = [database for database, (_, variant) in databases.items() if _about(sql) in variant.tables]
+        asked_of = [database for database, variant in databases.items() if _about(sql) in variant.tables]
         for _ in range(options.runs):
             for database in asked_of:
                 for times, cold in ((made[database].cold_ms, True), (made[database].warm_ms, False)):
@@ -114,13 +120,16 @@ def _about(sql: str) -> str:
     return next(table for table in TABLES if f"FROM {table}\n" in sql)
 
 
-def fill(engine: Embedded, database: str, table: str, rows: int) -> None:
-    """Stored in blocks, as a sink does it; then merged."""
-    if database != "v0":
+def fill(engine: Embedded, database: str, table: str, rows: int) -> float:
+    """CPU µs a row. Stored in blocks, as a sink does it, then merged."""
+    began = time.process_time()
+    if database == "v0":
+        for start in range(0, rows, ROWS_EACH):
+            engine.select(insert(table, database, rows, start, min(ROWS_EACH, rows - start)), "Null")
+    else:
         engine.select(f"INSERT INTO {database}.{table} SELECT * FROM v0.{table} SETTINGS max_threads = 2", "Null")
-    for start in range(0, rows if database == "v0" else 0, ROWS_EACH):
-        engine.select(insert(table, database, rows, start, min(ROWS_EACH, rows - start)), "Null")
     engine.select(f"OPTIMIZE TABLE {database}.{table} FINAL", "Null")
+    return 1e6 * (time.process_time() - began) / max(1, rows)
 
 
 def sizes(engine: Embedded, database: str) -> dict[str, float]:
@@ -150,18 +159,21 @@ def ask(engine: Embedded, database: str, sql: str, *, cold: bool) -> float:
 
 
 def show(console: Console, measured: list[Measured], options: argparse.Namespace) -> None:
-    """Bytes a row, then milliseconds; of alternatives, what differs from `before`."""
-    before = measured[0]
+    """Bytes a row, then milliseconds; of columns, those that differ."""
+    present = measured[0]
     table = Table("bytes a row", *(each.name for each in measured), title=f"{options.rows:,} signals, merged")
-    for column, size in before.bytes.items():
+    for column, size in present.bytes.items():
         changed = len({round(each.bytes.get(column, size), 2) for each in measured}) > 1
         if "." not in column or changed:
             table.add_row(column, *(f"{each.bytes[column]:.2f}" if each.bytes.get(column) else "" for each in measured))
+    for name in TABLES:
+        times = [each.store_us.get(name) for each in measured[1:]]  # the first one's are of making the rows, too
+        table.add_row(f"{name}: CPU µs to store", "", *(f"{us:.1f}" if us else "" for us in times))
     console.print(table)
     table = Table(
         "ms: cold / warm, median", *(each.name for each in measured), title=f"{options.runs} runs in turn, final = 1"
     )
-    for question in before.cold_ms:
+    for question in present.cold_ms:
         cells = [
             " / ".join(f"{each.milliseconds(question, cold=cold).median:,.0f}" for cold in (True, False))
             if question in each.cold_ms

@@ -20,7 +20,8 @@ _WITH = f"""
     concat('s-', lower(hex(of_session))) AS session_name,
     lower(concat(
         substring(hex(toUInt64(at)), 5, 8), '-', substring(hex(toUInt64(at)), 13, 4),
-        '-7', substring(hex(chance), 1, 3), '-9', substring(hex(chance), 4, 3), '-', substring(hex(sipHash64(number, 1)), 1, 12)
+        '-7', substring(hex(chance), 1, 3), '-9', substring(hex(chance), 4, 3),
+        '-', substring(hex(sipHash64(number, 1)), 1, 12)
     )) AS id"""
 
 _SIGNALS = """

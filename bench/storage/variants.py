@@ -104,6 +104,7 @@ def unchanged(_table: str, statement: str) -> str:
 
 
 VARIANTS = (
+    Variant("the same again", unchanged),
     Variant("samples ZSTD(3)", codec(SAMPLES, "ZSTD(3)"), ("signals",)),
     Variant("samples ZSTD(6)", codec(SAMPLES, "ZSTD(6)"), ("signals",)),
     Variant("samples Gorilla, ZSTD(1)", codec(SAMPLES, "Gorilla(8), ZSTD(1)"), ("signals",)),

@@ -9,6 +9,7 @@ import msgspec
 from ingest.spool_file import SpoolError, waiting_by_topic
 from schemas.topics import LABELED
 from unjoin.audit.balance import Finding
+from unjoin.settings import WORKER_SPOOL
 
 
 class Spooled(msgspec.Struct):
@@ -29,13 +30,14 @@ class Spooled(msgspec.Struct):
 
 
 def read_spools(folders: Sequence[Path], named: bool) -> Spooled:
-    """Adds up the spools in these folders.
+    """Adds up the spools in these folders, and those of further workers below them.
 
     Args:
         named: somebody named them, so that one that is not there is a doubt.
     """
     total = Spooled()
-    for folder in folders:
+    below = [worker for folder in folders for worker in sorted(folder.glob(f"{WORKER_SPOOL}*"))]
+    for folder in [*folders, *below]:
         path = folder / "spool.sqlite"
         if broken := sorted(folder.glob("spool.sqlite.broken-*")):
             total.doubts.append(f"{folder}: {len(broken)} spool files are broken, see docs/spool.md")

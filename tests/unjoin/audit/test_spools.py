@@ -35,6 +35,16 @@ def test_records_that_wait_are_counted_by_topic_while_the_collector_has_the_file
     file.close()
 
 
+def test_spools_of_further_workers_are_counted(tmp_path: Path) -> None:
+    """Each worker of a collector has one of its own, below the first one's folder."""
+    (tmp_path / "worker-2").mkdir()
+    files = [spool_in(tmp_path), spool_in(tmp_path / "worker-2")]
+    found = read_spools([tmp_path], named=False)
+    assert (found.waiting, found.expired, found.notes) == ({SIGNALS: 6, LABELED: 4}, {LABELED: 2}, [])
+    for file in files:
+        file.close()
+
+
 def test_pack_that_is_gone_from_the_file_is_found(tmp_path: Path) -> None:
     """Derived from the counters alone, what waits would always be right."""
     spool_in(tmp_path).close()
