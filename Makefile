@@ -34,6 +34,14 @@ chaos: setup-test ## The real stack under load, a fault a round, every event acc
 simulate: ## The pipeline on a seeded clock, network, disk, broker and engine (SEEDS=1000 of each world)
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
 
+bench: ## The collector, the sink, the door and the whole beside what others would write: figures, JSON and plots in OUT
+	@scripts/setup bench
+	@$(BIN)/python -m bench.collector --growth --out $(or $(OUT),figures)
+	@$(BIN)/python -m bench.sink --out $(or $(OUT),figures)
+	@$(BIN)/python -m bench.processor --out $(or $(OUT),figures)
+	@$(BIN)/python -m bench.throughput --out $(or $(OUT),figures)
+	@$(BIN)/python -m bench.storage --out $(or $(OUT),figures)
+
 format: ## Formats the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .

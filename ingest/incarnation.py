@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 # How long to wait for cancelled tasks and aborted connections to end; both need a few turns of the loop and no broker.
 ABANDON_SECONDS_MAX = 1.0
 RETRY_BACKOFF_MS = 100
+SAID_AGAIN_SECONDS = 30.0
 
 
 class BrokerAccess(msgspec.Struct, frozen=True):
@@ -53,11 +54,46 @@ async def end_tasks(tasks: Iterable["asyncio.Task[Any]"]) -> None:
         turns -= 1
 
 
+class Sparing(logging.Filter):
+    """Lets a message through once in a while, whatever it is filled with: of an outage aiokafka tells at every try."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the message has not been said for a while."""
+        message = str(record.msg)
+        if record.created - self._said.get(message, float("-inf")) < SAID_AGAIN_SECONDS:
+            return False
+        self._said[message] = record.created
+        return True
+
+
 def quiet_aiokafka() -> None:
-    """Keeps keys and values out of the log: aiokafka writes both at DEBUG."""
+    """Keeps keys and values out of the log, which aiokafka writes at DEBUG, and what it says over and over."""
     logger = logging.getLogger("aiokafka")
     if logger.getEffectiveLevel() < logging.INFO:
         logger.setLevel(logging.INFO)
+    if not any(isinstance(one, Sparing) for one in logger.filters):
+        logger.addFilter(Sparing())
+
+
+def pace_metadata(client: Any) -> None:
+    """Makes an aiokafka client wait before it looks for brokers again that it could not find.
+
+    A connection that fails asks for new metadata, and asking for metadata connects: while no broker answers, that goes
+    round as fast as the processor can, a few hundred times a second.
+    """
+    look = client._metadata_update
+
+    async def paced(cluster: Any, topics: Any) -> bool:
+        found: bool = await look(cluster, topics)
+        if not found:
+            await asyncio.sleep(RETRY_BACKOFF_MS / 1_000)
+        return found
+
+    client._metadata_update = paced
 
 
 class Incarnation:
@@ -80,6 +116,7 @@ class Incarnation:
             request_timeout_ms=access.request_ms_max,
             retry_backoff_ms=RETRY_BACKOFF_MS,
         )
+        pace_metadata(self._producer.client)
 
     @classmethod
     async def begin(cls, access: BrokerAccess) -> "Incarnation":

@@ -35,7 +35,7 @@ class LogTail:
     def __init__(self, bootstrap: str) -> None:
         self.records: dict[str, Positions] = defaultdict(dict)
         self.count = 0
-        settings: dict[str, Any] = {
+        self._settings: dict[str, Any] = {
             "bootstrap.servers": bootstrap,
             "group.id": f"chaos-{uuid.uuid4().hex[:12]}",
             "enable.auto.commit": False,
@@ -43,7 +43,7 @@ class LogTail:
             "reconnect.backoff.max.ms": 500,
             **QUIET,
         }
-        self._consumer = Consumer(settings)
+        self._consumer = Consumer(self._settings)
         self._next: dict[tuple[str, int], int] = {}
 
     def read_on(self) -> None:
@@ -81,6 +81,14 @@ class LogTail:
             except (KafkaException, KeyError):
                 assert time.monotonic() < deadline, "the broker does not say how far its log goes"
                 time.sleep(0.2)
+                self._open_again()
+
+    def _open_again(self) -> None:
+        """A client whose broker was restarted under it may go on asking in vain for minutes; a new one does not."""
+        self._consumer.close()
+        self._consumer = Consumer(self._settings)
+        if self._next:
+            self._consumer.assign([TopicPartition(*of, offset) for of, offset in self._next.items()])
 
     def _position(self, of: tuple[str, int]) -> int:
         (found,) = self._consumer.position([TopicPartition(*of)])

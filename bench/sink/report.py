@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import Spread, spread
-from bench.sink.contenders import Unjoin
+from bench.sink.contenders import DriverRows, Unjoin
 from bench.sink.pipeline import Flow
 from bench.sink.rounds import Round
 
-OURS = Unjoin.name
+OURS, ROWS = Unjoin.name, DriverRows.name
 
 
 class Report:
@@ -36,9 +36,13 @@ class Report:
         """Contenders of a case, ours first."""
         return list(dict.fromkeys(r.contender for r in self.rounds if (r.engine, r.kind) == (engine, kind)))
 
-    def ratios(self, case: tuple[str, str, int], peer: str) -> tuple[Spread, Spread]:
-        """How often the peer's rows a second go into ours, and our CPU a row into the peer's; round against round."""
-        pairs = list(zip(self.of(*case, OURS), self.of(*case, peer), strict=True))
+    def ratios(self, case: tuple[str, str, int], peer: str, engine: str = "") -> tuple[Spread, Spread]:
+        """How often the peer's rows a second go into ours, and our CPU a row into the peer's; round against round.
+
+        Args:
+            engine: the peer's, where it is not the same.
+        """
+        pairs = list(zip(self.of(*case, OURS), self.of(engine or case[0], *case[1:], peer), strict=True))
         return (
             spread([ours.rows_a_second / theirs.rows_a_second for ours, theirs in pairs]),
             spread([theirs.us_a_row / ours.us_a_row for ours, theirs in pairs]),
@@ -65,6 +69,9 @@ class Report:
         for case in self.cases():
             for peer in self.names(*case[:2])[1:]:
                 table.add_row(case[0], case[1], f"{case[2]:,}", peer, *map(str, self.ratios(case, peer)))
+            if case[0] == "embedded" and ("server", *case[1:]) in self.cases():
+                cells = map(str, self.ratios(case, ROWS, "server"))
+                table.add_row(case[0], case[1], f"{case[2]:,}", f"{ROWS}, server", *cells)
         console.print(table)
         measured = ("rows/s", "CPU µs a row", "with the server's")
         table = Table("engine", "rows", "a block", "contender", *measured, title="median (range)")

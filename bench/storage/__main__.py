@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from bench.machine import Spread, machine, spread
 from bench.storage.fill import SHARES, insert
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the data lies meanwhile; default the temporary folder")
     parser.add_argument("--out", type=Path, help="folder for storage.json")
     options = parser.parse_args()
-    console = Console(width=170)
+    console = Console(width=220)
     found = machine("chdb")
     with (
         tempfile.TemporaryDirectory(prefix="unjoin-storage-", dir=options.folder) as folder,
@@ -161,7 +161,11 @@ def ask(engine: Embedded, database: str, sql: str, *, cold: bool) -> float:
 def show(console: Console, measured: list[Measured], options: argparse.Namespace) -> None:
     """Bytes a row, then milliseconds; of columns, those that differ."""
     present = measured[0]
-    table = Table("bytes a row", *(each.name for each in measured), title=f"{options.rows:,} signals, merged")
+    table = Table(
+        Column("bytes a row", no_wrap=True),
+        *(each.name for each in measured),
+        title=f"{options.rows:,} signals, merged",
+    )
     for column, size in present.bytes.items():
         changed = len({round(each.bytes.get(column, size), 2) for each in measured}) > 1
         if "." not in column or changed:
@@ -171,7 +175,9 @@ def show(console: Console, measured: list[Measured], options: argparse.Namespace
         table.add_row(f"{name}: CPU µs to store", "", *(f"{us:.1f}" if us else "" for us in times))
     console.print(table)
     table = Table(
-        "ms: cold / warm, median", *(each.name for each in measured), title=f"{options.runs} runs in turn, final = 1"
+        Column("ms: cold / warm, median", no_wrap=True),
+        *(each.name for each in measured),
+        title=f"{options.runs} runs in turn, final = 1",
     )
     for question in present.cold_ms:
         cells = [

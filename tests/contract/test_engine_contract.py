@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import fastavro
+import msgspec
 import pytest
 
 from sinks.clickhouse import Server, address_of
@@ -172,6 +173,20 @@ def test_datum_of_an_older_schema_gets_defaults(tried: Tried) -> None:
     old = {name: value for name, value in row(1).items() if name != "samples"}
     tried.engine.insert(block_of(old, schema=OLD_SCHEMA))
     assert tried.stored() == expected(1)
+
+
+def test_bytes_that_are_no_datum_are_refused_and_take_their_block_along(tried: Tried) -> None:
+    """Every record's length was checked; what is wrong inside is found by halving, and never waited for."""
+    if isinstance(tried.engine, MemoryEngine):
+        return
+    block = block_of(row(1), row(2))
+    broken = msgspec.structs.replace(block, datums=[*block.datums, b"\x0csecret\xff\xff"])
+    for call in (tried.engine.insert, tried.engine.insert_missing):
+        with pytest.raises(Refused) as raised:
+            call(broken)
+        assert "secret" not in str(raised.value)
+        assert raised.value.__context__ is None
+    assert not tried.stored()
 
 
 def test_failure_on_a_missing_table_stores_nothing_and_shows_no_value(tried: Tried) -> None:

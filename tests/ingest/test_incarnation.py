@@ -5,14 +5,25 @@ When a test named `aiokafka_still_...` fails after an upgrade, the workaround it
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerClosed
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from ingest.incarnation import BrokerAccess, Incarnation, end_tasks, quiet_aiokafka
+from ingest.incarnation import (
+    RETRY_BACKOFF_MS,
+    SAID_AGAIN_SECONDS,
+    BrokerAccess,
+    Incarnation,
+    Sparing,
+    end_tasks,
+    pace_metadata,
+    quiet_aiokafka,
+)
 from tests.clean_loop import run, seconds_of
 from tests.kafka_node import KafkaNode, create_topic
 
@@ -212,3 +223,32 @@ def test_batches_are_idempotent_and_wait_for_every_replica(bootstrap: str) -> No
             assert sender._txn_manager.has_pid()
 
     run(main())
+
+
+def test_brokers_that_cannot_be_found_are_not_looked_for_again_at_once() -> None:
+    """aiokafka goes round as fast as it can: an outage of two minutes was 24,000 tries, and as many lines of log."""
+
+    async def look() -> tuple[bool, float]:
+        client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1")
+        pace_metadata(client)
+        began = time.monotonic()
+        found = await client._metadata_update(client.cluster, [])
+        return found, time.monotonic() - began
+
+    found, took = run(look())
+    assert not found
+    assert took >= RETRY_BACKOFF_MS / 1_000
+
+
+def test_message_that_is_said_over_and_over_is_logged_once_in_a_while() -> None:
+    sparing = Sparing()
+
+    def told(message: str, *of: object, at: float) -> bool:
+        record = logging.LogRecord("aiokafka", logging.ERROR, "", 0, message, of, None)
+        record.created = at
+        return sparing.filter(record)
+
+    assert told("Unable to update metadata from %s", [1], at=100.0)
+    assert not told("Unable to update metadata from %s", [2], at=100.1)
+    assert told("Unable connect to node", at=100.1)
+    assert told("Unable to update metadata from %s", [1], at=100.0 + SAID_AGAIN_SECONDS)
