@@ -1,6 +1,7 @@
 """What a run found: a table for people, JSON for programs, a picture, and the page's table made of the JSON."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -97,10 +98,16 @@ def markdown(run: Run) -> str:
     return "\n".join(lines)
 
 
-def publish(run: Run, page: Path) -> None:
-    """Puts the table where the page has a place for it."""
+def publish(run: Run, page: Path, seeds: Sequence[int] = ()) -> None:
+    """Puts the table where the page has a place for it.
+
+    Args:
+        seeds: of several runs that were joined.
+    """
     text = page.read_text()
-    said = f"Seed {run.seed}, {len(run.rounds)} rounds.\n\n{markdown(run)}\n"
+    failed = "".join(f"- failed: {one}\n" for one in run.failures)
+    named = ", ".join(map(str, seeds or [run.seed]))
+    said = f"Seed {named}; {len(run.rounds)} rounds.\n\n{markdown(run)}\n{failed}"
     page.write_text(_GENERATED.sub(lambda match: match[1] + said + match[2], text))
 
 
