@@ -1,5 +1,6 @@
 """What a run found: a table for people, JSON for programs, a picture, and the page's table made of the JSON."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,5 +149,5 @@ def _cells(row: Row) -> list[str]:
         f"{row.lost:,}",
         f"{row.doubled:,}",
         bound,
-        *("" if one is None else f"{one:.1f}" for one in times),
+        *("" if one is None else "not in time" if math.isinf(one) else f"{one:.1f}" for one in times),
     ]

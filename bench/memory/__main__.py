@@ -82,7 +82,12 @@ def sampled(stack: RunningStack, options: argparse.Namespace, console: Console) 
         try:
             while (now := time.monotonic() - began) < seconds:
                 if load.poll() is not None:
-                    raise SystemExit(f"the load ended: {(stack.data_dir / 'simulate.log').read_text()[-500:]}")
+                    said = (stack.data_dir / "simulate.log").read_text()[-500:]
+                    if now < 60 * options.warm_up + 10 * SAMPLE_SECONDS:
+                        raise SystemExit(f"the load ended: {said}")
+                    console.print(f"the load ended after {now / 60:.0f} minutes; what was seen until then counts")
+                    options.minutes = now / 60
+                    break
                 for role, pid in processes_of(stack.pid).items():
                     rss, pss = memory_of(pid)
                     samples.append(Sample(role, pid, now / 3_600, rss, pss))

@@ -6,6 +6,7 @@ before the next one begins.
 """
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from bench.sink.pipeline import broker, flow
 from bench.sink.report import Report
 from bench.sink.rounds import places
 from bench.sink.rows import KINDS, records
+from sinks.main import YOUNG_OBJECTS_MAX
 
 
 def main() -> int:
@@ -57,6 +59,10 @@ def engines(options: argparse.Namespace, report: Report, progress: Progress) -> 
     with places(options.kinds, options.engines) as found:
         for kind in options.kinds:
             made = records(kind, options.rows)
+            # As a sink's process has it, for all alike: what lies there is not walked again and again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(YOUNG_OBJECTS_MAX, *gc.get_threshold()[1:])
             for place in found:
                 contenders = place.contenders[kind]
                 sizes = [size for size in options.blocks if size <= options.rows]
