@@ -31,6 +31,9 @@ def main() -> int:
     parser.add_argument("--blocks", type=numbers, default=[1_000, 10_000, 50_000, 100_000], metavar="N,N")
     parser.add_argument("--kinds", type=words, default=list(KINDS), metavar="KIND,KIND")
     parser.add_argument("--engines", type=words, default=["embedded", "server"], metavar="ENGINE,ENGINE")
+    parser.add_argument(
+        "--same-gc", action="store_true", help="Python's garbage collector as rare for all as for a sink"
+    )
     parser.add_argument("--pipeline", action="store_true", help="the whole sink process behind a broker, instead")
     parser.add_argument("--out", type=Path, help="folder for sink.json and its plot")
     options = parser.parse_args()
@@ -59,14 +62,14 @@ def engines(options: argparse.Namespace, report: Report, progress: Progress) -> 
     with places(options.kinds, options.engines) as found:
         for kind in options.kinds:
             made = records(kind, options.rows)
-            # As a sink's process has it, for all alike: what lies there is not walked again and again.
             gc.collect()
-            gc.freeze()
-            gc.set_threshold(YOUNG_OBJECTS_MAX, *gc.get_threshold()[1:])
+            gc.freeze()  # the records are of the bench: nobody's garbage collector shall walk them
             for place in found:
                 contenders = place.contenders[kind]
                 sizes = [size for size in options.blocks if size <= options.rows]
                 task = progress.add_task(f"{place.name}: {kind}", total=len(sizes) * options.rounds * len(contenders))
+                for contender in contenders if options.same_gc else ():
+                    contender.young_objects_max = YOUNG_OBJECTS_MAX
                 for contender in contenders:  # what is loaded and cached at the first time
                     place.run(contender, kind, made[:1_000], 1_000)
                 for size in sizes:

@@ -4,6 +4,7 @@ On the server every table has `received_at` as Int64 and no settings, for Debian
 baselines need not make datetimes of it either. `analytics` gets browser, system, device and network from all.
 """
 
+import gc
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from sinks.clickhouse import Address, Server
 from sinks.embedded import Embedded
 from sinks.engine import Block, Engine, Table
 from sinks.enrichment import ADDED, enrichment, no_isp
+from sinks.main import YOUNG_OBJECTS_MAX
 from sinks.tables import datum_of
 
 
@@ -32,10 +34,12 @@ class Contender(ABC):
 
     Attributes:
         table: where its rows go; its own, but of the product's.
+        young_objects_max: of Python's garbage collector while it works; Python's own, unless its process sets another.
     """
 
     name: str
     table: Table
+    young_objects_max = gc.get_threshold()[0]
 
     @abstractmethod
     def store(self, records: Sequence[Stored]) -> None:
@@ -49,6 +53,7 @@ class Unjoin(Contender):
     """As a sink's worker does it: header and length of each record checked, the datums handed on."""
 
     name = "unjoin"
+    young_objects_max = YOUNG_OBJECTS_MAX
 
     def __init__(self, engine: Engine, table: Table) -> None:
         self._engine, self.table = engine, table

@@ -1,5 +1,6 @@
 """The measurement: contenders take turns, round by round, each into an empty table."""
 
+import gc
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -65,6 +66,8 @@ class Place:
         Raises:
             SystemExit: not every row was stored.
         """
+        gc.collect()
+        gc.set_threshold(contender.young_objects_max, *gc.get_threshold()[1:])
         server, cpu, began = self._server_seconds(), time.process_time(), time.perf_counter()
         for start in range(0, len(records), block_rows):
             contender.store(records[start : start + block_rows])
