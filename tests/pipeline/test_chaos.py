@@ -15,7 +15,7 @@ from bench.chaos.rows import counts_of
 from bench.chaos.scene import run_rows
 
 SEED = 7
-SELECTION = ("collector:SIGKILL", "engine:SIGKILL", "kafka:SIGKILL", "processor:SIGTERM")
+SELECTION = ("collector:SIGKILL", "engine:SIGKILL", "kafka:SIGKILL")
 
 SAME_BLOCK_TWICE = """
 import sys
