@@ -66,17 +66,25 @@ def writer_of(value: bytes | None, subject: str) -> Registered:
     Raises:
         DecodeError: no Confluent header, an id that nobody registered, or one of another subject.
     """
-    if value is None or len(value) < HEADER_BYTES:
+    if value is None:
+        raise DecodeError(DeadLetterReason.NOT_CONFLUENT)
+    writer = _writers(subject).get(value[:HEADER_BYTES])
+    if writer is not None:
+        return writer
+    if len(value) < HEADER_BYTES:
         raise DecodeError(DeadLetterReason.NOT_CONFLUENT)
     magic, schema_id = HEADER.unpack_from(value)
     if magic != 0:
         raise DecodeError(DeadLetterReason.NOT_CONFLUENT)
-    writer = by_id().get(schema_id)
-    if writer is None:
+    if schema_id not in by_id():
         raise DecodeError(DeadLetterReason.UNKNOWN_SCHEMA)
-    if writer.subject != subject:
-        raise DecodeError(DeadLetterReason.WRONG_SCHEMA)
-    return writer
+    raise DecodeError(DeadLetterReason.WRONG_SCHEMA)
+
+
+@cache
+def _writers(subject: str) -> dict[bytes, Registered]:
+    """Every schema of a subject by the five bytes before its datums."""
+    return {HEADER.pack(0, writer.id): writer for writer in by_id().values() if writer.subject == subject}
 
 
 def decode(value: bytes | None, subject: str) -> dict[str, Any]:

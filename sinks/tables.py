@@ -17,7 +17,7 @@ import fastavro
 from schemas import codec, lengths, topics
 from schemas.dead_letters import Origin, origin_of
 from schemas.outcomes import DeadLetterReason
-from schemas.registry import Registered, by_id
+from schemas.registry import by_id
 from sinks.engine import Table
 from sinks.enrichment import ADDED, IspOf, enrichment, no_isp
 
@@ -157,20 +157,19 @@ def datum_of(table: Table, record: Record, isp_of: IspOf = no_isp) -> Datum:
 
 
 def _undecoded(table: Table, record: Record, _isp_of: IspOf) -> Datum:
-    writer, datum = _bare(table, record)
+    value = record.value
+    writer = codec.writer_of(value, _SUBJECT[table.name])
+    assert value is not None
+    datum = value[codec.HEADER_BYTES :]
     lengths.check_datum(writer.id, datum)
     return writer.parsed, datum
 
 
-def _bare(table: Table, record: Record) -> tuple[Registered, bytes]:
+def _analytics(table: Table, record: Record, isp_of: IspOf) -> Datum:
     value = record.value
     writer = codec.writer_of(value, _SUBJECT[table.name])
     assert value is not None
-    return writer, value[codec.HEADER_BYTES :]
-
-
-def _analytics(table: Table, record: Record, isp_of: IspOf) -> Datum:
-    writer, datum = _bare(table, record)
+    datum = value[codec.HEADER_BYTES :]
     ip, user_agent = lengths.check_datum(writer.id, datum, ("ip", "user_agent"))
     short = len(user_agent) + len(ip) <= REMEMBERED_BYTES_MAX
     added = (_added if short else _added.__wrapped__)(ip, user_agent, isp_of)

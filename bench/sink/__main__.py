@@ -31,9 +31,7 @@ def main() -> int:
     parser.add_argument("--blocks", type=numbers, default=[1_000, 10_000, 50_000, 100_000], metavar="N,N")
     parser.add_argument("--kinds", type=words, default=list(KINDS), metavar="KIND,KIND")
     parser.add_argument("--engines", type=words, default=["embedded", "server"], metavar="ENGINE,ENGINE")
-    parser.add_argument(
-        "--same-gc", action="store_true", help="Python's garbage collector as rare for all as for a sink"
-    )
+    parser.add_argument("--same-gc", action="store_true", help="the garbage collector as rare for all as for a sink")
     parser.add_argument("--pipeline", action="store_true", help="the whole sink process behind a broker, instead")
     parser.add_argument("--out", type=Path, help="folder for sink.json and its plot")
     options = parser.parse_args()
