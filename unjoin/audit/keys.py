@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from schemas import codec
 from sinks.engine import Table
 from sinks.tables import ANALYTICS, DEAD_LETTERS, LABELERS, LABELS, PERSONAL, SIGNALS, Record, datum_of
 
@@ -77,7 +76,7 @@ def named_row(named: Named, record: Record) -> tuple[bytes, int]:
     Raises:
         DecodeError: it makes a dead letter of it.
     """
-    schema, datum = _read(named.table, record)
+    schema, datum = datum_of(named.table, record)
     *key, version = _reader(schema, (*named.columns, named.version))(datum)
     if named.table is LABELS:
         key[1] = _uuid(key[1])
@@ -89,16 +88,6 @@ def hashed(key: Sequence[bytes | int]) -> bytes:
     """Of the sorting key's values."""
     parts = [part if isinstance(part, bytes) else b"%d" % part for part in key]
     return hashlib.sha256(b"".join((*(b"%d " % len(part) for part in parts), *parts))).digest()[:HASH_BYTES]
-
-
-def _read(table: Table, record: Record) -> tuple[Any, bytes]:
-    """Judged as the sink judges it, without the work of enriching it."""
-    if table is not ANALYTICS:
-        return datum_of(table, record)
-    subject = f"{table.topics[0]}-value"
-    codec.decode(record.value, subject)
-    writer, view = codec.split(record.value, subject)
-    return writer.parsed, bytes(view)
 
 
 def _uuid(text: bytes) -> bytes:

@@ -73,6 +73,14 @@ def test_what_the_sink_sets_aside_has_no_name(topic: str) -> None:
         assert caught.value.reason == reason
 
 
+def test_text_that_the_sink_does_not_read_is_not_judged() -> None:
+    """A sink hands it on as it is: were it read here, a stored row would look like one that was set aside."""
+    value = codec.encode("events.analytics-value", {**good("events.analytics", "m", 0), "referrer": "mark"})
+    damaged = SimpleNamespace(value=value.replace(b"mark", b"\xff\xfe\xff\xfe"))
+    assert datum_of(NAMED["analytics"].table, damaged)
+    assert named_row(NAMED["analytics"], damaged) == named_row(NAMED["analytics"], SimpleNamespace(value=value))
+
+
 def test_names_of_different_keys_differ_where_their_text_runs_together() -> None:
     """Ids are chosen by clients."""
     topic = "events.signals"
