@@ -7,7 +7,6 @@ merged; the first run of each warms up and does not count.
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.machine import ms_cell
 from sinks.embedded import Embedded, QueryFailed
 from sinks.read_only import Bounds
 
@@ -142,15 +142,8 @@ def table_of(engine: Embedded, size: Size, runs: int, layouts: list[tuple[str, d
     title = f"label_consensus: {size.labels:,} labels, {size.tasks:,} tasks, {runs} runs; {stored / 1e6:.0f} MB merged"
     table = Table("ms: median (fastest to slowest)", *(name for name, _ in layouts), title=title)
     for name in layouts[0][1]:
-        table.add_row(name, *(_cell(cells[name]) for _, cells in layouts))
+        table.add_row(name, *(ms_cell(cells[name]) for _, cells in layouts))
     return table
-
-
-def _cell(seconds: list[float]) -> str:
-    if not seconds:
-        return "refused"
-    low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-    return f"{middle * 1e3:,.0f} ({low * 1e3:,.0f} to {high * 1e3:,.0f})"
 
 
 if __name__ == "__main__":

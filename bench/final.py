@@ -7,7 +7,6 @@ table in parts and of the table merged; the first turn of each warms up and does
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.machine import ms_cell
 from sinks.embedded import Embedded, QueryFailed
 from sinks.read_only import Bounds
 
@@ -56,7 +56,8 @@ def main() -> int:
             table.add_column(f"{name}: FINAL")
             table.add_column(f"{name}: without")
         for question in QUESTIONS:
-            table.add_row(question, *(cell(cells[question, final]) for _, cells in layouts for final in (True, False)))
+            found = [cells[question, final] for _, cells in layouts for final in (True, False)]
+            table.add_row(question, *map(ms_cell, found))
         console.print(table)
         engine.close()
     load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
@@ -123,13 +124,6 @@ def measured(engine: Embedded, options: argparse.Namespace, progress: Progress) 
             progress.advance(task)
         progress.remove_task(task)
     return found
-
-
-def cell(seconds: list[float]) -> str:
-    if not seconds:
-        return "refused"
-    low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-    return f"{middle * 1e3:,.0f} ({low * 1e3:,.0f} to {high * 1e3:,.0f})"
 
 
 if __name__ == "__main__":

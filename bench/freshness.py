@@ -8,7 +8,6 @@ hold the reader's own query and the time between two of them.
 
 import argparse
 import asyncio
-import math
 import os
 import statistics
 import sys
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.machine import percentile
 from tests.running_stack import RunningStack
 
 SESSIONS = 40
@@ -170,12 +170,6 @@ def see(run: Run, of: tuple[str, str], count: int, now: float) -> None:
     before = run.visible.get(of, 0)
     run.seconds[of[0]] += [now - at for at in acknowledged[before:known]]
     run.visible[of] = max(before, known)
-
-
-def percentile(values: list[float], percent: float) -> float:
-    """Nearest rank."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def table_of(runs: list[Run], rate: int, seconds: int) -> Table:

@@ -1,5 +1,6 @@
 """What a figure was measured on, and how it is said."""
 
+import math
 import os
 import platform
 import statistics
@@ -26,6 +27,20 @@ class Spread(msgspec.Struct, frozen=True):
 def spread(values: Sequence[float]) -> Spread:
     """Of at least one value."""
     return Spread(statistics.median(values), min(values), max(values), len(values))
+
+
+def ms_cell(seconds: Sequence[float]) -> str:
+    """Milliseconds for a table: median, fastest and slowest; of no run, that it was refused."""
+    if not seconds:
+        return "refused"
+    low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
+    return f"{middle * 1e3:,.0f} ({low * 1e3:,.0f} to {high * 1e3:,.0f})"
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Nearest rank, of at least one value."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def machine(*packages: str) -> dict[str, str]:

@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import clickhouse_outage
-from schemas.topics import TOPIC_OF_CATEGORY
 from tests.collect_process import Collect, Load, ids_on
-from tests.kafka_node import KafkaNode, create_topic
+from tests.kafka_node import KafkaNode, node_with_topics
 
 ROOT = Path(__file__).parent.parent
 ANSWER_SECONDS_MAX = 2.0
@@ -86,29 +85,24 @@ def main() -> int:
 
 def run(arguments: argparse.Namespace, folder: Path, console: Console) -> int:
     """One outage."""
-    state_dir = folder / "kafka"
-    state_dir.mkdir()
-    node = KafkaNode(Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")), state_dir, killable=True)
-    node.start()
-    for topic in TOPIC_OF_CATEGORY.values():
-        create_topic(node.bootstrap, 2, name=topic)
-    collect = Collect(folder / "data", node.bootstrap, UNJOIN_SPOOL_BYTES_MAX=str(arguments.spool_bytes_max))
-    try:
-        collect.start()
-        with Load(collect, arguments.clients, arguments.events, arguments.pause_ms / 1_000) as load:
-            phases = Phases(load, collect)
-            time.sleep(SETTLE_SECONDS)
-            phases.end("Kafka there")
-            drained = outage(arguments, node, collect, phases)
-            time.sleep(SETTLE_SECONDS)
-            phases.end("afterwards")
-        console.print(phases.table)
-        console.print(f"drained {drained:.1f} s after the broker answered")
-        found = ids_on(node.bootstrap)
-        code, seconds = collect.stop()
-    finally:
-        collect.stop()
-        node.stop()
+    home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
+    with node_with_topics(home, folder / "kafka", killable=True) as node:
+        collect = Collect(folder / "data", node.bootstrap, UNJOIN_SPOOL_BYTES_MAX=str(arguments.spool_bytes_max))
+        try:
+            collect.start()
+            with Load(collect, arguments.clients, arguments.events, arguments.pause_ms / 1_000) as load:
+                phases = Phases(load, collect)
+                time.sleep(SETTLE_SECONDS)
+                phases.end("Kafka there")
+                drained = outage(arguments, node, collect, phases)
+                time.sleep(SETTLE_SECONDS)
+                phases.end("afterwards")
+            console.print(phases.table)
+            console.print(f"drained {drained:.1f} s after the broker answered")
+            found = ids_on(node.bootstrap)
+            code, seconds = collect.stop()
+        finally:
+            collect.stop()
     lost = len(set(load.accepted) - found.keys())
     twice = Counter(found.values())
     console.print(

@@ -18,10 +18,9 @@ from rich.table import Table
 
 from bench.overload.__main__ import Traffic, share
 from bench.overload.traffic import Order
-from schemas.topics import TOPIC_OF_CATEGORY
 from tests.collect_process import Collect
 from tests.ingest.slow_clients import SlowClients
-from tests.kafka_node import KafkaNode, create_topic
+from tests.kafka_node import node_with_topics
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,18 +35,14 @@ def main() -> int:
     options = parser.parse_args()
     console = Console(width=130)
     with tempfile.TemporaryDirectory(prefix="unjoin-slow-") as folder:
-        (Path(folder) / "kafka").mkdir()
-        node = KafkaNode(Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")), Path(folder) / "kafka")
-        node.start()
-        collect = Collect(Path(folder) / "data", node.bootstrap)
-        try:
-            for topic in TOPIC_OF_CATEGORY.values():
-                create_topic(node.bootstrap, 2, name=topic)
-            collect.start()
-            return measure(options, collect, console)
-        finally:
-            collect.stop()
-            node.stop()
+        home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
+        with node_with_topics(home, Path(folder) / "kafka") as node:
+            collect = Collect(Path(folder) / "data", node.bootstrap)
+            try:
+                collect.start()
+                return measure(options, collect, console)
+            finally:
+                collect.stop()
 
 
 def measure(options: argparse.Namespace, collect: Collect, console: Console) -> int:

@@ -21,6 +21,7 @@ from rich.table import Table
 from bench.collector.contenders import family
 from bench.collector.generator import Measured, Order
 from bench.collector.mixes import MIXES
+from bench.lists import words
 from bench.machine import machine
 from tests.running_stack import RunningStack
 
@@ -37,7 +38,7 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=50, help="of a request")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rate", type=float, default=0.0, help="events a second; 0 for as fast as answered")
-    parser.add_argument("--mixes", type=lambda text: text.split(","), default=list(MIXES))
+    parser.add_argument("--mixes", type=words, default=list(MIXES))
     parser.add_argument("--out", type=Path, help="folder for throughput.json")
     options = parser.parse_args()
     console = Console(width=140)
@@ -83,7 +84,6 @@ def run(
         backlog = until_stored(stack) - ended
     audit = stack.command("audit", "--format", "json")
     difference = json.loads(audit.stdout)["difference"] if audit.returncode in (0, 1) else None
-    times = sorted(found.milliseconds)
     table = Table("process", "cores", "CPU µs an event", "RSS at rest, MB", "after, MB", title=f"{mix} events")
     for role, seconds in found.cpu_seconds.items():
         us = 1e6 * seconds / max(1, found.accepted)
@@ -91,7 +91,7 @@ def run(
         table.add_row(role, f"{seconds / found.seconds:.2f}", f"{us:.2f}", *memory)
     console.print(table)
     rates = [value / found.seconds for value in (found.accepted, found.samples, found.bytes_sent / 1e6)]
-    p50, p99 = (times[int(share * (len(times) - 1))] for share in (0.5, 0.99))
+    p50, p99 = found.ms(0.5), found.ms(0.99)
     console.print(
         f"{rates[0]:,.0f} events/s, {rates[1]:,.0f} samples/s, {rates[2]:,.1f} MB/s for {found.seconds:.0f} s; "
         f"answers p50 {p50:.1f} ms, p99 {p99:.1f} ms, not 200: {found.not_200 or 0}; all visible {backlog:.1f} s after "

@@ -138,13 +138,18 @@ def writable_types(kind: Kind, categories: frozenset[str]) -> frozenset[type[Any
     )
 
 
+def allows_origin(grant: Grant, origin: str) -> bool:
+    """Whether a page of that origin may use the key, and read what it is answered."""
+    return grant.kind == "browser" and origin in grant.origins
+
+
 def check_origin(grant: Grant, origin: str | None) -> None:
     """Passes where the key may be used from there; without an Origin, the key alone decides.
 
     Raises:
         Rejection: 403.
     """
-    if origin is not None and (grant.kind == "server" or origin not in grant.origins):
+    if origin is not None and not allows_origin(grant, origin):
         raise Rejection(403, RequestError.FORBIDDEN_ORIGIN)
 
 

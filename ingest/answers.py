@@ -22,6 +22,9 @@ _BESIDES: dict[int, HeaderList] = {
 }
 
 
+VARY = (b"vary", b"Origin")
+
+
 class Receipt(msgspec.Struct, frozen=True):
     """The body of a 200: how many events are durable, and which are not accepted and why."""
 
@@ -62,6 +65,14 @@ def error_answer(rejection: Rejection, headers: HeaderList | None = None) -> Ans
     if rejection.retry_after_s is not None:
         all_headers.append((b"retry-after", b"%d" % rejection.retry_after_s))
     return Answer(rejection.status, all_headers, msgspec.json.encode(ErrorBody(str(rejection.error), rejection.detail)))
+
+
+def readable_by(origin: str) -> HeaderList:
+    """What lets a page of that origin read an answer, Retry-After included."""
+    return [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", b"Retry-After"),
+    ]
 
 
 async def send_answer(send: Send, answer: Answer, headers: HeaderList) -> None:

@@ -11,13 +11,15 @@ from typing import Any
 
 import msgspec
 
-from ingest.admission import Grant, Quotas, Verdicts, check_origin, judge
+from ingest.admission import Grant, Quotas, Verdicts, allows_origin, check_origin, judge
 from ingest.answers import (
+    VARY,
     Answer,
     HeaderList,
     Receipt,
     Send,
     error_answer,
+    readable_by,
     send_answer,
     send_answer_and_close,
 )
@@ -27,7 +29,7 @@ from ingest.counters import Counters, count_by_category
 from ingest.direct import direct_of
 from ingest.edge_keys import WatchedKeys
 from ingest.gate import Gate
-from ingest.headers import check_type, headers_of, is_gzip, user_agent_of
+from ingest.headers import check_type, forwarded_for, headers_of, is_gzip, user_agent_of
 from ingest.producer import NotDurable, Producer
 from ingest.records import Records, Sender, records_of
 from ingest.rejection import Rejected, Rejection
@@ -42,7 +44,6 @@ Scope = MutableMapping[str, Any]
 KEYS_RETRY_AFTER_S = 30
 
 _ALLOW = (b"allow", b"POST, OPTIONS")
-_VARY = (b"vary", b"Origin")
 _PREFLIGHT: HeaderList = [
     (b"access-control-allow-methods", b"POST"),
     (b"access-control-allow-headers", b"authorization, content-encoding, content-type, x-retry-count"),
@@ -107,8 +108,7 @@ class Request:
 
     def address(self, trusted: tuple[Network, ...]) -> str:
         """Where it comes from."""
-        forwarded_for = [self.headers["x-forwarded-for"]] if "x-forwarded-for" in self.headers else []
-        return client_address(self._peer, forwarded_for, trusted)
+        return client_address(self._peer, forwarded_for(self.headers), trusted)
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -229,19 +229,13 @@ class Collector:
     def _cors(self, request: Request) -> HeaderList:
         """On every answer, errors too: a page reads a 429's Retry-After only if it may read the answer at all."""
         if request.origin is None:
-            return [_VARY]
+            return [VARY]
         grant = request.grant
         if grant is None:
             listed = self._edge.sites.admission.lists_origin(request.origin)
         else:
-            listed = grant.kind == "browser" and request.origin in grant.origins
-        if not listed:
-            return [_VARY]
-        return [
-            _VARY,
-            (b"access-control-allow-origin", request.origin.encode("latin-1")),
-            (b"access-control-expose-headers", b"Retry-After"),
-        ]
+            listed = allows_origin(grant, request.origin)
+        return [VARY, *readable_by(request.origin)] if listed else [VARY]
 
 
 def together(parts: Sequence[tuple[Verdicts, Records]]) -> tuple[Verdicts, Records]:

@@ -16,7 +16,8 @@ import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ingest.direct import EXTENSION, Direct
+from ingest.answers import Answer
+from ingest.direct import EXTENSION, Direct, wire_of
 from ingest.rejection import ErrorBody
 from ingest.request import Limits
 from schemas.outcomes import EXPLANATION, RequestError
@@ -31,8 +32,8 @@ RESERVED_FILES = 128
 
 log = logging.getLogger(__name__)
 
-# Method, URL, headers and peer of a request, to the bytes of a refusal or None.
-Shed = Callable[[bytes, bytes, list[tuple[bytes, bytes]], str], bytes | None]
+# Method, URL, headers and peer of a request, to a refusal or None.
+Shed = Callable[[bytes, bytes, list[tuple[bytes, bytes]], str], Answer | None]
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -43,7 +44,7 @@ class BoundedProtocol(HttpToolsProtocol):
     connections_max = 10_000
 
     @staticmethod
-    def shed(method: bytes, url: bytes, headers: list[tuple[bytes, bytes]], peer: str) -> bytes | None:
+    def shed(method: bytes, url: bytes, headers: list[tuple[bytes, bytes]], peer: str) -> Answer | None:
         """Whether to refuse a request from its head alone."""
         return None
 
@@ -181,14 +182,10 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _refuse_early(self, refusal: bytes) -> None:
+    def _refuse_early(self, refusal: Answer) -> None:
         """Answers without a task; the parser reads past the body, which has no cycle that could take it."""
         keep = self.parser.should_keep_alive() and not self.expect_100_continue
-        head, _, body = refusal.partition(b"\r\n\r\n")
-        lines = [head, *(b"%s: %s" % header for header in self.server_state.default_headers)]
-        if not keep:
-            lines.append(b"connection: close")
-        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        self.transport.write(wire_of(refusal, self.server_state.default_headers, closes=not keep))
         if keep:
             self._refused_timer = self.loop.call_later(REFUSED_BODY_SECONDS_MAX, self.transport.close)
         else:

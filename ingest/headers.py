@@ -87,6 +87,11 @@ def basic_key(authorization: str | None) -> str | None:
         return None
 
 
+def forwarded_for(headers: Mapping[str, str]) -> list[str]:
+    """The values of X-Forwarded-For, for `client_address`."""
+    return [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
+
+
 def user_agent_of(headers: Mapping[str, str]) -> str:
     """The User-Agent, in UTF-8 where it is; cut where no browser's is that long."""
     text = headers.get("user-agent", "")

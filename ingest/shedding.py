@@ -5,16 +5,16 @@ to come back; the body is read past, and the connection stays, since a new one w
 """
 
 from collections.abc import Iterable
-from http import HTTPStatus
 from urllib.parse import parse_qs
 
 import msgspec
 
-from ingest.answers import error_answer
+from ingest.admission import allows_origin
+from ingest.answers import VARY, Answer, error_answer, readable_by
 from ingest.client_address import Network, client_address
 from ingest.counters import Counters
 from ingest.gate import Gate
-from ingest.headers import basic_key, bearer_key, headers_of
+from ingest.headers import basic_key, bearer_key, forwarded_for, headers_of
 from ingest.rejection import Rejection
 from ingest.sites import WatchedSites
 from ingest.wires import WIRES
@@ -30,8 +30,8 @@ class Shedding(msgspec.Struct, frozen=True):
     counters: Counters
     trusted_proxies: tuple[Network, ...]
 
-    def answer(self, method: bytes, url: bytes, raw: RawHeaders, peer: str) -> bytes | None:
-        """The head and body of a refusal; None where the request is to be handled.
+    def answer(self, method: bytes, url: bytes, raw: RawHeaders, peer: str) -> Answer | None:
+        """The refusal; None where the request is to be handled.
 
         Args:
             url: as in the request line.
@@ -47,14 +47,14 @@ class Shedding(msgspec.Struct, frozen=True):
             grant = self.sites.admission.grant_of(key_of(headers, query))
         except Rejection:
             return None  # a 401, which the handler says
-        forwarded_for = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
-        if self.gate.takes(grant.quota_name, address_mark(client_address(peer, forwarded_for, self.trusted_proxies))):
+        address = client_address(peer, forwarded_for(headers), self.trusted_proxies)
+        if self.gate.takes(grant.quota_name, address_mark(address)):
             return None
         rejection = self.gate.refusal(early=True)
         self.counters.count_refused(rejection.error)
         origin = headers.get("origin")
-        readable = origin is not None and grant.kind == "browser" and origin in grant.origins
-        return wire_answer(rejection, origin if readable else None)
+        readable = readable_by(origin) if origin is not None and allows_origin(grant, origin) else []
+        return error_answer(rejection, [VARY, *readable])
 
 
 def address_mark(address: str) -> int:
@@ -69,16 +69,3 @@ def key_of(headers: dict[str, str], query: bytes) -> str | None:
     if key is None and query:
         key = parse_qs(query.decode("latin-1")).get("key", [None])[0]
     return key
-
-
-def wire_answer(rejection: Rejection, origin: str | None) -> bytes:
-    """An error as it goes over the wire; the protocol adds what it says on every answer, and `connection`."""
-    answer = error_answer(rejection)
-    headers = [*answer.headers, (b"vary", b"Origin"), (b"content-length", b"%d" % len(answer.body))]
-    if origin is not None:
-        headers += [
-            (b"access-control-allow-origin", origin.encode("latin-1")),
-            (b"access-control-expose-headers", b"Retry-After"),
-        ]
-    head = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n".encode()
-    return head + b"".join(b"%s: %s\r\n" % header for header in headers) + b"\r\n" + answer.body

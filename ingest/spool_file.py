@@ -334,23 +334,11 @@ class SpoolFile:
                 file.unlink(missing_ok=True)
 
 
-def durable_counts(path: Path) -> SpoolCounts:
-    """The counts of a spool's file, whether a collector has it open or not; for who adds up what became of records.
-
-    Raises:
-        SpoolError: there is none, or it cannot be read.
-    """
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return SpoolCounts(**dict(connection.execute("SELECT name, records FROM counts").fetchall()))
-    except sqlite3.Error:
-        raise SpoolError("the spool cannot be read") from None
-
-
 def waiting_by_topic(path: Path) -> tuple[SpoolCounts, Counter[str]]:
-    """The counts as `durable_counts`, and of the same moment the records that lie in the file, by topic, counted anew.
+    """The durable counts of a spool's file, and of the same moment the records that lie in it, by topic, counted anew.
 
-    A pack that cannot be read is left out, so that the difference to `SpoolCounts.waiting` shows it.
+    Works whether a collector has the file open or not; for who adds up what became of records. A pack that cannot be
+    read is left out, so that the difference to `SpoolCounts.waiting` shows it.
 
     Raises:
         SpoolError: there is none, or it cannot be read.

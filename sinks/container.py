@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from schemas.encoders import varint
+
 MAGIC = b"Obj\x01"
 SYNC = b"unjoin-container"  # 16 bytes; only has to be the same throughout a file
 # Datums share an Avro block only because each was checked to be exactly one (`schemas.lengths`): within a block they
@@ -35,10 +37,4 @@ def _text(value: bytes) -> bytes:
 
 def _long(number: int) -> bytes:
     """A number from 0 on, zigzag and variable-length."""
-    number <<= 1
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    return varint(number << 1)

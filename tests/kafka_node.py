@@ -5,12 +5,15 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from schemas.topics import TOPIC_OF_CATEGORY
 from unjoin.kafka import child_environment, free_port, prepare_node
 
 READY_SECONDS_MAX = 60.0
@@ -109,6 +112,26 @@ class KafkaNode:
             return bool(AdminClient({"bootstrap.servers": self.bootstrap, **QUIET}).list_topics(timeout=5).brokers)
         except (OSError, KafkaException):
             return False
+
+
+@contextmanager
+def node_with_topics(
+    kafka_home: Path, state_dir: Path, partitions: int = 2, *, killable: bool = False
+) -> Iterator[KafkaNode]:
+    """A node that has the topics of every category, and is stopped at the end.
+
+    Args:
+        state_dir: made here.
+    """
+    state_dir.mkdir()
+    node = KafkaNode(kafka_home, state_dir, killable=killable)
+    node.start()
+    try:
+        for topic in TOPIC_OF_CATEGORY.values():
+            create_topic(node.bootstrap, partitions, name=topic)
+        yield node
+    finally:
+        node.stop()
 
 
 def create_topic(bootstrap: str, partitions: int = 1, *, name: str = "", **configs: str) -> str:

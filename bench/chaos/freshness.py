@@ -1,13 +1,13 @@
 """How long a batch takes from its first try to a row that a reader sees; and so, when a fault is over."""
 
 import asyncio
-import math
 import time
 
 import msgspec
 
 from bench.chaos.ledger import Batch
 from bench.chaos.reader import Away, Reader
+from bench.machine import percentile as nearest_rank
 
 POLL_SECONDS = 0.4
 POLL_ANSWER_SECONDS_MAX = 5.0
@@ -98,7 +98,4 @@ class Freshness:
 
 def percentile(values: list[float], percent: float) -> float | None:
     """Nearest rank; None of nothing."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+    return nearest_rank(values, percent) if values else None

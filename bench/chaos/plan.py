@@ -29,14 +29,12 @@ class Kind(msgspec.Struct, frozen=True):
 
     Attributes:
         weight: how many of 200 rounds.
-        lasting: it has an end, from which recovery counts; of the others it counts from the fault itself.
     """
 
     part: str
     fault: str
     weight: int
     scene: Scene = "up"
-    lasting: bool = False
 
     @property
     def name(self) -> str:
@@ -47,13 +45,13 @@ KINDS = (
     *(Kind(part, "SIGKILL", 17) for part in ("collector", "kafka", "processor", "sink")),
     Kind("engine", "SIGKILL", 24),
     *(Kind(part, "SIGTERM", 8) for part in ("collector", "kafka", "processor", "sink")),
-    *(Kind(part, "SIGSTOP", 3, lasting=True) for part in ("collector", "kafka", "processor", "sink")),
-    *(Kind(part, "storm", 5, lasting=True) for part in ("processor", "sink")),
-    *(Kind(part, "reset", 5, "wires", lasting=True) for part in ("collector", "processor", "sink")),
-    *(Kind(part, "lost-replies", 5, "wires", lasting=True) for part in ("collector", "processor", "sink")),
+    *(Kind(part, "SIGSTOP", 3) for part in ("collector", "kafka", "processor", "sink")),
+    *(Kind(part, "storm", 5) for part in ("processor", "sink")),
+    *(Kind(part, "reset", 5, "wires") for part in ("collector", "processor", "sink")),
+    *(Kind(part, "lost-replies", 5, "wires") for part in ("collector", "processor", "sink")),
     *(Kind("server", fault, 5, "wires") for fault in ("reset", "lost-reply", "SIGKILL")),
-    *(Kind(part, "disk-full", 4, "wires", lasting=True) for part in ("sink", "spool")),
-    *(Kind("clock", fault, 3, "clock", lasting=True) for fault in ("ahead", "back")),
+    *(Kind(part, "disk-full", 4, "wires") for part in ("sink", "spool")),
+    *(Kind("clock", fault, 3, "clock") for fault in ("ahead", "back")),
 )
 
 

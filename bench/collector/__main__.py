@@ -17,6 +17,7 @@ from bench.collector.contenders import PEERS, Contender, Nginx, Peer, Unjoin
 from bench.collector.mixes import MIXES, Mix
 from bench.collector.report import Report
 from bench.collector.rounds import Result, Scene, scene
+from bench.lists import numbers, words
 from bench.machine import machine, spread
 
 CONNECTIONS = 32
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="of each contender; they take turns")
     parser.add_argument("--seconds", type=float, default=4.0, help="of a round, after one second that does not count")
     parser.add_argument("--events", type=numbers, default=[1, 10, 50, 200], metavar="N,N", help="of a request")
-    parser.add_argument("--mixes", type=lambda text: text.split(","), default=list(MIXES))
+    parser.add_argument("--mixes", type=words, default=list(MIXES))
     parser.add_argument("--without", action="append", default=[], help="leave a contender out")
     parser.add_argument("--growth", action="store_true", help="partitions, connections and workers as well")
     parser.add_argument("--out", type=Path, help="folder for collector.json and its plots")
@@ -47,11 +48,6 @@ def main() -> int:
     if options.out:
         report.write(options.out)
     return 0
-
-
-def numbers(text: str) -> list[int]:
-    """Of a list with commas."""
-    return [int(part) for part in text.split(",")]
 
 
 def costs(

@@ -62,7 +62,8 @@ class Unjoin(Contender):
         self._workers = workers
 
     def start(self, bootstrap: str, folder: Path) -> None:
-        self._collect = Collect(folder / "unjoin", bootstrap)
+        workers = {"UNJOIN_COLLECT_WORKERS": str(self._workers)}
+        self._collect = Collect(folder / "unjoin", bootstrap, **workers)
         self._collect.start()
         self.port = self._collect.port
 
@@ -75,7 +76,25 @@ class Unjoin(Contender):
         return family(self._collect.pid)
 
 
-class Peer(Contender):
+class Child(Contender):
+    """One that is a process of ours.
+
+    Attributes:
+        process: set by `start`.
+    """
+
+    process: "subprocess.Popen[bytes]"
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(READY_SECONDS_MAX)
+
+    @property
+    def pids(self) -> list[int]:
+        return family(self.process.pid)
+
+
+class Peer(Child):
     """A module of `bench.collector.peers`."""
 
     def __init__(self, name: str) -> None:
@@ -84,19 +103,11 @@ class Peer(Contender):
     def start(self, bootstrap: str, folder: Path) -> None:
         self.port = free_port()
         command = [sys.executable, "-m", f"bench.collector.peers.{self.name}", str(self.port), bootstrap]
-        self._process = subprocess.Popen(command, cwd=ROOT)
-        until_answered(self._process, self.port)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(READY_SECONDS_MAX)
-
-    @property
-    def pids(self) -> list[int]:
-        return family(self._process.pid)
+        self.process = subprocess.Popen(command, cwd=ROOT)
+        until_answered(self.process, self.port)
 
 
-class Nginx(Contender):
+class Nginx(Child):
     """The floor of HTTP: takes the request, reads the body, answers 204."""
 
     name = "nginx (HTTP alone)"
@@ -113,16 +124,8 @@ class Nginx(Contender):
         os.chmod(folder / "nginx", 0o777)
         configuration = folder / "nginx" / "nginx.conf"
         configuration.write_text(NGINX.format(folder=folder / "nginx", port=self.port))
-        self._process = subprocess.Popen([binary, "-c", str(configuration), "-p", str(folder / "nginx")])
-        until_answered(self._process, self.port)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(READY_SECONDS_MAX)
-
-    @property
-    def pids(self) -> list[int]:
-        return family(self._process.pid)
+        self.process = subprocess.Popen([binary, "-c", str(configuration), "-p", str(folder / "nginx")])
+        until_answered(self.process, self.port)
 
 
 def family(pid: int) -> list[int]:

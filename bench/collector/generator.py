@@ -69,6 +69,11 @@ class Measured(msgspec.Struct):
     cpu_seconds: dict[str, float] = {}
     unsent: int = 0
 
+    def ms(self, share: float) -> float:
+        """A quantile of the answers' times."""
+        times = sorted(self.milliseconds)
+        return times[int(share * (len(times) - 1))] if times else float("nan")
+
 
 def cpu_seconds(pids: list[int]) -> float:
     """Of processes with all their threads, so far; children that ended count with their parent."""

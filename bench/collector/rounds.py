@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +16,7 @@ from bench.collector.contenders import ROOT, Contender
 from bench.collector.generator import Measured, Order
 from bench.collector.mixes import Mix
 from schemas.topics import TOPIC_OF_CATEGORY
-from tests.kafka_node import QUIET, KafkaNode, create_topic
+from tests.kafka_node import QUIET, KafkaNode, node_with_topics
 
 WARM_SECONDS = 1.0
 
@@ -51,8 +51,7 @@ class Result(msgspec.Struct, frozen=True):
 
     def ms(self, share: float) -> float:
         """A quantile of the answers' times."""
-        times = sorted(self.measured.milliseconds)
-        return times[int(share * (len(times) - 1))] if times else float("nan")
+        return self.measured.ms(share)
 
 
 class Scene:
@@ -115,19 +114,10 @@ def scene(contenders: Sequence[Contender], partitions: int = 2) -> Iterator[Scen
     """Everything started; all of it ended afterwards."""
     with TemporaryDirectory(prefix="unjoin-bench-") as name:
         folder = Path(name)
-        (folder / "kafka").mkdir()
-        node = KafkaNode(Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")), folder / "kafka")
-        node.start()
-        started: list[Contender] = []
-        try:
-            for topic in TOPIC_OF_CATEGORY.values():
-                create_topic(node.bootstrap, partitions, name=topic)
+        home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
+        with node_with_topics(home, folder / "kafka", partitions) as node, ExitStack() as started:
             for contender in contenders:
                 contender.start(node.bootstrap, folder)
-                started.append(contender)
+                started.callback(contender.stop)
             assert node.pid is not None
             yield Scene(node, node.pid)
-        finally:
-            for contender in started:
-                contender.stop()
-            node.stop()

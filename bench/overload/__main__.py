@@ -23,9 +23,9 @@ from rich.table import Table
 
 from bench.overload.traffic import Order, Second
 from ingest.sites import SitesFile
-from schemas.topics import SIGNALS, TOPIC_OF_CATEGORY
+from schemas.topics import SIGNALS
 from tests.collect_process import Collect
-from tests.kafka_node import KafkaNode, create_topic, stored_records
+from tests.kafka_node import node_with_topics, stored_records
 
 ROOT = Path(__file__).parent.parent.parent
 RECOVER_SECONDS_MAX = 60.0
@@ -94,22 +94,18 @@ def main() -> int:
 
 def run(options: argparse.Namespace, folder: Path, console: Console) -> int:
     """One flood."""
-    (folder / "kafka").mkdir()
-    node = KafkaNode(Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")), folder / "kafka")
-    node.start()
-    for topic in TOPIC_OF_CATEGORY.values():
-        create_topic(node.bootstrap, 2, name=topic)
-    collect = Collect(folder / "data", node.bootstrap)
-    sites = SitesFile(folder / "data" / "sites" / "sites.json")
-    keys = {name: sites.add(name, ["http://localhost"]) for name in ("honest", *FLOODS)}
-    try:
-        collect.start()
-        flood = Flood(options, collect, keys, console)
-        report = flood.run()
-        found = Counter(number_of(message.value()) for message in stored_records(node.bootstrap, SIGNALS))
-    finally:
-        code, seconds = collect.stop()
-        node.stop()
+    home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
+    with node_with_topics(home, folder / "kafka") as node:
+        collect = Collect(folder / "data", node.bootstrap)
+        sites = SitesFile(folder / "data" / "sites" / "sites.json")
+        keys = {name: sites.add(name, ["http://localhost"]) for name in ("honest", *FLOODS)}
+        try:
+            collect.start()
+            flood = Flood(options, collect, keys, console)
+            report = flood.run()
+            found = Counter(number_of(message.value()) for message in stored_records(node.bootstrap, SIGNALS))
+        finally:
+            code, seconds = collect.stop()
     return conclude(options, report, flood, found, (code, seconds), console)
 
 

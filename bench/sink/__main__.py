@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from bench.lists import numbers, words
 from bench.machine import machine
 from bench.sink.contenders import Contender
 from bench.sink.pipeline import broker, flow
@@ -43,16 +44,6 @@ def main() -> int:
     if options.out:
         report.write(options.out)
     return 0
-
-
-def numbers(text: str) -> list[int]:
-    """Of a list with commas."""
-    return [int(part) for part in text.split(",")]
-
-
-def words(text: str) -> list[str]:
-    """Of a list with commas."""
-    return text.split(",")
 
 
 def engines(options: argparse.Namespace, report: Report, progress: Progress) -> None:

@@ -87,17 +87,6 @@ def order(table: str, key: str) -> Callable[[str, str], str]:
     return change
 
 
-def several(*changes: Callable[[str, str], str]) -> Callable[[str, str], str]:
-    """One after the other."""
-
-    def change(table: str, statement: str) -> str:
-        for each in changes:
-            statement = each(table, statement)
-        return statement
-
-    return change
-
-
 def unchanged(_table: str, statement: str) -> str:
     """As the migrations have it."""
     return statement

@@ -13,7 +13,6 @@ import pytest
 
 from sinks.clickhouse import Server, address_of
 from sinks.engine import Block, Engine, EngineError, Refused, Table
-from tests.contract.clickhouse_server import ClickHouseServer, binary
 from tests.contract.memory_engine import MemoryEngine
 
 TABLE = Table(
@@ -81,16 +80,6 @@ def block_of(*rows: dict[str, Any], schema: Any = SCHEMA, table: Table = TABLE) 
         fastavro.schemaless_writer(out, schema, each)
         datums.append(out.getvalue())
     return Block(table, "contract", 0, 0, len(rows), schema, datums)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
-    if binary() is None:
-        pytest.skip("Debian's package clickhouse-server is not installed: apt-get install clickhouse-server")
-    running = ClickHouseServer(tmp_path_factory.mktemp("clickhouse-server"))
-    running.start()
-    yield running
-    running.stop()
 
 
 class Tried:

@@ -17,7 +17,7 @@ import pytest
 from sinks.blocks import Limits
 from sinks.clickhouse import Server, address_of
 from sinks.engine import Block, Unknown
-from tests.contract.clickhouse_server import ClickHouseServer, binary
+from tests.contract.clickhouse_server import ClickHouseServer
 from tests.contract.faulty_proxy import Fault, FaultyProxy
 from tests.contract.server_world import PLAIN, Look, ServerScene, SinkOfServer, datum
 from tests.contract.test_engine_contract import DDL, SCHEMA, TABLE, block_of, row
@@ -26,16 +26,6 @@ from tests.sinks.test_consumer import running, scene, until
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(rows_max=200, bytes_max=1_000_000, ms_max=50)
 BY_DAY = PLAIN.format(by="day")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
-    if binary() is None:
-        pytest.skip("Debian's package clickhouse-server is not installed: apt-get install clickhouse-server")
-    running_server = ClickHouseServer(tmp_path_factory.mktemp("clickhouse-server"))
-    running_server.start()
-    yield running_server
-    running_server.stop()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.records import Record
-from ingest.spool_file import FORGET_MS, SpoolError, SpoolFile, SpoolFull, durable_counts
+from ingest.spool_file import FORGET_MS, SpoolError, SpoolFile, SpoolFull, waiting_by_topic
 from ingest.spool_packs import pack_of, records_in
 
 NOW_MS = 1_790_000_000_000
@@ -244,9 +244,10 @@ def test_counts_can_be_read_while_a_collector_runs_and_when_none_does(file: Spoo
     """Who audits is another process."""
     path = tmp_path / "spool.sqlite"
     file.append([pack_of(records(0), None)])
-    assert (durable_counts(path).spooled, durable_counts(path).waiting) == (3, 3)
+    counts, _ = waiting_by_topic(path)
+    assert (counts.spooled, counts.waiting) == (3, 3)
     file.append([pack_of(records(3), None)])
     file.close()
-    assert durable_counts(path).waiting == 6
+    assert waiting_by_topic(path)[0].waiting == 6
     with pytest.raises(SpoolError):
-        durable_counts(tmp_path / "none.sqlite")
+        waiting_by_topic(tmp_path / "none.sqlite")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.topics import LABELED, TOPIC_OF_CATEGORY
+from schemas.topics import LABELED
 from tests.collect_process import WAIT_SECONDS_MAX, Collect, Load, batch_of, ids_on
-from tests.kafka_node import KafkaNode, create_topic, stored_records
+from tests.kafka_node import KafkaNode, node_with_topics, stored_records
 from unjoin.kafka import free_port
 
 pytestmark = pytest.mark.kafka
@@ -22,19 +22,14 @@ STOP_SECONDS_MAX = 10.0
 
 @pytest.fixture
 def node(kafka_home: Path, tmp_path: Path) -> Iterator[KafkaNode]:
-    node = KafkaNode(kafka_home, tmp_path / "kafka", killable=True)
-    (tmp_path / "kafka").mkdir()
-    node.start()
-    for topic in TOPIC_OF_CATEGORY.values():
-        create_topic(node.bootstrap, 2, name=topic)
-    yield node
-    node.stop()
+    with node_with_topics(kafka_home, tmp_path / "kafka", killable=True) as node:
+        yield node
 
 
 def test_kafka_away_under_load_every_request_is_answered_in_time_and_every_event_arrives(
     node: KafkaNode, tmp_path: Path
 ) -> None:
-    """Issue 4's outage, shortened: away, back, away again through a shutdown and a start."""
+    """The ten minutes of `bench.outage`, shortened: away, back, away again through a shutdown and a start."""
     collect = Collect(tmp_path / "data", node.bootstrap)
     collect.start()
     try:

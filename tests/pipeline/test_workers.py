@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.topics import TOPIC_OF_CATEGORY
 from tests.collect_process import WAIT_SECONDS_MAX, Collect, batch_of, ids_on
-from tests.kafka_node import KafkaNode, create_topic
+from tests.kafka_node import KafkaNode, node_with_topics
 from unjoin.kafka import free_port
 
 pytestmark = pytest.mark.kafka
@@ -26,13 +25,8 @@ EVENTS = 20
 
 @pytest.fixture
 def node(kafka_home: Path, tmp_path: Path) -> Iterator[KafkaNode]:
-    node = KafkaNode(kafka_home, tmp_path / "kafka")
-    (tmp_path / "kafka").mkdir()
-    node.start()
-    for topic in TOPIC_OF_CATEGORY.values():
-        create_topic(node.bootstrap, 2, name=topic)
-    yield node
-    node.stop()
+    with node_with_topics(kafka_home, tmp_path / "kafka") as node:
+        yield node
 
 
 def workers_of(pid: int) -> list[int]:

@@ -202,6 +202,12 @@ class Universe:
         self.say("pause", loop.name, f"{seconds:.1f} s")
         loop.paused_until = max(loop.paused_until, self.now + seconds)
 
+    def come_to_rest(self, chaos_s: float, at_rest: Callable[[], bool], seconds_max: float) -> bool:
+        """Lets the blows fall until they cease, and then everything rest; False where it does not in time."""
+        self.run(lambda: self.now >= chaos_s, chaos_s + 1)
+        self.calm = True
+        return self.run(at_rest, seconds_max)
+
     def run(self, done: Callable[[], bool], seconds_max: float) -> bool:
         """Lets time pass until `done`, which is asked now and then; False where it never was."""
         end, ask_at = self.now + seconds_max, self.now

@@ -3,6 +3,7 @@
 import datetime
 import json
 from collections import Counter, defaultdict
+from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -15,7 +16,7 @@ from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
 from tests.simulation.broker import Broker, check
 from tests.simulation.clock import Universe
 from tests.simulation.door_process import DOOR_GROUP, DoorProcess, epoch_key_of
-from tests.simulation.processes import Chaos, Supervisor
+from tests.simulation.processes import Chaos, Supervisor, broker_away
 
 NOW_MS = 1_790_000_000_000
 DAY = datetime.date(2026, 9, 21)
@@ -180,14 +181,13 @@ class DoorWorld:
             for _ in range(random.choice([1, 1, 2, 3]))
         ]
         hurt = [(2.0, lambda one=one: one.hurt()) for one in self.doors]
-        Chaos(universe, [*hurt, (1.0, self._broker_away)], random.choice([1.0, 4.0, 15.0]), self.chaos_s).begin()
+        blows = [*hurt, (1.0, partial(broker_away, universe, self.broker))]
+        Chaos(universe, blows, random.choice([1.0, 4.0, 15.0]), self.chaos_s).begin()
 
     def run(self) -> None:
         """Until everything rests; raises Violation."""
         universe = self.universe
-        universe.run(lambda: universe.now >= self.chaos_s, self.chaos_s + 1)
-        universe.calm = True
-        at_rest = universe.run(self._at_rest, REST_SECONDS_MAX)
+        at_rest = universe.come_to_rest(self.chaos_s, self._at_rest, REST_SECONDS_MAX)
         for supervisor in self.doors:
             check(not supervisor.crashes, "a process crashed:", supervisor.crashes[:1])
         check(at_rest, "no rest: it does not make progress any more")
@@ -213,7 +213,3 @@ class DoorWorld:
             else:
                 ranges.add(offset, key, label, human=human)
         universe.later(random.expovariate(1.5), self._produce)
-
-    def _broker_away(self) -> None:
-        if self.universe.odds("broker away", 1.0):
-            self.broker.pause(self.universe.random.choice([0.3, 3.0, 10.0, 50.0]))

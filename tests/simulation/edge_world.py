@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.simulation.broker import Broker, check
 from tests.simulation.clock import Universe
 from tests.simulation.disk import NOW_MS, Disk
 from tests.simulation.edge_processes import ANSWER_SECONDS_MAX, EdgeProcess
-from tests.simulation.processes import Chaos, Supervisor
+from tests.simulation.processes import Chaos, Supervisor, broker_away
 
 LABEL_LIFE_MS = 180_000
 REST_SECONDS_MAX = 1_000.0
@@ -73,16 +74,19 @@ class EdgeWorld:
         self.edge = Supervisor(universe, self._edge)
         self.edge.on_death = lambda process: process.died()  # type: ignore[assignment,attr-defined]
         self._post()
-        blows = [(2.0, self.edge.hurt), (2.0, self._broker_away), (0.5, self._disk_fails), (0.5, self._broker_refuses)]
+        blows = [
+            (2.0, self.edge.hurt),
+            (2.0, partial(broker_away, universe, self.broker, (0.3, 3.0, 10.0, 50.0, 250.0))),
+            (0.5, self._disk_fails),
+            (0.5, self._broker_refuses),
+        ]
         Chaos(universe, blows, random.choice([1.0, 4.0, 15.0]), self.chaos_s).begin()
 
     def run(self) -> None:
         """Until everything rests; raises Violation."""
         universe = self.universe
         try:
-            universe.run(lambda: universe.now >= self.chaos_s, self.chaos_s + 1)
-            universe.calm = True
-            at_rest = universe.run(self._at_rest, REST_SECONDS_MAX)
+            at_rest = universe.come_to_rest(self.chaos_s, self._at_rest, REST_SECONDS_MAX)
             check(not self.edge.crashes, "a process crashed:", self.edge.crashes[:1])
             check(not universe.bugs(), "nobody caught:", universe.bugs()[:1])
             check(at_rest, "no rest:", len(self.ledger.missing()), "acknowledged events are not on their topics")
@@ -140,10 +144,6 @@ class EdgeWorld:
         check(all(self.ledger.sent[one] == LABELED for one in missing), "an event without a life of its own is lost")
         check(len(missing) <= counts.expired, f"{len(missing)} labels are lost, {counts.expired} expired in the spool")
         check(counts.set_aside == 0, "packs of the spool fail their checksum")
-
-    def _broker_away(self) -> None:
-        if self.universe.odds("broker away", 1.0):
-            self.broker.pause(self.universe.random.choice([0.3, 3.0, 10.0, 50.0, 250.0]))
 
     def _broker_refuses(self) -> None:
         if self.universe.odds("broker refuses large records", 1.0):

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.simulation.door_world import DAY, DoorLedger
 from tests.simulation.edge_processes import EdgeProcess
 from tests.simulation.edge_world import SHARED, EdgeLedger
 from tests.simulation.engine import SimulatedEngine, Storage
-from tests.simulation.processes import Chaos, SinkProcess, Supervisor
+from tests.simulation.processes import Chaos, SinkProcess, Supervisor, broker_away, engine_away
 from tests.simulation.sink_world import drained, signal_of
 
 LABEL_LIFE_MS = 3_600_000
@@ -61,16 +62,15 @@ class PipelineWorld:
         ]
         self._post()
         hurt = [(1.0, lambda one=one: one.hurt()) for one in (self.edge, *self.rest)]
-        blows = [*hurt, (1.0, self._broker_away), (0.5, self._engine_away)]
+        away = [(1.0, partial(broker_away, universe, self.broker)), (0.5, partial(engine_away, universe, self.storage))]
+        blows = [*hurt, *away]
         Chaos(universe, blows, random.choice([0.7, 3.0, 10.0]), self.chaos_s).begin()
 
     def run(self) -> None:
         """Until everything rests; raises Violation."""
         universe = self.universe
         try:
-            universe.run(lambda: universe.now >= self.chaos_s, self.chaos_s + 1)
-            universe.calm = True
-            at_rest = universe.run(self._at_rest, REST_SECONDS_MAX)
+            at_rest = universe.come_to_rest(self.chaos_s, self._at_rest, REST_SECONDS_MAX)
             for supervisor in (self.edge, *self.rest):
                 check(not supervisor.crashes, "a process crashed:", supervisor.crashes[:1])
             check(not universe.bugs(), "nobody caught:", universe.bugs()[:1])
@@ -138,14 +138,6 @@ class PipelineWorld:
         value = encode("events.labeled-value", {"voter": voter, "day": DAY, "act": act})
         self.labels[value] = label
         return Record(LABELED, voter, value, stamp)
-
-    def _broker_away(self) -> None:
-        if self.universe.odds("broker away", 1.0):
-            self.broker.pause(self.universe.random.choice([0.3, 3.0, 10.0, 50.0]))
-
-    def _engine_away(self) -> None:
-        if self.universe.odds("engine away", 1.0):
-            self.storage.away_until = self.universe.now + self.universe.random.choice([0.3, 3.0, 20.0])
 
     def _at_rest(self) -> bool:
         edge: Any = self.edge.process

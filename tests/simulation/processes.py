@@ -16,8 +16,9 @@ from sinks.dead_letters import DeadLetters
 from sinks.engine import Table
 from sinks.metrics import SinkMetrics
 from sinks.tables import datum_of
+from tests.simulation.broker import Broker
 from tests.simulation.clock import SimulatedLoop, Universe, Violation
-from tests.simulation.engine import SimulatedEngine
+from tests.simulation.engine import SimulatedEngine, Storage
 from tests.simulation.kafka_clients import SimulatedAdmin, SimulatedConsumer
 from tests.simulation.kafka_producer import SimulatedProducer
 
@@ -161,3 +162,15 @@ class Chaos(msgspec.Struct):
             _, blow = self.universe.random.choices(self.blows, weights)[0]
             blow()
             self.begin()
+
+
+def broker_away(universe: Universe, broker: Broker, seconds: Sequence[float] = (0.3, 3.0, 10.0, 50.0)) -> None:
+    """A blow: the broker neither answers nor takes anything for a while."""
+    if universe.odds("broker away", 1.0):
+        broker.pause(universe.random.choice(seconds))
+
+
+def engine_away(universe: Universe, storage: Storage) -> None:
+    """A blow: the engine neither answers nor takes anything for a while."""
+    if universe.odds("engine away", 1.0):
+        storage.away_until = universe.now + universe.random.choice([0.3, 3.0, 20.0])

@@ -2,6 +2,7 @@
 
 import datetime
 from collections import Counter, defaultdict
+from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -14,7 +15,7 @@ from sinks.blocks import Limits
 from tests.simulation.broker import Broker, check, open_words
 from tests.simulation.clock import Universe
 from tests.simulation.engine import SimulatedEngine, Storage
-from tests.simulation.processes import Chaos, SinkProcess, Supervisor
+from tests.simulation.processes import Chaos, SinkProcess, Supervisor, broker_away, engine_away
 
 NOW_MS = 1_790_000_000_000
 REST_SECONDS_MAX = 400.0
@@ -111,15 +112,18 @@ class SinkWorld:
         self._produce()
         self.sinks = [Supervisor(universe, self._sink) for _ in range(random.choice([1, 2]) if self.server else 1)]
         hurt = [(2.0, lambda one=one: one.hurt()) for one in self.sinks]
-        away = [(1.0, self._broker_away), (0.7, self._engine_away), (0.5, self._disk_full)]
+        away = [
+            (1.0, partial(broker_away, universe, self.broker)),
+            (0.7, partial(engine_away, universe, self.storage)),
+            (0.5, self._disk_full),
+        ]
         Chaos(universe, [*hurt, *away], random.choice([1.0, 4.0, 15.0]), self.chaos_s).begin()
 
     def run(self) -> None:
         """Until everything rests; raises Violation."""
         universe = self.universe
-        universe.run(lambda: universe.now >= self.chaos_s, self.chaos_s + 1)
-        universe.calm = True
-        check(universe.run(self._at_rest, REST_SECONDS_MAX), "no rest: it does not make progress any more")
+        at_rest = universe.come_to_rest(self.chaos_s, self._at_rest, REST_SECONDS_MAX)
+        check(at_rest, "no rest: it does not make progress any more")
         for supervisor in self.sinks:
             check(not supervisor.crashes, "a process crashed:", supervisor.crashes[:1])
         check(not universe.bugs(), "nobody caught:", universe.bugs()[:1])
@@ -152,14 +156,6 @@ class SinkWorld:
             offset = log.append([record], gap)
             self.ledger.note(log.partition, offset, None if garbage else key, poison=poison)
         self.universe.later(random.expovariate(1.5), self._produce)
-
-    def _broker_away(self) -> None:
-        if self.universe.odds("broker away", 1.0):
-            self.broker.pause(self.universe.random.choice([0.3, 3.0, 10.0, 50.0]))
-
-    def _engine_away(self) -> None:
-        if self.universe.odds("engine away", 1.0):
-            self.storage.away_until = self.universe.now + self.universe.random.choice([0.3, 3.0, 20.0])
 
     def _disk_full(self) -> None:
         if self.universe.odds("disk full", 1.0):

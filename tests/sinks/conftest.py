@@ -8,10 +8,10 @@ from sinks.embedded import Embedded
 
 
 @pytest.fixture
-def unmerged(engine: Embedded) -> Iterator[None]:
-    """Holds merges still, for tests that count rows which a merge would collapse at any moment."""
+def unmerged(engine: Embedded) -> Iterator[Embedded]:
+    """The engine with merges held still, for tests that count rows which a merge would collapse at any moment."""
     engine.select("SYSTEM STOP MERGES", "Null")
     try:
-        yield
+        yield engine
     finally:
         engine.select("SYSTEM START MERGES", "Null")

@@ -1,9 +1,6 @@
 """What arrives twice is one row, in everything that an analyst can name: tables, views, and what is built on them."""
 
 import json
-from collections.abc import Iterator
-
-import pytest
 
 from sinks.embedded import Embedded
 from sinks.read_only import Bounds, judge_of
@@ -16,14 +13,6 @@ QUESTIONS = (
     "SELECT count() FROM (SELECT * FROM unjoin.{table})",
     "WITH some AS (SELECT * FROM unjoin.{table}) SELECT count() FROM some AS a CROSS JOIN some AS b",
 )
-
-
-@pytest.fixture
-def unmerged(engine: Embedded) -> Iterator[Embedded]:
-    """Tables that nothing merges: in rest a table hides what FINAL is for."""
-    engine.select("SYSTEM STOP MERGES", "Null")
-    yield engine
-    engine.select("SYSTEM START MERGES", "Null")
 
 
 def names_of(engine: Embedded, condition: str) -> list[str]:
