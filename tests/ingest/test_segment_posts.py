@@ -182,8 +182,8 @@ def test_overload_is_refused_from_the_head_alone_as_elsewhere(tmp_path: Path) ->
     for path in (b"/v1/t", b"/v1/batch", b"/v1/events"):
         answer = shedding.answer(b"POST", path, headers, "192.0.2.1")
         assert answer is not None
-        assert answer.startswith(b"HTTP/1.1 503")
-        assert b"retry-after: " in answer
+        assert answer.status == 503
+        assert int(dict(answer.headers)[b"retry-after"]) >= 1
     assert shedding.answer(b"POST", b"/v1/t", headers, "192.0.2.2") is None
     assert shedding.answer(b"POST", b"/v1/nothing", headers, "192.0.2.1") is None
 
