@@ -12,7 +12,7 @@ run: setup ## Sets up what is missing, then runs the whole pipeline here (Ctrl-C
 	@exec $(BIN)/unjoin up
 
 test: setup-test lint ## Sets up what is missing, then passes every test on real parts
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 setup: ## Virtual environment, locked dependencies, Kafka's jars
 	@scripts/setup run
