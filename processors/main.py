@@ -190,21 +190,22 @@ async def _serve(config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, on_
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if starting in done and starting.exception() is not None:
             break
-    code = _exit_code(processor, stopping)
+    code = _exit_code(processor, starting, stopping)
+    failure = _failure_of(starting)
     watchdog.stop()
     await processor.drain()
     if not await _in_time(app.stop(), STOP_S_MAX):
         # Part of Faust waits for a broker that is away, and neither cancelling nor returning would end its threads.
         # Nothing is lost: what is not acknowledged is not committed.
         log.warning("stopped without Faust, which still waits for Kafka")
-        _say_why(code, processor)
+        _say_why(code, processor, failure)
         logging.shutdown()
         os._exit(code)
     for task in (starting, crashed, stopping):
         task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await task
-    _say_why(code, processor)
+    _say_why(code, processor, failure)
     return code
 
 
@@ -213,20 +214,29 @@ async def _start(app: Any, on_ready: Callable[[], None]) -> None:
     on_ready()
 
 
-def _exit_code(processor: _Processor, stopping: asyncio.Task[Any]) -> int:
+def _exit_code(processor: _Processor, starting: asyncio.Task[Any], stopping: asyncio.Task[Any]) -> int:
     if processor.halted.done():
         return EXIT_HALTED
-    return EXIT_OK if stopping.done() else EXIT_CRASHED
+    if stopping.done():
+        return EXIT_OK
+    # Kafka went away between the look for its topics and Faust's own: the next start waits for it.
+    return EXIT_STUCK if isinstance(_failure_of(starting), KafkaError) else EXIT_CRASHED
 
 
-def _say_why(code: int, processor: _Processor) -> None:
+def _failure_of(task: asyncio.Task[Any]) -> BaseException | None:
+    return task.exception() if task.done() and not task.cancelled() else None
+
+
+def _say_why(code: int, processor: _Processor, failure: BaseException | None) -> None:
     """At the very end: whoever supervises the process shows its last words."""
     if code == EXIT_HALTED:
         error = processor.halted.result()
         # Only our own errors promise that their text holds no input.
         log.error("halted, nothing is lost: %s", error if isinstance(error, UnjoinError) else type(error).__name__)
     elif code == EXIT_CRASHED:
-        log.error("crashed (%s), nothing is lost", type(processor.app.crash_reason).__name__)
+        log.error("crashed (%s), nothing is lost", type(failure or processor.app.crash_reason).__name__)
+    elif code == EXIT_STUCK:
+        log.error("Kafka went away during the start (%s), nothing is lost: start again", type(failure).__name__)
 
 
 async def _in_time(work: Coroutine[Any, Any, Any], seconds_max: float) -> bool:

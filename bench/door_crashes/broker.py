@@ -20,6 +20,7 @@ from schemas.topics import DEIDENTIFIED, LABELED, topics
 from unjoin.kafka import child_environment, ensure_topics, free_port, prepare_node, wait_until_reachable
 
 READY_S_MAX = 150.0
+WRITE_S_MAX = 15.0
 STOP_S_MAX = 30.0
 # A killed member holds its partitions until its session is over, which no broker lets be shorter than 6 s by default.
 SHORT_SESSIONS = "group.min.session.timeout.ms=500\n"
@@ -73,9 +74,14 @@ async def broker(kafka_home: Path, state_dir: Path, labeled_partitions: int, par
 
 
 class Feed:
-    """Writes records of the labeled topic, keyed as the edge keys them."""
+    """Writes records of the labeled topic, keyed as the edge keys them.
+
+    Attributes:
+        written: records that were acknowledged.
+    """
 
     def __init__(self, bootstrap: str) -> None:
+        self.written = 0
         self._bootstrap = bootstrap
         self._producer = self._new_producer()
 
@@ -92,21 +98,24 @@ class Feed:
         What had to be released is computed from the log, so that nobody has to know which.
         """
         try:
-            futures = [await self._producer.send(LABELED, value=value, key=key) for key, value in records]
-            await asyncio.gather(*futures)
-        except KafkaError:
-            # An idempotent producer of aiokafka that lost a batch ends in OutOfOrderSequenceNumber: a new one.
-            with suppress(KafkaError):
-                await self._producer.stop()
+            async with asyncio.timeout(WRITE_S_MAX):
+                futures = [await self._producer.send(LABELED, value=value, key=key) for key, value in records]
+                await asyncio.gather(*futures)
+            self.written += len(futures)
+        except (KafkaError, TimeoutError):
+            # An idempotent producer of aiokafka that lost a batch ends in OutOfOrderSequenceNumber, or waits for ever.
             await self._renew()
 
     async def _renew(self) -> None:
         while True:
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(WRITE_S_MAX):
+                    await self._producer.stop()
             self._producer = self._new_producer()
             try:
-                return await self._producer.start()
-            except KafkaError:
-                await self._producer.stop()
+                async with asyncio.timeout(WRITE_S_MAX):
+                    return await self._producer.start()
+            except (KafkaError, TimeoutError):
                 await asyncio.sleep(0.1)
 
     def _new_producer(self) -> AIOKafkaProducer:

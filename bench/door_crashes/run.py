@@ -120,7 +120,7 @@ class Run:
             for door in doors:
                 door.start()
             flowing = asyncio.create_task(self._feed(feed))
-            scene = Scene(node, doors, watch, offsets, flowing)
+            scene = Scene(node, doors, watch, offsets, feed, flowing)
             try:
                 planned = schedule(self._faults, self._rng)
                 for done, (fault, moment) in enumerate(planned):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
-from bench.door_crashes.broker import Node, Offsets, Watch
+from bench.door_crashes.broker import Feed, Node, Offsets, Watch
 from bench.door_crashes.faults import Fault, Moment
 from bench.door_crashes.workers import CrashError, Worker
 
@@ -21,12 +21,15 @@ class Scene:
     Args:
         watch: of the released topic.
         offsets: of the doors' group.
-        flowing: writes labels; without them nothing would ever happen.
+        feed: what labels are written with.
+        flowing: writes them; without it nothing would ever happen.
     """
 
     def __init__(
-        self, node: Node, doors: Sequence[Worker], watch: Watch, offsets: Offsets, flowing: "asyncio.Task[None]"
-    ) -> None:
+        self, node: Node, doors: Sequence[Worker], watch: Watch, offsets: Offsets, feed: Feed,
+        flowing: "asyncio.Task[None]",
+    ) -> None:  # fmt: skip
+        self._feed = feed
         self._flowing = flowing
         self._node = node
         self._doors = doors
@@ -80,14 +83,15 @@ class Scene:
         Raises:
             CrashError: not in time, or a door ended on its own.
         """
-        deadline = time.monotonic() + seconds_max
+        deadline, written = time.monotonic() + seconds_max, self._feed.written
         while not await condition():
             for door in self._doors:
                 door.supervise()
             if self._flowing.done():
                 self._flowing.result()
             if time.monotonic() > deadline:
-                raise CrashError(f"not within {seconds_max:.0f} s: {what}")
+                meanwhile = f"{self._feed.written - written} labels were written meanwhile"
+                raise CrashError(f"not within {seconds_max:.0f} s: {what}; {meanwhile}")
             await asyncio.sleep(0.01)
 
     async def _wait_for(self, moment: Moment, chance: float) -> None:

@@ -1,6 +1,8 @@
 """The processor as a process, on a real broker."""
 
 import signal
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from schemas.dead_letters import origin_of
 from tests.kafka_node import KafkaNode, stored_records
 from tests.processors.running_door import (
     CANARY,
+    ROOT,
     RunningDoor,
     Topics,
     labels,
@@ -222,6 +225,27 @@ def test_processor_waits_for_a_broker_and_stops_when_asked(bootstrap: str, start
     door.wait_for("waiting for Kafka at")
     assert door.stop() == 0
     assert "Traceback" not in door.said
+
+
+def test_broker_that_goes_away_during_the_start_is_a_start_to_be_tried_again(tmp_path: Path) -> None:
+    """Faust connects for itself, after we have found the topics; no crash, whose last words would blame the door."""
+    script = """if True:
+        import logging, pathlib, sys
+        from processors import main
+        async def topics_are_there(config, asked_to_stop): return True
+        main._topics_are_there = topics_are_there
+        logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+        config = main.ProcessorConfig(bootstrap=sys.argv[1], data_dir=pathlib.Path(sys.argv[2]))
+        sys.exit(main.run(config, lambda day: bytes(32)))
+    """
+    nowhere = f"127.0.0.1:{free_port()}"
+    done = subprocess.run(
+        [sys.executable, "-c", script, nowhere, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == EXIT_STUCK, done.stdout + done.stderr
+    assert "Kafka went away during the start (KafkaConnectionError)" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_processor_waits_for_topics_that_are_missing(bootstrap: str, start: Start) -> None:
