@@ -149,22 +149,29 @@ def records_of(
 ) -> tuple[Records, list[Rejected]]:
     """The records of a batch, and the events that none can be made of any more.
 
+    Signals of one kind keep their order, and so do the other events of each key.
+
     Args:
         events: (index in the batch, event).
         edge_keys: whatever it raises means that nothing of the batch can be sent now.
     """
     maker = _Maker(sender, edge_keys)
-    encoders, signals = maker.signal_encoders, maker.signals
     closed: list[Rejected] = []
+    signals: dict[type, list[AnyEvent]] = {}
     for index, event in events:
-        encode = encoders.get(type(event))
-        if encode is not None:  # the hot path: a signal whose kind the batch has had before
-            signals.append(encode(event))
-            continue
-        try:
-            maker.add(event)
-        except _DayClosed:
-            closed.append(Rejected(index, event.id, RejectionReason.DAY_CLOSED))
+        kind = type(event)
+        alike = signals.get(kind)
+        if alike is not None:  # the hot path: a signal whose kind the batch has had before
+            alike.append(event)
+        elif kind in _SIGNALS:
+            signals[kind] = [event]
+        else:
+            try:
+                maker.add(event)
+            except _DayClosed:
+                closed.append(Rejected(index, event.id, RejectionReason.DAY_CLOSED))
+    for kind, alike in signals.items():
+        maker.add_signals(kind, alike)
     return maker.records(), closed
 
 
@@ -173,28 +180,26 @@ class _DayClosed(UnjoinError):
 
 
 class _Maker:
-    """Makes the records of one batch; remembers what most of its events share, the voter of a day included.
-
-    Attributes:
-        signals: values of the batch's signals.
-        signal_encoders: of the kinds of signals that it has had.
-    """
+    """Makes the records of one batch; remembers what most of its events share, the voter of a day included."""
 
     def __init__(self, sender: Sender, edge_keys: EdgeKeys) -> None:
-        self.signal_encoders: dict[type, Encoder] = {}
         self._sender = sender
         self._session_key = sender.session.encode()
         self._edge_keys = edge_keys
         self._voters: dict[tuple[str, datetime.date], bytes | None] = {}
         self._runs: dict[tuple[str, bytes], Run] = {}  # in the order in which their first events came
-        self.signals: list[bytes] = []
 
     def records(self) -> Records:
         """What was made."""
         return Records(list(self._runs.values()))
 
+    def add_signals(self, kind: type, events: Sequence[Any]) -> None:
+        """Makes the records of signals of one kind."""
+        encode = self._of_session(_SIGNALS[kind], kind)
+        self._values(SIGNALS, self._session_key, self._sender.received_at_ms).extend(encode(events))
+
     def add(self, event: Any) -> None:
-        """Makes the records of one event: one, of a verdict one a day that it covers.
+        """Makes the records of one event that is no signal: one, of a verdict one a day that it covers.
 
         Raises:
             _DayClosed: a label or verdict of a day whose edge key was destroyed.
@@ -202,10 +207,6 @@ class _Maker:
         kind, sender = type(event), self._sender
         at = sender.received_at_ms
         match event.category:
-            case "signals":
-                self.signal_encoders[kind] = encode = self._of_session(_SIGNALS[kind], kind)
-                self._runs.setdefault((SIGNALS, self._session_key), Run(SIGNALS, self._session_key, at, self.signals))
-                self.signals.append(encode(event))
             case "labeled" if kind is Verdict:
                 self._add_verdict(event)
             case "labeled":
@@ -213,13 +214,13 @@ class _Maker:
             case "analytics":
                 encode = self._of_session(_ANALYTICS[kind], kind, ip=sender.ip, user_agent=sender.user_agent)
                 viewed = _Viewed(event.id, event.ts, event.url, event.referrer, _compact(event.properties))
-                self._values(ANALYTICS, self._session_key, at).append(encode(viewed))
+                self._values(ANALYTICS, self._session_key, at).extend(encode((viewed,)))
             case "personal":
                 encode = _PERSONAL[kind](site=sender.site, received_at=at, type=_tag_of(kind))
-                self._values(PERSONAL, event.account.encode(), at).append(encode(event))
+                self._values(PERSONAL, event.account.encode(), at).extend(encode((event,)))
             case "labelers":
                 encode = _LABELERS[kind](site=sender.site, received_at=at)
-                self._values(LABELERS, event.id.encode(), at).append(encode(event))
+                self._values(LABELERS, event.id.encode(), at).extend(encode((event,)))
             case _:
                 raise AssertionError(event.category)
 
@@ -235,7 +236,8 @@ class _Maker:
         voter = self._voter(self._sender.session, day)
         if voter is None:
             raise _DayClosed
-        self._labeled(voter, day).append(_ANSWER(voter=voter, day=day, kind=_tag_of(type(event)))(event))
+        encode = _ANSWER(voter=voter, day=day, kind=_tag_of(type(event)))
+        self._labeled(voter, day).extend(encode((event,)))
 
     def _add_verdict(self, event: Verdict) -> None:
         """For the verdict's day and the one before: a session may straddle midnight, and then has a voter on each.
@@ -248,7 +250,7 @@ class _Maker:
             raise _DayClosed
         for judged, voter in voters:
             if voter is not None:
-                self._labeled(voter, judged).append(_VERDICT(voter=voter, day=judged)(event))
+                self._labeled(voter, judged).extend(_VERDICT(voter=voter, day=judged)((event,)))
 
     def _voter(self, session: str, day: datetime.date) -> bytes | None:
         # None, of a day that has no key any more, is remembered as well.

@@ -4,14 +4,14 @@ Of the events of one request most fields are the same: site, session, type. So a
 
     maker = encoder_maker("events.signals-value", shared=("site", "session", "type", …))     once, generates source
     encode = maker(site="shop", session="s-1", type="pointer", …)                            once a request
-    value = encode(event)                                                                    once an event
+    values = encode(events)                                                                  once for its events
 
 Every encoder writes the bytes that fastavro writes; tests/schemas/test_encoders.py holds them to it. `source_of` shows
 what was generated. Source: Avro 1.12 specification, binary encoding.
 """
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Any
 
@@ -20,11 +20,13 @@ import msgspec
 from schemas.codec import header
 from schemas.registry import latest
 
-Encoder = Callable[[Any], bytes]
+Encoder = Callable[[Iterable[Any]], list[bytes]]
 
 LOW_BITS = 14
 LOW_MASK = (1 << LOW_BITS) - 1
 CACHED_MAX = 4_096
+# One call packs arrays this short; longer ones would only pass through a larger tuple.
+SHORT_MAX = 6
 _DAY_0 = datetime.date(1970, 1, 1).toordinal()
 
 
@@ -64,6 +66,18 @@ class _Doubles(dict[int, Callable[..., bytes]]):
         return pack
 
 
+class _Equal(dict[int, Callable[..., bytes]]):
+    """How many doubles an array has to what packs a few such arrays, each with its count before it, in one call."""
+
+    def __init__(self, arrays: int) -> None:
+        super().__init__()
+        self._arrays = arrays
+
+    def __missing__(self, count: int) -> Callable[..., bytes]:
+        pack = self[count] = Struct("<" + f"1s{count}dx" * self._arrays).pack
+        return pack
+
+
 def _text(value: str) -> bytes:
     encoded = value.encode()
     return varint(len(encoded) << 1) + encoded
@@ -83,6 +97,7 @@ def _fixed(value: bytes, size: int) -> bytes:
 # timestamps of a request share that for eight seconds, so it is nearly always remembered. A shorter one has no rest.
 _SCOPE: dict[str, Any] = {
     "DOUBLES": _Doubles(),
+    "EQUAL": {arrays: _Equal(arrays) for arrays in range(1, 5)},
     "HIGH": _Varints({0: b""}),
     "LENGTH": _Varints({0: b"\0"}),
     "LOW": [bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) for low in range(LOW_MASK + 1)],
@@ -101,12 +116,14 @@ class _Field(msgspec.Struct):
         parts: expressions whose bytes follow each other.
         lines: statements that go before; `{value}` stands for what the field is read from.
         default: the schema's, None where there is none.
+        short_parts: what to take instead of `parts` where the event's arrays are short, if there is a difference.
     """
 
     name: str
     parts: list[str]
     lines: list[str] = []
     default: Any = None
+    short_parts: list[str] | None = None
 
 
 def encoder_maker(
@@ -118,8 +135,8 @@ def encoder_maker(
 ) -> Callable[..., Encoder]:
     """Generates a function that takes the values of the shared fields, by name, and gives an encoder for the others.
 
-    The encoder takes an object and gives a record value, Confluent header included. It raises AttributeError, TypeError
-    or ValueError, UnicodeEncodeError among them, where the object does not fit, which is a bug of the caller.
+    The encoder takes objects and gives their record values, Confluent header included. It raises AttributeError,
+    TypeError or ValueError, UnicodeEncodeError among them, where one does not fit, which is a bug of the caller.
 
     Args:
         subject: its newest schema is written.
@@ -151,13 +168,15 @@ def source_of(
     defaults = {field.name: f"={field.default!r}" for field in fields if field.default is not None}
     parameters = ", ".join(name + defaults.get(name, "") for name in shared)
     outer = [f"def maker(*, {parameters}):" if shared else "def maker():"]
-    inner = ["    def encode(event):"]
+    inner = ["    def encode(events):", "        values = []", "        for event in events:"]
     parts: list[str] = []
+    short_parts: list[str] = []
     run = [repr(header(subject))]  # what is the same in every record, until a field that is not
 
     def end_run() -> None:
         if run:
-            parts.append(f"shared_{len(outer)}")
+            for some in (parts, short_parts):
+                some.append(f"shared_{len(outer)}")
             outer.append(f"    shared_{len(outer)} = {_join_of(run, depth=2)}")
             run.clear()
 
@@ -169,10 +188,19 @@ def source_of(
         else:
             end_run()
             value = f"event.{(attributes or {}).get(field.name, field.name)}"
-            inner += [f"        {line.format(value=value)}" for line in field.lines]
+            inner += [f"            {line.format(value=value)}" for line in field.lines]
             parts += field.parts
+            short_parts += field.parts if field.short_parts is None else field.short_parts
     end_run()
-    inner.append(f"        return {_join_of(parts, depth=3)}")
+    if short_parts == parts:
+        inner.append(f"            values.append({_join_of(parts, depth=4)})")
+    else:
+        inner += [
+            f"            if count <= {SHORT_MAX}:",
+            f"                values.append({_join_of(short_parts, depth=5)})",
+        ]
+        inner += ["            else:", f"                values.append({_join_of(parts, depth=5)})"]
+    inner.append("        return values")
     return "\n".join([*outer, *inner, "    return encode", ""])
 
 
@@ -184,6 +212,7 @@ def _join_of(parts: Sequence[str], depth: int) -> str:
 def _fields_of(schema: Any, branches: Mapping[str, str], equal: Sequence[str]) -> list[_Field]:
     """A record's fields in the order in which they are written; a branch's number is one without a name."""
     fields = []
+    side_by_side = "".join(f" {name}" for name in equal) in "".join(f" {field['name']}" for field in schema["fields"])
     for field in schema["fields"]:
         name, kind = field["name"], field["type"]
         if isinstance(kind, list):
@@ -193,17 +222,21 @@ def _fields_of(schema: Any, branches: Mapping[str, str], equal: Sequence[str]) -
         elif isinstance(kind, dict) and kind["type"] == "record":
             fields += _fields_of(kind, branches, equal)
         elif name in equal:
-            fields.append(_equal_samples(name, first=name == equal[0]))
+            fields.append(_equal_samples(name, equal, side_by_side=side_by_side))
         else:
             fields.append(msgspec.structs.replace(_field(name, kind), default=field.get("default")))
     return fields
 
 
-def _equal_samples(name: str, *, first: bool) -> _Field:
+def _equal_samples(name: str, equal: Sequence[str], *, side_by_side: bool) -> _Field:
     lines = [f"{name} = {{value}}"]
-    if first:
-        lines += [f"count = len({name})", "pack = DOUBLES[count]", "count = LENGTH[count << 1]"]
-    return _Field(name, ["count", f"pack(*{name})", "b'\\0'"], lines)
+    if name == equal[0]:
+        lines += [f"count = len({name})", "length, pack = LENGTH[count << 1], DOUBLES[count]"]
+    parts = ["length", f"pack(*{name})", "b'\\0'"]
+    if not side_by_side:
+        return _Field(name, parts, lines)
+    at_once = f"EQUAL[{len(equal)}][count]({', '.join(f'length, *{each}' for each in equal)})"
+    return _Field(name, parts, lines, short_parts=[at_once] if name == equal[-1] else [])
 
 
 def _field(name: str, schema: Any) -> _Field:

@@ -63,7 +63,7 @@ def test_encoder_of_any_schema_writes_the_bytes_of_fastavro(case: Any, data: st.
     subject, branches, datum, flat = case
     shared = data.draw(st.sets(st.sampled_from(sorted(flat))))
     encode = encoder_maker(subject, sorted(shared), branches=branches)(**{name: flat[name] for name in shared})
-    assert encode(SimpleNamespace(**flat)) == codec.encode(subject, datum)
+    assert encode([SimpleNamespace(**flat)]) == [codec.encode(subject, datum)]
 
 
 @settings(deadline=None)
@@ -77,9 +77,9 @@ def test_arrays_of_one_length_are_written_as_fastavro_writes_them(arrays: tuple[
     t, x, y = arrays
     encode = encoder_maker("events.signals-value", attributes={"t": "times"}, **POINTER)(**SHARED)
     event = SimpleNamespace(event_id="e", ts=1, times=t, x=x, y=y)
-    assert encode(event) == codec.encode(
-        "events.signals-value", {**SHARED, "event_id": "e", "ts": 1, "t": t, "x": x, "y": y}
-    )
+    assert encode([event]) == [
+        codec.encode("events.signals-value", {**SHARED, "event_id": "e", "ts": 1, "t": t, "x": x, "y": y})
+    ]
 
 
 @pytest.mark.parametrize("wrong", [{"x": [1.0]}, {"y": [1.0, 2.0, 3.0]}, {"t": [], "x": [], "y": []}])
@@ -87,7 +87,7 @@ def test_arrays_that_were_said_to_be_equal_and_are_not_raise(wrong: dict[str, li
     """A wrong count would make a datum that reads as another one."""
     encode = encoder_maker("events.signals-value", **POINTER)(**SHARED)
     with pytest.raises((struct.error, ValueError)):
-        encode(SimpleNamespace(**{"event_id": "e", "ts": 1, "t": [0.0] * 2, "x": [0.0] * 2, "y": [0.0] * 2, **wrong}))
+        encode([SimpleNamespace(**{"event_id": "e", "ts": 1, "t": [0.0] * 2, "x": [0.0] * 2, "y": [0.0] * 2, **wrong})])
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_what_does_not_fit_its_schema_raises_and_writes_nothing(subject: str, wr
         "voter": bytes(32), "day": datetime.date(2026, 11, 24), "human": True,
     }  # fmt: skip
     encode = encoder_maker(subject, branches={"act": "unjoin.Verdict"})()
-    encode(SimpleNamespace(**good))
+    encode([SimpleNamespace(**good)])
     with pytest.raises((AttributeError, ValueError, struct.error)):
-        encode(SimpleNamespace(**{**good, **wrong}))
+        encode([SimpleNamespace(**{**good, **wrong})])
 
 
 def test_what_clients_choose_does_not_fill_the_memory() -> None:
@@ -118,11 +118,11 @@ def test_what_clients_choose_does_not_fill_the_memory() -> None:
     encode = encoder_maker("events.signals-value", **POINTER)(**SHARED)
     table = encode.__globals__["HIGH"]  # type: ignore[attr-defined]
     for ts in range(0, 40_000 * CACHED_MAX, 10_000):
-        encode(SimpleNamespace(event_id="e", ts=ts, t=[0.0], x=[0.0], y=[0.0]))
+        encode([SimpleNamespace(event_id="e", ts=ts, t=[0.0], x=[0.0], y=[0.0])])
         assert len(table) <= CACHED_MAX
     for ts in (0, 1, 16_383, 1_790_000_000_123):
         datum = {**SHARED, "event_id": "e", "ts": ts, "t": [0.0], "x": [0.0], "y": [0.0]}
-        assert encode(SimpleNamespace(**datum)) == codec.encode("events.signals-value", datum)
+        assert encode([SimpleNamespace(**datum)]) == [codec.encode("events.signals-value", datum)]
 
 
 def test_generated_source_can_be_read() -> None:
