@@ -38,9 +38,11 @@ bench: ## The collector, the sink, the door and the whole beside what others wou
 	@scripts/setup bench
 	@$(BIN)/python -m bench.collector --growth --out $(or $(OUT),figures)
 	@$(BIN)/python -m bench.sink --out $(or $(OUT),figures)
+	@$(BIN)/python -m bench.sink --pipeline --out $(or $(OUT),figures)/pipeline
 	@$(BIN)/python -m bench.processor --out $(or $(OUT),figures)
 	@$(BIN)/python -m bench.throughput --out $(or $(OUT),figures)
 	@$(BIN)/python -m bench.storage --out $(or $(OUT),figures)
+	@$(BIN)/python -m bench.growth --out $(or $(OUT),figures)
 
 format: ## Formats the code
 	@$(BIN)/ruff format .

@@ -43,6 +43,8 @@ def main() -> int:
         costs(at, contenders, options, report, progress)
         latencies(at, [contender for contender in contenders if contender.stores], options, report, progress)
     if options.growth:
+        if options.out:
+            report.write(options.out)  # what is known already, should the rest break off
         growth(options, report, console)
     report.show(console)
     if options.out:
@@ -97,7 +99,7 @@ def growth(options: argparse.Namespace, report: Report, console: Console) -> Non
     for partitions in (1, 2, 4, 8):
         console.print(f"growth: {partitions} partitions")
         report.growth["partitions"][partitions] = measured(Unjoin(), partitions, CONNECTIONS)
-    for connections in (1, 8, 64, 512):
+    for connections in (1, 8, 64, 256):  # more than wait 100 ms for their turn at this batch size are refused
         console.print(f"growth: {connections} connections")
         report.growth["connections"][connections] = measured(Unjoin(), 2, connections)
     for workers in (1, 2):
