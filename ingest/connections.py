@@ -80,16 +80,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return  # refused already, and what comes now answers nothing
         if self._in_head:
-            self._arm()
             self._head_bytes += len(data)
         super().data_received(data)
-        # What the parser holds of a header that has not ended is seen here alone.
-        if self._in_head and self._head_bytes > self.limits.header_bytes_max:
-            self._refuse(431, RequestError.HEADERS_TOO_LARGE)
+        if self._in_head and (self._head_bytes or self._seen_bytes):  # a head that has begun and is not whole
+            self._arm()
+            # What the parser holds of a header that has not ended is seen here alone.
+            if self._head_bytes > self.limits.header_bytes_max:
+                self._refuse(431, RequestError.HEADERS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._arm()
         self._seen_bytes = 1
 
     def on_url(self, url: bytes) -> None:

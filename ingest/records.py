@@ -165,6 +165,7 @@ def records_of(
             alike.append(event)
         elif kind in _SIGNALS:
             signals[kind] = [event]
+            maker.signals()  # their place among the runs
         else:
             try:
                 maker.add(event)
@@ -196,7 +197,11 @@ class _Maker:
     def add_signals(self, kind: type, events: Sequence[Any]) -> None:
         """Makes the records of signals of one kind."""
         encode = self._of_session(_SIGNALS[kind], kind)
-        self._values(SIGNALS, self._session_key, self._sender.received_at_ms).extend(encode(events))
+        self.signals().extend(encode(events))
+
+    def signals(self) -> list[bytes]:
+        """The values of the run of signals; whoever asks adds some."""
+        return self._values(SIGNALS, self._session_key, self._sender.received_at_ms)
 
     def add(self, event: Any) -> None:
         """Makes the records of one event that is no signal: one, of a verdict one a day that it covers.

@@ -42,6 +42,7 @@ from ingest.shedding import Shedding
 from ingest.sites import WatchedSites
 from ingest.spool import Spool, SpoolConfig
 from ingest.spooling import SpoolingProducer
+from ingest.stop_bounds import grace_seconds, stop_seconds_max
 from ingest.voter import EdgeKeys
 from ingest.web import Web
 from ingest.wires import WIRES
@@ -55,10 +56,6 @@ SEND_BUFFER_BYTES = 65_536
 SITES_SECONDS = 1.0
 READY_SECONDS = 0.05
 GONE_SECONDS = 0.05
-# Of a client in mid-body, once the collector is told to stop; others wait for the port.
-STOP_BODY_SECONDS_MAX = 3.0
-# Beyond what each step of a stop may take, before the process is ended whatever holds it.
-STOP_SPARE_SECONDS = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +189,7 @@ async def serve(
     server = _Server(
         _uvicorn_config(config, Application(Collector(edge), web), shedding),
         lambda: on_listening(*address),
-        _grace_seconds(config),
+        grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max),
     )
 
     def ended() -> None:
@@ -296,6 +293,7 @@ def _playground(config: CollectorConfig, edge: Edge) -> Playground:
 
 
 def _uvicorn_config(config: CollectorConfig, application: Application, shedding: Shedding) -> uvicorn.Config:
+    grace = grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max)
     return uvicorn.Config(
         application,
         http=bounded_protocol(config.limits, shedding.answer, raise_file_limit(config.connections_max)),
@@ -307,7 +305,7 @@ def _uvicorn_config(config: CollectorConfig, application: Application, shedding:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(_grace_seconds(config)) + 2,  # after the connections were aborted
+        timeout_graceful_shutdown=int(grace) + 2,  # after the connections were aborted
     )
 
 
@@ -422,23 +420,13 @@ async def _end_when(stop: asyncio.Event, server: uvicorn.Server, on_stopping: Ca
     server.should_exit = True
 
 
-def _grace_seconds(config: CollectorConfig) -> float:
-    """What a request in flight may still wait for, its body and its acknowledgement, once the collector stops."""
-    return min(config.limits.body_seconds_max, STOP_BODY_SECONDS_MAX) + config.produce_seconds_max
-
-
-def stop_seconds_max(config: CollectorConfig) -> float:
-    """How long a stop can take: requests, then the drain, the producer and the spool, each within its deadline."""
-    return _grace_seconds(config) + 3 * config.produce_seconds_max + STOP_SPARE_SECONDS
-
-
 def _end_whatever_happens(config: CollectorConfig) -> None:
     """Ends the process with exit code 1 if the stop hangs, and says where: the stack of every thread, no values.
 
     A thread of faulthandler's own does it, so that it needs neither the loop nor the interpreter's lock. What was
     acknowledged is with Kafka or in the spool, so that there is nothing to lose.
     """
-    seconds = stop_seconds_max(config)
+    seconds = stop_seconds_max(config.limits.body_seconds_max, config.produce_seconds_max)
     faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
     asyncio.get_running_loop().call_later(0.8 * seconds, _log_tasks)
 

@@ -11,10 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from ingest.sdk_files import current_sdk
 from ingest.sites import write_development_sites
+from ingest.stop_bounds import supervised_seconds_max
 from schemas.outcomes import UnjoinError
 from unjoin import kafka
 from unjoin.roles import topics_of
@@ -82,7 +84,7 @@ async def _start(settings: Settings, console: Console, run_dir: Path, parts: lis
     await asyncio.gather(
         part(_role("sink", settings, ["sink"], kafka.free_port())),
         part(_role("processor", settings, ["process"], door_port)),
-        part(_role("collector", settings, ["collect", "--playground", "--door-metrics", door_url])),
+        part(_collector(settings, door_url)),
     )
     return door_url
 
@@ -106,6 +108,14 @@ def _role(name: str, settings: Settings, command: list[str], metrics_port: int =
         "PYTHONUNBUFFERED": "1",
     }
     return PartSpec(name, [sys.executable, "-m", "unjoin", *command], environment)
+
+
+def _collector(settings: Settings, door_url: str) -> PartSpec:
+    levels = 1 + (settings.collect_workers > 1)  # several workers have a supervisor of their own
+    return msgspec.structs.replace(
+        _role("collector", settings, ["collect", "--playground", "--door-metrics", door_url]),
+        stop_seconds_max=supervised_seconds_max(settings.body_seconds_max, settings.produce_seconds_max, levels),
+    )
 
 
 def _announce(settings: Settings, console: Console) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from ingest.metrics_sum import WorkersMetrics
+from ingest.stop_bounds import supervised_seconds_max
 from ingest.worker import ANSWER_SECONDS_MAX, ASK_SECONDS, framed, read_framed
 from schemas.outcomes import UnjoinError
 from unjoin.notify import notify_ready
@@ -82,7 +83,7 @@ def _spec(settings: Settings, number: int, count: int, port: int, link: Path, op
         f"collector {number}",
         [sys.executable, "-m", "unjoin", "collect", "--worker", f"{number}/{count}:{link}", *options],
         {**os.environ, "UNJOIN_HTTP_PORT": str(port)},
-        stop_seconds_max=10.0 + settings.body_seconds_max + 2 * settings.produce_seconds_max,
+        stop_seconds_max=supervised_seconds_max(settings.body_seconds_max, settings.produce_seconds_max),
         own_log=False,
     )
 

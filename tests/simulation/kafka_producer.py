@@ -45,14 +45,20 @@ class SimulatedProducer:
         assert key is not None or value is not None, "as aiokafka"
         return asyncio.ensure_future(self._deliver(topic, partition or 0, (key, value, timestamp_ms or 0, headers)))
 
+    def create_batch(self) -> "SimulatedBatch":
+        return SimulatedBatch()
+
+    async def send_batch(self, batch: "SimulatedBatch", topic: str, *, partition: int) -> "asyncio.Future[Any]":
+        return asyncio.ensure_future(self._deliver(topic, partition, *batch.records))
+
     async def send_and_wait(self, topic: str, **record: Any) -> None:
         await (await self.send(topic, **record))
 
-    async def _deliver(self, topic: str, partition: int, record: Any) -> None:
+    async def _deliver(self, topic: str, partition: int, *records: Any) -> None:
         until = self._connection.universe.now + self.deadline_s
 
         def store(reply: Any) -> None:
-            self._broker.topics[topic][partition].append([record])
+            self._broker.topics[topic][partition].append(list(records))
             reply(None)
 
         async with self._order:
@@ -63,3 +69,21 @@ class SimulatedProducer:
                     if self._connection.universe.now >= until:
                         raise
                     await asyncio.sleep(RETRY_SECONDS)
+
+
+class SimulatedBatch:
+    """As aiokafka's builder; full after a few records, so that a crowd is often several batches."""
+
+    ROOM = 7
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+
+    def append(self, *, key: Any, value: Any, timestamp: int | None, headers: Any) -> object | None:
+        if len(self.records) == self.ROOM:
+            return None
+        self.records.append((key, value, timestamp or 0, headers))
+        return object()
+
+    def close(self) -> None:
+        """Nothing more comes."""

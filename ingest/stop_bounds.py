@@ -1,0 +1,27 @@
+"""How long a collector may take to stop; its supervisors wait for longer. Pure."""
+
+# Of a client in mid-body, once the collector is told to stop; others wait for the port.
+STOP_BODY_SECONDS_MAX = 3.0
+# Beyond what each step of a stop may take, before the process is ended whatever holds it.
+STOP_SPARE_SECONDS = 3.0
+# Beyond that, until a supervisor kills it.
+SUPERVISOR_SPARE_SECONDS = 3.0
+
+
+def grace_seconds(body_seconds_max: float, produce_seconds_max: float) -> float:
+    """What a request in flight may still wait for, its body and its acknowledgement, once the collector stops."""
+    return min(body_seconds_max, STOP_BODY_SECONDS_MAX) + produce_seconds_max
+
+
+def stop_seconds_max(body_seconds_max: float, produce_seconds_max: float) -> float:
+    """How long a stop can take: requests, then the drain, the producer and the spool, each within its deadline."""
+    return grace_seconds(body_seconds_max, produce_seconds_max) + 3 * produce_seconds_max + STOP_SPARE_SECONDS
+
+
+def supervised_seconds_max(body_seconds_max: float, produce_seconds_max: float, levels: int = 1) -> float:
+    """How long to wait for a collector before it is killed.
+
+    Args:
+        levels: of supervisors, one above the other, the one that waits included.
+    """
+    return stop_seconds_max(body_seconds_max, produce_seconds_max) + levels * SUPERVISOR_SPARE_SECONDS
