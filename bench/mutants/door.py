@@ -69,9 +69,9 @@ DOOR = (
             Edit(
                 "processors/outlet.py",
                 "        if sent:\n            await asyncio.wait(sent)\n"
-                "        return [outcome if isinstance(outcome, KafkaError) else outcome.exception() "
-                "for outcome in futures]\n",
-                "        return [outcome if isinstance(outcome, KafkaError) else None for outcome in futures]\n",
+                "        return [outcome.exception() if isinstance(outcome, asyncio.Future) else outcome "
+                "for outcome in outcomes]\n",
+                "        return [None if isinstance(outcome, asyncio.Future) else outcome for outcome in outcomes]\n",
             ),
         ),
         tests=("tests/processors/test_outlet.py",),
