@@ -187,11 +187,11 @@ async def _serve(config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, on_
     stopping = asyncio.create_task(asked_to_stop.wait())
     waiting: set[asyncio.Future[Any]] = {starting, crashed, stopping, processor.halted}
     while not (crashed.done() or stopping.done() or processor.halted.done()):
-        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if starting in done and starting.exception() is not None:
+        _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if _failure_of(starting) is not None:
             break
-    code = _exit_code(processor, starting, stopping)
     failure = _failure_of(starting)
+    code = _exit_code(processor, stopping, failure)
     watchdog.stop()
     await processor.drain()
     if not await _in_time(app.stop(), STOP_S_MAX):
@@ -214,13 +214,13 @@ async def _start(app: Any, on_ready: Callable[[], None]) -> None:
     on_ready()
 
 
-def _exit_code(processor: _Processor, starting: asyncio.Task[Any], stopping: asyncio.Task[Any]) -> int:
+def _exit_code(processor: _Processor, stopping: asyncio.Task[Any], failure: BaseException | None) -> int:
     if processor.halted.done():
         return EXIT_HALTED
     if stopping.done():
         return EXIT_OK
     # Kafka went away between the look for its topics and Faust's own: the next start waits for it.
-    return EXIT_STUCK if isinstance(_failure_of(starting), KafkaError) else EXIT_CRASHED
+    return EXIT_STUCK if isinstance(failure, KafkaError) else EXIT_CRASHED
 
 
 def _failure_of(task: asyncio.Task[Any]) -> BaseException | None:
