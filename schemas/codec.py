@@ -18,7 +18,7 @@ HEADER = struct.Struct(">bI")
 HEADER_BYTES = HEADER.size
 
 # What fastavro raises on bytes that are not a datum of the schema.
-_MALFORMED = (
+MALFORMED = (
     EOFError,
     IndexError,
     KeyError,
@@ -53,36 +53,26 @@ def split(value: bytes | None, subject: str) -> tuple[Registered, memoryview]:
     """The writer's schema and the undecoded datum of a record value.
 
     Raises:
-        DecodeError: as `writer_of`.
+        DecodeError: no Confluent header, an id that nobody registered, or one of another subject.
     """
-    writer = writer_of(value, subject)
-    assert value is not None
+    writer = None if value is None else writers(subject).get(value[:HEADER_BYTES])
+    if value is None or writer is None:
+        raise DecodeError(unreadable(value))
     return writer, memoryview(value)[HEADER_BYTES:]
 
 
-def writer_of(value: bytes | None, subject: str) -> Registered:
-    """The schema that a record value was written with.
-
-    Raises:
-        DecodeError: no Confluent header, an id that nobody registered, or one of another subject.
-    """
-    if value is None:
-        raise DecodeError(DeadLetterReason.NOT_CONFLUENT)
-    writer = _writers(subject).get(value[:HEADER_BYTES])
-    if writer is not None:
-        return writer
-    if len(value) < HEADER_BYTES:
-        raise DecodeError(DeadLetterReason.NOT_CONFLUENT)
+def unreadable(value: bytes | None) -> DeadLetterReason:
+    """Why no schema of the subject that was asked for fits the header of a value."""
+    if value is None or len(value) < HEADER_BYTES:
+        return DeadLetterReason.NOT_CONFLUENT
     magic, schema_id = HEADER.unpack_from(value)
     if magic != 0:
-        raise DecodeError(DeadLetterReason.NOT_CONFLUENT)
-    if schema_id not in by_id():
-        raise DecodeError(DeadLetterReason.UNKNOWN_SCHEMA)
-    raise DecodeError(DeadLetterReason.WRONG_SCHEMA)
+        return DeadLetterReason.NOT_CONFLUENT
+    return DeadLetterReason.WRONG_SCHEMA if schema_id in by_id() else DeadLetterReason.UNKNOWN_SCHEMA
 
 
 @cache
-def _writers(subject: str) -> dict[bytes, Registered]:
+def writers(subject: str) -> dict[bytes, Registered]:
     """Every schema of a subject by the five bytes before its datums."""
     return {HEADER.pack(0, writer.id): writer for writer in by_id().values() if writer.subject == subject}
 
@@ -106,7 +96,7 @@ def decode_datum(writer: Registered, datum: bytes | memoryview, reader: Register
     source = io.BytesIO(datum)
     try:
         decoded = fastavro.schemaless_reader(source, writer.parsed, reader.parsed)
-    except _MALFORMED:
+    except MALFORMED:
         raise DecodeError(DeadLetterReason.MALFORMED_DATUM) from None
     if source.tell() != len(datum):
         raise DecodeError(DeadLetterReason.TRAILING_BYTES)

@@ -1,17 +1,19 @@
-"""How long a datum is, and where its strings lie, without decoding it: a walker generated from the schema.
+"""How long a datum is, and where its strings lie, without decoding it: walkers generated from the schema.
 
-The sink hands datums to the engine as they are. Datums that share a file have no boundaries of their own, so a
-record with trailing bytes would forge a row and eat its neighbour; every datum's length is checked first.
+The sink hands datums to the engine as they are, and the engine says when one of a file is not exactly one datum; which
+one, and what is wrong with it, is found here.
 """
 
-from collections.abc import Callable
-from functools import cache
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 from schemas.outcomes import DeadLetterReason, DecodeError
 from schemas.registry import by_id
 
-Walker = Callable[[bytes, int], tuple[int, tuple[bytes, ...]]]
+Bytes = bytes | memoryview
+Walker = Callable[[Bytes, int], tuple[int, tuple[Bytes, ...]]]
 
 _FIXED_BYTES = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 
@@ -35,6 +37,11 @@ def long(datum, at):
     return varint(datum, at)[1] - at
 
 
+def longs(datum, at):
+    """Bytes of the two numbers at `at`."""
+    return varint(datum, varint(datum, at)[1])[1] - at
+
+
 def sized(datum, at):
     """Bytes of the string at `at`, its length included."""
     if datum[at] > 0x7F > datum[at + 1] and datum[at] % 2 == 0:  # of 64 to 8127 bytes
@@ -56,34 +63,28 @@ def block(datum, at, item_bytes):
     return count, at + count * item_bytes
 '''
 
+# Of two times, 6 bytes each: which bytes of the 12 go on.
+_GO_ON = int.from_bytes(b"\x80" * 12)
+_TIMES = int.from_bytes(b"\x80\x80\x80\x80\x80\0" * 2)
+
 # What follows a first byte that says all: a length or count from 0 to 63, so that most of a datum is looked up. 0: ask.
 _SIZED = tuple(1 + byte // 2 if byte < 0x80 and byte % 2 == 0 else 0 for byte in range(256))
 _BLOCKS = {item_bytes: tuple((step - 1) * item_bytes + 1 if step else 0 for step in _SIZED) for item_bytes in (1, 4, 8)}
 
 
-def check_datum(schema_id: int, datum: bytes, names: tuple[str, ...] = ()) -> tuple[bytes, ...]:
+def check_datum(schema_id: int, datum: Bytes) -> None:
     """Passes where `datum` is exactly one datum of the schema.
-
-    Returns:
-        Its strings of these names as they lie there, each with its length before it; an empty one where the schema
-        has no such field.
 
     Raises:
         DecodeError: it is cut short or malformed, or bytes follow it.
     """
-    try:
-        end, strings = _walker(schema_id, names)(datum, 0)
-    except (IndexError, ValueError):
-        raise DecodeError(DeadLetterReason.MALFORMED_DATUM) from None
-    if end > len(datum):
-        raise DecodeError(DeadLetterReason.MALFORMED_DATUM)
+    end, _ = walker(schema_id)(datum, 0)
     if end < len(datum):
         raise DecodeError(DeadLetterReason.TRAILING_BYTES)
-    return strings
 
 
 def text_of(string: bytes) -> str:
-    """What a string says that `check_datum` returned.
+    """What a string says that a walker returned.
 
     Raises:
         DecodeError: it is not UTF-8.
@@ -96,25 +97,64 @@ def text_of(string: bytes) -> str:
 
 
 @cache
-def _walker(schema_id: int, names: tuple[str, ...]) -> Walker:
-    lines = ["def walk(datum, at):"]
+def walker(schema_id: int, names: tuple[str, ...] = ()) -> Walker:
+    """What walks over the datum that begins somewhere in bytes; with names, to the end of the last field of them.
+
+    Returns:
+        A function of bytes and position. It gives the position where it ended and the strings of these names, each with
+        its length before it; an empty one where the schema has no such field. It raises DecodeError where the datum is
+        cut short or malformed before that.
+    """
+    lines = ["def walk(datum, at):", "    try:"]
     found = dict.fromkeys(names, repr(b"\0"))
     named: dict[str, Any] = {}
     counter = [0]
-    for field in by_id()[schema_id].parsed["fields"]:
-        if field["name"] in found:
+    fields = by_id()[schema_id].parsed["fields"]
+    if names:
+        fields = fields[: max((number for number, field in enumerate(fields, 1) if field["name"] in found), default=0)]
+    for two_times, field in _paired(fields):
+        if two_times:
+            lines.append("        at += 12 if from_bytes(datum[at:at + 12]) & GO_ON == TIMES else longs(datum, at)")
+        elif field["name"] in found:
             assert field["type"] == "string", "only strings are returned"
             start, found[field["name"]] = f"start{len(lines)}", f"string{len(lines)}"
-            lines.append(f"    {start} = at")
-            _emit("string", lines, 1, named, counter)
-            lines.append(f"    {found[field['name']]} = datum[{start}:at]")
+            lines.append(f"        {start} = at")
+            _emit("string", lines, 2, named, counter)
+            lines.append(f"        {found[field['name']]} = datum[{start}:at]")
         else:
-            _emit(field["type"], lines, 1, named, counter)
-    lines.append(f"    return at, ({''.join(f'{name}, ' for name in found.values())})")
-    scope: dict[str, Any] = {"SIZED": _SIZED, **{f"BLOCKS{size}": steps for size, steps in _BLOCKS.items()}}
+            _emit(field["type"], lines, 2, named, counter)
+    lines += [
+        "    except (IndexError, ValueError):",
+        "        raise malformed() from None",
+        "    if at > len(datum):",
+        "        raise malformed()",
+        f"    return at, ({''.join(f'{name}, ' for name in found.values())})",
+    ]
+    scope: dict[str, Any] = {
+        "SIZED": _SIZED,
+        **{f"BLOCKS{size}": steps for size, steps in _BLOCKS.items()},
+        **{"from_bytes": int.from_bytes, "GO_ON": _GO_ON, "TIMES": _TIMES},
+        "malformed": partial(DecodeError, DeadLetterReason.MALFORMED_DATUM),
+    }
     exec(_PRELUDE + "\n".join(lines), scope)  # generated from our own schemas, never from input
-    walker: Walker = scope["walk"]
-    return walker
+    walk: Walker = scope["walk"]
+    return walk
+
+
+def _paired(fields: Sequence[Any]) -> Iterator[tuple[bool, Any]]:
+    """Each field, but two numbers that follow each other as one pair."""
+    left = deque(fields)
+    while left:
+        field = left.popleft()
+        pair = bool(left) and _is_long(field) and _is_long(left[0])
+        if pair:
+            left.popleft()
+        yield pair, field
+
+
+def _is_long(field: Any) -> bool:
+    kind = field["type"]
+    return kind == "long" or (isinstance(kind, dict) and kind["type"] == "long")
 
 
 def _emit(schema: Any, lines: list[str], depth: int, named: dict[str, Any], counter: list[int]) -> None:

@@ -3,7 +3,8 @@
     records ─add─▶ waiting ─decide─▶ Commit(X, "Y") ─▶ Insert [X, Y) ─▶ SendDeadLetters ─▶ next block or Commit(Y, "")
 
 `decide` names the one thing to do next and keeps naming it until its outcome is reported (`committed`, `stored`,
-`refused`, `unknown`, `sent`); so a shell that crashes anywhere needs nothing but the last commit to go on.
+`unreadable`, `refused`, `unknown`, `sent`); so a shell that crashes anywhere needs nothing but the last commit to go
+on.
 
 The commit. Offset X with metadata "Y" is the intent: [X, Y) is being inserted and may be stored already. An empty
 metadata says that everything below X is done and nothing above was tried. "Y Z" is the intent [X, Y), and rows up to
@@ -13,7 +14,7 @@ else can tell `unjoin audit`.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, Self
 
@@ -68,12 +69,11 @@ class Commit(NamedTuple):
 
 
 class Insert(NamedTuple):
-    """Insert rows of [first, end), which is the committed intent; only the missing ones where `missing`."""
+    """Insert these rows of [first, end), which is the committed intent; only the missing ones where `missing`."""
 
     first: int
     end: int
-    schema: Any
-    datums: Sequence[bytes]
+    rows: Sequence[Row]  # of one schema
     missing: bool
 
 
@@ -111,6 +111,13 @@ class Block:
         rows = [record for record in records if isinstance(record, Row)]
         self.groups = [list(group) for _, group in groupby(rows, key=lambda row: id(row.schema))]
         self.letters = [record for record in records if isinstance(record, SetAside)]
+
+    def set_aside(self, letters: Sequence[SetAside]) -> None:
+        """They were rows until now."""
+        offsets = {letter.offset for letter in letters}
+        kept = [[row for row in group if row.offset not in offsets] for group in self.groups]
+        self.groups = [group for group in kept if group]
+        self.letters = sorted([*self.letters, *letters], key=lambda letter: letter.offset)
 
 
 class Intent(NamedTuple):
@@ -264,8 +271,7 @@ class PartitionBlocks:
         intent = self._commit_of(Intent(block.end, self.suspect).metadata(self.first))
         if not self._is_committed(intent):
             return intent
-        rows = block.groups[0]
-        return Insert(self.first, block.end, rows[0].schema, [row.datum for row in rows], self.first < self.suspect)
+        return Insert(self.first, block.end, block.groups[0], self.first < self.suspect)
 
     def _commit_of(self, said: str) -> Commit:
         expired = f"{EXPIRED}{self._expired_unread}" if self._expired_unread else ""
@@ -323,6 +329,12 @@ class PartitionBlocks:
         assert self._block is not None
         self.suspect = max(self.suspect, self._block.end)
 
+    def unreadable(self, reasons: Mapping[int, DeadLetterReason]) -> None:
+        """Nothing was stored by the last `Insert`, for these offsets hold no datum: the same again without them."""
+        assert self._block is not None
+        held = enumerate(self._waiting[: self._head_records])
+        self._block.set_aside([self._put_aside(at, r, reasons[r.offset]) for at, r in held if r.offset in reasons])
+
     def refused(self) -> None:
         """The engine stored nothing of the last `Insert`: halve the range, down to the row that it refuses.
 
@@ -342,12 +354,16 @@ class PartitionBlocks:
 
     def _set_aside(self, row: Row) -> None:
         at = next(at for at, record in enumerate(self._waiting) if record.offset == row.offset)
-        letter = SetAside(row.offset, DeadLetterReason.REFUSED, row.key, row.value)
-        self._waiting_bytes += _bytes(letter) - _bytes(row)
-        self._waiting[at] = letter
+        self._put_aside(at, row, DeadLetterReason.REFUSED)
         self._cap.note(bad=True)
         if self._cap.exceeded:
             self._halt = Halt(self._cap)
+
+    def _put_aside(self, at: int, record: Record, reason: DeadLetterReason) -> SetAside:
+        letter = SetAside(record.offset, reason, record.key, record.value)
+        self._waiting_bytes += _bytes(letter) - _bytes(record)
+        self._waiting[at] = letter
+        return letter
 
     def _pass(self, end: int) -> None:
         passed = self._waiting[: self._head_records]

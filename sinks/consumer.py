@@ -85,7 +85,7 @@ class TableConsumer:
     """From the topics of a table into an engine, exactly once.
 
     Args:
-        datum_of: a record's writer schema and datum; raises DecodeError.
+        datum_of, check: of `tables.py`, for this table; `Parts` says what they do.
         clock: seconds, monotonic.
     """
 
@@ -96,6 +96,7 @@ class TableConsumer:
         config: ConsumerConfig,
         *,
         datum_of: Callable[[Any], tuple[Any, bytes]],
+        check: Callable[[bytes | None], None],
         letters: DeadLetterBox,
         metrics: SinkMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -104,7 +105,8 @@ class TableConsumer:
         self.table, self.config = table, config
         self.group = config.group or f"unjoin-sink-{table.name}"
         chance = chance or random.Random()  # noqa: S311  # spreads retries, guards nothing
-        self._parts = Parts(table, engine, letters, config.limits, datum_of, metrics or SinkMetrics(), clock, chance)
+        metrics = metrics or SinkMetrics()
+        self._parts = Parts(table, engine, letters, config.limits, datum_of, check, metrics, clock, chance)
         self._stopping = asyncio.Event()
         self._threads: dict[TopicPartition, ThreadPoolExecutor] = {}
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from sinks import statements
-from sinks.container import container
+from sinks.container import END_BYTES, container
 from sinks.engine import Block, EngineError, Refused, Unknown
 from sinks.migrate import migrate
 
@@ -40,11 +40,15 @@ DATA_ERRORS = {
     321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
     349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
     376: "CANNOT_PARSE_UUID",
+    # Of `statements.py`: a datum does not end where it should.
+    395: "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
     407: "DECIMAL_OVERFLOW",
     748: "AVRO_EXCEPTION",
 }
 
 UNKNOWN_EXCEPTION = 1002
+# What chdb raises for what the engine says; the second where that is no UTF-8.
+FAILURES = (RuntimeError, UnicodeDecodeError)
 _ERROR = re.compile(r"\ACode: (\d+)\. DB::\w*Exception: (.*)\Z", re.DOTALL)
 _ONLY_IN_PYTHON = frozenset({"arrowtable", "dataframe", "datastore", "debug"})
 
@@ -99,8 +103,8 @@ class Embedded:
         try:
             # The engine stops with its last session; this one keeps it running.
             self._first: Any = self._connection(str(self.directory))
-        except RuntimeError as error:
-            raise EngineError(_why_closed(self.directory, str(error))) from None
+        except FAILURES as error:
+            raise EngineError(_why_closed(self.directory, _text(error))) from None
         _PATHS.append(str(self.directory))
         self._first.query("CREATE DATABASE IF NOT EXISTS unjoin", "Null")
 
@@ -120,8 +124,8 @@ class Embedded:
             Refused: a row of it cannot be stored, so none was.
             Unknown: anything else went wrong.
         """
-        with file_of(block) as path:
-            self._store(statements.insert(block.table, path))
+        with file_of(block) as file:
+            self._store(statements.insert(block.table, file))
 
     def insert_missing(self, block: Block) -> int:
         """Stores the rows of the block whose key is not stored yet, and tells how many they were.
@@ -129,8 +133,8 @@ class Embedded:
         Raises:
             Refused, Unknown: as `insert`; calling again is always safe.
         """
-        with file_of(block) as path:
-            return self._store(statements.insert_missing(block.table, path))
+        with file_of(block) as file:
+            return self._store(statements.insert_missing(block.table, file))
 
     def select(self, sql: str, output_format: str = "JSONEachRow") -> bytes:
         """The answer to a statement of our own, in a ClickHouse output format.
@@ -167,8 +171,8 @@ class Embedded:
                     pairs = ", ".join(f"{name} = {statements.literal(value)}" for name, value in settings.items())
                     session.query(f"SET {pairs}", "Null")
                 result = session.query(sql, output_format, params=dict(parameters or {}))
-            except RuntimeError as error:
-                raise _failure(str(error)) from None
+            except FAILURES as error:
+                raise _failure(error) from None
             return Answer(
                 body=bytes(result.bytes()),
                 rows_read=result.storage_rows_read(),
@@ -199,8 +203,8 @@ class Embedded:
         with self._session() as session:
             try:
                 return int(session.query(sql, "Null").rows_written())
-            except RuntimeError as error:
-                code = code_of(str(error))
+            except FAILURES as error:
+                code = code_of(error)
         # Raised outside the handler: the engine's own text, which holds values, must not hang on as the context.
         if code in DATA_ERRORS:
             raise Refused(f"clickhouse refused the block: {code} ({DATA_ERRORS[code]})")
@@ -253,22 +257,28 @@ def temporary_in(directory: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def file_of(block: Block) -> Iterator[str]:
-    """A path in memory at which the engine can read the block, for as long as the context lasts.
+def file_of(block: Block) -> Iterator[statements.File]:
+    """The block as a file in memory that the engine can read for as long as the context lasts.
 
     A memory file has no name that another process could open, nothing of it outlives this one, and the size of
     /dev/shm (64 MB in a container) does not bound it.
     """
     descriptor = os.memfd_create("block", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(container(block.schema, block.datums))
+        end = os.urandom(END_BYTES)
+        file.writelines(container(block.schema, block.datums, end))
         file.flush()
-        yield f"/proc/self/fd/{descriptor}"
+        yield statements.File(f"/proc/self/fd/{descriptor}", end)
 
 
-def _failure(text: str) -> QueryFailed:
+def _text(error: Exception) -> str:
+    """The engine's words; they quote values, which need not be UTF-8."""
+    return error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _failure(error: Exception) -> QueryFailed:
     """What the engine's error text says; it repeats itself where an error passed through several layers."""
-    code, detail = UNKNOWN_EXCEPTION, text
+    code, detail = UNKNOWN_EXCEPTION, _text(error)
     while match := _ERROR.match(detail):
         code, detail = (int(match[1]) if code == UNKNOWN_EXCEPTION else code), match[2]
     # "… (NAME) (version 26.9.2.1). (NAME)": once is enough.
@@ -276,9 +286,9 @@ def _failure(text: str) -> QueryFailed:
     return QueryFailed(code, detail)
 
 
-def code_of(text: str) -> int:
+def code_of(error: Exception) -> int:
     """The code in the engine's error text."""
-    return _failure(text).code
+    return _failure(error).code
 
 
 def _why_closed(directory: Path, text: str) -> str:

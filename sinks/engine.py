@@ -47,7 +47,7 @@ class Block(msgspec.Struct, frozen=True):
 
     Attributes:
         schema: the Avro schema that every datum was written with, as fastavro parses it.
-        datums: bare Avro datums, each checked to be exactly one; fewer than `end - first` where records were set aside.
+        datums: Avro datums, each meant to be exactly one; fewer than `end - first` where records were set aside.
     """
 
     table: Table
@@ -69,7 +69,7 @@ class Engine(Protocol):
         """Stores the whole block, once it is known that none of it is stored yet.
 
         Raises:
-            Refused: nothing was stored.
+            Refused: nothing was stored; of a block with a datum that is cut short, or that bytes follow, always.
             Unknown: nobody can tell.
         """
 

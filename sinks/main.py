@@ -32,7 +32,7 @@ from sinks.enrichment import IspOf, isps
 from sinks.http_dialect import HttpSettings, serve_http
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage, quieten
-from sinks.tables import TABLES, datum_of
+from sinks.tables import TABLES, check, reader_of
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,8 @@ async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]
                     group=config.group_prefix + table.name,
                     hand_over_seconds_max=HAND_OVER_SECONDS_MAX,
                 ),
-                datum_of=partial(datum_of, table, isp_of=isp_of),
+                datum_of=reader_of(table, isp_of),
+                check=partial(check, table),
                 letters=letters,
                 metrics=metrics,
             )

@@ -1,15 +1,16 @@
 """One partition's worker: does what `blocks.py` decides, and nothing else.
 
 UnjoinError
-├── Lost     the partition is, or is about to be, somebody else's: drop everything, the commit is the truth
-└── Halted   the engine refuses too many rows: stop the process before the topic is drained
+├── Lost         the partition is, or is about to be, somebody else's: drop everything, the commit is the truth
+├── Halted       the engine refuses too many rows: stop the process before the topic is drained
+└── Unreadable   records of a block hold no datum: the same block again, without them
 """
 
 import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -17,7 +18,7 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from schemas.dead_letters import too_many
-from schemas.outcomes import DecodeError, UnjoinError
+from schemas.outcomes import DeadLetterReason, DecodeError, UnjoinError
 from sinks.blocks import (
     Commit,
     Finished,
@@ -45,6 +46,18 @@ class Lost(UnjoinError):
 
 class Halted(UnjoinError):
     """Too many rows were refused."""
+
+
+class Unreadable(UnjoinError):
+    """Nothing of a block was stored, for records of it hold no datum.
+
+    Attributes:
+        reasons: offset -> why.
+    """
+
+    def __init__(self, reasons: Mapping[int, DeadLetterReason]) -> None:
+        super().__init__(f"{len(reasons)} records cannot be read")
+        self.reasons = reasons
 
 
 class PartitionLog(Protocol):
@@ -77,7 +90,8 @@ class Parts(msgspec.Struct, frozen=True):
     """What all workers of a table share.
 
     Attributes:
-        datum_of: a record's writer schema and datum; raises DecodeError.
+        datum_of: a record's schema and datum; raises DecodeError where no schema fits.
+        check: raises DecodeError where a record's value is not exactly one datum.
         clock: seconds, monotonic.
     """
 
@@ -86,6 +100,7 @@ class Parts(msgspec.Struct, frozen=True):
     letters: Any  # DeadLetterBox
     limits: Limits
     datum_of: Callable[[Any], tuple[Any, bytes]]
+    check: Callable[[bytes | None], None]
     metrics: SinkMetrics
     clock: Callable[[], float]
     chance: random.Random
@@ -207,17 +222,19 @@ class PartitionWorker:
             partition=self._log.partition,
             first=insert.first,
             end=insert.end,
-            schema=insert.schema,
-            datums=insert.datums,
+            schema=insert.rows[0].schema,
+            datums=[row.datum for row in insert.rows],
         )
-        call = parts.engine.insert_missing if insert.missing else parts.engine.insert
+        attempt = self._attempt_missing if insert.missing else self._attempt
         try:
-            count = await asyncio.get_running_loop().run_in_executor(self._thread, call, block)
+            count = await asyncio.get_running_loop().run_in_executor(self._thread, attempt, block, insert.rows)
+        except Unreadable as error:
+            blocks.unreadable(error.reasons)
         except Refused as error:
             self._engine.over()
             blocks.refused()
             parts.metrics.refusals.labels(name).inc()
-            if len(insert.datums) == 1:
+            if len(insert.rows) == 1:
                 log.warning("%s: ClickHouse refused the row at offset %d (%s)", self._name, insert.first, error)
         except Unknown as error:
             blocks.unknown()
@@ -229,11 +246,37 @@ class PartitionWorker:
         else:
             self._engine.over()
             blocks.stored()
-            parts.metrics.rows.labels(name).inc(len(insert.datums) if count is None else count)
+            parts.metrics.rows.labels(name).inc(count)
             parts.metrics.blocks.labels(name).inc()
             if insert.missing:
                 parts.metrics.repairs.labels(name).inc()
         return True
+
+    # In the partition's thread.
+
+    def _attempt(self, block: Block, rows: Sequence[Row]) -> int:
+        """The first one: nobody has looked at the datums yet but the engine, which takes all or none."""
+        try:
+            self._parts.engine.insert(block)
+        except Refused:
+            self._check(rows)
+            raise
+        return len(rows)
+
+    def _attempt_missing(self, block: Block, rows: Sequence[Row]) -> int:
+        """After an attempt of unknown outcome, ours or another's: should a datum have ended that, it ends no more."""
+        self._check(rows)
+        return self._parts.engine.insert_missing(block)
+
+    def _check(self, rows: Sequence[Row]) -> None:
+        reasons = {}
+        for row in rows:
+            try:
+                self._parts.check(row.value)
+            except DecodeError as error:
+                reasons[row.offset] = error.reason
+        if reasons:
+            raise Unreadable(reasons)
 
     async def _retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
         while True:

@@ -1,7 +1,9 @@
 """Pure: the SQL that puts a file of datums into a table of the embedded engine."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from sinks.container import END, END_BYTES
 from sinks.engine import Table
 
 # Names of tables and columns are our own, and every literal is quoted: hence S608 is off below.
@@ -15,6 +17,8 @@ _ONE_PART = {
     "min_insert_block_size_rows": "1000000000",
     "min_insert_block_size_bytes": "1000000000000",
     "async_insert": "0",
+    # Rows of one key that share a block stay as they are until parts merge; to collapse them copies every column.
+    "optimize_on_insert": "0",
     # Its log is written before the part is in place: killed between the two, it would swallow the retry.
     "deduplicate_insert": "'disable'",
     # A datum of an older schema lacks the fields that came later; they read as the type's default.
@@ -29,36 +33,50 @@ _ONE_BLOCK = (
 )
 
 
-def insert(table: Table, path: str) -> str:
-    """Inserts every row of the file at `path`."""
-    return f"{_into(table)} SELECT {_names(_columns(table))} FROM ({_rows(table, path)})"  # noqa: S608
+class File(NamedTuple):
+    """Datums where the engine can read them.
+
+    Attributes:
+        end: what follows each (`container.py`). A row that does not find it there fails the statement.
+    """
+
+    path: str
+    end: bytes
 
 
-def insert_missing(table: Table, path: str) -> str:
+def insert(table: Table, file: File) -> str:
+    """Inserts every row of the file."""
+    return f"{_into(table)} SELECT {_names(_columns(table))} FROM ({_rows(table, file)})"  # noqa: S608
+
+
+def insert_missing(table: Table, file: File) -> str:
     """Inserts the rows of the file whose key, version included, the table does not hold."""
     key = _names(table.key)
-    rows = _rows(table, path)
+    rows = _rows(table, file)
     stored = f"SELECT {key} FROM unjoin.{table.name} WHERE ({key}) IN (SELECT {key} FROM ({rows}))"  # noqa: S608
     return f"{_into(table)} SELECT {_names(_columns(table))} FROM ({rows}) WHERE ({key}) NOT IN ({stored})"  # noqa: S608
 
 
-def transcode(table: Table, path: str) -> str:
+def transcode(table: Table, file: File) -> str:
     """Reads every row of the file as one block of the table's columns, before the table's expressions."""
-    structure = literal(_structure(table))
-    return f"SELECT {_names(_columns(table))} FROM file({literal(path)}, 'Avro', {structure}) SETTINGS {_ONE_BLOCK}"  # noqa: S608
+    return f"SELECT {_names(_columns(table))} FROM {_read(table, file)} SETTINGS {_ONE_BLOCK}"  # noqa: S608
 
 
 def _into(table: Table) -> str:
     return f"INSERT INTO unjoin.{table.name} ({_names(_columns(table))}) SETTINGS {_SETTINGS}"
 
 
-def _rows(table: Table, path: str) -> str:
+def _rows(table: Table, file: File) -> str:
     made = ", ".join(f"{expression} AS `{column}`" for column, _, expression in table.columns)
-    return f"SELECT {made} FROM file({literal(path)}, 'Avro', {literal(_structure(table))})"  # noqa: S608
+    return f"SELECT {made} FROM {_read(table, file)}"  # noqa: S608
 
 
-def _structure(table: Table) -> str:
-    return ", ".join(f"`{column}` {kind}" for column, kind, _ in table.columns)
+def _read(table: Table, file: File) -> str:
+    columns = ", ".join(f"`{column}` {kind}" for column, kind, _ in table.columns)
+    structure = literal(f"{columns}, `{END}` FixedString({END_BYTES})")
+    # As a number: an error's text repeats the condition, and should be text.
+    differs = f"reinterpretAsUInt64(`{END}`) != {int.from_bytes(file.end, 'little')}"
+    return f"file({literal(file.path)}, 'Avro', {structure}) WHERE throwIf({differs}) = 0"
 
 
 def _columns(table: Table) -> tuple[str, ...]:

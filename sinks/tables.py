@@ -1,14 +1,14 @@
 """The tables, and how a record of Kafka becomes a datum of each.
 
-signals, personal, labelers, labels   the record's own datum, undecoded; only its length is checked
-analytics                             the record's own datum, and behind it what address and User-Agent say
+signals, personal, labelers, labels   the record's value as it is, header included
+analytics                             the record's value, and behind it what address and User-Agent say
 dead_letters                          headers and timestamp, encoded; the value is not read
 """
 
 import io
 import json
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ import fastavro
 
 from schemas import codec, lengths, topics
 from schemas.dead_letters import Origin, origin_of
-from schemas.outcomes import DeadLetterReason
+from schemas.outcomes import DeadLetterReason, DecodeError
 from schemas.registry import by_id
 from sinks.engine import Table
 from sinks.enrichment import ADDED, IspOf, enrichment, no_isp
@@ -147,45 +147,69 @@ def row_schema(name: str) -> Any:
     return fastavro.parse_schema(json.loads((ROWS / f"{name}.avsc").read_text()))
 
 
-def datum_of(table: Table, record: Record, isp_of: IspOf = no_isp) -> Datum:
-    """The parsed writer's schema (one object a schema: compare with `is`) and exactly one datum of it.
+def reader_of(table: Table, isp_of: IspOf = no_isp) -> Callable[[Record], Datum]:
+    """What makes a datum of each record of a table.
+
+    Returns:
+        A record's schema (one object a schema: compare with `is`) and its datum. Whether it is exactly one is the
+        engine's to see, and `check`'s to explain: here a record costs a look-up. Raises DecodeError where no schema
+        of the table's subject fits; of a dead letter never.
+    """
+    if table.name == DEAD_LETTERS.name:
+        return _dead_letter
+    subject = _SUBJECT[table.name]
+    writers = codec.writers(subject).items()
+    if table.name == ANALYTICS.name:
+        added = lru_cache(REMEMBERED_MAX)(partial(_added, isp_of))
+        ways = {
+            header: (value_schema(w.id, ADDED), lengths.walker(w.id, ("ip", "user_agent"))) for header, w in writers
+        }
+        return partial(_enriched, ways, added)
+    return partial(_undecoded, {header: value_schema(writer.id) for header, writer in writers})
+
+
+def check(table: Table, value: bytes | None) -> None:
+    """Passes where the value of a record is a header and exactly one datum; a dead letter's may be anything.
 
     Raises:
-        DecodeError: the record cannot be read; a dead letter always can.
+        DecodeError: what is wrong with it.
     """
-    return _PREPARE.get(table.name, _undecoded)(table, record, isp_of)
+    if table.name != DEAD_LETTERS.name:
+        writer, datum = codec.split(value, _SUBJECT[table.name])
+        lengths.check_datum(writer.id, datum)
 
 
-def _undecoded(table: Table, record: Record, _isp_of: IspOf) -> Datum:
+def _undecoded(schemas: dict[bytes, Any], record: Record) -> Datum:
     value = record.value
-    writer = codec.writer_of(value, _SUBJECT[table.name])
-    assert value is not None
-    datum = value[codec.HEADER_BYTES :]
-    lengths.check_datum(writer.id, datum)
-    return writer.parsed, datum
+    schema = None if value is None else schemas.get(value[: codec.HEADER_BYTES])
+    if value is None or schema is None:
+        raise DecodeError(codec.unreadable(value))
+    return schema, value
 
 
-def _analytics(table: Table, record: Record, isp_of: IspOf) -> Datum:
+def _enriched(ways: dict[bytes, tuple[Any, lengths.Walker]], added: Any, record: Record) -> Datum:
     value = record.value
-    writer = codec.writer_of(value, _SUBJECT[table.name])
-    assert value is not None
-    datum = value[codec.HEADER_BYTES :]
-    ip, user_agent = lengths.check_datum(writer.id, datum, ("ip", "user_agent"))
+    way = None if value is None else ways.get(value[: codec.HEADER_BYTES])
+    if value is None or way is None:
+        raise DecodeError(codec.unreadable(value))
+    schema, walk = way
+    _, (ip, user_agent) = walk(value, codec.HEADER_BYTES)
     short = len(user_agent) + len(ip) <= REMEMBERED_BYTES_MAX
-    added = (_added if short else _added.__wrapped__)(ip, user_agent, isp_of)
-    return analytics_schema(writer.id), datum + added
+    return schema, value + (added if short else added.__wrapped__)(ip, user_agent)
 
 
 @cache
-def analytics_schema(writer_id: int) -> Any:
-    """The writer's schema, and behind its fields those of `ADDED`, as fastavro parses it; one object an id."""
-    fields = by_id()[writer_id].parsed["fields"]
-    added = [{"name": name, "type": "string"} for name in ADDED]
-    return fastavro.parse_schema({"type": "record", "name": "unjoin.rows.Analytics", "fields": [*fields, *added]})
+def value_schema(writer_id: int, added: tuple[str, ...] = ()) -> Any:
+    """The schema of a record's whole value: Confluent's header, the writer's fields, strings of these names behind.
+
+    As fastavro parses it; one object an id.
+    """
+    header = {"name": "header", "type": {"type": "fixed", "name": "unjoin.Header", "size": codec.HEADER_BYTES}}
+    fields = [header, *by_id()[writer_id].parsed["fields"], *({"name": name, "type": "string"} for name in added)]
+    return fastavro.parse_schema({"type": "record", "name": "unjoin.Value", "fields": fields})
 
 
-@lru_cache(maxsize=REMEMBERED_MAX)
-def _added(ip: bytes, user_agent: bytes, isp_of: IspOf) -> bytes:
+def _added(isp_of: IspOf, ip: bytes, user_agent: bytes) -> bytes:
     """The fields of `ADDED`, as they follow a datum."""
     out = io.BytesIO()
     for text in enrichment(lengths.text_of(user_agent), lengths.text_of(ip), isp_of):
@@ -193,7 +217,7 @@ def _added(ip: bytes, user_agent: bytes, isp_of: IspOf) -> bytes:
     return out.getvalue()
 
 
-def _dead_letter(_table: Table, record: Record, _isp_of: IspOf) -> Datum:
+def _dead_letter(record: Record) -> Datum:
     origin = origin_of(record.headers)
     if origin is None or not (0 <= origin.partition <= INT32_MAX and 0 <= origin.offset <= INT64_MAX):
         # Somebody else's record on the topic: counted where it lies, for a dead letter of a dead letter helps nobody.
@@ -215,6 +239,3 @@ def _encoded(name: str, row: dict[str, Any]) -> Datum:
     out = io.BytesIO()
     fastavro.schemaless_writer(out, schema, row)
     return schema, out.getvalue()
-
-
-_PREPARE: dict[str, Callable[[Table, Record, IspOf], Datum]] = {"analytics": _analytics, "dead_letters": _dead_letter}

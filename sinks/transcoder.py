@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sinks import statements
-from sinks.embedded import DATA_ERRORS, code_of, engine_of, file_of, path_of_engine, temporary_in
+from sinks.embedded import DATA_ERRORS, FAILURES, code_of, engine_of, file_of, path_of_engine, temporary_in
 from sinks.engine import Block, EngineError, Refused, Unknown
 
 # The table and the schema of the datums do not belong together: definite, and no row's fault.
@@ -43,8 +43,8 @@ class Transcoder:
                 made = self._answer(statements.transcode(block.table, file))
         except OSError as error:
             failure = Unknown(f"the block cannot be transcoded: {error.strerror or type(error).__name__}")
-        except RuntimeError as error:
-            code = code_of(str(error))
+        except FAILURES as error:
+            code = code_of(error)
             if code in _REFUSALS:
                 failure = Refused(f"the block cannot be read: {code} ({_REFUSALS[code]})")
             else:

@@ -6,8 +6,8 @@
 
 A copy is what tells two records of one event apart: when it was received, or, of a label, vote and version. A client
 that sends a batch again makes two copies, and each may be a row until the table's key collapses them. With merges held
-still, a second insert of one copy stays visible as a second physical row. Older copies may be missing: of those in one
-block, ReplacingMergeTree writes the newest alone (`optimize_on_insert`).
+still, a second insert of one copy stays visible as a second physical row. Older copies may be missing: whoever finds a
+newer one stored need not insert them.
 """
 
 from collections.abc import Iterable, Mapping

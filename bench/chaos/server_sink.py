@@ -19,7 +19,7 @@ from sinks.consumer import ConsumerConfig, TableConsumer
 from sinks.dead_letters import DeadLetters
 from sinks.engine import Table
 from sinks.outage import quieten
-from sinks.tables import SIGNALS, datum_of
+from sinks.tables import SIGNALS, check, reader_of
 
 GROUP = "chaos-server"
 TABLE = Table(
@@ -52,7 +52,8 @@ async def run(config: Config) -> None:
         ConsumerConfig(
             bootstrap=config.bootstrap, limits=Limits(rows_max=100_000, bytes_max=33_554_432, ms_max=300), group=GROUP
         ),
-        datum_of=partial(datum_of, SIGNALS),
+        datum_of=reader_of(SIGNALS),
+        check=partial(check, SIGNALS),
         letters=letters,
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)

@@ -42,8 +42,8 @@ SINK = (
         edits=(
             Edit(
                 "sinks/partition.py",
-                "call = parts.engine.insert_missing if insert.missing else parts.engine.insert",
-                "call = parts.engine.insert",
+                "attempt = self._attempt_missing if insert.missing else self._attempt",
+                "attempt = self._attempt",
             ),
         ),
         tests=(_SIMULATED_SINK, "tests/sinks/test_consumer.py::test_lost_replies_leave_every_row_once"),
@@ -179,8 +179,52 @@ SINK = (
         tests=("tests/sinks/test_consumer.py::test_commit_of_an_earlier_generation_is_not_sent",),
     ),
     Mutant(
-        name="watcher for trailing bytes off at the sink",
+        name="the engine looks for no end of a datum",
         why="Datums share a block without boundaries: bytes behind one forge a row and eat its neighbour.",
+        edits=(Edit("sinks/statements.py", " WHERE throwIf({differs}) = 0", ""),),
+        tests=(
+            "tests/contract/test_engine_contract.py::"
+            "test_what_is_not_exactly_one_datum_is_refused_and_takes_its_block_along[chdb-two at once-last]",
+        ),
+    ),
+    Mutant(
+        name="a refused block is halved although a record of it is no datum",
+        why="Its reason would be lost, and many of them would halt the sink as a bad deployment does.",
+        edits=(
+            Edit("sinks/partition.py", "            self._check(rows)\n            raise\n", "            raise\n"),
+        ),
+        tests=("tests/sinks/test_consumer.py::test_garbage_is_set_aside_and_its_neighbours_are_whole",),
+    ),
+    Mutant(
+        name="what had no answer is tried again unseen",
+        why="A datum that the engine dies of would end every life of the sink.",
+        edits=(
+            Edit(
+                "sinks/partition.py",
+                "        self._check(rows)\n        return self._parts.engine.insert_missing(block)\n",
+                "        return self._parts.engine.insert_missing(block)\n",
+            ),
+        ),
+        tests=("tests/sinks/test_consumer.py::test_datum_that_ends_an_insert_without_an_answer_ends_it_once",),
+    ),
+    Mutant(
+        name="an error text that is no UTF-8 is nobody's",
+        why="chdb raises another exception for it: a row's broken value would end the sink, again and again.",
+        edits=(
+            Edit(
+                "sinks/embedded.py",
+                "FAILURES = (RuntimeError, UnicodeDecodeError)",
+                "FAILURES = (RuntimeError,)",
+            ),
+        ),
+        tests=(
+            "tests/sinks/test_embedded.py::"
+            "test_a_refused_block_stores_none_of_its_rows_and_names_none_of_their_values[no UTF-8]",
+        ),
+    ),
+    Mutant(
+        name="watcher for trailing bytes off at the sink",
+        why="The audit judges by it what a sink sets aside, and a refused block is searched with it.",
         edits=(
             Edit(
                 "schemas/lengths.py",

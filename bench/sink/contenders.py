@@ -26,7 +26,7 @@ from sinks.embedded import Embedded
 from sinks.engine import Block, Engine, Table
 from sinks.enrichment import ADDED, enrichment, no_isp
 from sinks.main import YOUNG_OBJECTS_MAX
-from sinks.tables import datum_of
+from sinks.tables import reader_of
 
 
 class Contender(ABC):
@@ -50,16 +50,16 @@ class Contender(ABC):
 
 
 class Unjoin(Contender):
-    """As a sink's worker does it: header and length of each record checked, the datums handed on."""
+    """As a sink's worker does it: the header of each record checked, its value handed on."""
 
     name = "unjoin"
     young_objects_max = YOUNG_OBJECTS_MAX
 
     def __init__(self, engine: Engine, table: Table) -> None:
-        self._engine, self.table = engine, table
+        self._engine, self.table, self._datum_of = engine, table, reader_of(table)
 
     def store(self, records: Sequence[Stored]) -> None:
-        datums = [datum_of(self.table, record) for record in records]
+        datums = [self._datum_of(record) for record in records]
         first, last = records[0], records[-1]
         bare = [datum for _, datum in datums]
         self._engine.insert(Block(self.table, first.topic, 0, first.offset, last.offset + 1, datums[0][0], bare))

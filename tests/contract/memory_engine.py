@@ -1,5 +1,6 @@
 """An engine of Python lists: what is stored physically, row by row, with faults on demand."""
 
+import contextlib
 import io
 import threading
 from collections.abc import Callable, Sequence
@@ -7,6 +8,7 @@ from typing import Any
 
 import fastavro
 
+from schemas import codec
 from sinks.engine import Block, Refused, Unknown
 
 Fault = Callable[[Block], str | None]
@@ -14,8 +16,17 @@ Fault = Callable[[Block], str | None]
 
 
 def row_of(block: Block, datum: bytes) -> dict[str, Any]:
-    """A datum as the dict that fastavro reads."""
-    row = fastavro.schemaless_reader(io.BytesIO(datum), block.schema, None)
+    """A datum as the dict that fastavro reads.
+
+    Raises:
+        Refused: it is not exactly one.
+    """
+    source = io.BytesIO(datum)
+    row: Any = None
+    with contextlib.suppress(*codec.MALFORMED):
+        row = fastavro.schemaless_reader(source, block.schema, None)
+    if row is None or source.tell() != len(datum):
+        raise Refused("not exactly one datum")
     assert isinstance(row, dict)
     return row
 

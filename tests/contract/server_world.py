@@ -41,6 +41,10 @@ def datum_of(record: Any) -> tuple[Any, bytes]:
     return SCHEMA, record.value
 
 
+def check(value: bytes | None) -> None:
+    """Every one of them is exactly one."""
+
+
 class ServerScene(Scene):
     """`refused` are numbers whose row a server refuses."""
 
@@ -54,6 +58,9 @@ class ServerScene(Scene):
 
     def datum_of(self, record: Any) -> tuple[Any, bytes]:
         return datum_of(record)
+
+    def check_value(self, value: bytes | None) -> None:
+        check(value)
 
 
 class Look:
@@ -119,6 +126,7 @@ async def run(config: SinkOfServer) -> None:
             session_timeout_ms=config.session_timeout_ms,
         ),
         datum_of=datum_of,
+        check=check,
         letters=letters,
     )
     consuming = asyncio.create_task(consumer.run())

@@ -165,12 +165,42 @@ def test_datum_of_an_older_schema_gets_defaults(tried: Tried) -> None:
     assert tried.stored() == expected(1)
 
 
-def test_bytes_that_are_no_datum_are_refused_and_take_their_block_along(tried: Tried) -> None:
-    """Every record's length was checked; what is wrong inside is found by halving, and never waited for."""
-    if isinstance(tried.engine, MemoryEngine):
-        return
-    block = block_of(row(1), row(2))
-    broken = msgspec.structs.replace(block, datums=[*block.datums, b"\x0csecret\xff\xff"])
+def _string(size: int) -> bytes:
+    """The head of one of so many bytes."""
+    number, out = size << 1, bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*out, number))
+
+
+WHOLE = block_of(row(7)).datums[0]
+NO_DATUM = {
+    "noise": b"\x0csecret\xff\xff",
+    "nothing": b"",
+    "cut short": WHOLE[:-1],
+    "cut to its first byte": WHOLE[:1],
+    "a byte behind it": WHOLE + b"\0",
+    "two at once": WHOLE + WHOLE,
+    "one and a half": WHOLE + WHOLE[: len(WHOLE) // 2],
+    "a last string that goes on over the next datum": WHOLE[:-2] + _string(1 + 8 + len(WHOLE)) + b"7",
+    "a string of 2 GiB": _string(2**31 - 1) + WHOLE,
+    "a string of 1 TiB": _string(2**40) + WHOLE,
+    "a string of a negative length": b"\x03" + WHOLE,
+    "an array of 2^40 items": block_of(row(7, samples=[])).datums[0].replace(b"\0", _string(2**40), 1) + WHOLE,
+    "a number without an end": b"\xff" * 64,
+}
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+@pytest.mark.parametrize("kind", NO_DATUM)
+def test_what_is_not_exactly_one_datum_is_refused_and_takes_its_block_along(
+    tried: Tried, kind: str, place: str
+) -> None:
+    """No row is forged and no neighbour eaten, wherever it lies and whatever it says of itself."""
+    block = block_of(*map(row, range(3_000)))
+    at = {"first": 0, "middle": 1_500, "last": 3_000}[place]
+    broken = msgspec.structs.replace(block, datums=[*block.datums[:at], NO_DATUM[kind], *block.datums[at:]])
     for call in (tried.engine.insert, tried.engine.insert_missing):
         with pytest.raises(Refused) as raised:
             call(broken)

@@ -18,7 +18,7 @@ CLASSES = {"direct_identifier", "quasi_identifier", "content", "technical"}
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 samples = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=5)
-longs = st.integers(-(2**63), 2**63 - 1)
+longs = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(1_700_000_000_000, 2_100_000_000_000))  # or a time
 DATUMS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "events.signals-value": st.fixed_dictionaries(
         dict.fromkeys(("event_id", "site", "session", "type"), text)
@@ -95,8 +95,9 @@ def test_walker_returns_the_strings_that_fastavro_reads(data: st.DataObject) -> 
     row = data.draw(DATUMS[subject])
     row["name"] = row["name"] * data.draw(st.sampled_from([1, 2, 10, 1_000]))
     datum = codec.encode(subject, row)[codec.HEADER_BYTES :]
-    strings = lengths.check_datum(latest(subject).id, datum, ("name", "nowhere", "note"))
+    end, strings = lengths.walker(latest(subject).id, ("name", "nowhere", "note"))(b"before" + datum, 6)
     assert tuple(map(lengths.text_of, strings)) == (row["name"], "", row["note"])
+    assert end == 6 + len(datum)
 
 
 @pytest.mark.parametrize("samples_each", [0, 1, 63, 64, 1_024])
@@ -107,7 +108,7 @@ def test_walker_passes_arrays_of_every_length(samples_each: int) -> None:
         "ts": 1, "received_at": 1, **dict.fromkeys(("t", "x", "y", "z", "force", "t_up"), array)
     }  # fmt: skip
     datum = codec.encode("events.signals-value", signal)[codec.HEADER_BYTES :]
-    assert lengths.check_datum(latest("events.signals-value").id, datum) == ()
+    lengths.check_datum(latest("events.signals-value").id, datum)
     for wrong in (datum[:-1], datum + b"\0", datum[1:]):
         with pytest.raises(DecodeError):
             lengths.check_datum(latest("events.signals-value").id, wrong)

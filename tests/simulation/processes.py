@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 from unittest import mock
 
@@ -15,7 +16,7 @@ from sinks.consumer import ConsumerConfig, TableConsumer
 from sinks.dead_letters import DeadLetters
 from sinks.engine import Table
 from sinks.metrics import SinkMetrics
-from sinks.tables import datum_of
+from sinks.tables import check, reader_of
 from tests.simulation.broker import Broker
 from tests.simulation.clock import SimulatedLoop, Universe, Violation
 from tests.simulation.engine import SimulatedEngine, Storage
@@ -108,7 +109,8 @@ class SinkProcess:
             self._table,
             self._engine,
             ConsumerConfig(bootstrap="simulated", limits=self._limits),
-            datum_of=lambda record: datum_of(self._table, record),
+            datum_of=reader_of(self._table),
+            check=partial(check, self._table),
             letters=letters,
             metrics=METRICS,
             clock=lambda: universe.now,

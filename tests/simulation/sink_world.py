@@ -152,7 +152,8 @@ class SinkWorld:
             value, key = signal_of(self.number, "poison" if poison else "pointer")
             log = self.broker.topics[SIGNALS][random.randrange(self.partitions)]
             gap = random.choice([0, 0, 0, 0, 0, 1, 4])
-            record = (b"key", b"garbage" if garbage else value, NOW_MS, ())
+            damaged = random.choice([b"garbage", value + value[5:], value[:-1], value + b"\0"])
+            record = (b"key", damaged if garbage else value, NOW_MS, ())
             offset = log.append([record], gap)
             self.ledger.note(log.partition, offset, None if garbage else key, poison=poison)
         self.universe.later(random.expovariate(1.5), self._produce)

@@ -68,7 +68,7 @@ def test_intent_is_committed_before_its_range_is_inserted() -> None:
     blocks.add(rows(0, 1, 2, 3), 4, now_ms=0)
     first, second, third, last = run(blocks)
     assert first == Commit(0, "4")
-    assert (second.first, second.end, len(second.datums), second.missing) == (0, 4, 4, False)
+    assert (second.first, second.end, len(second.rows), second.missing) == (0, 4, 4, False)
     assert third == Commit(4, "")
     assert last == Wait(None)
 
@@ -102,7 +102,7 @@ def test_block_holds_one_schema() -> None:
     blocks = blocks_of()
     blocks.add([*rows(0, 1), *rows(2, schema=B), aside(3), *rows(4, schema=B), *rows(5)], 6, now_ms=0)
     inserts = [decision for decision in run(blocks, now_ms=100) if isinstance(decision, Insert)]
-    assert [(insert.first, insert.end, insert.schema["name"]) for insert in inserts] == [
+    assert [(insert.first, insert.end, insert.rows[0].schema["name"]) for insert in inserts] == [
         (0, 2, "A"),
         (2, 5, "B"),
         (5, 6, "A"),
@@ -131,7 +131,7 @@ def test_dead_letters_leave_before_their_range_is_passed_and_neighbours_are_stor
     blocks.add([*rows(0), aside(1), *rows(2), aside(3)], 4, now_ms=0)
     commit, insert, letters, after, _ = run(blocks)
     assert (commit, after) == (Commit(0, "4"), Commit(4, ""))
-    assert len(insert.datums) == 2
+    assert len(insert.rows) == 2
     assert [letter.offset for letter in letters.letters] == [1, 3]
 
 
@@ -150,7 +150,7 @@ def test_found_intent_is_completed_exactly_and_only_where_missing() -> None:
     blocks.add(rows(12, 13, 14), 15, now_ms=0)
     insert = blocks.decide(0)
     assert isinstance(insert, Insert)
-    assert (insert.first, insert.end, len(insert.datums), insert.missing) == (10, 13, 3, True)
+    assert (insert.first, insert.end, len(insert.rows), insert.missing) == (10, 13, 3, True)
     blocks.stored()
     assert blocks.decide(100) == Commit(13, "15")
     blocks.committed(Commit(13, "15"))
@@ -169,7 +169,7 @@ def test_intent_larger_than_the_limits_is_read_whole() -> None:
     assert blocks.full
     insert = blocks.decide(0)
     assert isinstance(insert, Insert)
-    assert len(insert.datums) == 100
+    assert len(insert.rows) == 100
 
 
 def test_intent_whose_beginning_expired_goes_on_with_what_is_left() -> None:
@@ -257,7 +257,7 @@ def test_refused_block_is_halved_with_a_smaller_intent_first() -> None:
     blocks.add(rows(0, 1, 2, 3), 4, now_ms=0)
     made = []
     while not isinstance(decision := blocks.decide(0), Wait):
-        if isinstance(decision, Insert) and any(datum == b"datum 2" for datum in decision.datums):
+        if isinstance(decision, Insert) and any(row.offset == 2 for row in decision.rows):
             blocks.refused()
         else:
             answer(blocks, decision)
@@ -267,6 +267,42 @@ def test_refused_block_is_halved_with_a_smaller_intent_first() -> None:
     assert commits == [Commit(0, "4"), Commit(0, "2"), Commit(2, "4"), Commit(2, "3"), Commit(2, "4"), Commit(4, "")]
     letters = [decision for decision in made if isinstance(decision, SendDeadLetters)]
     assert letters == [SendDeadLetters([SetAside(2, DeadLetterReason.REFUSED, b"key", b"value 2")])]
+
+
+def test_records_without_a_datum_leave_their_block_and_nothing_is_halved() -> None:
+    """The range stays the announced one; their dead letters leave before it is passed, in the order of the log."""
+    blocks = blocks_of()
+    blocks.add([*rows(0, 1), aside(2), *rows(3)], 4, now_ms=0)
+    made = []
+    while not isinstance(decision := blocks.decide(0), Wait):
+        if isinstance(decision, Insert) and len(decision.rows) == 3:
+            blocks.unreadable({1: DeadLetterReason.TRAILING_BYTES, 3: DeadLetterReason.MALFORMED_DATUM})
+        else:
+            answer(blocks, decision)
+        made.append(decision)
+    commit, whole, rest, letters, last = made
+    assert (commit, last) == (Commit(0, "4"), Commit(4, ""))
+    assert [[row.offset for row in insert.rows] for insert in (whole, rest)] == [[0, 1, 3], [0]]
+    assert (rest.first, rest.end, rest.missing) == (0, 4, False)
+    assert letters == SendDeadLetters(
+        [
+            SetAside(1, DeadLetterReason.TRAILING_BYTES, b"key", b"value 1"),
+            aside(2),
+            SetAside(3, DeadLetterReason.MALFORMED_DATUM, b"key", b"value 3"),
+        ]
+    )
+
+
+def test_block_without_any_datum_is_passed_without_an_insert() -> None:
+    """Once they are set aside there is nothing to store; what comes behind is not held up."""
+    blocks = blocks_of()
+    blocks.add(rows(0, 1, 2, 3), 4, now_ms=0)
+    answer(blocks, blocks.decide(0))
+    assert isinstance(blocks.decide(0), Insert)
+    blocks.unreadable(dict.fromkeys(range(4), DeadLetterReason.TRAILING_BYTES))
+    assert [type(decision) for decision in run(blocks)] == [SendDeadLetters, Commit, Wait]
+    blocks.add(rows(4, 5, 6, 7), 8, now_ms=0)
+    assert blocks.decide(0) == Commit(4, "8")
 
 
 def test_halves_of_a_range_of_unknown_outcome_stay_suspect() -> None:
@@ -338,6 +374,7 @@ class World:
         self.stored: list[int] = []
         self.letters: list[int] = []
         self.poison: set[int] = set()
+        self.no_datum: set[int] = set()
         self.expired: set[int] = set()
 
     def produce(self, count: int) -> None:
@@ -347,6 +384,8 @@ class World:
             record = aside(self.next_offset) if kind < 0.1 else rows(self.next_offset, schema=A if kind < 0.8 else B)[0]
             if kind > 0.97:
                 self.poison.add(self.next_offset)
+            elif kind > 0.94:
+                self.no_datum.add(self.next_offset)
             self.log.append(record)
             self.next_offset += 1
         self.next_offset += self.random.choice([0, 0, 2])
@@ -356,11 +395,11 @@ class World:
             raise Crash
 
     def insert(self, insert: Insert) -> str:
-        offsets = [int(datum.split()[1]) for datum in insert.datums]
+        offsets = [row.offset for row in insert.rows]
         self.crash_sometimes(0.05)
         if self.random.random() < 0.1:
             return "unknown"
-        if self.poison & set(offsets):
+        if (self.poison | self.no_datum) & set(offsets):
             return "refused"
         known = set(self.stored)
         self.stored += [offset for offset in offsets if not insert.missing or offset not in known]
@@ -397,7 +436,10 @@ class World:
                     outcome = self.insert(decision)
                     if self.variant == "unknown is failed" and outcome == "unknown":
                         outcome = "again"
-                    if outcome != "again":
+                    lost = self.no_datum & {row.offset for row in decision.rows}
+                    if outcome == "refused" and lost:
+                        blocks.unreadable(dict.fromkeys(lost, DeadLetterReason.MALFORMED_DATUM))
+                    elif outcome != "again":
                         getattr(blocks, outcome)()
                 case SendDeadLetters():
                     self.letters += [letter.offset for letter in decision.letters]
@@ -422,7 +464,7 @@ class World:
         blocks.add(batch, read_to, now_ms)
 
     def check(self) -> None:
-        readable = {r.offset for r in self.log if isinstance(r, Row)} - self.poison
+        readable = {r.offset for r in self.log if isinstance(r, Row)} - self.poison - self.no_datum
         assert sorted(self.stored) == sorted(readable), "a row is missing or stored twice"
         assert set(self.letters) == {record.offset for record in self.log} - readable
 

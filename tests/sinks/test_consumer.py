@@ -22,10 +22,10 @@ from sinks import consumer as consumer_module
 from sinks.blocks import Limits, split_expired
 from sinks.consumer import ConsumerConfig, TableConsumer, _Partition
 from sinks.dead_letters import DeadLetters
-from sinks.engine import Table
+from sinks.engine import Refused, Table, Unknown
 from sinks.metrics import SinkMetrics
 from sinks.partition import Halted, Lost
-from sinks.tables import SIGNALS, datum_of
+from sinks.tables import SIGNALS, check, reader_of
 from tests.contract.memory_engine import MemoryEngine
 from tests.kafka_node import KafkaNode
 
@@ -101,12 +101,16 @@ class Scene:
             engine,
             ConsumerConfig(bootstrap=self.bootstrap, limits=limits, group=self.group, **config),
             datum_of=self.datum_of,
+            check=self.check_value,
             letters=self.letters,
             metrics=self.metrics,
         )
 
     def datum_of(self, record: Any) -> tuple[Any, bytes]:
-        return datum_of(self.table, record)
+        return reader_of(self.table)(record)
+
+    def check_value(self, value: bytes | None) -> None:
+        check(self.table, value)
 
     async def commits(self) -> dict[int, tuple[int, str]]:
         try:
@@ -353,6 +357,35 @@ def test_garbage_is_set_aside_and_its_neighbours_are_whole(bootstrap: str) -> No
                 assert (origin.topic, origin.partition) == (world.topic, 0)
                 found[origin.offset] = (letter.key, letter.value, origin.reason)
             assert found == offsets
+
+    asyncio.run(play())
+
+
+def test_datum_that_ends_an_insert_without_an_answer_ends_it_once(bootstrap: str) -> None:
+    """Were it tried again as it is, an engine that dies of it would never get past it."""
+    good = signal(0)
+
+    class Fragile(MemoryEngine):
+        """Says nothing where it cannot read a datum."""
+
+        def _store(self, method: str, block: Any, choose: Any) -> int:
+            try:
+                return super()._store(method, block, choose)
+            except Refused:
+                raise Unknown("no answer") from None
+
+    async def play() -> None:
+        async with scene(bootstrap, partitions=1) as world:
+            engine = Fragile()
+            await world.produce(20)
+            offset = await world.produce_garbage(b"key", good + good)
+            await world.produce(20)
+            await world.run_until_drained(engine)
+            world.check(engine)
+            (letter,) = await world.dead_letters(1)
+            origin = origin_of(letter.headers)
+            assert origin is not None
+            assert (origin.offset, origin.reason) == (offset, "trailing_bytes")
 
     asyncio.run(play())
 

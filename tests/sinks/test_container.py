@@ -15,6 +15,7 @@ def test_a_stock_reader_finds_every_datum_in_order(count: int) -> None:
     """The file is Avro's own format, whatever the number of its blocks."""
     schema = latest("events.signals-value").parsed
     rows = [signal(number) for number in range(count)]
-    file = container(schema, [encoded(schema, row) for row in rows])
-    found = [row["event_id"] for row in fastavro.reader(io.BytesIO(file))]
-    assert found == [row["event_id"] for row in rows]
+    file = b"".join(container(schema, [encoded(schema, row) for row in rows], b"the  end"))
+    found = list(fastavro.reader(io.BytesIO(file)))
+    assert [row["event_id"] for row in found] == [row["event_id"] for row in rows]
+    assert all(row["unjoin_end"] == b"the  end" for row in found)

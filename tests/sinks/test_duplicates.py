@@ -27,14 +27,17 @@ def ask(engine: Embedded, sql: str) -> bytes:
     return engine.read(sql, "JSONEachRow", settings).body
 
 
-def fill(engine: Embedded, table: str) -> None:
-    """Rows of whatever columns the table has, the same each time."""
+def fill(engine: Embedded, table: str, copies: int = 1) -> None:
+    """Rows of whatever columns the table has, the same each time; each so often, in one block, as a sink inserts it."""
     sql = f"""SELECT name, type FROM system.columns
         WHERE database = 'unjoin' AND table = '{table}' AND default_kind != 'ALIAS' ORDER BY position"""
     columns = [json.loads(line) for line in engine.select(sql).splitlines()]
     structure = ", ".join(f"{column['name']} {column['type']}" for column in columns).replace("'", "\\'")
+    rows = f"SELECT * FROM generateRandom('{structure}', 7, 8, 3) LIMIT {ROWS}"
     engine.select(
-        f"INSERT INTO unjoin.{table} SELECT * FROM generateRandom('{structure}', 7, 8, 3) LIMIT {ROWS}", "Null"
+        f"INSERT INTO unjoin.{table} SETTINGS optimize_on_insert = 0"
+        f" SELECT * EXCEPT number FROM ({rows}) AS made CROSS JOIN numbers({copies}) AS copies",
+        "Null",
     )
 
 
@@ -47,6 +50,11 @@ def test_every_table_gives_a_row_once_however_often_it_arrived(unmerged: Embedde
         once = [ask(unmerged, question.format(table=table)) for question in QUESTIONS]
         for _ in range(2):
             fill(unmerged, table)
+        stored = unmerged.select(f"SELECT count() FROM unjoin.{table} SETTINGS final = 0", "TSV")
+        assert int(stored) == 3 * ROWS, table
+        assert [ask(unmerged, question.format(table=table)) for question in QUESTIONS] == once, table
+        unmerged.select(f"TRUNCATE TABLE unjoin.{table}", "Null")
+        fill(unmerged, table, copies=3)
         stored = unmerged.select(f"SELECT count() FROM unjoin.{table} SETTINGS final = 0", "TSV")
         assert int(stored) == 3 * ROWS, table
         assert [ask(unmerged, question.format(table=table)) for question in QUESTIONS] == once, table

@@ -48,14 +48,21 @@ def test_a_block_is_one_part_however_large(engine: Embedded) -> None:
     assert parts == b"150000\n"
 
 
-def test_a_refused_block_stores_none_of_its_rows_and_names_none_of_their_values(engine: Embedded) -> None:
+@pytest.mark.parametrize("row_id", [b"beagle-no-uuid", b"beagle\xff\xfe\x80uuid!"], ids=["text", "no UTF-8"])
+def test_a_refused_block_stores_none_of_its_rows_and_names_none_of_their_values(
+    engine: Embedded, row_id: bytes
+) -> None:
     """The consumer bisects after a refusal: what had been stored would then be stored twice."""
     bad = label(2, "t", "a")
     block = labels([label(1, "t", "a"), bad, label(3, "t", "a")])
     schema = latest("labels.deidentified-value").parsed
     text = copy.deepcopy(schema)
     text["fields"][0]["type"] = "string"
-    datums = [block.datums[0], encoded(text, {**bad, "row_id": "beagle-no-uuid"}), block.datums[2]]
+    datums = [
+        block.datums[0],
+        encoded(text, {**bad, "row_id": "beagle-no-uuid"}).replace(b"beagle-no-uuid", row_id),
+        block.datums[2],
+    ]
     with pytest.raises(Refused) as raised:
         engine.insert(Block(LABELS, block.topic, 0, 0, 3, schema, datums))
     assert "376" in str(raised.value)

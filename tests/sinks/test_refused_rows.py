@@ -14,7 +14,7 @@ from schemas.registry import latest
 from sinks.blocks import Limits
 from sinks.consumer import ConsumerConfig, TableConsumer
 from sinks.embedded import Embedded
-from sinks.tables import LABELS, datum_of
+from sinks.tables import LABELS, check, reader_of
 from tests.sinks.rows import encoded, label
 from tests.sinks.test_consumer import Scene, scene
 
@@ -56,7 +56,8 @@ def test_rows_that_the_engine_refuses_are_found_and_set_aside_alone(bootstrap: s
                 world.table,
                 engine,
                 ConsumerConfig(bootstrap=bootstrap, limits=LIMITS, group=world.group),
-                datum_of=partial(datum_of, world.table),
+                datum_of=reader_of(world.table),
+                check=partial(check, world.table),
                 letters=world.letters,
             )
             await world.run_until_drained(engine, consumer)

@@ -7,12 +7,13 @@ clients, so neither a short hash nor a separator would do.
 import hashlib
 import uuid
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
 
 from sinks.engine import Table
-from sinks.tables import ANALYTICS, DEAD_LETTERS, LABELERS, LABELS, PERSONAL, SIGNALS, Record, datum_of
+from sinks.tables import ANALYTICS, DEAD_LETTERS, LABELERS, LABELS, PERSONAL, SIGNALS, Datum, Record, check, reader_of
 
 HASH_BYTES = 16
 SIGNED = 1 << 63
@@ -76,12 +77,18 @@ def named_row(named: Named, record: Record) -> tuple[bytes, int]:
     Raises:
         DecodeError: it makes a dead letter of it.
     """
-    schema, datum = datum_of(named.table, record)
+    check(named.table, record.value)
+    schema, datum = _datum_of(named.table.name)(record)
     *key, version = _reader(schema, (*named.columns, named.version))(datum)
     if named.table is LABELS:
         key[1] = _uuid(key[1])
         version %= 1 << 64
     return hashed(key), version + named.bias
+
+
+@cache
+def _datum_of(table: str) -> Callable[[Record], Datum]:
+    return reader_of(NAMED[table].table)
 
 
 def hashed(key: Sequence[bytes | int]) -> bytes:
@@ -111,11 +118,15 @@ def _reader(schema: Any, names: tuple[str, ...]) -> Callable[[bytes], list[Any]]
 def _made_reader(schema: Any, names: tuple[str, ...]) -> Callable[[bytes], list[Any]]:
     """Bytes of a string, an integer of a number; all of them lie before the first array."""
     steps: list[tuple[bool, int | None]] = []
+    begins = 0
     missing = set(names)
     for field in schema["fields"]:
         if not missing:
             break
         kind = field["type"]["type"] if isinstance(field["type"], dict) else field["type"]
+        if kind == "fixed" and not steps:
+            begins += field["type"]["size"]
+            continue
         if kind not in ("string", "int", "long"):
             raise NotImplementedError(f"a key lies behind a field of type {kind}")
         steps.append((kind == "string", names.index(field["name"]) if field["name"] in missing else None))
@@ -124,7 +135,7 @@ def _made_reader(schema: Any, names: tuple[str, ...]) -> Callable[[bytes], list[
 
     def read(datum: bytes) -> list[Any]:
         found: list[Any] = [None] * len(names)
-        at = 0
+        at = begins
         for is_text, place in steps:
             number = shift = 0
             while True:

@@ -11,7 +11,7 @@ from schemas.dead_letters import headers_of
 from schemas.outcomes import DeadLetterReason, DecodeError
 from sinks.embedded import Embedded
 from sinks.engine import Block
-from sinks.tables import TABLES, datum_of
+from sinks.tables import TABLES, check, reader_of
 from tests.pipeline.garbage import garbage, good
 from unjoin.audit.keys import NAMED, named_row
 from unjoin.audit.scratch import TABLE, Buckets, bucket_count, table_entries
@@ -46,9 +46,10 @@ def records_of(topic: str) -> list[Any]:
 def test_row_of_a_record_is_found_under_its_name(engine: Embedded, tmp_path: Any, table: Any) -> None:
     """Were the two ever different, every event would look lost."""
     named, records = NAMED[table.name], records_of(table.topics[0])
-    schema = datum_of(table, records[0])[0]
+    read = reader_of(table)
+    schema = read(records[0])[0]
     block = Block(table=table, topic=table.topics[0], partition=0, first=0, end=len(records), schema=schema,
-                  datums=[datum_of(table, record)[1] for record in records])  # fmt: skip
+                  datums=[read(record)[1] for record in records])  # fmt: skip
     engine.insert(block)
     buckets = Buckets(tmp_path, "rows", TABLE, 4)
 
@@ -77,7 +78,8 @@ def test_text_that_the_sink_does_not_read_is_not_judged() -> None:
     """A sink hands it on as it is: were it read here, a stored row would look like one that was set aside."""
     value = codec.encode("events.analytics-value", {**good("events.analytics", "m", 0), "referrer": "mark"})
     damaged = SimpleNamespace(value=value.replace(b"mark", b"\xff\xfe\xff\xfe"))
-    assert datum_of(NAMED["analytics"].table, damaged)
+    check(NAMED["analytics"].table, damaged.value)
+    assert reader_of(NAMED["analytics"].table)(damaged)
     assert named_row(NAMED["analytics"], damaged) == named_row(NAMED["analytics"], SimpleNamespace(value=value))
 
 
