@@ -60,13 +60,13 @@ SINK = (
         edits=(
             Edit(
                 "sinks/embedded.py",
-                "            self._store(statements.insert(block.table, path))\n",
-                "            self._store(statements.insert(block.table, path).replace(*_token(block)))\n",
+                "            self._store(statements.insert(block.table, file))\n",
+                "            self._store(statements.insert(block.table, file).replace(*_token(block)))\n",
             ),
             Edit(
                 "sinks/embedded.py",
-                "            return self._store(statements.insert_missing(block.table, path))\n",
-                "            return self._store(statements.insert(block.table, path).replace(*_token(block)))\n",
+                "            return self._store(statements.insert_missing(block.table, file))\n",
+                "            return self._store(statements.insert(block.table, file).replace(*_token(block)))\n",
             ),
             Edit(
                 "sinks/embedded.py",
@@ -93,8 +93,8 @@ SINK = (
         edits=(
             Edit(
                 "sinks/embedded.py",
-                "            return self._store(statements.insert_missing(block.table, path))\n",
-                "            return self._store(statements.insert(block.table, path))\n",
+                "            return self._store(statements.insert_missing(block.table, file))\n",
+                "            return self._store(statements.insert(block.table, file))\n",
             ),
         ),
         tests=("tests/sinks/test_embedded.py::test_only_the_missing_rows_are_inserted",),
