@@ -42,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     refused_window_rows: int = SHARE_RECORDS
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A record that can be inserted. `schema` is compared by identity; `key` and `value` are for a dead letter."""
 
     offset: int

@@ -134,7 +134,7 @@ class PartitionWorker:
         if records and records[0].offset < self._blocks.read_to:
             self._rewound = True  # the log was truncated and aiokafka reset the position
         else:
-            self._blocks.add([self._prepared(record) for record in records], position, self._now_ms())
+            self._blocks.add(self._prepared(records), position, self._now_ms())
         self._woken.set()
 
     @property
@@ -301,9 +301,14 @@ class PartitionWorker:
     def _now_ms(self) -> float:
         return self._parts.clock() * 1_000
 
-    def _prepared(self, record: Any) -> Record:
-        try:
-            schema, datum = self._parts.datum_of(record)
-        except DecodeError as error:
-            return SetAside(record.offset, error.reason, record.key, record.value)
-        return Row(record.offset, schema, datum, record.key, record.value)
+    def _prepared(self, records: Sequence[Any]) -> list[Record]:
+        datum_of = self._parts.datum_of
+        prepared: list[Record] = []
+        for record in records:
+            try:
+                schema, datum = datum_of(record)
+            except DecodeError as error:
+                prepared.append(SetAside(record.offset, error.reason, record.key, record.value))
+            else:
+                prepared.append(Row(record.offset, schema, datum, record.key, record.value))
+        return prepared
