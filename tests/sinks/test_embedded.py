@@ -13,12 +13,13 @@ import fastavro
 import msgspec
 import pytest
 
+from schemas.outcomes import DecodeError
 from schemas.registry import latest
 from sinks.embedded import Embedded
 from sinks.engine import Block, EngineError, Refused
-from sinks.tables import LABELS, SIGNALS
+from sinks.tables import LABELS, SIGNALS, check, value_schema
 from tests.sinks.killed_inserts import ROWS
-from tests.sinks.rows import NOW_MS, encoded, label, labels, signal, signals
+from tests.sinks.rows import NOW_MS, encoded, label, labels, record, signal, signals
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,6 +70,39 @@ def test_a_refused_block_stores_none_of_its_rows_and_names_none_of_their_values(
     assert "beagle" not in str(raised.value)
     assert raised.value.__context__ is None
     assert count(engine, "labels") == 0
+
+
+def _damaged(chance: random.Random, datum: bytes) -> bytes:
+    """Bytes changed, left out, doubled or put in, once or twice."""
+    made = bytearray(datum)
+    for _ in range(chance.choice([1, 1, 2])):
+        at, size = chance.randrange(len(made)), chance.choice([0, 1, 1, 2, 9])
+        bytes_in = chance.choice([b"", chance.randbytes(size), bytes(made[at : at + size]) * 2, b"\x80" * size + b"\0"])
+        made[at : at + size] = bytes_in
+    return bytes(made)
+
+
+@pytest.mark.usefixtures("unmerged")
+@pytest.mark.parametrize("seed", range(4))
+def test_engine_and_check_agree_what_a_datum_is(engine: Embedded, seed: int) -> None:
+    """A row that is stored and set aside, or neither: the engine looks first, and the check after it."""
+    chance = random.Random(seed)
+    good = record(SIGNALS.topics[0], signal(1, t=[0.5] * seed, x=[1.5] * seed, y=[0.0] * seed * 40)).value
+    assert good is not None
+    schema = value_schema(latest("events.signals-value").id)
+    kept = 0
+    for _ in range(150):
+        value = good[:5] + _damaged(chance, good[5:])
+        try:
+            check(SIGNALS, value)
+        except DecodeError:
+            with pytest.raises(Refused):
+                engine.insert(Block(SIGNALS, SIGNALS.topics[0], 0, 0, 2, schema, [value, good]))
+        else:
+            engine.insert(Block(SIGNALS, SIGNALS.topics[0], 0, 0, 2, schema, [value, good]))
+            kept += 1
+    assert 10 < kept < 140
+    assert count(engine, "signals") == 2 * kept
 
 
 @pytest.mark.usefixtures("unmerged")
