@@ -169,7 +169,12 @@ async def _serve(config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, on_
     if not await _topics_are_there(config, asked_to_stop):
         return EXIT_OK
     processor = _Processor(config, epoch_keys, mask)
-    processor.totals.serve(config.metrics_port, config.metrics_host)
+    try:
+        processor.totals.serve(config.metrics_port, config.metrics_host)
+    except OSError as error:
+        where = f"{config.metrics_host}:{config.metrics_port}"
+        log.error("no metrics on %s: %s; choose another UNJOIN_METRICS_PORT, or 0 for none", where, error.strerror)
+        return EXIT_STUCK
     watchdog = Watchdog(
         bootstrap=config.bootstrap,
         group_id=config.group_id,

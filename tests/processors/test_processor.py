@@ -1,6 +1,7 @@
 """The processor as a process, on a real broker."""
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -175,6 +176,20 @@ def test_label_of_a_destroyed_key_is_suppressed_and_counted(bootstrap: str, star
         assert f"unjoin_door_{total}" in shown
     assert topics.released_count() == 0
     assert door.stop() == 0
+
+
+def test_port_that_is_taken_ends_the_door_with_a_sentence(bootstrap: str, start: Start) -> None:
+    """Whoever watches it sees why, and no traceback; nothing was taken from the topic."""
+    topics = Topics(bootstrap)
+    topics.put(record_of(label) for label in labels(3, today()))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        door = start(topics, metrics_port=taken.getsockname()[1])
+        assert door.wait() == EXIT_STUCK
+    assert "Address already in use; choose another UNJOIN_METRICS_PORT" in door.said
+    assert "Traceback" not in door.said
+    assert topics.lag() == 3
 
 
 def test_door_halts_before_a_topic_drains_into_dead_letters_and_goes_on_when_told_to(
