@@ -30,6 +30,7 @@ def rows_a_second(report: "Report", path: Path) -> None:
             ranges = [[p.median - p.low for p in points], [p.high - p.median for p in points]]
             axis.errorbar(sizes, medians, yerr=ranges, label=name, marker="o", capsize=3, color=colour)
         axis.set(xscale="log", yscale="log", xlabel="rows a block", title=f"{panel[0]}: {panel[1]}")
+        axis.set_xlim(sizes[0] / 1.5, sizes[-1] * 1.5)
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
