@@ -25,21 +25,21 @@ from schemas.outcomes import DeadLetterReason
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """When a block is large enough, old enough, or too much of it is set aside.
+    """When a block is large enough, old enough, or refused too often.
 
     Attributes:
         rows_max: records of a block, those set aside included.
         bytes_max: bytes of its datums; a single larger datum is a block of its own.
         ms_max: age of the oldest waiting record at which a block is cut.
-        set_aside_share_max: of the last `set_aside_window` records, refused or unreadable; above it the sink halts.
-        set_aside_window: at least 100, or a few bad records would halt a quiet table.
+        refused_share_max: of the last `refused_window_rows` rows; above it the sink halts.
+        refused_window_rows: at least 100, or a few bad rows would halt a quiet table.
     """
 
     rows_max: int
     bytes_max: int
     ms_max: int
-    set_aside_share_max: float = SHARE_MAX
-    set_aside_window: int = SHARE_RECORDS
+    refused_share_max: float = SHARE_MAX
+    refused_window_rows: int = SHARE_RECORDS
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -90,7 +90,7 @@ class Wait(NamedTuple):
 
 
 class Halt(NamedTuple):
-    """Too many records are refused or unreadable: a bad deployment, not bad records. Nothing of them was passed."""
+    """The engine refuses too many rows: a bad deployment, not bad rows. Nothing of them was passed."""
 
     cap: ShareCap
 
@@ -198,7 +198,7 @@ class PartitionBlocks:
         self._head_records = self._head_bytes = 0
         self._head_schema: Any = None
         self._head_closed = False
-        self._cap = ShareCap(limits.set_aside_share_max, limits.set_aside_window)
+        self._cap = ShareCap(limits.refused_share_max, limits.refused_window_rows)
         self._halt: Halt | None = None
 
     # Reading.
@@ -246,10 +246,10 @@ class PartitionBlocks:
 
     def decide(self, now_ms: float, *, stopping: bool = False) -> Decision:
         """What to do next; the same answer until an outcome is reported, records come or time passes."""
-        if self._block is None and not stopping and not self._halt:
-            self._block = self._cut(now_ms)
         if self._halt:
             return self._halt
+        if self._block is None and not stopping:
+            self._block = self._cut(now_ms)
         if self._block is not None:
             return self._work(self._block)
         if self.first < self._intent_end:
@@ -288,7 +288,8 @@ class PartitionBlocks:
             return self._recovered()
         if not self._waiting or not self._due(now_ms):
             return None
-        return self._opened(self._waiting[self._head_records - 1].offset + 1)
+        records = self._waiting[: self._head_records]
+        return Block(records[-1].offset + 1, records)
 
     def _recovered(self) -> Block | None:
         """What is left of the intent found at the start, once all of it is read."""
@@ -296,15 +297,9 @@ class PartitionBlocks:
             return None
         self._head_records = sum(1 for record in self._waiting if record.offset < self._intent_end)
         if self._head_records:
-            return self._opened(self._intent_end)
+            return Block(self._intent_end, self._waiting[: self._head_records])
         self._pass(self._intent_end)
         return None
-
-    def _opened(self, end: int) -> Block:
-        block = Block(end, self._waiting[: self._head_records])
-        if not block.groups:
-            self._judge(block)
-        return block
 
     def _due(self, now_ms: float) -> bool:
         cut_reached = bool(self._cuts) and self.read_to >= self._cuts[0]
@@ -319,11 +314,9 @@ class PartitionBlocks:
     def stored(self) -> None:
         """The rows of the last `Insert` are stored, each once."""
         assert self._block is not None
-        del self._block.groups[0]
-        if self._block.groups:
-            return
-        self._judge(self._block)
-        if not self._block.letters:
+        rows = self._block.groups.pop(0)
+        self._cap.note(bad=False, records=len(rows))
+        if not self._block.groups and not self._block.letters:
             self._pass(self._block.end)
 
     def sent(self) -> None:
@@ -341,8 +334,6 @@ class PartitionBlocks:
         assert self._block is not None
         held = enumerate(self._waiting[: self._head_records])
         self._block.set_aside([self._put_aside(at, r, reasons[r.offset]) for at, r in held if r.offset in reasons])
-        if not self._block.groups:
-            self._judge(self._block)
 
     def refused(self) -> None:
         """The engine stored nothing of the last `Insert`: halve the range, down to the row that it refuses.
@@ -364,21 +355,7 @@ class PartitionBlocks:
     def _set_aside(self, row: Row) -> None:
         at = next(at for at, record in enumerate(self._waiting) if record.offset == row.offset)
         self._put_aside(at, row, DeadLetterReason.REFUSED)
-        self._note(bad=True)
-
-    def _judge(self, block: Block) -> None:
-        """Counts the block's records in the order of the log, once its rows are stored and before its letters leave."""
-        if not block.letters:
-            self._note(bad=False, records=self._head_records)
-            return
-        for record in self._waiting[: self._head_records]:
-            if isinstance(record, Row):
-                self._note(bad=False)
-            elif record.reason is not DeadLetterReason.REFUSED:  # those were counted when they were refused
-                self._note(bad=True)
-
-    def _note(self, *, bad: bool, records: int = 1) -> None:
-        self._cap.note(bad=bad, records=records)
+        self._cap.note(bad=True)
         if self._cap.exceeded:
             self._halt = Halt(self._cap)
 

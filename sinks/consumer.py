@@ -118,7 +118,7 @@ class TableConsumer:
         """Until stopped.
 
         Raises:
-            Halted: too many records are refused or unreadable.
+            Halted: the engine refuses too many rows.
             Exception: a bug; the process should end and be started again.
         """
         outage = Outage(f"Kafka for {self.table.name}", log, self._parts.clock, self._parts.chance)

@@ -81,7 +81,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
             rows_max=self.block_rows_max,
             bytes_max=self.block_bytes_max,
             ms_max=self.block_ms_max,
-            set_aside_share_max=self.dead_letter_share_max,
+            refused_share_max=self.dead_letter_share_max,
         )
 
 

@@ -2,7 +2,7 @@
 
 UnjoinError
 ├── Lost         the partition is, or is about to be, somebody else's: drop everything, the commit is the truth
-├── Halted       too many records are refused or unreadable: stop the process before the topic is drained
+├── Halted       the engine refuses too many rows: stop the process before the topic is drained
 └── Unreadable   records of a block hold no datum: the same block again, without them
 """
 
@@ -45,7 +45,7 @@ class Lost(UnjoinError):
 
 
 class Halted(UnjoinError):
-    """Too many records were refused, or cannot be read."""
+    """Too many rows were refused."""
 
 
 class Unreadable(UnjoinError):
@@ -169,7 +169,7 @@ class PartitionWorker:
 
         Raises:
             Lost: the partition went away first.
-            Halted: too many records are refused or unreadable.
+            Halted: the engine refuses too many rows.
         """
         while True:
             self._rewound = False
@@ -210,9 +210,8 @@ class PartitionWorker:
             case Wait(until_ms):
                 await self._sleep(None if until_ms is None else (until_ms - self._now_ms()) / 1_000)
             case Halt(cap):
-                them = f"records for {self._parts.table.name} (partition {self._log.partition} of {self._log.topic})"
-                look = "Compare the table with the migrations, and what writes to the topic with schemas/"
-                raise Halted(too_many(cap, them, "were refused by ClickHouse or cannot be read", look))
+                rows = f"rows of {self._parts.table.name} (partition {self._log.partition} of {self._log.topic})"
+                raise Halted(too_many(cap, rows, "were refused by ClickHouse", "Compare the table with the migrations"))
         return True
 
     async def _insert(self, blocks: PartitionBlocks, insert: Insert) -> bool:

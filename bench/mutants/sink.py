@@ -156,8 +156,8 @@ SINK = (
         edits=(
             Edit(
                 "sinks/blocks.py",
-                "        if not self._block.letters:\n            self._pass(self._block.end)\n",
-                "        self._pass(self._block.end)\n",
+                "        if not self._block.groups and not self._block.letters:\n",
+                "        if not self._block.groups:\n",
             ),
         ),
         tests=(

@@ -103,7 +103,7 @@ class SinkWorld:
             rows_max=random.choice([1, 3, 8, 40]),
             bytes_max=random.choice([200, 1_000, 100_000]),
             ms_max=random.choice([0, 20, 300]),
-            set_aside_share_max=0.95,
+            refused_share_max=0.95,
         )
         self.chaos_s = random.uniform(2, 40)
         self.number = 0

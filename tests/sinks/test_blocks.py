@@ -317,7 +317,7 @@ def test_halves_of_a_range_of_unknown_outcome_stay_suspect() -> None:
 
 def test_engine_that_refuses_everything_halts_the_sink_and_drains_nothing() -> None:
     """A bad deployment must not turn a topic into dead letters."""
-    limits = Limits(rows_max=1_000, bytes_max=1_000_000, ms_max=0, set_aside_window=100)
+    limits = Limits(rows_max=1_000, bytes_max=1_000_000, ms_max=0, refused_window_rows=100)
     blocks = PartitionBlocks(limits, 0, log_start=0, log_end=0)
     blocks.add(rows(*range(1_000)), 1_000, now_ms=0)
     while not isinstance(decision := blocks.decide(0), Halt):
@@ -327,42 +327,6 @@ def test_engine_that_refuses_everything_halts_the_sink_and_drains_nothing() -> N
         else:
             answer(blocks, decision)
     assert (decision.cap.set_aside, decision.cap.records) == (51, 100)
-
-
-def judged(records: list[Record], **limits: Any) -> Any:
-    """The last decision over these records, and how many were stored."""
-    wide = Limits(rows_max=10_000, bytes_max=1_000_000, ms_max=0, **limits)
-    blocks = PartitionBlocks(wide, 0, log_start=0, log_end=0)
-    blocks.add(records, len(records), now_ms=0)
-    made = run(blocks)
-    return made[-1], sum(len(decision.rows) for decision in made if isinstance(decision, Insert))
-
-
-@pytest.mark.parametrize("good", [0, 200])
-def test_topic_that_nobody_can_read_halts_the_sink_and_is_not_drained(good: int) -> None:
-    """A newer release writes to it, or something else does; what could be read is stored."""
-    last, stored = judged([*rows(*range(good)), *map(aside, range(good, good + 51))])
-    assert isinstance(last, Halt)
-    assert (last.cap.set_aside, stored) == (51, good)
-    last, stored = judged([*rows(*range(good)), *map(aside, range(good, good + 50))])
-    assert last == Wait(None)
-
-
-def test_a_few_unreadable_records_among_many_halt_nothing() -> None:
-    """They are counted where they lie: at the end of a block, all of them would look like the newest."""
-    records = [aside(offset) if offset % 3 == 0 else rows(offset)[0] for offset in range(900)]
-    assert judged(records) == (Wait(None), 600)
-
-
-def test_halt_over_unreadable_records_comes_again_after_a_restart() -> None:
-    """Nothing of them was passed, so whoever starts next sees them again."""
-    limits = Limits(rows_max=10_000, bytes_max=1_000_000, ms_max=0)
-    blocks = PartitionBlocks(limits, 0, "60", log_start=0, log_end=60)
-    blocks.add([*rows(*range(9)), *map(aside, range(9, 60))], 60, now_ms=0)
-    *_, insert, last = run(blocks)
-    assert isinstance(insert, Insert)
-    assert insert.missing
-    assert isinstance(last, Halt)
 
 
 def test_stopping_starts_no_block_and_leaves_a_plain_commit() -> None:
@@ -511,7 +475,7 @@ def simulate(seed: int, variant: str = "") -> None:
         rows_max=world.random.randint(1, 12),
         bytes_max=world.random.choice([1, 30, 10_000]),
         ms_max=world.random.choice([0, 5, 50]),
-        set_aside_share_max=0.9,
+        refused_share_max=0.9,
     )
     for _ in range(world.random.randint(1, 4)):
         world.produce(world.random.randint(0, 40))
