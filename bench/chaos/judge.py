@@ -6,8 +6,8 @@
 
 A copy is what tells two records of one event apart: when it was received, or, of a label, vote and version. A client
 that sends a batch again makes two copies, and each may be a row until the table's key collapses them. With merges held
-still, a second insert of one copy stays visible as a second physical row. Older copies may be missing: whoever finds a
-newer one stored need not insert them.
+still, a second insert of one copy stays visible as a second physical row. Of an event's copies the newest has to be
+there: the others go when the key collapses them.
 """
 
 from collections.abc import Iterable, Mapping
