@@ -26,10 +26,10 @@ lint: ## ruff and strict types
 	@$(BIN)/mypy
 
 mutants: ## Breaks each guard on purpose: a test has to turn red for every one of them
-	@$(BIN)/python -m bench.mutants
+	@$(BIN)/python -m mutants
 
 chaos: setup-test ## The real stack under load, a fault a round, every event accounted for (ROUNDS=20 SEED=1)
-	@$(BIN)/python -m bench.chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(ARGS)
+	@$(BIN)/python -m faults.chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(ARGS)
 
 simulate: ## The pipeline on a seeded clock, network, disk, broker and engine (SEEDS=1000 of each world)
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.machine import ms_cell
-from sinks.embedded import Embedded, QueryFailed
-from sinks.read_only import Bounds
+from sinks.clickhouse.embedded import Embedded, QueryFailed
+from sinks.http.read_only import Bounds
+from testkit.machine import ms_cell
 
 REPLACED_SHARE = 0.02
 RIGHT_SHARE = 0.8

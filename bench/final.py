@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.machine import ms_cell
-from sinks.embedded import Embedded, QueryFailed
-from sinks.read_only import Bounds
+from sinks.clickhouse.embedded import Embedded, QueryFailed
+from sinks.http.read_only import Bounds
+from testkit.machine import ms_cell
 
 SAMPLES = 8
 QUESTIONS = {

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.machine import percentile
-from tests.running_stack import RunningStack
+from testkit.machine import percentile
+from testkit.running_stack import RunningStack
 
 SESSIONS = 40
 BATCH_EVENTS = 50
@@ -35,7 +35,7 @@ KEY = "dev-browser-key"
 TABLES = {"signals": "pointer", "analytics": "page_view"}
 # Of each ten batches one is of page views: the table whose rows are decoded and enriched on their way.
 ANALYTICS_EVERY = 10
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 
 class Run:

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.lists import numbers
-from bench.machine import Spread, machine, spread
 from bench.sink.contenders import Unjoin
 from bench.sink.rows import records
-from sinks.embedded import Embedded
-from sinks.tables import SIGNALS
+from sinks.clickhouse.embedded import Embedded
+from sinks.rows.tables import SIGNALS
+from testkit.lists import numbers
+from testkit.machine import Spread, machine, spread
 
 SIZES = [100_000, 1_000_000, 10_000_000, 100_000_000]
 FILL_ROWS = 1_000_000

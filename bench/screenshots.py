@@ -19,10 +19,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
 
-from tests.browser.conftest import ARGUMENTS
-from tests.running_stack import RunningStack
+from testkit.chromium import ARGUMENTS
+from testkit.running_stack import RunningStack
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 BYTES_MAX = 250_000
 SECONDS_MAX = 60.0
 DESKTOP, PHONE = {"width": 1280, "height": 904}, {"width": 390, "height": 1240}

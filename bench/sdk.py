@@ -30,8 +30,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tests.browser.conftest import ARGUMENTS
-from tests.browser.sdk_site import SDK, SdkSite
+from testkit.chromium import ARGUMENTS
+from testkit.sdk_site import SDK, SdkSite
 
 MOVES_PER_SECOND = 60
 RENDERER = "CrRendererMain"

@@ -21,9 +21,9 @@ from rich.table import Table
 from bench.collector.contenders import family
 from bench.collector.generator import Measured, Order
 from bench.collector.mixes import MIXES
-from bench.lists import words
-from bench.machine import machine
-from tests.running_stack import RunningStack
+from testkit.lists import words
+from testkit.machine import machine
+from testkit.running_stack import RunningStack
 
 ROOT = Path(__file__).parents[1]
 WARM_SECONDS = 2.0

@@ -11,8 +11,17 @@ from typing import Any
 
 import msgspec
 
-from ingest.admission import Grant, Quotas, Verdicts, allows_origin, check_origin, judge
-from ingest.answers import (
+from ingest.access.grants import Grant, Quotas, Verdicts, allows_origin, check_origin, judge
+from ingest.access.sites import WatchedSites
+from ingest.decode.formats import WIRES, Wire
+from ingest.encode.edge_keys import WatchedKeys
+from ingest.encode.records import Records, Sender, records_of
+from ingest.errors import Rejected, Rejection
+from ingest.http.body import Body, BodyRoom, ClientGone, NoRoom, Receive
+from ingest.http.client_address import Network, client_address
+from ingest.http.fast_path import direct_of
+from ingest.http.headers import check_type, forwarded_for, headers_of, is_gzip, user_agent_of
+from ingest.http.responses import (
     VARY,
     Answer,
     HeaderList,
@@ -23,20 +32,11 @@ from ingest.answers import (
     send_answer,
     send_answer_and_close,
 )
-from ingest.bodies import Body, BodyRoom, ClientGone, NoRoom, Receive
-from ingest.client_address import Network, client_address
-from ingest.counters import Counters, count_by_category
-from ingest.direct import direct_of
-from ingest.edge_keys import WatchedKeys
-from ingest.gate import Gate
-from ingest.headers import check_type, forwarded_for, headers_of, is_gzip, user_agent_of
-from ingest.producer import NotDurable, Producer
-from ingest.records import Records, Sender, records_of
-from ingest.rejection import Rejected, Rejection
-from ingest.request import Limits
-from ingest.shedding import address_mark, key_of
-from ingest.sites import WatchedSites
-from ingest.wires import WIRES, Wire
+from ingest.kafka.producer import NotDurable, Producer
+from ingest.limits import RequestLimits
+from ingest.metrics.counters import Counters, count_by_category
+from ingest.overload.scheduler import Gate
+from ingest.overload.shedding import address_mark, key_of
 from schemas.outcomes import RequestError, UnjoinError
 
 Scope = MutableMapping[str, Any]
@@ -66,7 +66,7 @@ class Edge(msgspec.Struct, frozen=True):
     producer: Producer
     edge_keys: WatchedKeys
     counters: Counters
-    limits: Limits
+    limits: RequestLimits
     trusted_proxies: tuple[Network, ...]
     now_ms: Callable[[], int]
     monotonic: Callable[[], float]

@@ -14,18 +14,18 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from processors.agents import door_agent
-from processors.app import AppConfig, build_app, quieten_libraries
-from processors.commits import Commits, Partition
-from processors.committed import CommittedOffsets
-from processors.crowd import Crowd
-from processors.crowd_door import CrowdDoor
-from processors.deidentify import EpochKeys, Mask, unmasked
-from processors.door import Door, OpenDoor
-from processors.outlet import Outlet
-from processors.passage import Passage
-from processors.totals import Totals
-from processors.watchdog import Watchdog
+from processors.door.crowd import Crowd
+from processors.door.crowd_release import CrowdDoor
+from processors.door.deidentify import EpochKeys, Mask, unmasked
+from processors.door.release import Door, OpenDoor
+from processors.faust_app.agents import door_agent
+from processors.faust_app.app import AppConfig, build_app, quieten_libraries
+from processors.faust_app.batch_handler import Passage
+from processors.faust_app.commits import Commits, Partition
+from processors.faust_app.committed import CommittedOffsets
+from processors.faust_app.metrics import Totals
+from processors.faust_app.producer import Outlet
+from processors.faust_app.watchdog import Watchdog
 from schemas.dead_letters import SHARE_MAX
 from schemas.outcomes import Suppression, UnjoinError
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS

@@ -4,7 +4,7 @@ Every reason that a client, a dead letter or a counter can show is named here an
 
     UnjoinError                      base of every error that crosses a room's border
     ├── DecodeError                  a record on a topic cannot be read: dead letter, never retried
-    └── (rooms add their own: ingest.request.Rejection, sinks.engine.Refused, …)
+    └── (rooms add their own: ingest.decode.batch.Rejection, sinks.engine.Refused, …)
 """
 
 from enum import StrEnum

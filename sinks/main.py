@@ -22,17 +22,17 @@ from prometheus_client import start_http_server
 
 from schemas.dead_letters import SHARE_MAX
 from schemas.outcomes import UnjoinError
-from sinks.blocks import Limits
-from sinks.clickhouse import Server, address_of
-from sinks.consumer import ConsumerConfig, TableConsumer
-from sinks.dead_letters import DeadLetters
-from sinks.embedded import Embedded
+from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Engine, Table, Unknown
-from sinks.enrichment import IspOf, isps
-from sinks.http_dialect import HttpSettings, serve_http
+from sinks.http.interface import HttpSettings, serve_http
+from sinks.kafka.block_planner import BlockLimits
+from sinks.kafka.consumer import ConsumerConfig, TableConsumer
+from sinks.kafka.dead_letters import DeadLetters
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage, quieten
-from sinks.tables import TABLES, check, reader_of
+from sinks.rows.enrichment import IspOf, isps
+from sinks.rows.tables import TABLES, check, reader_of
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +75,9 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"SinkConfig({self.bootstrap}, {'a server' if self.clickhouse_url else self.clickhouse_dir})"
 
-    def limits(self) -> Limits:
+    def limits(self) -> BlockLimits:
         """Of a block."""
-        return Limits(
+        return BlockLimits(
             rows_max=self.block_rows_max,
             bytes_max=self.block_bytes_max,
             ms_max=self.block_ms_max,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sinks.embedded import Embedded
-from tests.kafka_node import KafkaNode
-from tests.running_stack import RunningStack
+from sinks.clickhouse.embedded import Embedded
+from testkit.kafka_node import KafkaNode
+from testkit.running_stack import RunningStack
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.outcomes import EXPLANATION, RejectionReason, RequestError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md", *(ROOT / "docs").glob("*.md")]
 
 

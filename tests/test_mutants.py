@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.mutants.__main__ import MUTANTS
-from bench.mutants.mutant import Edit, Mutant, MutantError, mutated
-from bench.mutants.tree import Tree
+from mutants.__main__ import MUTANTS
+from mutants.mutant import Edit, Mutant, MutantError, mutated
+from mutants.tree import Tree
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -34,7 +34,7 @@ def test_broken_copy_turns_its_tests_red_and_is_whole_again_afterwards(tmp_path:
     """The installed package points at the original: were that what the copy imports, every mutant would survive."""
     tree = Tree(tmp_path)
     tree.check()
-    tests = ("tests/processors/test_deidentify.py::test_answer_of_every_kind_is_masked",)
+    tests = ("tests/processors/door/test_deidentify.py::test_answer_of_every_kind_is_masked",)
     masking_off = next(mutant for mutant in MUTANTS if mutant.name == "masking off for one kind")
     whole = (tree.root / masking_off.edits[0].file).read_text()
     with tree.with_mutant(masking_off):

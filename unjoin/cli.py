@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import datetime
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from schemas.outcomes import UnjoinError
-from unjoin.keys import add_keys_arguments, run_keys
+from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.settings import Settings, settings_of
 
 
@@ -127,7 +129,7 @@ def _add_sites(sites: argparse.ArgumentParser) -> None:
 
 
 def _up(_: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from unjoin.stack import run_stack
+    from unjoin.host.stack import run_stack
 
     return asyncio.run(run_stack(settings, console))
 
@@ -137,7 +139,7 @@ def _collect(options: argparse.Namespace, settings: Settings, console: Console) 
 
     workers = settings.collect_workers if options.workers is None else options.workers
     if options.worker is None and workers != 1:
-        from unjoin.workers import run_workers
+        from unjoin.host.workers import run_workers
 
         passed_on = ["--playground"] * options.playground + ["--door-metrics", options.door_metrics]
         return asyncio.run(run_workers(settings, workers, passed_on, console))
@@ -147,7 +149,7 @@ def _collect(options: argparse.Namespace, settings: Settings, console: Console) 
 
 
 def _sdk(options: argparse.Namespace, settings: Settings, _: Console) -> int:
-    from ingest.sdk_files import current_sdk
+    from ingest.web.sdk_files import current_sdk
 
     endpoint = options.endpoint or f"http://{settings.http_host}:{settings.http_port}"
     sys.stdout.write(current_sdk().tag(endpoint, options.key) + "\n")
@@ -167,7 +169,7 @@ def _sink(_: argparse.Namespace, settings: Settings, __: Console) -> int:
 
 
 def _topics(_: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from unjoin import kafka
+    from unjoin.host import kafka
     from unjoin.roles import topics_of
 
     async def create() -> list[str]:
@@ -243,14 +245,12 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
 
 
 def _attack(options: argparse.Namespace, _: Settings, __: Console) -> int:
-    checkout = Path(__file__).parent.parent
-    if not (checkout / "bench" / "linkage").is_dir():
-        raise AttackNotInstalled("the attacks are part of a checkout, not of the package; clone the repository")
-    sys.path.append(str(checkout))
-    from bench.linkage.command import run_attack
-
-    code: int = run_attack([argument for argument in options.arguments if argument != "--"])
-    return code
+    checkout = Path(__file__).parents[1]
+    if not (checkout / "attacks" / "linkage").is_dir():
+        raise AttackNotInstalled("the attacks are part of a checkout: clone the repository, `make setup-test` in it")
+    arguments = [argument for argument in options.arguments if argument != "--"]
+    command = [sys.executable, "-m", "attacks.linkage", *arguments]
+    return subprocess.run(command, env={**os.environ, "PYTHONPATH": str(checkout)}, check=False).returncode
 
 
 def _sites(options: argparse.Namespace, settings: Settings, console: Console) -> int:

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from schemas.outcomes import UnjoinError
-from sinks.clickhouse import Server, address_of
-from sinks.embedded import Embedded, QueryFailed
+from sinks.clickhouse.embedded import Embedded, QueryFailed
+from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.statements import literal
 from sinks.engine import EngineError
-from sinks.statements import literal
 from unjoin.query import answer_over_http
 from unjoin.settings import Settings
 

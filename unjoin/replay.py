@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from rich.console import Console
 from rich.progress import Progress
 
-from processors.records import labeled_of, midnight_s
+from processors.door.records import labeled_of, midnight_s
 from schemas.codec import decode
 from schemas.dead_letters import TRUNCATED_FROM, Origin, origin_of
 from schemas.outcomes import DeadLetterReason, DecodeError, UnjoinError

@@ -3,16 +3,22 @@
 Nothing heavy is imported before its role runs, and a role is confined before anything of it starts a thread.
 """
 
+from __future__ import annotations
+
 import datetime
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schemas.topics import HOUR_MS, LABELED, Topic, topics
-from unjoin.housekeeping import LOOK_EVERY_S, Housekeeping
-from unjoin.keyring import KeyDestroyed, Keyring
-from unjoin.notify import notify_ready
-from unjoin.reach import confine_role
+from unjoin.confine.reach import confine_role
+from unjoin.host.notify import notify_ready
+from unjoin.keys.housekeeping import LOOK_EVERY_S, Housekeeping
+from unjoin.keys.keyring import KeyDestroyed, Keyring
 from unjoin.settings import WORKER_SPOOL, Settings
+
+if TYPE_CHECKING:
+    from ingest.web.page import PageOf
 
 
 def topics_of(settings: Settings) -> tuple[Topic, ...]:
@@ -33,11 +39,11 @@ def run_collector(
     Args:
         worker: NUMBER/COUNT:SOCKET of one of several, as `workers.py` says it.
     """
-    from ingest.fair_queue import QueueBounds
-    from ingest.request import Limits
-    from ingest.server import CollectorConfig, run
-    from ingest.spool import SpoolConfig
-    from ingest.worker import Worker
+    from ingest.limits import RequestLimits
+    from ingest.metrics.worker_link import Worker
+    from ingest.overload.fair_queue import QueueBounds
+    from ingest.process.server import CollectorConfig, run
+    from ingest.spool.writer import SpoolConfig
 
     which, _, link = (worker or "1/1:").partition(":")
     number, count = map(int, which.split("/"))
@@ -46,7 +52,7 @@ def run_collector(
         bootstrap=settings.bootstrap,
         host=settings.http_host,
         port=settings.http_port,
-        limits=Limits(
+        limits=RequestLimits(
             body_bytes_max=settings.body_bytes_max,
             batch_events_max=settings.batch_events_max,
             event_bytes_max=settings.event_bytes_max,
@@ -71,14 +77,20 @@ def run_collector(
         ),
         connections_max=settings.connections_max,
         key_events_per_second_max=settings.key_events_per_second_max,
-        playground=playground,
-        clickhouse_http_url=f"http://127.0.0.1:{settings.clickhouse_http_port}",
-        door_metrics_url=door_metrics_url,
     )
     confine_role("collector", settings)
     keyring = Keyring(settings.edge_keys_dir)
     with _housekeeping(keyring, "edge", settings):
-        return run(config, keys_of(keyring), on_ready=notify_ready)
+        page_of = _playground_of(settings, door_metrics_url) if playground else None
+        return run(config, keys_of(keyring), page_of, on_ready=notify_ready)
+
+
+def _playground_of(settings: Settings, door_metrics_url: str) -> PageOf:
+    from unjoin.playground.feed import Feed
+    from unjoin.playground.routes import Playground
+
+    clickhouse_url = f"http://127.0.0.1:{settings.clickhouse_http_port}"
+    return lambda collector: Playground(Feed(clickhouse_url, door_metrics_url, collector))
 
 
 def left_spools(settings: Settings, workers: int) -> tuple[Path, ...]:
@@ -90,8 +102,8 @@ def left_spools(settings: Settings, workers: int) -> tuple[Path, ...]:
 
 def run_processor(settings: Settings) -> int:
     """`unjoin process`."""
-    from processors.free_text import mask
     from processors.main import ProcessorConfig, run
+    from processors.masking.mask import mask
 
     config = ProcessorConfig(
         bootstrap=settings.bootstrap,

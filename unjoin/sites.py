@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ingest.admission import Kind
-from ingest.sites import SitesFile
+from ingest.access.grants import Kind
+from ingest.access.sites import SitesFile
 
 
 def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -> int:

@@ -17,8 +17,8 @@ from bench.collector.contenders import PEERS, Contender, Nginx, Peer, Unjoin
 from bench.collector.mixes import MIXES, Mix
 from bench.collector.report import Report
 from bench.collector.rounds import Result, Scene, scene
-from bench.lists import numbers, words
-from bench.machine import machine, spread
+from testkit.lists import numbers, words
+from testkit.machine import machine, spread
 
 CONNECTIONS = 32
 LOAD_SHARE = 0.6

@@ -9,8 +9,8 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from tests.collect_process import Collect
-from unjoin.kafka import free_port
+from testkit.collect_process import Collect
+from unjoin.host.kafka import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS_MAX = 30.0

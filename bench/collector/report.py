@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bench.collector.contenders import PEERS, Unjoin
 from bench.collector.rounds import Result
-from bench.machine import Spread, spread
+from testkit.machine import Spread, spread
 
 OURS = Unjoin.name
 

@@ -16,7 +16,7 @@ from bench.collector.contenders import ROOT, Contender
 from bench.collector.generator import Measured, Order
 from bench.collector.mixes import Mix
 from schemas.topics import TOPIC_OF_CATEGORY
-from tests.kafka_node import QUIET, KafkaNode, node_with_topics
+from testkit.kafka_node import QUIET, KafkaNode, node_with_topics
 
 WARM_SECONDS = 1.0
 

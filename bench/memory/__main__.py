@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.memory.slope import Slope, slope_of
-from tests.running_stack import RunningStack
+from testkit.running_stack import RunningStack
+from testkit.slope import Slope, slope_of
 from unjoin.settings import settings_of
 
 SAMPLE_SECONDS = 10.0

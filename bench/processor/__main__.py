@@ -26,9 +26,9 @@ from rich.table import Table
 
 from bench.collector.contenders import ROOT, family
 from bench.collector.generator import cpu_seconds
-from bench.machine import machine, spread
 from schemas.codec import encode
-from tests.kafka_node import QUIET, KafkaNode, create_topic
+from testkit.kafka_node import QUIET, KafkaNode, create_topic
+from testkit.machine import machine, spread
 
 SECONDS_MAX = 300.0
 SESSION_LABELS = 20

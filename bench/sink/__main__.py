@@ -14,14 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from bench.lists import numbers, words
-from bench.machine import machine
 from bench.sink.contenders import Contender
 from bench.sink.pipeline import broker, flow
 from bench.sink.report import Report
 from bench.sink.rounds import places
 from bench.sink.rows import KINDS, records
 from sinks.main import YOUNG_OBJECTS_MAX
+from testkit.lists import numbers, words
+from testkit.machine import machine
 
 
 def main() -> int:

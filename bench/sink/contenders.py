@@ -20,13 +20,13 @@ from clickhouse_driver import Client
 
 from bench.sink.rows import Stored
 from schemas.registry import by_id
-from sinks import statements
-from sinks.clickhouse import Address, Server
-from sinks.embedded import Embedded
+from sinks.clickhouse import statements
+from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.server import Address, Server
 from sinks.engine import Block, Engine, Table
-from sinks.enrichment import ADDED, enrichment, no_isp
 from sinks.main import YOUNG_OBJECTS_MAX
-from sinks.tables import reader_of
+from sinks.rows.enrichment import ADDED, enrichment, no_isp
+from sinks.rows.tables import reader_of
 
 
 class Contender(ABC):

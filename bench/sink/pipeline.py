@@ -14,8 +14,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bench.sink.rows import TABLE_OF, Kind, records
 from sinks.main import SinkConfig
-from tests.kafka_node import QUIET, KafkaNode, create_topic
-from unjoin.kafka import free_port
+from testkit.kafka_node import QUIET, KafkaNode, create_topic
+from unjoin.host.kafka import free_port
 
 ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 600.0

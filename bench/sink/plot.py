@@ -10,7 +10,7 @@ matplotlib.rcParams["svg.hashsalt"] = "unjoin"
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-from bench.machine import spread  # noqa: E402
+from testkit.machine import spread  # noqa: E402
 
 if TYPE_CHECKING:
     from bench.sink.report import Report

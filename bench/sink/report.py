@@ -7,10 +7,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import Spread, spread
 from bench.sink.contenders import DriverRows, Unjoin
 from bench.sink.pipeline import Flow
 from bench.sink.rounds import Round
+from testkit.machine import Spread, spread
 
 OURS, ROWS = Unjoin.name, DriverRows.name
 

@@ -13,10 +13,10 @@ import msgspec
 
 from bench.sink.contenders import Contender, of_embedded, of_server
 from bench.sink.rows import TABLE_OF, Kind, Stored
-from sinks.clickhouse import Server, address_of
-from sinks.embedded import Embedded
+from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Engine, Table
-from tests.contract.clickhouse_server import ClickHouseServer, binary
+from testkit.clickhouse_server import ClickHouseServer, binary
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 from bench.collector.mixes import USER_AGENTS
 from schemas import codec
 from sinks.engine import Table
-from sinks.tables import ANALYTICS, SIGNALS
+from sinks.rows.tables import ANALYTICS, SIGNALS
 
 Kind = Literal["small", "realistic", "analytics"]
 

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from bench.machine import Spread, machine, spread
 from bench.storage.fill import SHARES, insert
 from bench.storage.variants import TABLES, VARIANTS, Variant, definitions, unchanged
-from sinks.embedded import Embedded, QueryFailed
+from sinks.clickhouse.embedded import Embedded, QueryFailed
+from testkit.machine import Spread, machine, spread
 
 QUESTIONS = Path(__file__).parent / "questions"
 ROWS_EACH = 1_000_000

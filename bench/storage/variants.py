@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from sinks.migrate import migrations
+from sinks.clickhouse.migrate import migrations
 
 SAMPLES = ("t", "x", "y", "z", "force", "t_up")
 TABLES = ("signals", "analytics", "labels")

@@ -1,1 +1,1 @@
-"""Numbered SQL; `sinks/migrate.py` applies it."""
+"""Numbered SQL; `sinks/clickhouse/migrate.py` applies it."""

@@ -10,14 +10,11 @@ import pytest
 from aiohttp import web
 from playwright.sync_api import expect, sync_playwright
 
-from ingest.playground import POLICY, page_files
 from schemas.events import AnyEvent
+from testkit.chromium import ARGUMENTS
+from unjoin.playground.routes import POLICY, page_files
 
-ROOT = Path(__file__).parent.parent.parent
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
-]  # fmt: skip
+ROOT = Path(__file__).parents[2]
 
 # A whole pipeline and a browser may share two cores with others; whatever is quick is not waited for any longer.
 expect.set_options(timeout=30_000)

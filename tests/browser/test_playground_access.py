@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.sdk_site import wait, wait_on
+from testkit.sdk_site import wait, wait_on
 
 pytestmark = pytest.mark.browser
 

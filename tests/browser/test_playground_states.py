@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.sdk_site import go_hidden, touch, wait, wait_on
+from testkit.sdk_site import go_hidden, touch, wait, wait_on
 
 pytestmark = pytest.mark.browser
 

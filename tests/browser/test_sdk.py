@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.browser.sdk_site import Device, SdkSite, noted, touch, wait_for, wait_on
+from testkit.sdk_site import Device, SdkSite, noted, touch, wait_for, wait_on
 
 pytestmark = pytest.mark.browser
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.sdk_site import STRICT, SdkSite, go_hidden, noted, wait, wait_for, wait_on
+from testkit.sdk_site import STRICT, SdkSite, go_hidden, noted, wait, wait_for, wait_on
 from tests.browser.test_sdk import COUNT_STORED, context, page, site
 
 __all__ = ["context", "page", "site"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.sdk_site import STRICT, Device, SdkSite, noted, touch, wait_on
+from testkit.sdk_site import STRICT, Device, SdkSite, noted, touch, wait_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.kafka]
 

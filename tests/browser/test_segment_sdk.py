@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 from aiohttp import web
 
-from ingest.producer import NotDurable
+from ingest.kafka.producer import NotDurable
 from schemas.codec import decode
-from tests.browser.sdk_site import SdkSite, wait_on
+from testkit.sdk_site import SdkSite, wait_on
 from tests.ingest.running_collector import running
 from tests.segment.stock import package
 from tests.segment.test_node_sdks import rejected

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.clickhouse_server import ClickHouseServer, binary
+from testkit.clickhouse_server import ClickHouseServer, binary
 
 
 @pytest.fixture(scope="module")

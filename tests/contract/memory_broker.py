@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-from ingest.batches import RECORD_OVERHEAD_BYTES
-from ingest.partitions import positive_hash
-from ingest.producer import NotDurable, ProducerConfig, ProducerStats
-from ingest.records import Record
+from ingest.encode.records import Record
+from ingest.kafka.batches import RECORD_OVERHEAD_BYTES
+from ingest.kafka.partitioner import positive_hash
+from ingest.kafka.producer import NotDurable, ProducerConfig, ProducerStats
 
 
 class MemoryBroker:
@@ -36,7 +36,7 @@ class MemoryBroker:
 
 
 class MemoryProducer:
-    """As `ingest.producer.KafkaProducer`, with a memory for a broker."""
+    """As `ingest.kafka.producer.KafkaProducer`, with a memory for a broker."""
 
     def __init__(self, config: ProducerConfig, broker: MemoryBroker) -> None:
         self.stats = ProducerStats()

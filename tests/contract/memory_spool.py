@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ingest.records import Record
-from ingest.spool import MINUTE_MS, SpoolConfig, SpoolStats
-from ingest.spool_file import SpoolCounts, SpoolError, SpoolFull
-from ingest.spool_packs import Entry
+from ingest.encode.records import Record
+from ingest.spool.file import SpoolCounts, SpoolError, SpoolFull
+from ingest.spool.packs import Entry
+from ingest.spool.writer import MINUTE_MS, SpoolConfig, SpoolStats
 
 
 class MemorySpool:
-    """As `ingest.spool.Spool`; its disk fails while `failing` is set."""
+    """As `ingest.spool.writer.Spool`; its disk fails while `failing` is set."""
 
     def __init__(self, config: SpoolConfig, now_ms: Callable[[], int]) -> None:
         self.stats = SpoolStats()

@@ -7,8 +7,8 @@ import struct
 import pytest
 from clickhouse_driver import errors
 
-from sinks.driver_errors import DEPLOYMENT_ERRORS, DRIVER_ERRORS, REFUSALS, insert_failure, server_exception
-from sinks.embedded import DATA_ERRORS
+from sinks.clickhouse.driver_errors import DEPLOYMENT_ERRORS, DRIVER_ERRORS, REFUSALS, insert_failure, server_exception
+from sinks.clickhouse.embedded import DATA_ERRORS
 from sinks.engine import Refused, Unknown
 
 NO_ANSWER = [

@@ -11,7 +11,7 @@ import fastavro
 import msgspec
 import pytest
 
-from sinks.clickhouse import Server, address_of
+from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Block, Engine, EngineError, Refused, Table
 from tests.contract.memory_engine import MemoryEngine
 

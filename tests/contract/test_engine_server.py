@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from sinks.clickhouse import AddressError, Server, address_of
+from sinks.clickhouse.server import AddressError, Server, address_of
 from sinks.engine import EngineError, Unknown
-from tests.contract.clickhouse_server import PASSWORD, ClickHouseServer, binary
+from testkit.clickhouse_server import PASSWORD, ClickHouseServer, binary
 from tests.contract.test_engine_contract import DDL, Tried, block_of, expected, row
 
 

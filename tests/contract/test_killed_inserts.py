@@ -1,13 +1,13 @@
-"""Engines killed at every rename of a part of one insert; `python -m bench.killed_inserts` kills at every call."""
+"""Engines killed at every rename of a part of one insert; `python -m faults.killed_inserts` kills at every call."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.aimed_kill import MISSING, RENAMES, Aim, can_aim
-from tests.contract.clickhouse_server import binary
-from tests.contract.victims import PARTS, Chdb, Experiment, OldServer, Victim
+from testkit.aimed_kill import MISSING, RENAMES, Aim, can_aim
+from testkit.clickhouse_server import binary
+from testkit.victims import PARTS, Chdb, Experiment, OldServer, Victim
 
 
 @pytest.fixture(params=["chdb", "server"])

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 import pytest
 
-from ingest.partitions import partition_of
-from ingest.producer import KafkaProducer, NotDurable, Producer, ProducerConfig
-from ingest.records import Record
-from tests.clean_loop import run, seconds_of, until
+from ingest.encode.records import Record
+from ingest.kafka.partitioner import partition_of
+from ingest.kafka.producer import KafkaProducer, NotDurable, Producer, ProducerConfig
+from testkit.clean_loop import run, seconds_of, until
+from testkit.kafka_node import KafkaNode, create_topic, stored_records
 from tests.contract.memory_broker import MemoryBroker, MemoryProducer
-from tests.kafka_node import KafkaNode, create_topic, stored_records
 
 Stored = tuple[int, bytes | None, bytes, int]
 NOW_MS = int(time.time() * 1_000)

@@ -14,17 +14,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from sinks.blocks import Limits
-from sinks.clickhouse import Server, address_of
+from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Block, Unknown
-from tests.contract.clickhouse_server import ClickHouseServer
-from tests.contract.faulty_proxy import Fault, FaultyProxy
-from tests.contract.server_world import PLAIN, Look, ServerScene, SinkOfServer, datum
+from sinks.kafka.block_planner import BlockLimits
+from testkit.clickhouse_server import ClickHouseServer
+from testkit.fault_proxy import Fault, FaultyProxy
+from testkit.server_world import PLAIN, Look, ServerScene, SinkOfServer, datum
 from tests.contract.test_engine_contract import DDL, SCHEMA, TABLE, block_of, row
-from tests.sinks.test_consumer import running, scene, until
+from tests.sinks.kafka.test_consumer import running, scene, until
 
 ROOT = Path(__file__).parents[2]
-LIMITS = Limits(rows_max=200, bytes_max=1_000_000, ms_max=50)
+LIMITS = BlockLimits(rows_max=200, bytes_max=1_000_000, ms_max=50)
 BY_DAY = PLAIN.format(by="day")
 
 
@@ -233,7 +233,7 @@ class Process:
     """A sink of a server as a process, to be stopped without being ended."""
 
     def __init__(self, config: SinkOfServer) -> None:
-        command = [sys.executable, "-m", "tests.contract.server_world", msgspec.json.encode(config).decode()]
+        command = [sys.executable, "-m", "testkit.server_world", msgspec.json.encode(config).decode()]
         self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
 
     def send(self, number: signal.Signals) -> None:

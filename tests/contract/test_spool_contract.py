@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ingest.records import Record
-from ingest.spool import Spool, SpoolConfig
-from ingest.spool_file import SpoolError, SpoolFull
-from tests.clean_loop import run, seconds_of
+from ingest.encode.records import Record
+from ingest.spool.file import SpoolError, SpoolFull
+from ingest.spool.writer import Spool, SpoolConfig
+from testkit.clean_loop import run, seconds_of
 from tests.contract.memory_spool import MemorySpool
 
 NOW_MS = 1_790_000_000_000

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import re2
 
-from sinks.migrate import migrate
+from sinks.clickhouse.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
 USERS = ROOT / "deploy" / "clickhouse" / "users.xml"

@@ -11,8 +11,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-CHECKOUT_ONLY = ("bench",)  # `unjoin attack` says so where there is no checkout
-ROOMS = sorted({package.split(".")[0] for package in PROJECT["tool"]["setuptools"]["packages"]})
+ROOMS = [pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
 RUN = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
 # Found by name alone: uvicorn is told to use them.
 NOT_IMPORTED = {"httptools", "uvloop"}
@@ -29,7 +28,7 @@ def _imported() -> dict[str, set[str]]:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module or ""]
             for name in (name.split(".")[0] for name in names):
-                if name not in sys.stdlib_module_names and name not in (*ROOMS, *CHECKOUT_ONLY):
+                if name not in sys.stdlib_module_names and name not in ROOMS:
                     found.setdefault(name, set()).add(str(path.relative_to(ROOT)))
     return found
 

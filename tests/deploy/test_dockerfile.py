@@ -22,7 +22,7 @@ STEPS = [
     if line.strip()
 ]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
+ROOMS = [pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
 
 
 def _arguments(instruction: str) -> list[str]:
@@ -95,9 +95,8 @@ def test_every_package_is_copied_and_nothing_else() -> None:
     sources = {
         source for argument in _arguments("COPY") if "--from" not in argument for source in argument.split()[:-1]
     }
-    rooms = {package.split(".")[0] for package in PACKAGES}
     files = {"pyproject.toml", "README.md", "LICENSE", "requirements/build.lock", "requirements/run.lock"}
-    assert sources == rooms | files
+    assert sources == set(ROOMS) | files
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
     assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == sources
@@ -110,8 +109,7 @@ def test_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
         pytest.skip("setuptools is older than requirements/build.lock (scripts/setup test)")
     source = tmp_path / "source"
     source.mkdir()
-    rooms = sorted({package.split(".")[0] for package in PACKAGES})
-    for name in rooms:
+    for name in ROOMS:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
@@ -124,5 +122,5 @@ def test_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
     )
     (wheel,) = tmp_path.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    have = {path.relative_to(ROOT).as_posix() for room in rooms for path in (ROOT / room).rglob("*") if path.is_file()}
+    have = {path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file()}
     assert packed == {name for name in have if "__pycache__" not in name}

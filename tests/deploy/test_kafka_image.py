@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.compose import document, environment
-from unjoin.kafka import server_properties
+from unjoin.host.kafka import server_properties
 from unjoin.settings import settings_of
 
 # The least that the image's own defaults have in them.

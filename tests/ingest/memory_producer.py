@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from ingest.producer import NotDurable
-from ingest.records import Record
+from ingest.encode.records import Record
+from ingest.kafka.producer import NotDurable
 
 
 class MemoryProducer:

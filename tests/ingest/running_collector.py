@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 import uvloop
 
-from ingest.server import CollectorConfig, serve
-from ingest.sites import SitesFile, write_development_sites
-from ingest.voter import EdgeKeys
+from ingest.access.sites import SitesFile, write_development_sites
+from ingest.encode.pseudonym import EdgeKeys
+from ingest.process.server import CollectorConfig, serve
+from ingest.web.page import PageOf
 from schemas.outcomes import UnjoinError
 from tests.ingest.memory_producer import MemoryProducer
 
@@ -44,10 +45,11 @@ class RunningCollector:
         sites: its file of sites, with site `dev` of `https://shop.example`.
     """
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, page_of: PageOf | None = None, **settings: Any) -> None:
         self.sites = SitesFile(folder / "sites.json")
         write_development_sites(folder / "sites.json", [ORIGIN])
         self.config = CollectorConfig(sites_file=folder / "sites.json", bootstrap="", port=0, **settings)
+        self.page_of = page_of
         self.closed_days: set[date] = set()
         self.lost_days: set[date] = set()
         self.key_error: Exception | None = None
@@ -82,6 +84,7 @@ class RunningCollector:
             self.config,
             self.edge_keys,
             self.producer,
+            page_of=self.page_of,
             stop=self._stop,
             on_listening=self._note,
             now_ms=self.now_ms,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ingest.producer import NotDurable
-from ingest.request import Limits
+from ingest.kafka.producer import NotDurable
+from ingest.limits import RequestLimits
 from schemas.codec import decode
 from schemas.outcomes import UnjoinError
 from tests.ingest.running_collector import (
@@ -56,7 +56,7 @@ LABELER = {
     "country": "FR",
     "languages": ["fr"],
 }
-SHORT = Limits(body_seconds_max=0.4, header_seconds_max=0.4)
+SHORT = RequestLimits(body_seconds_max=0.4, header_seconds_max=0.4)
 
 
 def batch(*events: Any, session: str = "s-1") -> dict[str, Any]:
@@ -482,7 +482,7 @@ def test_key_that_cannot_be_had_is_said_once_and_shown_until_it_is_back(
     reply = collector.request("GET", "/readyz")
     assert (reply.status, reply.json()) == (200, {"status": "ready"})
     assert collector.metric("unjoin_edge_keys_missing") == 0
-    said = [record.getMessage() for record in caplog.records if "ingest.edge_keys" in record.name]
+    said = [record.getMessage() for record in caplog.records if "ingest.encode.edge_keys" in record.name]
     assert said.count(f"batches with labels of {today} are refused: the key is missing") == 1
     assert said.count(f"the key of {today} is back") == 1
 

@@ -17,8 +17,8 @@ import pytest
 
 from schemas import codec
 from schemas.topics import LABELED
+from testkit.running_stack import RunningStack
 from tests.pipeline.garbage import deliver, garbage, good
-from tests.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
 
@@ -31,7 +31,7 @@ GARBAGE_TOPICS = ("events.signals", "events.analytics", "labels.deidentified", L
 TAMPER = """
 import sys
 from pathlib import Path
-from sinks.embedded import Embedded
+from sinks.clickhouse.embedded import Embedded
 engine = Embedded(Path(sys.argv[1]))
 for statement in sys.argv[2:]:
     engine.select(statement, "Null")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.chaos.__main__ import execute
-from bench.chaos.judge import doubled, lost, unstored
-from bench.chaos.plan import KINDS, PlanError, plan
-from bench.chaos.results import Run
-from bench.chaos.rows import counts_of
-from bench.chaos.scene import run_rows
+from faults.chaos.__main__ import execute
+from faults.chaos.judge import doubled, lost, unstored
+from faults.chaos.plan import KINDS, PlanError, plan
+from faults.chaos.results import Run
+from faults.chaos.rows import counts_of
+from faults.chaos.scene import run_rows
 
 SEED = 7
 SELECTION = ("collector:SIGKILL", "engine:SIGKILL", "kafka:SIGKILL")
@@ -21,8 +21,8 @@ SAME_BLOCK_TWICE = """
 import sys
 from collections import Counter
 from pathlib import Path
-from sinks.embedded import Embedded
-from tests.sinks.rows import signal, signals
+from sinks.clickhouse.embedded import Embedded
+from tests.sinks.records import signal, signals
 engine = Embedded(Path(sys.argv[1]))
 for first in (0, 0, 2, 4):
     engine.insert(signals([signal(row) for row in range(first, first + 2)]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running_stack import RunningStack
+from testkit.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
 

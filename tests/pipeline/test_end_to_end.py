@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.running_stack import RunningStack
+from testkit.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
 TABLES = {"signals": "signals", "analytics": "analytics", "personal": "personal", "labelers": "labelers"}

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from tests.running_stack import RunningStack
+from testkit.running_stack import RunningStack
 from unjoin.export import CONSENSUS, VOTES, fetch
 from unjoin.query import answer_over_http
 from unjoin.settings import Settings

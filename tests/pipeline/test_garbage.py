@@ -11,9 +11,9 @@ from confluent_kafka import Message
 from schemas import codec
 from schemas.dead_letters import TRUNCATED_FROM, origin_of
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, dead_letter_topic
-from tests.kafka_node import stored_records
+from testkit.kafka_node import stored_records
+from testkit.running_stack import RunningStack
 from tests.pipeline.garbage import BROKER_BYTES_MAX, NOW_MS, deliver, garbage, good
-from tests.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
 NEIGHBOURS = 40  # of labels: two crowds, so that one leaves whatever another test has left in the open one

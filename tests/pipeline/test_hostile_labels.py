@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from processors.free_text import mask
-from tests.running_stack import RunningStack
+from processors.masking.mask import mask
+from testkit.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bench.canaries.places import metrics
-from ingest.door_totals import door_totals_of
+from attacks.canaries.places import metrics
 from schemas.outcomes import Suppression
+from testkit.running_stack import RunningStack
 from tests.processors.running_door import wait_until
-from tests.running_stack import RunningStack
-from unjoin.keyring import Keyring
+from unjoin.keys.keyring import Keyring
+from unjoin.playground.door_totals import door_totals_of
 
 pytestmark = pytest.mark.kafka
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from schemas.topics import LABELED
-from tests.collect_process import WAIT_SECONDS_MAX, Collect, Load, batch_of, ids_on
-from tests.kafka_node import KafkaNode, node_with_topics, stored_records
-from unjoin.kafka import free_port
+from testkit.collect_process import WAIT_SECONDS_MAX, Collect, Load, batch_of, ids_on
+from testkit.kafka_node import KafkaNode, node_with_topics, stored_records
+from unjoin.host.kafka import free_port
 
 pytestmark = pytest.mark.kafka
 
@@ -29,7 +29,7 @@ def node(kafka_home: Path, tmp_path: Path) -> Iterator[KafkaNode]:
 def test_kafka_away_under_load_every_request_is_answered_in_time_and_every_event_arrives(
     node: KafkaNode, tmp_path: Path
 ) -> None:
-    """The ten minutes of `bench.outage`, shortened: away, back, away again through a shutdown and a start."""
+    """The ten minutes of `faults.outage`, shortened: away, back, away again through a shutdown and a start."""
     collect = Collect(tmp_path / "data", node.bootstrap)
     collect.start()
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.running_stack import RunningStack
+from testkit.running_stack import RunningStack
 
 pytestmark = [pytest.mark.kafka, pytest.mark.datasets]
 

@@ -18,10 +18,10 @@ from schemas import codec
 from schemas.dead_letters import TRUNCATED_FROM, headers_of
 from schemas.outcomes import DeadLetterReason
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, SIGNALS
-from tests.kafka_node import stored_records
+from testkit.kafka_node import stored_records
+from testkit.running_stack import RunningStack
 from tests.pipeline.garbage import deliver, good
-from tests.running_stack import RunningStack
-from unjoin.kafka import free_port
+from unjoin.host.kafka import free_port
 from unjoin.replay import ReplayOptions, replay
 
 pytestmark = pytest.mark.kafka

@@ -16,8 +16,8 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from schemas.topics import topics
-from tests.kafka_node import stored_records
-from tests.running_stack import RunningStack
+from testkit.kafka_node import stored_records
+from testkit.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
 TOPICS = topics(partitions=1, labeled_partitions=1, events_days=1, labeled_hours=1)

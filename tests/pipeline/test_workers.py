@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.collect_process import WAIT_SECONDS_MAX, Collect, batch_of, ids_on
-from tests.kafka_node import KafkaNode, node_with_topics
-from unjoin.kafka import free_port
+from testkit.collect_process import WAIT_SECONDS_MAX, Collect, batch_of, ids_on
+from testkit.kafka_node import KafkaNode, node_with_topics
+from unjoin.host.kafka import free_port
 
 pytestmark = pytest.mark.kafka
 

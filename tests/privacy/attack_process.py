@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def attack(kafka_home: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m bench.linkage` with a pipeline of its own."""
+    """Runs `python -m attacks.linkage` with a pipeline of its own."""
     environment = {**os.environ, "UNJOIN_KAFKA_HOME": str(kafka_home), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "bench.linkage", *arguments]
+    command = [sys.executable, "-m", "attacks.linkage", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)

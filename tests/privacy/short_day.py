@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from schemas.topics import DEIDENTIFIED, LABELED
-from tests.kafka_node import stored_records
-from tests.running_stack import RunningStack
-from unjoin.keyring import Keyring
+from testkit.kafka_node import stored_records
+from testkit.running_stack import RunningStack
+from unjoin.keys.keyring import Keyring
 
 CROWD_MIN, SESSIONS, LABELS_EACH = 5, 12, 4
 KINDS = ("image_label", "audio_transcript", "text_answer")

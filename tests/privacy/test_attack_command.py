@@ -8,13 +8,13 @@ from random import Random
 
 import pytest
 
-from bench.linkage.command import AttackError, run_attack
-from bench.linkage.evaluation import evaluate
-from bench.linkage.in_process import record_in_process
-from bench.linkage.limits import measured_limits
-from bench.linkage.recording import load, save
-from bench.linkage.report import draw
-from bench.linkage.traffic import closing_posts, day_of_posts
+from attacks.linkage.command import AttackError, run_attack
+from attacks.linkage.evaluation import evaluate
+from attacks.linkage.in_process import record_in_process
+from attacks.linkage.limits import measured_limits
+from attacks.linkage.recording import load, save
+from attacks.linkage.report import draw
+from attacks.linkage.traffic import closing_posts, day_of_posts
 from tests.privacy.attack_process import attack
 
 SMALL = ["--answers", "2000", "--tasks", "4000", "--no-limits", "--pairs", "2000"]

@@ -5,8 +5,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from bench.linkage import attackers
-from bench.linkage.views import Activity, Crowds, View
+from attacks.linkage import attackers
+from attacks.linkage.views import Activity, Crowds, View
 
 LABELS, SESSIONS = 1_200, 12
 CHANCE_MAX = 0.2  # of twelve equal sessions, 8 % is chance; the rest is luck that 600 tries do not have

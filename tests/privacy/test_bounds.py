@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.linkage.bounds import share
+from attacks.linkage.bounds import share
 
 
 @pytest.mark.parametrize(

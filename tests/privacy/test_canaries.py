@@ -1,4 +1,4 @@
-"""What names somebody is found where it belongs and nowhere else; `python -m bench.canaries` does it at full size."""
+"""What names somebody is found where it belongs and nowhere else; `python -m attacks.canaries` does it at full size."""
 
 import json
 import struct
@@ -10,7 +10,7 @@ from random import Random
 import cramjam
 import pytest
 
-from bench.canaries.needles import Canaries, gathered, inflated
+from attacks.canaries.needles import Canaries, gathered, inflated
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_no_canary_reaches_a_label_a_log_or_a_metric(kafka_home: Path, tmp_path: Path) -> None:
     """The promise, on the whole pipeline, bad requests and undecodable records included."""
     report = tmp_path / "canaries.json"
-    command = [sys.executable, "-m", "bench.canaries", "--events", "5000", "--seed", "3", "--json", str(report)]
+    command = [sys.executable, "-m", "attacks.canaries", "--events", "5000", "--seed", "3", "--json", str(report)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert report.exists(), done.stdout + done.stderr
     findings = json.loads(report.read_text())

@@ -19,16 +19,16 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Co
 from confluent_kafka.admin import AdminClient, ConfigResource
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.canaries.places import metrics, system_tables, table_bytes
-from ingest.voter import voter_of
-from processors.committed import CommittedOffsets
+from attacks.canaries.places import metrics, system_tables, table_bytes
+from ingest.encode.pseudonym import voter_of
+from processors.faust_app.committed import CommittedOffsets
 from schemas.codec import decode
 from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES
 from schemas.outcomes import RejectionReason, RequestError, Suppression
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
-from sinks.tables import TABLES
+from sinks.rows.tables import TABLES
+from testkit.running_stack import RunningStack
 from tests.privacy.short_day import AGENT, CROWD_MIN, KINDS, LABELS_EACH, URL, Day
-from tests.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
 

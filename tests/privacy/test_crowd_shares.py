@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from bench.linkage.crowd_shares import Given, answers_of, crowds_of_answers, orders_of, pairs_below
+from attacks.linkage.crowd_shares import Given, answers_of, crowds_of_answers, orders_of, pairs_below
 
 
 def test_crowds_of_equal_workers_can_be_counted_by_hand() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.door_crashes.commits import CommitFindings, Sample, commit_findings_of
-from bench.door_crashes.crowds import (
+from faults.door_crashes.commits import CommitFindings, Sample, commit_findings_of
+from faults.door_crashes.crowds import (
     Expected,
     ExpectedCrowd,
     Logged,
@@ -21,12 +21,12 @@ from bench.door_crashes.crowds import (
     is_crowd,
     several_writers,
 )
-from processors.deidentify import unmasked
-from processors.records import partition_of
+from processors.door.deidentify import unmasked
+from processors.door.records import partition_of
 from schemas.codec import encode
 from schemas.events import DeidentifiedLabel
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 DAY = datetime.date(2026, 11, 24)
 KEY = b"k" * 32
 PARTITIONS = 2
@@ -50,7 +50,7 @@ def test_door_releases_whole_crowds_the_same_again_and_every_vote_once(
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UNJOIN_")}
     environment["UNJOIN_KAFKA_HOME"] = str(kafka_home)
     done = subprocess.run(
-        [sys.executable, "-m", "bench.door_crashes", "--kills", "0", *faults.split(), "--out", str(out)],
+        [sys.executable, "-m", "faults.door_crashes", "--kills", "0", *faults.split(), "--out", str(out)],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{faults}\n{done.stdout}{done.stderr}"

@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
-from bench.linkage.evaluation import Report, evaluate
-from bench.linkage.in_process import Weakness, record_in_process
-from bench.linkage.recording import Recording
-from bench.linkage.report import failures
-from bench.linkage.traffic import closing_posts, day_of_posts
+from attacks.linkage.evaluation import Report, evaluate
+from attacks.linkage.in_process import Weakness, record_in_process
+from attacks.linkage.recording import Recording
+from attacks.linkage.report import failures
+from attacks.linkage.traffic import closing_posts, day_of_posts
 
 ANSWERS, TASKS = 4_000, 8_000
 

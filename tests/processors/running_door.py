@@ -16,13 +16,13 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from processors.deidentify import deidentify
+from processors.door.deidentify import deidentify
 from schemas.codec import decode, encode
 from schemas.events import IdentifiedLabel
-from tests.kafka_node import QUIET, create_topic, stored_records
+from testkit.kafka_node import QUIET, create_topic, stored_records
 from tests.processors.door_process import epoch_key
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 60.0
 CANARY = "canary-7f3a"
 

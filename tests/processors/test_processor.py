@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from processors.door.records import midnight_s
 from processors.main import EXIT_HALTED, EXIT_STUCK
-from processors.records import midnight_s
 from schemas.codec import HEADER, encode
 from schemas.dead_letters import origin_of
-from tests.kafka_node import KafkaNode, stored_records
+from testkit.kafka_node import KafkaNode, stored_records
 from tests.processors.running_door import (
     CANARY,
     ROOT,
@@ -27,7 +27,7 @@ from tests.processors.running_door import (
     today,
     wait_until,
 )
-from unjoin.kafka import free_port
+from unjoin.host.kafka import free_port
 
 pytestmark = pytest.mark.kafka
 

@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from ingest.sdk_files import CURRENT
+from ingest.web.sdk_files import CURRENT
 from tests.sdk.conftest import ROOT, SDK, Node
 
 GZIPPED_BYTES_MAX = 5_000

@@ -11,10 +11,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from ingest.producer import NotDurable
+from ingest.kafka.producer import NotDurable
 from schemas.codec import decode
+from testkit.running_stack import RunningStack
 from tests.ingest.running_collector import SERVER_KEY, RunningCollector, running
-from tests.running_stack import RunningStack
 from tests.segment.stock import FOLDER, package, run_calls
 
 SDKS = {"segment": "@segment/analytics-node", "rudderstack": "@rudderstack/rudder-sdk-node"}

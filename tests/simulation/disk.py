@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ingest.spool import Spool, SpoolConfig
-from ingest.spool_file import SpoolError, SpoolFile
-from ingest.spool_packs import Entry
+from ingest.spool.file import SpoolError, SpoolFile
+from ingest.spool.packs import Entry
+from ingest.spool.writer import Spool, SpoolConfig
 from tests.simulation.clock import SimulatedLoop, Universe
 
 NOW_MS = 1_790_000_000_000

@@ -11,14 +11,14 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.commits import Commits
-from processors.crowd import Crowd
-from processors.crowd_door import CrowdDoor
-from processors.deidentify import unmasked
-from processors.outlet import Outlet
-from processors.passage import Passage
-from processors.totals import Totals
-from processors.watchdog import Seen, Stall
+from processors.door.crowd import Crowd
+from processors.door.crowd_release import CrowdDoor
+from processors.door.deidentify import unmasked
+from processors.faust_app.batch_handler import Passage
+from processors.faust_app.commits import Commits
+from processors.faust_app.metrics import Totals
+from processors.faust_app.producer import Outlet
+from processors.faust_app.watchdog import Seen, Stall
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
 from tests.simulation.clock import Universe
 from tests.simulation.kafka_clients import SimulatedAdmin, SimulatedConsumer
@@ -35,8 +35,8 @@ class DoorProcess:
     """The door of `processors/` in a driver that stands for Faust: what was fetched waits in a queue, an agent takes
     batches through `Passage`, and every second what `Commits` allows is committed.
 
-    Faust itself is not in here, nor its own bookkeeping of what is acknowledged: `processors/commits.py` replaces that
-    part, and its tests and `bench.door_crashes` run it on a real broker.
+    Faust itself is not in here, nor its own bookkeeping of what is acknowledged: `processors/faust_app/commits.py`
+    replaces that part, and its tests and `faults.door_crashes` run it on a real broker.
     """
 
     def __init__(self, universe: Universe, *, crowd_min: int, partitions: int) -> None:

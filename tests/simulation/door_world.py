@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from processors.deidentify import deidentify
+from processors.door.deidentify import deidentify
 from schemas.codec import decode, encode
 from schemas.dead_letters import origin_of
 from schemas.events import DeidentifiedLabel, IdentifiedLabel

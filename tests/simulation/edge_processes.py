@@ -14,10 +14,10 @@ from unittest import mock
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerClosed
 from aiokafka.record import MemoryRecords
 
-from ingest.producer import KafkaProducer, NotDurable, ProducerConfig
-from ingest.records import Record
-from ingest.spool import SpoolConfig
-from ingest.spooling import SpoolingProducer
+from ingest.encode.records import Record
+from ingest.kafka.producer import KafkaProducer, NotDurable, ProducerConfig
+from ingest.spool.producer import SpoolingProducer
+from ingest.spool.writer import SpoolConfig
 from tests.simulation.broker import Broker, Connection
 from tests.simulation.clock import SimulatedLoop, Universe
 from tests.simulation.disk import Disk, SimulatedSpool, SimulatedThread
@@ -27,7 +27,7 @@ ANSWER_SECONDS_MAX = 2.0
 
 
 class SimulatedIncarnation:
-    """As `ingest.incarnation.Incarnation`."""
+    """As `ingest.kafka.aiokafka_client.Incarnation`."""
 
     def __init__(self, access: Any) -> None:
         self._loop = asyncio.get_running_loop()
@@ -212,7 +212,7 @@ class EdgeProcess:
 def simulated_edge() -> Iterator[None]:
     """Gives `ingest/` the simulated incarnation and thread."""
     with (
-        mock.patch("ingest.keeper.Incarnation", SimulatedIncarnation),
-        mock.patch("ingest.spool.threading.Thread", SimulatedThread),
+        mock.patch("ingest.kafka.producer_lifecycle.Incarnation", SimulatedIncarnation),
+        mock.patch("ingest.spool.writer.threading.Thread", SimulatedThread),
     ):
         yield

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest.records import Record
-from ingest.spool_packs import Entry
+from ingest.encode.records import Record
+from ingest.spool.packs import Entry
 from schemas.topics import LABELED, SIGNALS
 from tests.simulation.broker import Broker, check
 from tests.simulation.clock import Universe

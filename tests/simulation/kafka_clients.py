@@ -2,7 +2,8 @@
 
 The consumer keeps aiokafka 0.14's order of things: `on_partitions_revoked` returns before it joins again, nothing is
 delivered while it joins, the generation is known before `on_partitions_assigned`, and a commit names the generation
-that the member has when its request is built. tests/sinks/test_consumer.py shows the same protocol on the real ones.
+that the member has when its request is built. tests/sinks/kafka/test_consumer.py shows the same protocol on the real
+ones.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ class _Nothing:
 
 
 class Coordinator:
-    """The private part of aiokafka's consumer that `sinks.consumer` touches."""
+    """The private part of aiokafka's consumer that `sinks.kafka.consumer` touches."""
 
     def __init__(self, consumer: "SimulatedConsumer") -> None:
         self._consumer = consumer

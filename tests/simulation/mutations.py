@@ -8,13 +8,13 @@ from unittest import mock
 
 from aiokafka.errors import KafkaError
 
-from ingest import spool_file
-from ingest.spooling import Drain, SpoolingProducer
-from processors.crowd import Crowd
-from processors.passage import Passage
-from sinks.blocks import Commit, Insert, Intent, PartitionBlocks
+from ingest.spool import file as spool_file
+from ingest.spool.producer import Drain, SpoolingProducer
+from processors.door.crowd import Crowd
+from processors.faust_app.batch_handler import Passage
 from sinks.engine import Block, Unknown
-from sinks.partition import PartitionWorker
+from sinks.kafka.block_planner import Commit, Insert, Intent, PartitionBlocks
+from sinks.kafka.partition_worker import PartitionWorker
 from tests.simulation.engine import SimulatedEngine
 from tests.simulation.processes import universe_loop
 
@@ -101,7 +101,7 @@ def starts_over_without_the_intent() -> Iterator[None]:
 @contextlib.contextmanager
 def retries_a_commit_without_an_answer() -> Iterator[None]:
     """Under the same generation: what a broken connection still held takes back newer commits when it arrives."""
-    with mock.patch("sinks.consumer._NOT_COMMITTED", (KafkaError,)):
+    with mock.patch("sinks.kafka.consumer._NOT_COMMITTED", (KafkaError,)):
         yield
 
 

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest.records import Record
+from ingest.encode.records import Record
 from schemas.codec import encode
 from schemas.events import IdentifiedLabel
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, SIGNALS
-from sinks import tables
-from sinks.blocks import Limits
+from sinks.kafka.block_planner import BlockLimits
+from sinks.rows import tables
 from tests.simulation.broker import Broker, Stored, check
 from tests.simulation.clock import Universe
 from tests.simulation.disk import NOW_MS, Disk
@@ -52,7 +52,7 @@ class PipelineWorld:
         self.labels: dict[bytes, IdentifiedLabel] = {}
         self.number = 0
         self.chaos_s = random.uniform(2, 40)
-        limits = Limits(rows_max=random.choice([3, 40]), bytes_max=100_000, ms_max=random.choice([0, 200]))
+        limits = BlockLimits(rows_max=random.choice([3, 40]), bytes_max=100_000, ms_max=random.choice([0, 200]))
         self.edge = Supervisor(universe, self._edge)
         self.edge.on_death = lambda process: process.died()
         self.rest = [
@@ -97,7 +97,7 @@ class PipelineWorld:
     def _edge(self) -> EdgeProcess:
         return EdgeProcess(self.universe, self.disk, self.requests, (SIGNALS, LABELED), {LABELED: LABEL_LIFE_MS})
 
-    def _sink(self, table: Any, limits: Limits) -> SinkProcess:
+    def _sink(self, table: Any, limits: BlockLimits) -> SinkProcess:
         engine = SimulatedEngine(self.universe, self.storage, self.broker, faulty=self.faulty)
         return SinkProcess(self.universe, table, engine, limits)
 

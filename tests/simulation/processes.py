@@ -11,12 +11,12 @@ from unittest import mock
 import msgspec
 
 from schemas.topics import dead_letter_topic
-from sinks.blocks import Limits
-from sinks.consumer import ConsumerConfig, TableConsumer
-from sinks.dead_letters import DeadLetters
 from sinks.engine import Table
+from sinks.kafka.block_planner import BlockLimits
+from sinks.kafka.consumer import ConsumerConfig, TableConsumer
+from sinks.kafka.dead_letters import DeadLetters
 from sinks.metrics import SinkMetrics
-from sinks.tables import check, reader_of
+from sinks.rows.tables import check, reader_of
 from tests.simulation.broker import Broker
 from tests.simulation.clock import SimulatedLoop, Universe, Violation
 from tests.simulation.engine import SimulatedEngine, Storage
@@ -94,9 +94,9 @@ class Supervisor:
 
 
 class SinkProcess:
-    """`sinks.consumer.TableConsumer` whole: sessions, partitions, workers, blocks and dead letters."""
+    """`sinks.kafka.consumer.TableConsumer` whole: sessions, partitions, workers, blocks and dead letters."""
 
-    def __init__(self, universe: Universe, table: Table, engine: SimulatedEngine, limits: Limits) -> None:
+    def __init__(self, universe: Universe, table: Table, engine: SimulatedEngine, limits: BlockLimits) -> None:
         self.name = f"sink-{table.name}"
         self._universe, self._table, self._engine, self._limits = universe, table, engine, limits
         self._consumer: TableConsumer | None = None
@@ -135,9 +135,9 @@ def universe_loop() -> SimulatedLoop:
 def simulated_kafka() -> Iterator[None]:
     """Gives `sinks/` the simulated clients."""
     with (
-        mock.patch("sinks.consumer.AIOKafkaConsumer", SimulatedConsumer),
-        mock.patch("sinks.consumer.AIOKafkaAdminClient", SimulatedAdmin),
-        mock.patch("sinks.dead_letters.AIOKafkaProducer", SimulatedProducer),
+        mock.patch("sinks.kafka.consumer.AIOKafkaConsumer", SimulatedConsumer),
+        mock.patch("sinks.kafka.consumer.AIOKafkaAdminClient", SimulatedAdmin),
+        mock.patch("sinks.kafka.dead_letters.AIOKafkaProducer", SimulatedProducer),
     ):
         yield
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sinks.embedded import Embedded
+from sinks.clickhouse.embedded import Embedded
 
 
 @pytest.fixture

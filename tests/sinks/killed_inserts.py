@@ -7,9 +7,9 @@ import itertools
 import sys
 from pathlib import Path
 
-from sinks.embedded import Embedded
+from sinks.clickhouse.embedded import Embedded
 from sinks.engine import Block
-from tests.sinks.rows import signal, signals
+from tests.sinks.records import signal, signals
 
 ROWS = 2_000
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import msgspec
 
-from sinks.embedded import Embedded
+from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.migrate import DIRECTORY
 from sinks.engine import Block
-from sinks.migrate import DIRECTORY
-from sinks.tables import SIGNALS
-from tests.sinks.rows import signal, signals
+from sinks.rows.tables import SIGNALS
+from tests.sinks.records import signal, signals
 
 SITES = 4
 TABLE = msgspec.structs.replace(SIGNALS, name="signals_by_site")

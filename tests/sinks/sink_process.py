@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from sinks.embedded import Embedded
+from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.migrate import DIRECTORY
 from sinks.main import SinkConfig, run
-from sinks.migrate import DIRECTORY
 
 
 def prepare(directory: Path) -> None:

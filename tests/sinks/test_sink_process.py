@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sinks.blocks import Intent
+from sinks.kafka.block_planner import Intent
 from sinks.main import SinkConfig
-from tests.sinks.test_consumer import Scene, scene, until
-from unjoin.kafka import free_port
+from tests.sinks.kafka.test_consumer import Scene, scene, until
+from unjoin.host.kafka import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS_MAX = 60

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sinks.embedded import Embedded
-from tests.sinks.rows import signal, signals
-from unjoin.keyring import Keyring, KeyringError
-from unjoin.reach import Role, confine_role
-from unjoin.sandbox import SandboxError, confine
+from sinks.clickhouse.embedded import Embedded
+from tests.sinks.records import signal, signals
+from unjoin.confine.landlock import SandboxError, confine
+from unjoin.confine.reach import Role, confine_role
+from unjoin.keys.keyring import Keyring, KeyringError
 from unjoin.settings import Settings
 
 DAY = datetime.date(2026, 11, 24)

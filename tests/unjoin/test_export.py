@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.progress import Progress
 
-from sinks.embedded import Embedded
-from tests.sinks.rows import label, labels
+from sinks.clickhouse.embedded import Embedded
+from tests.sinks.records import label, labels
 from unjoin.export import CONSENSUS, VOTES, Exported, ExportError, Source, fetch, run_export, slices_of, write_parquet
 from unjoin.settings import Settings
 

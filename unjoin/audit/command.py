@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from schemas.topics import LABELED, TOPIC_OF_CATEGORY, dead_letter_topic
-from sinks.tables import TABLES
+from sinks.rows.tables import TABLES
 from unjoin.audit import door
 from unjoin.audit.balance import Audit, Finding, Line
 from unjoin.audit.letters import set_aside

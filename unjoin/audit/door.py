@@ -1,7 +1,7 @@
 """Audits the door by its own durable totals and by offsets; no identified label is read.
 
-A commit holds an offset and what became of everything below it (processors/tally.py). The totals have to add up to the
-offset; letters and released labels are counted again where they lie.
+A commit holds an offset and what became of everything below it (processors/door/tally.py). The totals have to add up to
+the offset; letters and released labels are counted again where they lie.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiokafka import TopicPartition
 
-from processors.tally import Tally
+from processors.door.tally import Tally
 from schemas.outcomes import Suppression
 from schemas.topics import LABELED, LABELED_DEAD_LETTERS
 from unjoin.audit.balance import Finding, Line, Released

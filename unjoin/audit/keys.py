@@ -13,7 +13,18 @@ from typing import Any
 import msgspec
 
 from sinks.engine import Table
-from sinks.tables import ANALYTICS, DEAD_LETTERS, LABELERS, LABELS, PERSONAL, SIGNALS, Datum, Record, check, reader_of
+from sinks.rows.tables import (
+    ANALYTICS,
+    DEAD_LETTERS,
+    LABELERS,
+    LABELS,
+    PERSONAL,
+    SIGNALS,
+    Datum,
+    Record,
+    check,
+    reader_of,
+)
 
 HASH_BYTES = 16
 SIGNED = 1 << 63

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from ingest.spool_file import SpoolError, waiting_by_topic
+from ingest.spool.file import SpoolError, waiting_by_topic
 from schemas.topics import LABELED
 from unjoin.audit.balance import Finding
 from unjoin.settings import WORKER_SPOOL

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sinks.clickhouse import Server, address_of
+from sinks.clickhouse.server import Server, address_of
 from sinks.engine import EngineError
 from unjoin.audit.keys import Named
 from unjoin.audit.scratch import Buckets

@@ -15,8 +15,8 @@ from rich.progress import Progress
 
 from schemas.outcomes import DecodeError
 from schemas.topics import dead_letter_topic
-from sinks.blocks import split_expired
 from sinks.engine import Table
+from sinks.kafka.block_planner import split_expired
 from unjoin.audit import stored
 from unjoin.audit.balance import Finding, Line, ranges
 from unjoin.audit.keys import NAMED, named_row

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from bench.processor.peers.work import epoch_key
-from processors.free_text import mask
 from processors.main import ProcessorConfig, run
+from processors.masking.mask import mask
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])

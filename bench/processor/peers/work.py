@@ -3,9 +3,9 @@
 import datetime
 import hashlib
 
-from processors.deidentify import deidentify
-from processors.free_text import mask
-from processors.records import labeled_of, partition_of, value_of
+from processors.door.deidentify import deidentify
+from processors.door.records import labeled_of, partition_of, value_of
+from processors.masking.mask import mask
 from schemas.events import IdentifiedVerdict
 
 _KEYS: dict[datetime.date, bytes] = {}

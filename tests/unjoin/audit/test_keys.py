@@ -9,9 +9,9 @@ import pytest
 from schemas import codec
 from schemas.dead_letters import headers_of
 from schemas.outcomes import DeadLetterReason, DecodeError
-from sinks.embedded import Embedded
+from sinks.clickhouse.embedded import Embedded
 from sinks.engine import Block
-from sinks.tables import TABLES, check, reader_of
+from sinks.rows.tables import TABLES, check, reader_of
 from tests.pipeline.garbage import garbage, good
 from unjoin.audit.keys import NAMED, named_row
 from unjoin.audit.scratch import TABLE, Buckets, bucket_count, table_entries

@@ -3,9 +3,9 @@
 import sqlite3
 from pathlib import Path
 
-from ingest.records import Record
-from ingest.spool_file import SpoolFile
-from ingest.spool_packs import pack_of
+from ingest.encode.records import Record
+from ingest.spool.file import SpoolFile
+from ingest.spool.packs import pack_of
 from schemas.topics import LABELED, SIGNALS
 from unjoin.audit.spools import read_spools
 

@@ -3,7 +3,7 @@
 from aiokafka import TopicPartition
 
 from schemas.topics import DEAD_LETTERS, SIGNALS
-from sinks.tables import SIGNALS as TABLE
+from sinks.rows.tables import SIGNALS as TABLE
 from unjoin.audit.balance import Line
 from unjoin.audit.matching import Marks, Matched
 from unjoin.audit.snapshot import Commit, Span

@@ -1,0 +1,1 @@
+"""Attempts to join labels to persons: linkage, canaries, masking."""

@@ -1,0 +1,110 @@
+"""The crowds that real answers make: how many, and the largest share of one voter; pure but for `answers_of`.
+
+Source of the answers: Zheng et al., "Truth Inference in Crowdsourcing: Is the Problem Solved?", PVLDB 10(5), 2017.
+"""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from attacks.linkage.in_process import SITE, START_MS
+from ingest.encode.pseudonym import day_of_event, voter_of
+from processors.door.crowd import Crowd, Held
+from processors.door.deidentify import deidentify
+from schemas.events import IdentifiedLabel
+
+CROWD_MIN = 20
+CROWD_LABELS_MAX = 100_000
+HOLD_MS_MAX = 5 * 3_600_000
+
+
+class Given(msgspec.Struct, frozen=True):
+    """One answer of a data set."""
+
+    task: str
+    worker: str
+    answer: str
+
+
+class CrowdsOfAnswers(msgspec.Struct, frozen=True):
+    """What the door makes of some answers.
+
+    Attributes:
+        order: in which they came, in words.
+        share_mean: of the largest voter of a crowd, averaged over released labels.
+        share_max: of any crowd.
+        labels_median: of a crowd.
+        held: still waiting when the last answer was in.
+    """
+
+    order: str
+    crowds: int
+    share_mean: float
+    share_max: float
+    labels_median: int
+    labels_max: int
+    released: int
+    held: int
+    suppressed: int
+
+
+def answers_of(file: Path) -> list[Given]:
+    """The answers of a CSV file with the columns question, worker and answer.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with file.open(newline="") as lines:
+        return [Given(row["question"], row["worker"], row["answer"]) for row in csv.DictReader(lines)]
+
+
+def orders_of(answers: Sequence[Given], rng: Random) -> dict[str, list[Given]]:
+    """The same answers as they may come: one worker after the other, or all at the same time."""
+    by_worker = sorted(answers, key=lambda given: given.worker)  # stable: a worker's own order stays
+    return {
+        "as in the file": list(answers),
+        "worker by worker": by_worker,
+        "interleaved": rng.sample(list(answers), len(answers)),
+    }
+
+
+def crowds_of_answers(answers: Iterable[Given], order: str, rng: Random) -> CrowdsOfAnswers:
+    """Sends the answers, as one labeled event each, through the edge's and the door's pure code."""
+    edge_key, epoch_key = rng.randbytes(32), rng.randbytes(32)
+    day = day_of_event(START_MS, START_MS)
+    crowd = Crowd(voters_min=CROWD_MIN, labels_max=CROWD_LABELS_MAX, hold_ms_max=HOLD_MS_MAX)
+    sizes: list[int] = []
+    shares: list[float] = []
+    for number, given in enumerate(answers):
+        voter = voter_of(SITE, given.worker, edge_key)
+        label = IdentifiedLabel(voter=voter, day=day, kind="image_label", task=given.task, answer=given.answer)
+        crowd.add(voter, given.task, Held(START_MS + number, deidentify(label, epoch_key)))
+        if crowd.complete():
+            release = crowd.release()
+            sizes.append(len(release.labels))
+            shares.append(release.largest_share)
+    released = sum(sizes)
+    return CrowdsOfAnswers(
+        order=order,
+        crowds=len(sizes),
+        share_mean=sum(size * one for size, one in zip(sizes, shares, strict=True)) / released if released else 0.0,
+        share_max=max(shares, default=0.0),
+        labels_median=sorted(sizes)[len(sizes) // 2] if sizes else 0,
+        labels_max=max(sizes, default=0),
+        released=released,
+        held=crowd.labels,
+        suppressed=crowd.suppressed.total(),
+    )
+
+
+def pairs_below(answers: Iterable[Given], k: int) -> tuple[int, int]:
+    """How many (task, answer) pairs fewer than `k` voters gave, and how many pairs there are."""
+    voters: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for given in answers:
+        voters[(given.task, given.answer)].add(given.worker)
+    counted = Counter(len(who) for who in voters.values())
+    return sum(pairs for number, pairs in counted.items() if number < k), counted.total()

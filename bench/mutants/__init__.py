@@ -1,4 +1,0 @@
-"""Breaks each guard on purpose, and shows that a test turns red for it.
-
-python -m bench.mutants [--only NAME …]
-"""

@@ -1,1 +1,0 @@
-"""`python -m bench.overload`: three times what a collector can do, and what an honest client notices of it."""

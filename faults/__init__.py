@@ -1,0 +1,1 @@
+"""Kills, outages, overload: what becomes of acknowledged events, on the real stack."""

@@ -1,0 +1,251 @@
+"""Makes a round's fault. Each returns when it is over: at once after a kill, at its end where it lasts."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from faults.chaos.insert_watch import InsertWatch
+from faults.chaos.parts import end
+from faults.chaos.plan import Round
+from faults.chaos.scene import SceneStack
+from faults.chaos.wire import DEAF_SECONDS, Connection, Wire
+
+AIM_SECONDS_MAX = 15.0
+AIM_TABLES = ("signals", "analytics", "labels")
+INSERT_SECONDS = (0.0, 0.006)
+STORM_GROUPS = ("unjoin-sink-signals", "unjoin-sink-analytics", "unjoin-sink-labels")
+STORM_TOPICS = {"signals": "events.signals", "analytics": "events.analytics", "labels": "labels.deidentified"}
+INSERT_MARK = b"INSERT INTO"
+
+
+class Injected(msgspec.Struct, frozen=True):
+    """What was done.
+
+    Attributes:
+        began_at, ended_at: seconds, monotonic.
+        note: what only the fault knows, for the report.
+    """
+
+    began_at: float
+    ended_at: float
+    note: str = ""
+
+
+class Lengths(msgspec.Struct, frozen=True):
+    """How long lasting faults last, seconds."""
+
+    stop: float = 30.0
+    storm: float = 6.0
+    full: float = 5.0
+    skew: float = 5.0
+
+
+class Injector:
+    """Of one stack."""
+
+    def __init__(self, scene: SceneStack, lengths: Lengths) -> None:
+        self._scene = scene
+        self._lengths = lengths
+
+    async def inject(self, one: Round) -> Injected:
+        """Does it."""
+        chance = one.chance()
+        part, fault = one.kind.part, one.kind.fault
+        made: dict[str, Callable[[], Awaitable[Injected]]] = {
+            "SIGKILL": lambda: asyncio.to_thread(self._signal, part, signal.SIGKILL),
+            "SIGTERM": lambda: asyncio.to_thread(self._signal, part, signal.SIGTERM),
+            "SIGSTOP": lambda: self._pause(part),
+            "storm": lambda: self._sink_storm(chance) if part == "sink" else self._processor_storm(chance),
+            "reset": lambda: self._reset(part, chance),
+            "lost-replies": lambda: self._lose_replies(part, chance),
+            "disk-full": lambda: self._fill(part),
+            "ahead": lambda: self._skew(3_600),
+            "back": lambda: self._skew(-3_600),
+        }
+        of_their_own: dict[str, Callable[[], Awaitable[Injected]]] = {
+            "engine:SIGKILL": lambda: asyncio.to_thread(self._kill_inside_insert, chance),
+            "server:SIGKILL": lambda: asyncio.to_thread(self._kill_server, chance),
+            "server:reset": lambda: self._break_insert(chance, deaf=False),
+            "server:lost-reply": lambda: self._break_insert(chance, deaf=True),
+        }
+        return await of_their_own.get(one.kind.name, made.get(fault, self._unknown))()
+
+    async def _unknown(self) -> Injected:
+        raise AssertionError("a kind without a way to make it")
+
+    # Signals.
+
+    def _signal(self, part: str, number: signal.Signals) -> Injected:
+        pid = self._scene.pid_of(part)
+        began = time.monotonic()
+        end(pid, number)
+        gone = time.monotonic()
+        # Of a SIGTERM the drain is part of the outage: recovery counts from the signal.
+        return Injected(began, began, f"gone after {gone - began:.1f} s" if number == signal.SIGTERM else "")
+
+    async def _pause(self, part: str) -> Injected:
+        pid = self._scene.pid_of(part)
+        began = time.monotonic()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(self._lengths.stop)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        return Injected(began, time.monotonic())
+
+    def _kill_inside_insert(self, chance: random.Random) -> Injected:
+        table, later = chance.choice(AIM_TABLES), chance.uniform(*INSERT_SECONDS)
+        pid = self._scene.pid_of("sink")
+        with InsertWatch(self._scene.clickhouse_dir, table) as watch:
+            begun = watch.wait(AIM_SECONDS_MAX)
+            time.sleep(later)
+            began = time.monotonic()
+            end(pid, signal.SIGKILL)
+            inside = begun and watch.unfinished()
+        return Injected(began, began, f"inside an insert into {table}" if inside else f"beside an insert into {table}")
+
+    # The group.
+
+    async def _sink_storm(self, chance: random.Random) -> Injected:
+        """Members that join, are given partitions, store nothing and leave."""
+        began = time.monotonic()
+        members = 0
+        while time.monotonic() - began < self._lengths.storm:
+            group = chance.choice(STORM_GROUPS)
+            await self._visit(group, chance.uniform(0.2, 1.0))
+            members += 1
+        return Injected(began, time.monotonic(), f"{members} visits")
+
+    async def _visit(self, group: str, seconds: float) -> None:
+        visitor = AIOKafkaConsumer(
+            STORM_TOPICS[group.rpartition("-")[2]],
+            bootstrap_servers=self._scene.bootstrap,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=6_000,
+            rebalance_timeout_ms=30_000,
+        )
+        try:
+            async with asyncio.timeout(20):
+                await visitor.start()
+                until = time.monotonic() + seconds
+                while time.monotonic() < until:
+                    await visitor.getmany(timeout_ms=100)
+        except (KafkaError, TimeoutError):
+            pass
+        finally:
+            await visitor.stop()
+
+    async def _processor_storm(self, chance: random.Random) -> Injected:
+        """Second processors, real ones, that come, may be given the partition, and go again."""
+        began = time.monotonic()
+        members = 0
+        environment = {**self._scene.stack.environment, "UNJOIN_METRICS_PORT": "0"}
+        environment.setdefault("UNJOIN_KAFKA_BOOTSTRAP", self._scene.stack.bootstrap)
+        while time.monotonic() - began < self._lengths.storm:
+            visitor = await asyncio.to_thread(self._processor, environment)
+            await asyncio.sleep(chance.uniform(2.0, 4.0))
+            visitor.send_signal(chance.choice((signal.SIGTERM, signal.SIGKILL)))
+            await asyncio.to_thread(visitor.wait)
+            members += 1
+        return Injected(began, time.monotonic(), f"{members} visits")
+
+    def _processor(self, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+        with (self._scene.data_dir / "logs" / "storm.log").open("ab") as log:
+            return subprocess.Popen([*self._scene.stack.python, "process"], env=environment, stdout=log, stderr=log)
+
+    # The wires.
+
+    async def _reset(self, part: str, chance: random.Random) -> Injected:
+        wire, pid = self._wire(), self._scene.pid_of(part)
+        began, count = time.monotonic(), 0
+        for _ in range(chance.randint(1, 4)):
+            for connection in wire.of(pid):
+                connection.reset()
+                count += 1
+            await asyncio.sleep(chance.uniform(0.02, 0.8))
+        return Injected(began, time.monotonic(), f"{count} connections reset")
+
+    async def _lose_replies(self, part: str, chance: random.Random) -> Injected:
+        """What is asked is done, and never answered; then the connection breaks."""
+        wire, pid = self._wire(), self._scene.pid_of(part)
+        began = time.monotonic()
+        deaf = wire.of(pid)
+        for connection in deaf:
+            connection.deaf = True
+        await asyncio.sleep(chance.uniform(0.3, 1.5))
+        for connection in deaf:
+            connection.reset()
+        return Injected(began, time.monotonic(), f"{len(deaf)} connections without replies")
+
+    async def _break_insert(self, chance: random.Random, *, deaf: bool) -> Injected:
+        wire = self._scene.server_wire
+        assert wire is not None
+        hits: list[Connection] = []
+
+        def hit(connection: Connection) -> None:
+            hits.append(connection)
+            if deaf:
+                connection.deaf = True
+            else:
+                connection.reset()
+
+        skip = 0 if deaf else chance.randint(1, 4_000)
+        found = await wire.aim(INSERT_MARK, skip, hit, AIM_SECONDS_MAX)
+        began = time.monotonic()
+        if deaf:
+            await asyncio.sleep(DEAF_SECONDS)  # the insert ends in that time
+            for connection in hits:
+                connection.reset()
+        return Injected(began, time.monotonic(), "inside an insert" if found else "no insert came")
+
+    def _kill_server(self, chance: random.Random) -> Injected:
+        assert self._scene.server is not None
+        began = time.monotonic()
+        self._scene.server.kill()
+        time.sleep(chance.uniform(0.1, 2.0))
+        self._scene.server.start()
+        return Injected(began, began)
+
+    def _wire(self) -> Wire:
+        assert self._scene.wire is not None
+        return self._scene.wire
+
+    # The machine.
+
+    async def _fill(self, part: str) -> Injected:
+        """The sink's disk; or a collector's spool, and Kafka out of the collector's reach, or the spool would idle."""
+        disk, wire = self._scene.disks[part], self._wire()
+        collector = self._scene.pid_of("collector")
+        began = time.monotonic()
+        if part == "spool":
+            wire.cut.add(collector)
+            for connection in wire.of(collector):
+                connection.reset()
+        await asyncio.to_thread(disk.fill)
+        try:
+            await asyncio.sleep(self._lengths.full)
+        finally:
+            await asyncio.to_thread(disk.relieve)
+            wire.cut.discard(collector)
+        return Injected(began, time.monotonic())
+
+    async def _skew(self, seconds: int) -> Injected:
+        clock = self._scene.clock
+        assert clock is not None
+        began = time.monotonic()
+        clock.set(seconds)
+        try:
+            await asyncio.sleep(self._lengths.skew)
+        finally:
+            clock.set(0)
+        return Injected(began, time.monotonic())

@@ -1,0 +1,1 @@
+"""Who may write: sites, keys, origins, quotas."""

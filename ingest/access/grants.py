@@ -1,0 +1,202 @@
+"""Pure: who may write what. Keys, origins, categories and quotas; where sites are kept is `sites.py`'s business.
+
+Browser keys are public, so they are bound to their site's origins and can write only what a browser may send. Server
+keys are secret, so they are stored as SHA-256, and whatever comes from a browser with one is refused: it has leaked.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ingest.decode.batch import Batch
+from ingest.errors import Rejected, Rejection
+from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent, Redacted, Verdict
+from schemas.outcomes import RejectionReason, RequestError
+
+Kind = Literal["browser", "server"]
+SITE_NAME_PATTERN = r"\A[A-Za-z0-9_.-]{1,64}\Z"
+SiteName = Annotated[str, Meta(pattern=SITE_NAME_PATTERN)]
+
+_event_of = itemgetter(1)  # of an entry of `Batch.events`
+
+WIDGET_CATEGORIES = frozenset({"signals", "labeled"})
+CATEGORIES_OF_KIND: dict[Kind, frozenset[str]] = {"browser": BROWSER_CATEGORIES, "server": SERVER_CATEGORIES}
+DEFAULT_CATEGORIES: dict[Kind, frozenset[str]] = {"browser": WIDGET_CATEGORIES, "server": SERVER_CATEGORIES}
+
+
+class SiteKey(Redacted, frozen=True, kw_only=True):
+    """One key of a site.
+
+    Attributes:
+        key: a browser key in clear; of a server key only its first characters, to tell it by.
+        sha256: of a server key, in hexadecimal; empty for a browser key.
+        events_per_second: a quota of its own; 0 for the collector's default, which may be none.
+    """
+
+    kind: Kind
+    key: str
+    categories: frozenset[str]
+    sha256: str = ""
+    revoked: bool = False
+    events_per_second: Annotated[int, Meta(ge=0)] = 0
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A site: whose pages carry the widget, or whose servers post.
+
+    Attributes:
+        origins: as browsers spell them, scheme://host[:port], lower case, no default port.
+    """
+
+    name: SiteName
+    origins: tuple[str, ...] = ()
+    keys: tuple[SiteKey, ...] = ()
+
+
+class Grant(Redacted, frozen=True):
+    """What a request's key allows.
+
+    Attributes:
+        types: of the events that it may write.
+        quota_name: one bucket a key.
+        events_per_second: 0 for no quota.
+    """
+
+    site: str
+    kind: Kind
+    origins: frozenset[str]
+    types: frozenset[type[AnyEvent]]
+    quota_name: str
+    events_per_second: int
+
+
+class Verdicts(Redacted, frozen=True):
+    """What a batch's key makes of it.
+
+    Attributes:
+        events: (index, event), those that may be written.
+        rejected: ascending by index, those of the parser included.
+    """
+
+    events: list[tuple[int, AnyEvent]]
+    rejected: list[Rejected]
+
+
+class Admission:
+    """Every site's keys and origins, ready to be asked; replaced as a whole when sites change.
+
+    Args:
+        events_per_second: the quota of a key that has none of its own; 0 for none.
+    """
+
+    def __init__(self, sites: Iterable[Site], events_per_second: int = 0) -> None:
+        self._browser: dict[str, Grant] = {}
+        self._server: dict[str, Grant] = {}
+        self._origins: set[str] = set()
+        for site in sites:
+            origins = frozenset(site.origins)
+            for key in site.keys:
+                if key.revoked:
+                    continue
+                name = key.sha256 or key.key
+                quota = key.events_per_second or events_per_second
+                grant = Grant(site.name, key.kind, origins, writable_types(key.kind, key.categories), name, quota)
+                (self._server if key.kind == "server" else self._browser)[name] = grant
+                if key.kind == "browser":
+                    self._origins |= origins
+
+    def grant_of(self, key: str | None) -> Grant:
+        """What a key allows.
+
+        Raises:
+            Rejection: 401, there is no such key, or it was revoked.
+        """
+        grant = None
+        if key:
+            grant = self._browser.get(key) or self._server.get(sha256_of(key))
+        if grant is None:
+            raise Rejection(401, RequestError.UNKNOWN_KEY)
+        return grant
+
+    def lists_origin(self, origin: str) -> bool:
+        """Whether some site with a browser key lists the origin: all that a preflight, which has no key, can ask."""
+        return origin in self._origins
+
+
+def writable_types(kind: Kind, categories: frozenset[str]) -> frozenset[type[AnyEvent]]:
+    """The event types that a key may write; a verdict is a server's alone, an answer a browser's alone."""
+    allowed = categories & CATEGORIES_OF_KIND[kind]
+    return frozenset(
+        event_type
+        for event_type in AnyEvent.__args__
+        if event_type.category in allowed
+        and (event_type.category != "labeled" or (event_type is Verdict) == (kind == "server"))
+    )
+
+
+def allows_origin(grant: Grant, origin: str) -> bool:
+    """Whether a page of that origin may use the key, and read what it is answered."""
+    return grant.kind == "browser" and origin in grant.origins
+
+
+def check_origin(grant: Grant, origin: str | None) -> None:
+    """Passes where the key may be used from there; without an Origin, the key alone decides.
+
+    Raises:
+        Rejection: 403.
+    """
+    if origin is not None and not allows_origin(grant, origin):
+        raise Rejection(403, RequestError.FORBIDDEN_ORIGIN)
+
+
+def judge(batch: Batch, grant: Grant) -> Verdicts:
+    """The batch's events, those aside whose category the key may not write."""
+    types = grant.types
+    if types.issuperset(map(type, map(_event_of, batch.events))):
+        return Verdicts(batch.events, batch.rejected)
+    events = [entry for entry in batch.events if type(entry[1]) in types]
+    forbidden = [
+        Rejected(index, event.id, RejectionReason.CATEGORY_NOT_ALLOWED)
+        for index, event in batch.events
+        if type(event) not in types
+    ]
+    return Verdicts(events, sorted([*batch.rejected, *forbidden], key=lambda entry: entry.index))
+
+
+def sha256_of(key: str) -> str:
+    """What stands for a server key on disk; it has 256 random bits, so that it needs no slow hash."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Quotas:
+    """A token bucket of events a key, a second's worth deep. What it counts is this collector's traffic alone."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def spend(self, grant: Grant, events: int, now: float) -> None:
+        """Takes the tokens of a batch, rejected events included: they cost as much.
+
+        A batch larger than the bucket passes when the bucket is full and leaves it in debt, so that every batch passes
+        some time and the rate holds over time.
+
+        Args:
+            now: seconds on a monotonic clock.
+
+        Raises:
+            Rejection: 429, with the seconds until there will be enough.
+        """
+        rate = grant.events_per_second
+        if not rate:
+            return
+        tokens, since = self._buckets.get(grant.quota_name, (float(rate), now))
+        tokens = min(float(rate), tokens + (now - since) * rate)
+        missing = min(events, rate) - tokens
+        if missing > 1e-9:
+            self._buckets[grant.quota_name] = (tokens, now)
+            raise Rejection(429, RequestError.QUOTA_EXCEEDED, retry_after_s=max(1, -int(-missing // rate)))
+        self._buckets[grant.quota_name] = (tokens - events, now)

@@ -1,0 +1,1 @@
+"""From a body's bytes to events, or to the reason why not."""

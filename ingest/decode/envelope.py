@@ -1,0 +1,123 @@
+"""Pure: a body to its session and its events, each still raw.
+
+msgspec does it in one pass. What it refuses is looked at again: of duplicate members the contract lets the last one
+count, and of a lone surrogate only the event that holds it is at fault.
+"""
+
+import re
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from ingest.errors import Rejection
+from schemas.events import Session, UnixMs
+from schemas.outcomes import RequestError
+
+
+class Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    """A batch as it was sent, its events undecoded."""
+
+    session: Session
+    events: list[Raw]
+    sent_at: UnixMs | UnsetType = UNSET
+
+
+_envelope = msgspec.json.Decoder(Envelope)
+_members = msgspec.json.Decoder(dict[str, Raw])
+_events = msgspec.json.Decoder(list[Raw])
+_session = msgspec.json.Decoder(Session)
+_sent_at = msgspec.json.Decoder(UnixMs)
+
+_NOT_JSON = "The body is not one JSON document in UTF-8."
+_NOT_AN_OBJECT = "The body must be a JSON object: {sent_at, session, events}."
+_NOT_DOCUMENTED = "The batch has a member besides `sent_at`, `session` and `events`, or lacks one of the last two."
+_BAD_SESSION = "`session` must be 1 to 64 characters of A-Z, a-z, 0-9 and `_.:-`."
+_BAD_EVENTS = "`events` must be an array."
+_BAD_SENT_AT = "`sent_at` must be Unix milliseconds, an integer."
+_TOO_DEEP = "The body nests too deeply to be read."
+
+
+def _not_a_batch(detail: str) -> Rejection:
+    return Rejection(400, RequestError.NOT_A_BATCH, detail)
+
+
+def envelope_of(body: bytes) -> tuple[Envelope, str | None]:
+    """The envelope, and the escape that stands where a lone surrogate was escaped, if there was one.
+
+    Raises:
+        Rejection: 400, the body is not a batch.
+    """
+    if not body.isascii():
+        try:
+            body.decode()  # msgspec does not look into strings that it leaves raw
+        except UnicodeDecodeError:
+            raise _not_a_batch(_NOT_JSON) from None
+    try:
+        return _envelope.decode(body), None
+    except RecursionError:
+        raise _not_a_batch(_TOO_DEEP) from None
+    except msgspec.DecodeError:
+        pass
+    try:
+        return _envelope_slowly(body)
+    except RecursionError:
+        raise _not_a_batch(_TOO_DEEP) from None
+
+
+def _envelope_slowly(body: bytes) -> tuple[Envelope, str | None]:
+    stand_in = None
+    try:
+        members = _members.decode(body)
+    except msgspec.ValidationError:
+        raise _not_a_batch(_NOT_AN_OBJECT) from None
+    except msgspec.DecodeError:
+        body, stand_in = without_lone_surrogates(body)
+        try:
+            members = _members.decode(body)
+        except msgspec.ValidationError:
+            raise _not_a_batch(_NOT_AN_OBJECT) from None
+        except msgspec.DecodeError:
+            raise _not_a_batch(_NOT_JSON) from None
+    if not {"session", "events"} <= members.keys() <= {"session", "events", "sent_at"}:
+        raise _not_a_batch(_NOT_DOCUMENTED)
+    session = _member(_session, members["session"], _BAD_SESSION)
+    events = _member(_events, members["events"], _BAD_EVENTS)
+    if "sent_at" in members:
+        _member(_sent_at, members["sent_at"], _BAD_SENT_AT)
+    return Envelope(session, events), stand_in
+
+
+def _member(decoder: msgspec.json.Decoder[Any], raw: Raw, otherwise: str) -> Any:
+    try:
+        return decoder.decode(raw)
+    except msgspec.DecodeError:
+        raise _not_a_batch(otherwise) from None
+
+
+# Any escape, so that the backslash of an escaped backslash starts none; a pair before a lone one.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
+_NONCHARACTERS = [f"\\ufd{low:02x}" for low in range(0xD0, 0xF0)]
+
+
+def without_lone_surrogates(body: bytes) -> tuple[bytes, str | None]:
+    r"""The body with each escape of a lone surrogate replaced by another of the same length, and which that is.
+
+    JavaScript's JSON.stringify really sends `"\ud800"`; msgspec refuses the whole document for it, where only the
+    event that holds it is at fault. What stands in is a noncharacter (U+FDD0 to U+FDEF) that the body does not use;
+    who uses all 32 of them gets the document refused as it is.
+    """
+    spelled = body.lower()
+    for escape in _NONCHARACTERS:
+        escaped, encoded = escape.encode(), chr(int(escape[2:], 16)).encode()
+        if escaped not in spelled and encoded not in body:
+            changed = _ESCAPE.sub(partial(_replaced, escaped), body)
+            return (body, None) if changed == body else (changed, escape)
+    return body, None
+
+
+def _replaced(stand_in: bytes, escape: re.Match[bytes]) -> bytes:
+    return stand_in if escape[1] else escape[0]

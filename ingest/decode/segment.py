@@ -1,0 +1,121 @@
+"""Pure: a body as Segment's SDKs post it to batches of ours, one a session: a server's batch holds many people's calls.
+
+Source: Segment's specification of its HTTP API; what is mapped to what is `segment_calls.py`'s business.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from ingest.decode.batch import Batch
+from ingest.decode.envelope import without_lone_surrogates
+from ingest.decode.segment_event import NO_SESSION, Mapped, id_of_call, map_call
+from ingest.errors import Rejected, Rejection
+from ingest.limits import RequestLimits
+from schemas.events import AnyEvent
+from schemas.outcomes import RequestError
+
+T = TypeVar("T")
+
+
+class _Batch(msgspec.Struct):
+    """Of what else a body says, SDKs say it by themselves; it is left out."""
+
+    batch: list[Raw]
+
+
+class _Keyed(msgspec.Struct):
+    writeKey: str | UnsetType | None = UNSET  # noqa: N815
+
+
+_batch = msgspec.json.Decoder(_Batch)
+_any = msgspec.json.Decoder(Raw)
+_keyed = msgspec.json.Decoder(_Keyed)
+
+_NOT_JSON = "The body is not one JSON document in UTF-8."
+_NO_BATCH = 'The body must be a JSON object with a batch: {"batch": […]}.'
+
+
+def write_key_of(body: bytes) -> str | None:
+    """The key in a body, where SDKs put it besides, or instead of, the Authorization header."""
+    try:
+        return _keyed.decode(body).writeKey or None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def parse_segment_batch(body: bytes, limits: RequestLimits) -> list[Batch]:
+    """The calls of `{"batch": […]}`; each says its type.
+
+    Raises:
+        Rejection: 400, the body holds no batch; 413, it holds too many calls.
+    """
+    try:
+        parsed, stand_in = _decoded(body, _batch)
+    except msgspec.ValidationError:
+        raise Rejection(400, RequestError.NOT_A_BATCH, _NO_BATCH) from None
+    if len(parsed.batch) > limits.batch_events_max:
+        raise Rejection(413, RequestError.TOO_MANY_EVENTS)
+    return _mapped(parsed.batch, None, limits, stand_in)
+
+
+def parse_segment_call(kind: str, body: bytes, limits: RequestLimits) -> list[Batch]:
+    """The one call in a body, of the type that its path says.
+
+    Raises:
+        Rejection: 400, the body is not JSON.
+    """
+    call, stand_in = _decoded(body, _any)
+    return _mapped([call], kind, limits, stand_in)
+
+
+def _decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[T, str | None]:
+    """The body, and the escape that stands where a lone surrogate was escaped, if there was one."""
+    try:
+        body.decode()  # msgspec does not look into strings that it leaves raw
+        try:
+            return decoder.decode(body), None
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            body, stand_in = without_lone_surrogates(body)
+            return decoder.decode(body), stand_in
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Rejection(400, RequestError.NOT_A_BATCH, _NOT_JSON) from None
+
+
+def _mapped(calls: list[Raw], kind: str | None, limits: RequestLimits, stand_in: str | None) -> list[Batch]:
+    """At least one batch; the first has the rejected, and what has no session."""
+    sessions: dict[str, list[tuple[int, AnyEvent]]] = {NO_SESSION: []}
+    rejected: list[Rejected] = []
+    for index, raw in enumerate(calls):
+        mapped = map_call(raw, kind, limits, stand_in)
+        if isinstance(mapped, Mapped):
+            sessions.setdefault(mapped.session, []).append((index, mapped.event))
+        else:
+            rejected.append(Rejected(index, id_of_call(raw), mapped))
+    first = Batch(NO_SESSION, sessions.pop(NO_SESSION), rejected)
+    others = [Batch(session, events, []) for session, events in sessions.items()]
+    return [first, *others] if first.events or first.rejected or not others else others
+
+
+# By what is posted there, the paths: the first as Segment's documentation has it, the others as SDKs use them.
+PATHS = {
+    "batch": ("/v1/batch", "/v1/b", "/v1/import"),
+    "track": ("/v1/track", "/v1/t"),
+    "page": ("/v1/page", "/v1/p"),
+    "screen": ("/v1/screen", "/v1/s"),
+    "identify": ("/v1/identify", "/v1/i"),
+    "group": ("/v1/group", "/v1/g"),
+    "alias": ("/v1/alias", "/v1/a"),
+}
+PARSERS: dict[str, Callable[[bytes, RequestLimits], list[Batch]]] = {
+    path: parse_segment_batch if kind == "batch" else partial(parse_segment_call, kind)
+    for kind, paths in PATHS.items()
+    for path in paths
+}

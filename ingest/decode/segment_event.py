@@ -1,0 +1,232 @@
+"""Pure: one call of a Segment SDK to an event of ours, or to the reason why it cannot be one.
+
+    track ──▶ usage        page, screen ──▶ page_view        identify ──▶ contact        group, alias ──▶ unknown_type
+
+What an SDK adds by itself (most of `context`, `integrations`, `sentAt`, …) is left out: whoever calls it has no say in
+that. What the caller wrote is stored, or the call is rejected: nothing of it is dropped silently. docs/segment.md has
+the rules as tables. Nothing is derived from what differs between two sends of one call, so that they make one row.
+
+Source of the shapes: Segment's specification of its HTTP API, and what its SDKs really post (tests/segment/calls.mjs).
+"""
+
+import datetime
+import hashlib
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from ingest.decode.event import document_of, event_of
+from ingest.limits import RequestLimits
+from schemas.events import ID_CHARACTERS, TS_MAX, AnyEvent, EventId, Redacted
+from schemas.outcomes import RejectionReason, UnjoinError
+
+SESSION_CHARACTERS_MAX = 64
+ID_CHARACTERS_MAX = 100
+NO_SESSION = ""  # of a contact, which has none
+
+_COMMON = frozenset({"type", "messageId", "timestamp", "originalTimestamp", "anonymousId", "userId"})
+_ADDED_BY_SDKS = frozenset(
+    {"_metadata", "channel", "context", "integrations", "receivedAt", "sentAt", "version", "writeKey"}
+)
+_OF_PAGES = frozenset({"name", "category", "properties"})
+_WRITTEN = {
+    "track": frozenset({"event", "properties"}),
+    "page": _OF_PAGES,
+    "screen": _OF_PAGES,
+    "identify": frozenset({"traits"}),
+}
+_KNOWN = {kind: _COMMON | _ADDED_BY_SDKS | written for kind, written in _WRITTEN.items()}
+_TRAITS = frozenset({"name", "firstName", "lastName", "email", "role", "country", "address"})
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MILLISECOND = datetime.timedelta(milliseconds=1)
+
+
+class Mapped(Redacted, frozen=True):
+    """A call as an event of ours.
+
+    Attributes:
+        session: `NO_SESSION` where the event has none.
+    """
+
+    session: str
+    event: AnyEvent
+
+
+class _Named(msgspec.Struct, rename={"id": "messageId"}):
+    id: EventId
+
+
+class _Unmapped(UnjoinError):
+    """The call cannot be an event of ours."""
+
+    def __init__(self, reason: RejectionReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+_named = msgspec.json.Decoder(_Named)
+_document = msgspec.json.Decoder()
+
+
+def map_call(raw: Raw, kind: str | None, limits: RequestLimits, stand_in: str | None) -> Mapped | RejectionReason:
+    """One call.
+
+    Args:
+        kind: as the path says it; None where the call itself has to.
+        stand_in: the JSON escape that stands where the sender escaped a lone surrogate, if the body has any.
+
+    Raises:
+        Rejection: 400, the call is not JSON.
+    """
+    if memoryview(raw).nbytes > limits.event_bytes_max:
+        return RejectionReason.TOO_LARGE
+    out_of_range: list[Any] = []
+    document = _read(bytes(raw), limits.event_depth_max, stand_in, out_of_range)
+    if isinstance(document, RejectionReason):
+        return document
+    call = _present(document)
+    try:
+        session, plain = _mapped(call, _kind_of(call, kind))
+    except _Unmapped as unmapped:
+        return unmapped.reason
+    event = event_of(plain, limits.event_depth_max, out_of_range)
+    return event if isinstance(event, RejectionReason) else Mapped(session, event)
+
+
+def id_of_call(raw: Raw) -> str | None:
+    """The call's messageId if it is a valid id: an answer echoes nothing else."""
+    try:
+        return _named.decode(raw).id
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def fitted(text: str, characters_max: int) -> str:
+    """An id that keeps our rules: as it is where it does, else a hash of it, the same on every resend.
+
+    The hash has no key, so that whoever knows an id can find its rows; it hides nothing.
+    """
+    if len(text) <= characters_max and not text.encode().translate(None, ID_CHARACTERS):
+        return text
+    return f"h-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _read(
+    text: bytes, event_depth_max: int, stand_in: str | None, out_of_range: list[Any]
+) -> dict[str, Any] | RejectionReason:
+    if stand_in is None and text.count(b"[") + text.count(b"{") <= event_depth_max:
+        try:
+            document = _document.decode(text)
+        except msgspec.DecodeError:
+            pass  # a number beyond 64 bits, perhaps
+        else:
+            return document if isinstance(document, dict) else RejectionReason.NOT_AN_OBJECT
+    in_text = stand_in is not None and stand_in.encode() in text
+    return document_of(text, event_depth_max, stand_in if in_text else None, out_of_range)
+
+
+def _present(members: dict[str, Any]) -> dict[str, Any]:
+    """What is there: null says the same as nothing, as SDKs send `"userId": null` of a visitor who has none."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _kind_of(call: dict[str, Any], of_path: str | None) -> str:
+    if "type" not in call:
+        if of_path is None:
+            raise _Unmapped(RejectionReason.MISSING_FIELD)
+        kind = of_path
+    else:
+        kind = _text(call, "type")
+        if kind != (of_path or kind):
+            raise _Unmapped(RejectionReason.INVALID_VALUE)
+    if kind not in _WRITTEN:
+        raise _Unmapped(RejectionReason.UNKNOWN_TYPE)
+    return kind
+
+
+def _mapped(call: dict[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
+    """Session and event, the latter as our own clients would send it."""
+    if not call.keys() <= _KNOWN[kind]:
+        raise _Unmapped(RejectionReason.UNKNOWN_FIELD)
+    message_id = _text(call, "messageId")
+    event: dict[str, Any] = {"id": fitted(message_id, ID_CHARACTERS_MAX), "ts": _ts(call)}
+    if kind == "identify":
+        return NO_SESSION, event | {"type": "contact", "account": _id_text(call, "userId")} | _contact(call)
+    user = "anonymousId" if call.get("anonymousId", "") != "" else "userId"
+    session = fitted(_id_text(call, user), SESSION_CHARACTERS_MAX)
+    properties = dict(_object(call, "properties"))
+    page = _present(_object(_present(_object(call, "context")), "page"))
+    for name in ("url", "referrer"):
+        written = properties.get(name) if kind == "page" else None
+        event[name] = page.get(name, written if isinstance(written, str) else "")
+    if kind == "track":
+        _name(properties, "event", _text(call, "event"))
+    for name in ("name", "category"):
+        if kind != "track" and name in call:
+            _name(properties, name, call[name])
+    return session, event | {"type": "usage" if kind == "track" else "page_view", "properties": properties}
+
+
+def _contact(call: dict[str, Any]) -> dict[str, Any]:
+    traits = _present(_object(call, "traits"))
+    address = _present(_object(traits, "address"))
+    if not (traits.keys() <= _TRAITS and address.keys() <= {"country"}):
+        raise _Unmapped(RejectionReason.UNKNOWN_FIELD)
+    if "email" not in traits:
+        raise _Unmapped(RejectionReason.MISSING_FIELD)
+    names = [_text(traits, name) for name in ("firstName", "lastName") if traits.get(name, "") != ""]
+    return {
+        "name": traits.get("name", " ".join(names)),
+        "email": traits["email"],
+        "role": traits.get("role", ""),
+        "country": traits.get("country", address.get("country", "")),
+    }
+
+
+def _name(properties: dict[str, Any], member: str, name: Any) -> None:
+    """Puts what our events have no field for among the properties; what the caller put there is not overwritten."""
+    if not isinstance(name, str):
+        raise _Unmapped(RejectionReason.WRONG_TYPE)
+    if properties.setdefault(member, name) != name:
+        raise _Unmapped(RejectionReason.INVALID_VALUE)
+
+
+def _ts(call: dict[str, Any]) -> int:
+    """Unix milliseconds. Of `sentAt` nothing is taken: it is another one on every resend."""
+    text = _text(call, "timestamp" if "timestamp" in call else "originalTimestamp")
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        ts = (moment - _EPOCH) // _MILLISECOND
+    except (ValueError, OverflowError):
+        raise _Unmapped(RejectionReason.INVALID_VALUE) from None
+    if not 0 <= ts <= TS_MAX:
+        raise _Unmapped(RejectionReason.INVALID_VALUE)
+    return ts
+
+
+def _text(members: dict[str, Any], name: str) -> str:
+    """A member that has to be a text, and not an empty one."""
+    value = members.get(name, "")
+    if not isinstance(value, str):
+        raise _Unmapped(RejectionReason.WRONG_TYPE)
+    if not value:
+        raise _Unmapped(RejectionReason.MISSING_FIELD)
+    return value
+
+
+def _id_text(call: dict[str, Any], name: str) -> str:
+    """The id of somebody; older SDKs let a number be one."""
+    value = call.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _text(call, name)
+
+
+def _object(members: dict[str, Any], name: str) -> dict[str, Any]:
+    value = members.get(name, {})
+    if not isinstance(value, dict):
+        raise _Unmapped(RejectionReason.WRONG_TYPE)
+    return value

@@ -1,0 +1,1 @@
+"""From events to the records that Kafka stores."""

@@ -1,0 +1,277 @@
+"""Events to Kafka records: one event a record, keyed and stamped as its topic wants it.
+
+What a category may carry is decided here by construction: the address and the User-Agent reach analytics and nothing
+else, and a label loses session, id and time before it has a record.
+"""
+
+import datetime
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, overload
+
+from ingest.encode.pseudonym import EdgeKeys, day_of_event, voter_of
+from ingest.errors import Rejected
+from schemas.encoders import Encoder, encoder_maker
+from schemas.events import AnyEvent, Key, Redacted, Verdict
+from schemas.outcomes import RejectionReason, UnjoinError
+from schemas.registry import latest
+from schemas.topics import ANALYTICS, DAY_MS, LABELED, LABELERS, PERSONAL, SIGNALS
+
+_ONE_DAY = datetime.timedelta(days=1)
+_EPOCH = datetime.date(1970, 1, 1)
+
+
+class Record(Redacted, frozen=True):
+    """One Kafka record, not yet sent; it carries no headers.
+
+    Attributes:
+        value: Confluent wire format.
+        timestamp_ms: Unix milliseconds; the broker overwrites it where the topic stamps on append.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    timestamp_ms: int
+
+
+class Run(Redacted, frozen=True):
+    """Records that share topic, key and stamp, as all the signals of a request do."""
+
+    topic: str
+    key: bytes | None
+    timestamp_ms: int
+    values: list[bytes]
+
+
+class Records(Sequence[Record]):
+    """The records of a request, run by run; a record's own object is made when somebody looks at it.
+
+    Attributes:
+        runs: none empty, no two with the same topic, key and stamp, so that each key's records keep their order.
+    """
+
+    __slots__ = ("runs",)
+
+    def __init__(self, runs: list[Run]) -> None:
+        self.runs = runs
+
+    def __bool__(self) -> bool:
+        return bool(self.runs)
+
+    def __len__(self) -> int:
+        return sum(len(run.values) for run in self.runs)
+
+    def __iter__(self) -> Iterator[Record]:
+        for run in self.runs:
+            for value in run.values:
+                yield Record(run.topic, run.key, value, run.timestamp_ms)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        return list(self)[index]
+
+
+def runs_of(records: Sequence[Record]) -> list[Run]:
+    """Any records, run by run; each key's records keep their order."""
+    if type(records) is Records:  # what every request has; isinstance would ask its abstract base
+        return records.runs
+    runs: dict[tuple[str, bytes | None, int], Run] = {}
+    for record in records:
+        of = (record.topic, record.key, record.timestamp_ms)
+        if of not in runs:
+            runs[of] = Run(*of, [])
+        runs[of].values.append(record.value)
+    return list(runs.values())
+
+
+class Sender(Redacted, frozen=True):
+    """Who sent a batch, as the connection and the key say.
+
+    Attributes:
+        ip, user_agent: of the connection; for analytics alone.
+        received_at_ms: Unix milliseconds by the collector's clock.
+    """
+
+    site: str
+    session: str
+    received_at_ms: int
+    ip: str
+    user_agent: str
+
+
+def _makers_of(subject: str, category: str) -> dict[type, Callable[..., Encoder]]:
+    """For each kind of the category an encoder maker; what the kind's events do not hold is shared by a batch."""
+    makers = {}
+    for kind in AnyEvent.__args__:
+        if kind.category == category:
+            attributes = {"event_id": "id", **({"t": "t_down"} if kind is Key else {})}
+            fields = [field["name"] for field in latest(subject).parsed["fields"]]
+            shared = [name for name in fields if attributes.get(name, name) not in kind.__struct_fields__]
+            arrays = {attribute: name for name, attribute in attributes.items()}
+            equal = [arrays.get(name, name) for name in kind.samples]
+            makers[kind] = encoder_maker(subject, shared, attributes, equal=equal)
+    return makers
+
+
+def _tag_of(kind: type) -> str:
+    tag: str = kind.__struct_config__.tag  # type: ignore[attr-defined]
+    return tag
+
+
+# By kind of event, what gives an encoder for a sender; an array or a text that the kind does not have is empty.
+_SIGNALS = _makers_of("events.signals-value", "signals")
+_ANALYTICS = _makers_of("events.analytics-value", "analytics")
+_PERSONAL = _makers_of("events.personal-value", "personal")
+_LABELERS = _makers_of("events.labelers-value", "labelers")
+_ANSWER = encoder_maker("events.labeled-value", ("voter", "day", "kind"), branches={"act": "unjoin.Answer"})
+_VERDICT = encoder_maker("events.labeled-value", ("voter", "day"), branches={"act": "unjoin.Verdict"})
+
+# Not msgspec's encoder: it refuses integers beyond 64 bits, which JSON allows.
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class _Viewed(Redacted, frozen=True):
+    """An analytics event whose properties are JSON text."""
+
+    id: str
+    ts: int
+    url: str
+    referrer: str
+    properties: str
+
+
+def records_of(
+    events: Iterable[tuple[int, AnyEvent]], sender: Sender, edge_keys: EdgeKeys
+) -> tuple[Records, list[Rejected]]:
+    """The records of a batch, and the events that none can be made of any more.
+
+    Signals of one kind keep their order, and so do the other events of each key.
+
+    Args:
+        events: (index in the batch, event).
+        edge_keys: whatever it raises means that nothing of the batch can be sent now.
+    """
+    maker = _Maker(sender, edge_keys)
+    closed: list[Rejected] = []
+    signals: dict[type, list[AnyEvent]] = {}
+    for index, event in events:
+        kind = type(event)
+        alike = signals.get(kind)
+        if alike is not None:  # the hot path: a signal whose kind the batch has had before
+            alike.append(event)
+        elif kind in _SIGNALS:
+            signals[kind] = [event]
+            maker.signals()  # their place among the runs
+        else:
+            try:
+                maker.add(event)
+            except _DayClosed:
+                closed.append(Rejected(index, event.id, RejectionReason.DAY_CLOSED))
+    for kind, alike in signals.items():
+        maker.add_signals(kind, alike)
+    return maker.records(), closed
+
+
+class _DayClosed(UnjoinError):
+    """The label's day has no key any more: nothing could tell its votes apart, so it cannot be accepted."""
+
+
+class _Maker:
+    """Makes the records of one batch; remembers what most of its events share, the voter of a day included."""
+
+    def __init__(self, sender: Sender, edge_keys: EdgeKeys) -> None:
+        self._sender = sender
+        self._session_key = sender.session.encode()
+        self._edge_keys = edge_keys
+        self._voters: dict[tuple[str, datetime.date], bytes | None] = {}
+        self._runs: dict[tuple[str, bytes], Run] = {}  # in the order in which their first events came
+
+    def records(self) -> Records:
+        """What was made."""
+        return Records(list(self._runs.values()))
+
+    def add_signals(self, kind: type, events: Sequence[Any]) -> None:
+        """Makes the records of signals of one kind."""
+        encode = self._of_session(_SIGNALS[kind], kind)
+        self.signals().extend(encode(events))
+
+    def signals(self) -> list[bytes]:
+        """The values of the run of signals; whoever asks adds some."""
+        return self._values(SIGNALS, self._session_key, self._sender.received_at_ms)
+
+    def add(self, event: Any) -> None:
+        """Makes the records of one event that is no signal: one, of a verdict one a day that it covers.
+
+        Raises:
+            _DayClosed: a label or verdict of a day whose edge key was destroyed.
+        """
+        kind, sender = type(event), self._sender
+        at = sender.received_at_ms
+        match event.category:
+            case "labeled" if kind is Verdict:
+                self._add_verdict(event)
+            case "labeled":
+                self._add_answer(event)
+            case "analytics":
+                encode = self._of_session(_ANALYTICS[kind], kind, ip=sender.ip, user_agent=sender.user_agent)
+                viewed = _Viewed(event.id, event.ts, event.url, event.referrer, _compact(event.properties))
+                self._values(ANALYTICS, self._session_key, at).extend(encode((viewed,)))
+            case "personal":
+                encode = _PERSONAL[kind](site=sender.site, received_at=at, type=_tag_of(kind))
+                self._values(PERSONAL, event.account.encode(), at).extend(encode((event,)))
+            case "labelers":
+                encode = _LABELERS[kind](site=sender.site, received_at=at)
+                self._values(LABELERS, event.id.encode(), at).extend(encode((event,)))
+            case _:
+                raise AssertionError(event.category)
+
+    def _of_session(self, maker: Callable[..., Encoder], kind: type, **more: str) -> Encoder:
+        """An encoder with what every event of a session shares."""
+        sender = self._sender
+        return maker(
+            site=sender.site, session=sender.session, type=_tag_of(kind), received_at=sender.received_at_ms, **more
+        )
+
+    def _add_answer(self, event: Any) -> None:
+        day = day_of_event(event.ts, self._sender.received_at_ms)
+        voter = self._voter(self._sender.session, day)
+        if voter is None:
+            raise _DayClosed
+        encode = _ANSWER(voter=voter, day=day, kind=_tag_of(type(event)))
+        self._labeled(voter, day).extend(encode((event,)))
+
+    def _add_verdict(self, event: Verdict) -> None:
+        """For the verdict's day and the one before: a session may straddle midnight, and then has a voter on each.
+
+        The day before has often no key any more; then none of its labels can still be judged, and it is left out.
+        """
+        day = day_of_event(event.ts, self._sender.received_at_ms)
+        voters = [(judged, self._voter(event.session, judged)) for judged in (day, day - _ONE_DAY)]
+        if not any(voter for _, voter in voters):
+            raise _DayClosed
+        for judged, voter in voters:
+            if voter is not None:
+                self._labeled(voter, judged).extend(_VERDICT(voter=voter, day=judged)((event,)))
+
+    def _voter(self, session: str, day: datetime.date) -> bytes | None:
+        # None, of a day that has no key any more, is remembered as well.
+        if (session, day) not in self._voters:
+            edge_key = self._edge_keys(day)
+            voter = None if edge_key is None else voter_of(self._sender.site, session, edge_key)
+            self._voters[session, day] = voter
+        return self._voters[session, day]
+
+    def _labeled(self, voter: bytes, day: datetime.date) -> list[bytes]:
+        """Values of `events.labeled`, stamped with no more than their day: the exact time would tell sessions apart."""
+        return self._values(LABELED, voter, (day - _EPOCH).days * DAY_MS)
+
+    def _values(self, topic: str, key: bytes, timestamp_ms: int) -> list[bytes]:
+        """The values of the run of that topic and key, which is nobody's but one stamp's: a voter lasts a day."""
+        run = self._runs.get((topic, key))
+        if run is None:
+            run = self._runs[topic, key] = Run(topic, key, timestamp_ms, [])
+        return run.values

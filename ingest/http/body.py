@@ -1,0 +1,168 @@
+"""A request's body off the wire: bounded in bytes, before and after decompression, and in time."""
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from ingest.errors import Rejection
+from schemas.outcomes import RequestError, UnjoinError
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS  # Source: zlib's manual, inflateInit2: 16 more means a gzip header and trailer.
+_NOT_ONE_GZIP = "The body is not one whole gzip member."
+
+
+class ClientGone(UnjoinError):
+    """The client closed the connection before its body was whole: nobody is left to answer."""
+
+
+class NoRoom(UnjoinError):
+    """Bodies that are not whole yet hold as much as they may, and this one more than its share."""
+
+
+class BodyRoom:
+    """Memory for bodies that are not whole yet, shared by all connections.
+
+    Args:
+        bytes_max: beyond it a body may still have its share, `bytes_max` by their number, so that small ones pass
+            whatever large ones do; all together never hold more than twice that.
+
+    Attributes:
+        bytes: held now.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes = 0
+        self._bytes_max = bytes_max
+        self._bodies = 0
+
+    def enter(self) -> None:
+        """A body begins."""
+        self._bodies += 1
+
+    def leave(self, held: int) -> None:
+        """A body that holds so many bytes is whole, or given up."""
+        self._bodies -= 1
+        self.bytes -= held
+
+    def grow(self, held: int, size: int) -> bool:
+        """Whether a body that holds `held` bytes may hold `size` more, which are counted if so."""
+        if self.bytes + size > self._bytes_max and held + size > self._bytes_max // self._bodies:
+            return False
+        self.bytes += size
+        return True
+
+
+class Body:
+    """A body on its way.
+
+    Args:
+        receive: of ASGI.
+        declared_bytes: of Content-Length, if there is one.
+        chunked: whether it comes in chunks, so that nobody knows how long it is.
+        arrived: gives all of it where that has arrived, else None.
+
+    Attributes:
+        complete: whether all of it was read; what was not is still in the connection.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        declared_bytes: int | None,
+        chunked: bool,
+        arrived: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
+        self._receive = receive
+        self._arrived = arrived
+        self._declared_bytes = declared_bytes
+        self._held = 0
+        self.complete = not chunked and not declared_bytes
+
+    async def read(self, gzip: bool, bytes_max: int, seconds_max: float, room: BodyRoom) -> bytes:
+        """The whole body, decompressed.
+
+        Args:
+            room: that it takes while it is not whole.
+
+        Raises:
+            NoRoom: others hold too much, and this one more than its share.
+            Rejection: 413, more than `bytes_max` before or after decompression, as soon as that shows; 408, not whole
+                after `seconds_max` from now; 400, not one gzip member.
+            ClientGone: the client did not wait for an answer.
+        """
+        if self._declared_bytes is not None and self._declared_bytes > bytes_max:
+            raise Rejection(413, RequestError.BODY_TOO_LARGE)
+        if not gzip and (whole := self._arrived()) is not None:  # nearly always: nothing to wait for, or to bound
+            self.complete = True
+            if len(whole) > bytes_max:
+                raise Rejection(413, RequestError.BODY_TOO_LARGE)
+            return whole
+        room.enter()
+        body = bytearray()
+        try:
+            async with asyncio.timeout(seconds_max):
+                await (self._inflate(body, bytes_max, room) if gzip else self._fill(body, bytes_max, room))
+        except TimeoutError:
+            raise Rejection(408, RequestError.BODY_STALLED) from None
+        finally:
+            room.leave(self._held)
+        return bytes(body)
+
+    async def _fill(self, body: bytearray, bytes_max: int, room: BodyRoom) -> None:
+        while not self.complete:
+            body += await self._next()
+            if len(body) > bytes_max:
+                raise Rejection(413, RequestError.BODY_TOO_LARGE)
+            self._hold(len(body), room)
+
+    async def _inflate(self, body: bytearray, bytes_max: int, room: BodyRoom) -> None:
+        inflater = zlib.decompressobj(GZIP_WINDOW_BITS)
+        received_bytes = 0
+        while not self.complete:
+            chunk = await self._next()
+            received_bytes += len(chunk)
+            if received_bytes > bytes_max:
+                raise Rejection(413, RequestError.BODY_TOO_LARGE)
+            try:
+                # One byte more than may be: a bomb costs what the limit allows, whatever it would unfold to.
+                body += inflater.decompress(chunk, bytes_max + 1 - len(body))
+            except zlib.error:
+                raise Rejection(400, RequestError.NOT_A_BATCH, _NOT_ONE_GZIP) from None
+            if len(body) > bytes_max:
+                raise Rejection(413, RequestError.BODY_TOO_LARGE)
+            self._hold(len(body), room)
+            if inflater.unused_data:
+                break
+        if inflater.unused_data or not inflater.eof:
+            raise Rejection(400, RequestError.NOT_A_BATCH, _NOT_ONE_GZIP)
+
+    def _hold(self, size: int, room: BodyRoom) -> None:
+        if not self.complete:
+            if not room.grow(self._held, size - self._held):
+                raise NoRoom("bodies on their way hold too much")
+            self._held = size
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the client went away")
+        self.complete = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        return chunk
+
+    async def discard(self, bytes_max: int, seconds_max: float) -> None:
+        """Reads and drops what is left, for a moment: closing on a client in mid-send would reset the connection.
+
+        The reset can overtake the answer, and the client would see a broken pipe instead of its 413.
+
+        Source: RFC 9112, section 9.6; nginx's lingering_close.
+        """
+        try:
+            async with asyncio.timeout(seconds_max):
+                while not self.complete and bytes_max > 0:
+                    bytes_max -= len(await self._next())
+        except (TimeoutError, ClientGone):
+            pass

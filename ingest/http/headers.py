@@ -1,0 +1,98 @@
+"""Pure: what a request's headers ask for, or why it cannot be had. Source: RFC 9110, RFC 6750; docs/http.md."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from ingest.errors import Rejection
+from schemas.outcomes import RequestError
+
+USER_AGENT_CHARACTERS_MAX = 1_024
+
+_READ = {
+    name.encode(): name
+    for name in (
+        "authorization", "content-encoding", "content-length", "content-type", "expect", "origin", "transfer-encoding",
+        "user-agent", "x-forwarded-for",
+    )
+}  # fmt: skip
+JSON_TYPES = frozenset({"application/json", "text/plain"})
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_QUOTED = re.compile(r'\A"(.*)"\Z')
+
+
+@lru_cache(maxsize=64)  # what is refused is not kept, and what is accepted is short: nobody can fill it
+def check_type(content_type: str | None, types: frozenset[str]) -> None:
+    """Passes where the body may hold JSON; also without a Content-Type, since a beacon of a bare Blob has none.
+
+    Args:
+        types: that a body may have.
+
+    Raises:
+        Rejection: 415.
+    """
+    if not content_type:
+        return
+    essence, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = [part.partition("=")[2].strip() for part in parameters if part.partition("=")[0].strip() == "charset"]
+    if essence not in types or not {_QUOTED.sub(r"\1", charset) for charset in charsets} <= _CHARSETS:
+        raise Rejection(415, RequestError.UNSUPPORTED_TYPE)
+
+
+def is_gzip(content_encoding: str | None) -> bool:
+    """Whether the body is compressed, by its Content-Encoding.
+
+    Raises:
+        Rejection: 415, another encoding, or gzip more than once.
+    """
+    if not content_encoding:
+        return False
+    codings = [coding.strip().lower() for coding in content_encoding.split(",")]
+    applied = [coding for coding in codings if coding not in ("", "identity")]
+    if applied in ([], ["gzip"], ["x-gzip"]):
+        return bool(applied)
+    raise Rejection(415, RequestError.UNSUPPORTED_ENCODING)
+
+
+def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers that the collector reads, by lower-case name; one that came more than once is joined by commas.
+
+    Copied at once: a server may append a body's trailers to the list that it handed out.
+    """
+    found: dict[str, str] = {}
+    for name, value in raw:
+        if name in _READ:
+            known = _READ[name]
+            text = value.decode("latin-1")
+            found[known] = f"{found[known]}, {text}" if known in found else text
+    return found
+
+
+def bearer_key(authorization: str | None) -> str | None:
+    """The key of an Authorization header, if that is what it holds."""
+    scheme, _, key = (authorization or "").strip().partition(" ")
+    return (key.strip() or None) if scheme.lower() == "bearer" else None
+
+
+def basic_key(authorization: str | None) -> str | None:
+    """The key of an Authorization header that holds it as user name, as Segment's SDKs send it. Source: RFC 7617."""
+    scheme, _, credentials = (authorization or "").strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[0] or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def forwarded_for(headers: Mapping[str, str]) -> list[str]:
+    """The values of X-Forwarded-For, for `client_address`."""
+    return [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
+
+
+def user_agent_of(headers: Mapping[str, str]) -> str:
+    """The User-Agent, in UTF-8 where it is; cut where no browser's is that long."""
+    text = headers.get("user-agent", "")
+    return text.encode("latin-1").decode("utf-8", "replace")[:USER_AGENT_CHARACTERS_MAX]

@@ -1,0 +1,142 @@
+"""What the collector counts: totals for Prometheus, one series an outcome.
+
+No series names a site, a key, a session or a label type: a count that is small enough tells of one person.
+"""
+
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from ingest.errors import Rejected
+from schemas.events import AnyEvent
+from schemas.outcomes import RejectionReason, RequestError
+from schemas.topics import TOPIC_OF_CATEGORY
+
+ANSWERED = "answered"
+CLIENT_GONE = "client_gone"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def count_by_category(events: Iterable[tuple[int, AnyEvent]]) -> dict[str, int]:
+    """How many events there are of each category.
+
+    Args:
+        events: (index in the batch, event).
+    """
+    counts: dict[str, int] = {}
+    kinds: list[type[AnyEvent]] = [type(event) for _, event in events]
+    for kind in set(kinds):
+        counts[kind.category] = counts.get(kind.category, 0) + kinds.count(kind)
+    return counts
+
+
+class Counters:
+    """One collector's counters, in a registry of their own. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        # Every series from the start: a rate over one that appears with its first count misses that count.
+        self._requests = _Totals(
+            "unjoin_requests",
+            "Requests that post events, by outcome: answered, client_gone, or the error of the answer.",
+            "outcome",
+            (ANSWERED, CLIENT_GONE, *RequestError),
+        )
+        self._accepted = _Totals(
+            "unjoin_events_accepted",
+            "Events that were durable when they were answered, by category.",
+            "category",
+            TOPIC_OF_CATEGORY,
+        )
+        self._rejected = _Totals(
+            "unjoin_events_rejected", "Events that were not accepted, by reason.", "reason", RejectionReason
+        )
+        self._produce_seconds = _Durations("unjoin_produce_seconds", "Seconds until a batch was durable.", _SECONDS)
+        for own in (self._requests, self._accepted, self._rejected, self._produce_seconds):
+            self.registry.register(own)
+        ProcessCollector(registry=self.registry)
+
+    def count_batch(self, accepted: Mapping[str, int], rejected: Sequence[Rejected], produce_seconds: float) -> None:
+        """A batch that was answered with 200.
+
+        Args:
+            accepted: how many events, by category.
+        """
+        self._requests.of[ANSWERED] += 1
+        self._produce_seconds.observe(produce_seconds)
+        for category, events in accepted.items():
+            self._accepted.of[category] += events
+        if rejected:
+            for reason, events in Tally([entry.reason for entry in rejected]).items():
+                self._rejected.of[reason] += events
+
+    def count_refused(self, error: RequestError) -> None:
+        """A request that was refused as a whole."""
+        self._requests.of[error] += 1
+
+    def count_gone(self) -> None:
+        """A request whose client did not wait for the answer."""
+        self._requests.of[CLIENT_GONE] += 1
+
+    def watch(self, name: str, explanation: str, value: Callable[[], float], *, gauge: bool = False) -> None:
+        """Adds a number that somebody else keeps, read when metrics are."""
+        if gauge:
+            Gauge(name, explanation, registry=self.registry).set_function(value)
+        else:
+            self.registry.register(_Kept(name, explanation, value))
+
+    def exposition(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Totals(Collector):
+    """A counter by one label. The library's own, which any thread may count with, cost a tenth of a small request.
+
+    Attributes:
+        of: label to total.
+    """
+
+    def __init__(self, name: str, explanation: str, label: str, values: Iterable[str]) -> None:
+        self.of = dict.fromkeys(values, 0)
+        self._name, self._explanation, self._label = name, explanation, label
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = CounterMetricFamily(self._name, self._explanation, labels=[self._label])
+        for value, total in self.of.items():
+            family.add_metric([str(value)], total)
+        yield family
+
+
+class _Durations(Collector):
+    """A histogram; see `_Totals`."""
+
+    def __init__(self, name: str, explanation: str, bounds: Sequence[float]) -> None:
+        self._name, self._explanation, self._bounds = name, explanation, bounds
+        self._counts = [0] * (len(bounds) + 1)  # of each bucket alone
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        names = [*map(str, self._bounds), "+Inf"]
+        buckets = list(zip(names, accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._explanation, buckets=buckets, sum_value=self._sum)
+
+
+class _Kept(Collector):
+    """A counter whose number lives elsewhere."""
+
+    def __init__(self, name: str, explanation: str, value: Callable[[], float]) -> None:
+        self._name, self._explanation, self._value = name, explanation, value
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        yield CounterMetricFamily(self._name, self._explanation, value=self._value())

@@ -1,0 +1,1 @@
+"""Which request runs now, later, or not at all."""

@@ -1,0 +1,457 @@
+"""A collector as a process: listens, serves, and on SIGTERM or SIGINT drains and ends with exit code 0.
+
+UnjoinError
+└── CollectorError    it cannot start; the text says what to change
+"""
+
+import asyncio
+import faulthandler
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+import uvloop
+
+from ingest.access.grants import Quotas
+from ingest.access.sites import WatchedSites
+from ingest.collector import Collector, Edge, Scope, log_without_values
+from ingest.decode.formats import WIRES
+from ingest.encode.edge_keys import WatchedKeys
+from ingest.encode.pseudonym import EdgeKeys
+from ingest.errors import Rejection
+from ingest.http.body import BodyRoom, ClientGone, Receive
+from ingest.http.client_address import Network, networks_of
+from ingest.http.protocol import bounded_protocol, raise_file_limit
+from ingest.http.responses import Send, error_answer, send_answer
+from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig, ProducerStats
+from ingest.limits import RequestLimits
+from ingest.metrics.counters import Counters
+from ingest.metrics.worker_link import Worker, metrics_of_all, tell_metrics
+from ingest.overload.fair_queue import QueueBounds
+from ingest.overload.scheduler import Gate
+from ingest.overload.shedding import Shedding
+from ingest.process.gc_tuning import tune_garbage_collection
+from ingest.process.shutdown_times import grace_seconds, stop_seconds_max
+from ingest.spool.producer import SpoolingProducer
+from ingest.spool.writer import Spool, SpoolConfig
+from ingest.web.app import Web
+from ingest.web.page import CollectorView, PageOf
+from schemas.outcomes import RequestError, UnjoinError
+from schemas.topics import TOPIC_OF_CATEGORY
+
+KEEP_ALIVE_SECONDS = 75  # longer than the 60 s that load balancers keep an idle connection, so that they close first
+CONNECTIONS_BACKLOG = 2_048
+SEND_BUFFER_BYTES = 65_536
+SITES_SECONDS = 1.0
+READY_SECONDS = 0.05
+GONE_SECONDS = 0.05
+
+log = logging.getLogger(__name__)
+
+
+class CollectorError(UnjoinError):
+    """The collector cannot start."""
+
+
+class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How to run a collector.
+
+    Attributes:
+        port: 0 for any that is free.
+        trusted_proxies: networks whose X-Forwarded-For counts, separated by commas; none by default.
+        bootstrap: brokers as host:port, separated by commas.
+        produce_seconds_max: until a batch that Kafka has not acknowledged is spooled, or 503 without a spool.
+        in_flight_bytes_max: of records not acknowledged, beyond which batches are spooled, or 503, at once.
+        spool: None for none.
+        spools_left: folders of spools that nobody writes to any more, to be drained as well.
+        worker: which of several that share the port this is; None for a collector of one process.
+        waiting: how long and how much may wait before requests are refused.
+        connections_max: beyond it the one that has been idle for longest is closed for a new one.
+        key_events_per_second_max: quota of a key that has none of its own; 0 for none.
+    """
+
+    sites_file: Path
+    bootstrap: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    limits: RequestLimits = RequestLimits()
+    trusted_proxies: str = ""
+    produce_seconds_max: float = 5.0
+    in_flight_bytes_max: int = 67_108_864
+    spool: SpoolConfig | None = None
+    spools_left: tuple[Path, ...] = ()
+    worker: Worker | None = None
+    waiting: QueueBounds = QueueBounds()
+    connections_max: int = 10_000
+    key_events_per_second_max: int = 0
+
+
+def run(
+    config: CollectorConfig,
+    edge_keys: EdgeKeys,
+    page_of: PageOf | None = None,
+    on_ready: Callable[[], object] = lambda: None,
+) -> int:
+    """Runs a collector in this process until it is told to stop; the exit code.
+
+    Args:
+        edge_keys: the voters' key of a day; None where it was destroyed on record.
+        page_of: makes the page at `/`; None for no page.
+        on_ready: called once, when requests are answered and events can be made durable.
+
+    Raises:
+        CollectorError: it cannot start.
+    """
+    producer_config = ProducerConfig(
+        config.bootstrap,
+        produce_seconds_max=config.produce_seconds_max,
+        in_flight_bytes_max=config.in_flight_bytes_max,
+        topics=tuple(TOPIC_OF_CATEGORY.values()),
+    )
+
+    def settled() -> None:
+        tune_garbage_collection()
+        on_ready()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve_kafka(config, edge_keys, producer_config, page_of, settled))
+    return 0
+
+
+async def _serve_kafka(
+    config: CollectorConfig,
+    edge_keys: EdgeKeys,
+    producer_config: ProducerConfig,
+    page_of: PageOf | None,
+    on_ready: Callable[[], object],
+) -> None:
+    producer: Producer = KafkaProducer(producer_config)  # made here, since it belongs to this loop
+    if config.spool is not None:
+        left = [Spool(msgspec.structs.replace(config.spool, folder=folder)) for folder in config.spools_left]
+        producer = SpoolingProducer(producer, Spool(config.spool), left=left)
+    await serve(
+        config,
+        edge_keys,
+        producer,
+        page_of=page_of,
+        on_ready=on_ready,
+        on_stopping=lambda: _end_whatever_happens(config),
+    )
+
+
+async def serve(
+    config: CollectorConfig,
+    edge_keys: EdgeKeys,
+    producer: Producer,
+    *,
+    page_of: PageOf | None = None,
+    stop: asyncio.Event | None = None,
+    on_listening: Callable[[str, int], object] = lambda host, port: None,
+    on_ready: Callable[[], object] = lambda: None,
+    on_stopping: Callable[[], object] = lambda: None,
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+) -> None:
+    """Serves until SIGTERM, SIGINT or `stop`; then accepts no more, ends the requests in flight, stops the producer.
+
+    Args:
+        producer: started and stopped here.
+        page_of: makes the page at `/`; None for no page.
+        stop: for who runs it inside another program.
+        on_listening: told host and port once requests are answered.
+        on_ready: called once, when the producer is ready too.
+        on_stopping: called when it is told to stop.
+        now_ms: Unix milliseconds.
+
+    Raises:
+        CollectorError: the address is taken, or a setting cannot be.
+    """
+    stop = stop or asyncio.Event()
+    sites = WatchedSites(config.sites_file, config.key_events_per_second_max)
+    sites.look()
+    edge = Edge(
+        sites,
+        producer,
+        WatchedKeys(edge_keys),
+        Counters(),
+        config.limits,
+        _networks(config.trusted_proxies),
+        now_ms,
+        time.monotonic,
+        Quotas(),
+        Gate(config.waiting, time.monotonic, producer.congested),
+        BodyRoom(config.waiting.bytes_max),
+    )
+    if isinstance(producer, SpoolingProducer):
+        producer.others_wait = edge.gate.busy
+    page = page_of(_view(config, edge)) if page_of else None
+    web = Web(edge, distribution_version(), page.routes() if page else (), config.worker)
+    _watch(edge)
+    listener = _listen(config.host, config.port, shared=config.worker is not None)
+    address = listener.getsockname()[:2]
+    shedding = Shedding(edge.gate, sites, edge.counters, edge.trusted_proxies)
+    server = _Server(
+        _uvicorn_config(config, Application(Collector(edge), web), shedding),
+        lambda: on_listening(*address),
+        grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max),
+    )
+
+    def ended() -> None:
+        on_stopping()
+        if page is not None:
+            page.end()
+
+    with _signals_set(stop):
+        await producer.start()
+        tasks = [
+            asyncio.create_task(_look_at(sites)),
+            asyncio.create_task(_end_when(stop, server, ended)),
+            asyncio.create_task(_tell_when_ready(server, producer, on_ready)),
+        ]
+        if config.worker is not None:
+            tasks.append(asyncio.create_task(tell_metrics(config.worker, edge.counters.exposition)))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await producer.stop(config.produce_seconds_max)
+            if page is not None:
+                await page.close()
+
+
+class Application:
+    """The ASGI app: the hot path is one look-up away, everything else is Starlette's."""
+
+    def __init__(self, collector: Collector, web: Web) -> None:
+        self._collector = collector
+        self._web = web
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError  # lifespan and websockets are off
+
+        async def send_while_open(message: MutableMapping[str, Any]) -> None:
+            try:
+                await send(message)
+            except RuntimeError:  # uvloop's, between the end of a connection and the notice of it; or it had begun
+                raise ClientGone("there is nobody to answer") from None
+
+        try:
+            if scope["path"] in WIRES:
+                await self._collector(scope, receive, send_while_open)
+            else:
+                await self._answer_web(scope, receive, send_while_open)
+        except ClientGone:
+            await asyncio.sleep(GONE_SECONDS)  # until uvicorn has noticed, too: it logs an answer that does not end
+
+    async def _answer_web(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._web(scope, receive, send)
+        except ClientGone:
+            raise
+        except Exception as error:
+            log_without_values(error)
+            await send_answer(send, error_answer(Rejection(500, RequestError.INTERNAL)), [])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling, which raises the signal again after a graceful end: never exit code 0."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], object], grace_seconds: float) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+        self._grace_seconds = grace_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's; but who does not end in time loses the connection first, so that no task need be cancelled."""
+        timer = asyncio.get_running_loop().call_later(self._grace_seconds, self._abort_connections)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+            self._abort_connections()
+
+    def _abort_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _view(config: CollectorConfig, edge: Edge) -> CollectorView:
+    producer, worker = edge.producer, config.worker
+
+    async def exposition() -> bytes | None:
+        return edge.counters.exposition() if worker is None else await metrics_of_all(worker)
+
+    reaches_kafka = producer.reaches_kafka if isinstance(producer, SpoolingProducer) else producer.ready
+    return CollectorView(exposition, reaches_kafka)
+
+
+def _uvicorn_config(config: CollectorConfig, application: Application, shedding: Shedding) -> uvicorn.Config:
+    grace = grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max)
+    return uvicorn.Config(
+        application,
+        http=bounded_protocol(config.limits, shedding.answer, raise_file_limit(config.connections_max)),
+        ws="none",
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(grace) + 2,  # after the connections were aborted
+    )
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return networks_of(text)
+    except ValueError:
+        raise CollectorError("trusted proxies are networks like 10.0.0.0/8, separated by commas") from None
+
+
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it. Left to itself the kernel takes some MB of answers for a client that reads none.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+        listener.listen(CONNECTIONS_BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        text = f"cannot listen on {host}:{port}: {error.strerror}; choose another port or stop who has it"
+        raise CollectorError(text) from None
+    return listener
+
+
+def _watch(edge: Edge) -> None:
+    """Metrics of numbers that others keep."""
+    counters, sites = edge.counters, edge.sites
+    counters.watch("unjoin_sites_errors", "Times the file of sites was found broken.", lambda: sites.errors)
+    ready = edge.producer.ready
+    counters.watch("unjoin_ready", "1 while events can be made durable.", lambda: float(ready()), gauge=True)
+    counters.watch(
+        "unjoin_edge_keys_missing",
+        "Days whose labels are refused because their key cannot be had.",
+        lambda: len(edge.edge_keys.missing),
+        gauge=True,
+    )
+    gate = edge.gate
+    for name, explanation, value in (
+        ("requests", "Requests that wait for their turn.", lambda: gate.queue.count),
+        ("bytes", "Bytes of what waits for its turn.", lambda: gate.queue.bytes),
+        ("receiving_bytes", "Bytes of bodies that are not whole yet.", lambda: edge.body_room.bytes),
+        (
+            "turn_seconds",
+            "Between two turns of the loop, the last time somebody waited.",
+            lambda: gate.stats.turn_seconds,
+        ),
+    ):
+        counters.watch(f"unjoin_waiting_{name}", explanation, value, gauge=True)
+    for name, explanation, value in (
+        ("waited", "Requests that had to wait for their turn.", lambda: gate.stats.waited),
+        ("shed_early", "Requests refused as overload before their body was read.", lambda: gate.stats.shed_early),
+        ("shed_late", "Requests refused as overload after that.", lambda: gate.stats.shed_late),
+    ):
+        counters.watch(f"unjoin_overload_{name}", explanation, value)
+    stats = getattr(edge.producer, "stats", None)
+    if isinstance(stats, ProducerStats):
+        for field in msgspec.structs.fields(stats):
+            name = f"unjoin_producer_{field.name}"
+            gauge = field.name == "bytes_in_flight"
+            counters.watch(name, f"The producer's {field.name}.", partial(getattr, stats, field.name), gauge=gauge)
+    if isinstance(edge.producer, SpoolingProducer):
+        left = edge.producer.left
+        counters.watch(
+            "unjoin_spool_left_records",
+            "Records in spools of workers that there no longer are, on their way to Kafka.",
+            lambda: sum(spool.counts.waiting for spool in left),
+            gauge=True,
+        )
+        for name, explanation, gauge, value in edge.producer.spool.numbers():
+            counters.watch(f"unjoin_spool_{name}", explanation, value, gauge=gauge)
+
+
+def distribution_version() -> str:
+    """The version that is installed."""
+    try:
+        return version("unjoin")
+    except PackageNotFoundError:
+        return "0"
+
+
+@contextmanager
+def _signals_set(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`; off the main thread, where Python takes no signals, nothing happens."""
+    loop = asyncio.get_running_loop()
+    handled = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(ValueError, RuntimeError):
+            loop.add_signal_handler(number, stop.set)
+            handled.append(number)
+    try:
+        yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+async def _look_at(sites: WatchedSites) -> None:
+    while True:
+        await asyncio.sleep(SITES_SECONDS)
+        if sites.look():
+            log.info("sites were read anew")
+
+
+async def _end_when(stop: asyncio.Event, server: uvicorn.Server, on_stopping: Callable[[], object]) -> None:
+    await stop.wait()
+    on_stopping()
+    server.should_exit = True
+
+
+def _end_whatever_happens(config: CollectorConfig) -> None:
+    """Ends the process with exit code 1 if the stop hangs, and says where: the stack of every thread, no values.
+
+    A thread of faulthandler's own does it, so that it needs neither the loop nor the interpreter's lock. What was
+    acknowledged is with Kafka or in the spool, so that there is nothing to lose.
+    """
+    seconds = stop_seconds_max(config.limits.body_seconds_max, config.produce_seconds_max)
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
+    asyncio.get_running_loop().call_later(0.8 * seconds, _log_tasks)
+
+
+def _log_tasks() -> None:
+    """Where every task waits: the stack of a thread shows that of an idle loop only."""
+    for task in asyncio.all_tasks():
+        places = [f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in task.get_stack()]
+        log.error("the stop takes long; a task waits at %s", ", ".join(places))
+
+
+async def _tell_when_ready(server: uvicorn.Server, producer: Producer, tell: Callable[[], object]) -> None:
+    while not (server.started and producer.ready()):  # noqa: ASYNC110
+        await asyncio.sleep(READY_SECONDS)  # neither has an event for it, and it happens once a start
+    tell()

@@ -1,0 +1,1 @@
+"""Where records wait on disk while Kafka is away."""

@@ -1,0 +1,1 @@
+"""Everything a collector serves beside events: health, documentation, schemas, the SDK."""

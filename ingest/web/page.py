@@ -1,0 +1,35 @@
+"""A page that a collector may serve at `/` beside its own routes: what it is given, and what is asked of it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+from starlette.routing import Route
+
+
+class CollectorView(msgspec.Struct, frozen=True):
+    """What a page sees of its collector.
+
+    Attributes:
+        exposition: the collector's metrics, in Prometheus's text format; None where they cannot be had.
+        reaches_kafka: whether Kafka takes what is accepted now.
+    """
+
+    exposition: Callable[[], Awaitable[bytes | None]]
+    reaches_kafka: Callable[[], bool]
+
+
+class Page(Protocol):
+    """A page at `/`."""
+
+    def routes(self) -> Sequence[Route]:
+        """What it answers."""
+
+    def end(self) -> None:
+        """Ends every answer that goes on, so that a stop need not wait for pages to go."""
+
+    async def close(self) -> None:
+        """Closes its connections."""
+
+
+PageOf = Callable[[CollectorView], Page]

@@ -1,0 +1,4 @@
+"""Breaks each guard on purpose, and shows that a test turns red for it.
+
+python -m mutants [--only NAME …]
+"""

@@ -1,0 +1,304 @@
+"""Mutants of the sinks: what makes an insert happen exactly once, and a record one row."""
+
+from mutants.mutant import Edit, Mutant
+
+_SIGNALS_END = (
+    "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;\n\nCREATE TABLE IF NOT EXISTS unjoin.analytics"
+)
+
+_SIMULATED_SINK = "tests/simulation/test_simulation.py::test_faults_anywhere_lose_nothing_and_double_nothing[sink]"
+
+SINK = (
+    Mutant(
+        name="intent not committed before the insert",
+        why="After a crash nobody would know which range may be stored already.",
+        edits=(
+            Edit(
+                "sinks/kafka/block_planner.py",
+                "        if not self._is_committed(intent):\n            return intent\n",
+                "",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_block_planner.py::test_intent_is_committed_before_its_range_is_inserted",),
+    ),
+    Mutant(
+        name="commit past the block before the insert",
+        why="A crash in between would lose the block.",
+        edits=(
+            Edit(
+                "sinks/kafka/block_planner.py",
+                "        intent = self._commit_of(Intent(block.end, self.suspect).metadata(self.first))\n",
+                '        intent = Commit(block.end, "")\n',
+            ),
+        ),
+        tests=(
+            "tests/sinks/kafka/test_block_planner.py::test_intent_is_committed_before_its_range_is_inserted",
+            "tests/sinks/kafka/test_block_planner.py::test_crash_anywhere_leaves_every_row_stored_once_and_every_letter_sent",
+        ),
+    ),
+    Mutant(
+        name="whole block again instead of the missing rows",
+        why="Of a block whose outcome is unknown, rows may be stored.",
+        edits=(
+            Edit(
+                "sinks/kafka/partition_worker.py",
+                "attempt = self._attempt_missing if insert.missing else self._attempt",
+                "attempt = self._attempt",
+            ),
+        ),
+        tests=(_SIMULATED_SINK, "tests/sinks/kafka/test_consumer.py::test_lost_replies_leave_every_row_once"),
+    ),
+    Mutant(
+        name="anti-join without its condition",
+        why="The same, in the engine's own words.",
+        edits=(Edit("sinks/clickhouse/statements.py", ' WHERE ({key}) NOT IN ({stored})"', '"'),),
+        tests=("tests/sinks/clickhouse/test_embedded.py::test_only_the_missing_rows_are_inserted",),
+    ),
+    Mutant(
+        name="deduplication token instead of the anti-join",
+        why="The engine logs a token before the part is in place: killed in between, it swallows every retry.",
+        edits=(
+            Edit(
+                "sinks/clickhouse/embedded.py",
+                "            self._store(statements.insert(block.table, file))\n",
+                "            self._store(statements.insert(block.table, file).replace(*_token(block)))\n",
+            ),
+            Edit(
+                "sinks/clickhouse/embedded.py",
+                "            return self._store(statements.insert_missing(block.table, file))\n",
+                "            return self._store(statements.insert(block.table, file).replace(*_token(block)))\n",
+            ),
+            Edit(
+                "sinks/clickhouse/embedded.py",
+                "def engine_of(directory: Path | None) -> Any:\n",
+                "def _token(block: Block) -> tuple[str, str]:\n"
+                '    token = f"{block.topic}-{block.partition}-{block.first}-{block.end}"\n'
+                "    given = f\"deduplicate_insert = 'enable', insert_deduplication_token = '{token}'\"\n"
+                "    return \"deduplicate_insert = 'disable'\", given\n\n\n"
+                "def engine_of(directory: Path | None) -> Any:\n",
+            ),
+            Edit(
+                "sinks/migrations/0001_events.sql",
+                _SIGNALS_END,
+                _SIGNALS_END.replace("SETTINGS ", "SETTINGS non_replicated_deduplication_window = 1000, "),
+            ),
+        ),
+        tests=(
+            "tests/sinks/kafka/test_sink_faults.py::test_sink_killed_at_a_rename_of_a_part_under_load_stores_every_row_once",
+        ),
+    ),
+    Mutant(
+        name="no anti-join, for a token is trusted",
+        why="The same where a block was stored by half: what a token does not know it inserts again.",
+        edits=(
+            Edit(
+                "sinks/clickhouse/embedded.py",
+                "            return self._store(statements.insert_missing(block.table, file))\n",
+                "            return self._store(statements.insert(block.table, file))\n",
+            ),
+        ),
+        tests=("tests/sinks/clickhouse/test_embedded.py::test_only_the_missing_rows_are_inserted",),
+    ),
+    Mutant(
+        name="commit without an answer sent again in the same generation",
+        why="What a broken connection still held may arrive later, and take back newer commits.",
+        edits=(
+            Edit(
+                "sinks/kafka/consumer.py",
+                "            self._session.fail(error)\n"
+                '            raise Lost(f"{self.topic}-{self.partition}: a commit without an answer") from None\n',
+                "            raise error\n",
+            ),
+        ),
+        tests=("tests/simulation/test_simulation.py::test_faults_anywhere_lose_nothing_and_double_nothing[sink]",),
+    ),
+    Mutant(
+        name="unknown taken for failed",
+        why="A lost reply says nothing: the rows may be stored, and must not be inserted whole again.",
+        edits=(
+            Edit(
+                "sinks/kafka/block_planner.py",
+                "        self.suspect = max(self.suspect, self._block.end)\n",
+                "",
+            ),
+        ),
+        tests=(
+            "tests/sinks/kafka/test_block_planner.py::test_unknown_outcome_repeats_the_same_range_only_where_missing",
+        ),
+    ),
+    Mutant(
+        name="a found intent is forgotten",
+        why="Whoever takes over completes the range that its predecessor announced.",
+        edits=(
+            Edit(
+                "sinks/kafka/block_planner.py",
+                "        self.suspect = min(intent.suspect, log_end)\n",
+                "        self.suspect = self.first\n",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_block_planner.py",),
+    ),
+    Mutant(
+        name="a refused block is halved without a smaller intent",
+        why="Halves are ranges of their own; one that is not announced cannot be completed.",
+        edits=(
+            Edit(
+                "sinks/kafka/block_planner.py",
+                "            return self._block is not None and self._block.end == self._intent_end\n"
+                "        return self._committed == intent\n",
+                "            return self._block is not None and self._block.end == self._intent_end\n"
+                "        return self._committed is not None and self._committed.offset == intent.offset\n",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_block_planner.py::test_refused_block_is_halved_with_a_smaller_intent_first",),
+    ),
+    Mutant(
+        name="range passed before its dead letters are acknowledged",
+        why="A record that is set aside has to be somewhere before its offset is given up.",
+        edits=(
+            Edit(
+                "sinks/kafka/block_planner.py",
+                "        if not self._block.groups and not self._block.letters:\n",
+                "        if not self._block.groups:\n",
+            ),
+        ),
+        tests=(
+            "tests/sinks/kafka/test_block_planner.py::"
+            "test_dead_letters_leave_before_their_range_is_passed_and_neighbours_are_stored",
+        ),
+    ),
+    Mutant(
+        name="a zombie commits under the new generation",
+        why="The coordinator does not ask who owns a partition: a late commit would pass for the new owner's intent.",
+        edits=(
+            Edit(
+                "sinks/kafka/consumer.py",
+                "        if coordinator.generation != self._generation:\n"
+                '            raise Lost(f"{self.topic}-{self.partition}: the group has a new generation")\n',
+                "",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_consumer.py::test_commit_of_an_earlier_generation_is_not_sent",),
+    ),
+    Mutant(
+        name="the engine looks for no end of a datum",
+        why="Datums share a block without boundaries: bytes behind one forge a row and eat its neighbour.",
+        edits=(Edit("sinks/clickhouse/statements.py", " WHERE throwIf({differs}) = 0", ""),),
+        tests=(
+            "tests/contract/test_engine_contract.py::"
+            "test_what_is_not_exactly_one_datum_is_refused_and_takes_its_block_along[chdb-two at once-last]",
+        ),
+    ),
+    Mutant(
+        name="a refused block is halved although a record of it is no datum",
+        why="Its reason would be lost, and many of them would halt the sink as a bad deployment does.",
+        edits=(
+            Edit(
+                "sinks/kafka/partition_worker.py",
+                "            self._check(rows)\n            raise\n",
+                "            raise\n",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_consumer.py::test_garbage_is_set_aside_and_its_neighbours_are_whole",),
+    ),
+    Mutant(
+        name="what had no answer is tried again unseen",
+        why="A datum that the engine dies of would end every life of the sink.",
+        edits=(
+            Edit(
+                "sinks/kafka/partition_worker.py",
+                "        self._check(rows)\n        return self._parts.engine.insert_missing(block)\n",
+                "        return self._parts.engine.insert_missing(block)\n",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_consumer.py::test_datum_that_ends_an_insert_without_an_answer_ends_it_once",),
+    ),
+    Mutant(
+        name="an error text that is no UTF-8 is nobody's",
+        why="chdb raises another exception for it: a row's broken value would end the sink, again and again.",
+        edits=(
+            Edit(
+                "sinks/clickhouse/embedded.py",
+                "FAILURES = (RuntimeError, UnicodeDecodeError)",
+                "FAILURES = (RuntimeError,)",
+            ),
+        ),
+        tests=(
+            "tests/sinks/clickhouse/test_embedded.py::"
+            "test_a_refused_block_stores_none_of_its_rows_and_names_none_of_their_values[no UTF-8]",
+        ),
+    ),
+    Mutant(
+        name="watcher for trailing bytes off at the sink",
+        why="The audit judges by it what a sink sets aside, and a refused block is searched with it.",
+        edits=(
+            Edit(
+                "schemas/lengths.py",
+                "    if end < len(datum):\n        raise DecodeError(DeadLetterReason.TRAILING_BYTES)\n",
+                "",
+            ),
+        ),
+        tests=("tests/sinks/rows/test_tables.py::test_bytes_behind_a_datum_are_no_second_row",),
+    ),
+    Mutant(
+        name="watcher for trailing bytes off at the door",
+        why="A record is one datum; what follows it is somebody else's.",
+        edits=(
+            Edit(
+                "schemas/codec.py",
+                "    if source.tell() != len(datum):\n        raise DecodeError(DeadLetterReason.TRAILING_BYTES)\n",
+                "",
+            ),
+        ),
+        tests=("tests/processors/door/test_records.py::test_record_with_bytes_behind_its_datum_is_set_aside",),
+    ),
+    Mutant(
+        name="a block of two parts",
+        why="The engine writes a part whole or not at all; two parts can be stored by half.",
+        edits=(
+            Edit(
+                "sinks/clickhouse/statements.py",
+                '"max_insert_block_size": "1000000000"',
+                '"max_insert_block_size": "1000"',
+            ),
+            Edit(
+                "sinks/clickhouse/statements.py",
+                '"min_insert_block_size_rows": "1000000000"',
+                '"min_insert_block_size_rows": "1000"',
+            ),
+            Edit(
+                "sinks/clickhouse/statements.py",
+                '"min_insert_block_size_bytes": "1000000000000"',
+                '"min_insert_block_size_bytes": "1000"',
+            ),
+        ),
+        tests=("tests/sinks/clickhouse/test_embedded.py::test_a_block_is_one_part_however_large",),
+    ),
+    Mutant(
+        name="a dead letter is told by where it lies now",
+        why="One that was sent twice is one by where the record lay before.",
+        edits=(
+            Edit(
+                "sinks/rows/tables.py",
+                "    origin = origin_of(record.headers)\n    if",
+                "    origin = origin_of(record.headers)\n"
+                "    if origin is not None:\n"
+                "        origin = Origin(origin.reason, origin.topic, record.partition, record.offset)\n    if",
+            ),
+        ),
+        tests=("tests/sinks/rows/test_tables.py::test_a_dead_letter_is_stored_by_where_it_lay_before",),
+    ),
+    Mutant(
+        name="what is sent or replayed again is a second row",
+        why="A row is told by the event as it was sent, never by when or where its record came.",
+        edits=(
+            Edit(
+                "sinks/migrations/0001_events.sql",
+                "ENGINE = ReplacingMergeTree(received_at)\nORDER BY (site, session, event_id)\n" + _SIGNALS_END,
+                "ENGINE = ReplacingMergeTree(received_at)\nORDER BY (site, session, event_id, received_at)\n"
+                + _SIGNALS_END,
+            ),
+        ),
+        tests=("tests/sinks/clickhouse/test_embedded.py::test_of_two_copies_of_an_event_the_one_received_last_stays",),
+    ),
+)

@@ -1,0 +1,1 @@
+"""The door: from an identified label to a row that names nobody."""

@@ -1,0 +1,1 @@
+"""Faust and its guard rails: what reads, commits, produces and watches."""

@@ -1,0 +1,85 @@
+"""The Faust app and the guard rails around it: what is turned off, and how long anything may take."""
+
+import logging
+from pathlib import Path
+
+import faust
+import msgspec
+
+from processors.faust_app.agents import Agent
+from processors.faust_app.commits import CappedTransport, Commits
+
+# At DEBUG all of them show keys and values. aiokafka repeats every refused connection several times a second; that
+# Kafka is away is said once, by `watchdog.py` and `outlet.py`.
+LEVELS = {"faust": logging.WARNING, "mode": logging.ERROR, "aiokafka": logging.CRITICAL}
+
+
+class AppConfig(msgspec.Struct, frozen=True):
+    """What the app needs to know.
+
+    Attributes:
+        bootstrap: brokers, `host:port`, separated by commas.
+        data_dir: Faust wants a folder even where it keeps nothing.
+        group_id: the consumer group.
+        session_s: after how long without a heartbeat a worker counts as dead.
+    """
+
+    bootstrap: str
+    data_dir: Path
+    group_id: str
+    labeled_topic: str
+    session_s: float
+
+
+def quieten_libraries() -> None:
+    """Keeps the libraries from logging keys and values, whatever the root logger's level."""
+    for name, level in LEVELS.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def build_app(config: AppConfig, commits: Commits, agent: Agent) -> faust.App:
+    """The app, with its one agent, not started."""
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    app = faust.App(
+        config.group_id,
+        env={},  # Faust lets variables such as APP_WEB_ENABLED overrule its arguments
+        broker=[f"kafka://{address}" for address in config.bootstrap.split(",")],
+        broker_client_id="unjoin-door",
+        datadir=config.data_dir,
+        # Its web server listens on 0.0.0.0 and serves what the worker knows.
+        web_enabled=False,
+        # Topics are the operator's: created with their retention, or not at all.
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        # Waiting until every record is acknowledged would wait for crowds that may never be complete.
+        stream_wait_empty=False,
+        stream_buffer_maxsize=4_096,
+        broker_commit_interval=1.0,
+        broker_commit_every=10_000,
+        broker_heartbeat_interval=config.session_s / 5,
+        broker_session_timeout=config.session_s,
+        broker_rebalance_timeout=20.0,
+        broker_request_timeout=30.0,
+        broker_max_poll_interval=300.0,
+        # 1,200 s by default: an agent would wait that long for a broker that is away.
+        producer_request_timeout=10.0,
+        producer_linger=0.005,
+        producer_max_batch_size=131_072,
+        producer_max_request_size=2_097_152,
+        producer_acks=-1,
+        # Held labels are no stall; `watchdog.py` tells the two apart, Faust's detectors cannot.
+        broker_commit_livelock_soft_timeout=10.0**9,
+        stream_processing_timeout=10.0**9,
+    )
+    app.transport = CappedTransport(app.conf.broker_consumer, app, commits)
+    labeled = app.topic(
+        config.labeled_topic,
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+        allow_empty=True,
+    )
+    app.agent(labeled, name="door", concurrency=1)(agent)
+    return app

@@ -1,0 +1,1 @@
+"""The engine, embedded or a server: inserts, queries, migrations."""

@@ -1,0 +1,305 @@
+"""chdb over a directory: a ClickHouse engine within the sink's process.
+
+One process owns a directory, and a process has one directory. Every call opens a session of its own (about 0.5 ms),
+so that calls from any thread share nothing, and the engine lets go of Python's lock while it works.
+"""
+
+import fcntl
+import os
+import re
+import resource
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sinks.clickhouse import statements
+from sinks.clickhouse.avro_container import END_BYTES, container
+from sinks.clickhouse.migrate import migrate
+from sinks.engine import Block, EngineError, Refused, Unknown
+
+# What only the rows themselves can cause. Anything else (memory, disk, time, a bug of ours) is not their fault: it is
+# repaired and tried again, never set aside.
+DATA_ERRORS = {
+    6: "CANNOT_PARSE_TEXT",
+    26: "CANNOT_PARSE_QUOTED_STRING",
+    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
+    33: "CANNOT_READ_ALL_DATA",
+    38: "CANNOT_PARSE_DATE",
+    41: "CANNOT_PARSE_DATETIME",
+    53: "TYPE_MISMATCH",
+    69: "ARGUMENT_OUT_OF_BOUND",
+    70: "CANNOT_CONVERT_TYPE",
+    72: "CANNOT_PARSE_NUMBER",
+    117: "INCORRECT_DATA",
+    128: "TOO_LARGE_ARRAY_SIZE",
+    131: "TOO_LARGE_STRING_SIZE",
+    321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
+    349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
+    376: "CANNOT_PARSE_UUID",
+    # Of `statements.py`: a datum does not end where it should.
+    395: "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
+    407: "DECIMAL_OVERFLOW",
+    748: "AVRO_EXCEPTION",
+}
+
+UNKNOWN_EXCEPTION = 1002
+# What chdb raises for what the engine says; the second where that is no UTF-8.
+FAILURES = (RuntimeError, UnicodeDecodeError)
+_ERROR = re.compile(r"\ACode: (\d+)\. DB::\w*Exception: (.*)\Z", re.DOTALL)
+_ONLY_IN_PYTHON = frozenset({"arrowtable", "dataframe", "datastore", "debug"})
+
+
+class QueryFailed(EngineError):
+    """The engine refused a query.
+
+    Attributes:
+        code: ClickHouse's; `UNKNOWN_EXCEPTION` where it named none.
+        detail: its own words, which may quote the query: for whoever asked, never for a log.
+    """
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(f"clickhouse refused the query with code {code}")
+        self.code = code
+        self.detail = detail
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a query gave.
+
+    Attributes:
+        body: in the output format that was asked for.
+        rows_read, bytes_read: what the engine went through.
+        rows: what it returned.
+    """
+
+    body: bytes
+    rows_read: int
+    bytes_read: int
+    rows: int
+    elapsed_s: float
+
+
+class Embedded:
+    """An `Engine` and what the HTTP dialect reads through; its methods may be called from any thread.
+
+    Attributes:
+        directory: absolute.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Opens the directory, or makes it.
+
+        Raises:
+            EngineError: another process has it open, or this one has another one open.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory = directory.resolve()
+        self._connection = engine_of(self.directory)
+        self._closing = threading.Lock()
+        try:
+            # The engine stops with its last session; this one keeps it running.
+            self._first: Any = self._connection(str(self.directory))
+        except FAILURES as error:
+            raise EngineError(_why_closed(self.directory, _text(error))) from None
+        _PATHS.append(str(self.directory))
+        self._first.query("CREATE DATABASE IF NOT EXISTS unjoin", "Null")
+
+    def migrate(self) -> None:
+        """Applies the migrations that this directory has not seen yet.
+
+        Raises:
+            MigrationError: it was migrated by other files.
+            EngineError: the engine refused a statement.
+        """
+        migrate(self.select, self.select)
+
+    def insert(self, block: Block) -> None:
+        """Stores the whole block as one part, once it is known that none of it is stored yet.
+
+        Raises:
+            Refused: a row of it cannot be stored, so none was.
+            Unknown: anything else went wrong.
+        """
+        with file_of(block) as file:
+            self._store(statements.insert(block.table, file))
+
+    def insert_missing(self, block: Block) -> int:
+        """Stores the rows of the block whose key is not stored yet, and tells how many they were.
+
+        Raises:
+            Refused, Unknown: as `insert`; calling again is always safe.
+        """
+        with file_of(block) as file:
+            return self._store(statements.insert_missing(block.table, file))
+
+    def select(self, sql: str, output_format: str = "JSONEachRow") -> bytes:
+        """The answer to a statement of our own, in a ClickHouse output format.
+
+        Raises:
+            QueryFailed: the engine refused it.
+        """
+        return self.read(sql, output_format).body
+
+    def read(
+        self,
+        sql: str,
+        output_format: str,
+        settings: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | None = None,
+        database: str = "unjoin",
+    ) -> Answer:
+        """Runs one statement in a session of its own.
+
+        Args:
+            output_format: where the statement names none.
+            settings: of the session, set in one statement before; with `readonly` among them none can change after.
+            parameters: values of `{name:Type}` placeholders, escaped as in TabSeparated.
+
+        Raises:
+            QueryFailed: the engine refused a setting or the statement.
+        """
+        if output_format.lower() in _ONLY_IN_PYTHON:
+            raise QueryFailed(73, f"Unknown format {output_format}. (UNKNOWN_FORMAT)")
+        with self._session() as session:
+            try:
+                session.query(f"USE {statements.name(database)}", "Null")
+                if settings:
+                    pairs = ", ".join(f"{name} = {statements.literal(value)}" for name, value in settings.items())
+                    session.query(f"SET {pairs}", "Null")
+                result = session.query(sql, output_format, params=dict(parameters or {}))
+            except FAILURES as error:
+                raise _failure(error) from None
+            return Answer(
+                body=bytes(result.bytes()),
+                rows_read=result.storage_rows_read(),
+                bytes_read=result.storage_bytes_read(),
+                rows=result.rows_read(),
+                elapsed_s=result.elapsed(),
+            )
+
+    def close(self) -> None:
+        """Lets go of the directory."""
+        with self._closing:
+            if self._first is not None:
+                self._first.close()
+                self._first = None
+                _PATHS.remove(str(self.directory))
+
+    @contextmanager
+    def _session(self) -> Iterator[Any]:
+        if self._first is None:
+            raise EngineError("the embedded clickhouse is closed")
+        session = self._connection(str(self.directory))
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def _store(self, sql: str) -> int:
+        with self._session() as session:
+            try:
+                return int(session.query(sql, "Null").rows_written())
+            except FAILURES as error:
+                code = code_of(error)
+        # Raised outside the handler: the engine's own text, which holds values, must not hang on as the context.
+        if code in DATA_ERRORS:
+            raise Refused(f"clickhouse refused the block: {code} ({DATA_ERRORS[code]})")
+        raise Unknown(f"clickhouse failed on the block with code {code}")
+
+
+# The directory that is open in this process, if one is.
+_PATHS: list[str] = []
+
+
+def path_of_engine() -> str:
+    """What a session of this process has to name: the engine's directory, or that it keeps nothing."""
+    return _PATHS[-1] if _PATHS else ":memory:"
+
+
+def engine_of(directory: Path | None) -> Any:
+    """chdb's class of a session.
+
+    Imported late: importing it starts threads, and a thread that starts before its process is confined stays free.
+    """
+    # Parts, merges and threads take some hundred descriptors at once; 1,024, the usual soft limit, is near.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with temporary_in(directory):
+        from chdb.state.sqlitelike import Connection  # noqa: PLC0415
+    return Connection
+
+
+@contextmanager
+def temporary_in(directory: Path | None) -> Iterator[None]:
+    """While it is imported, or started without a directory, chdb makes one in the temporary folder: here it may.
+
+    Args:
+        directory: None where it may in the system's.
+    """
+    if directory is None:
+        yield
+        return
+    before = os.environ.get("TMPDIR")
+    temporary = directory / "tmp"
+    temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = str(temporary)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+
+
+@contextmanager
+def file_of(block: Block) -> Iterator[statements.File]:
+    """The block as a file in memory that the engine can read for as long as the context lasts.
+
+    A memory file has no name that another process could open, nothing of it outlives this one, and the size of
+    /dev/shm (64 MB in a container) does not bound it.
+    """
+    descriptor = os.memfd_create("block", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        end = os.urandom(END_BYTES)
+        file.writelines(container(block.schema, block.datums, end))
+        file.flush()
+        yield statements.File(f"/proc/self/fd/{descriptor}", end)
+
+
+def _text(error: Exception) -> str:
+    """The engine's words; they quote values, which need not be UTF-8."""
+    return error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _failure(error: Exception) -> QueryFailed:
+    """What the engine's error text says; it repeats itself where an error passed through several layers."""
+    code, detail = UNKNOWN_EXCEPTION, _text(error)
+    while match := _ERROR.match(detail):
+        code, detail = (int(match[1]) if code == UNKNOWN_EXCEPTION else code), match[2]
+    # "… (NAME) (version 26.9.2.1). (NAME)": once is enough.
+    detail = re.sub(r"(\([A-Z_]+\))(?: \(version [^)]*\)\. \1)+\Z", r"\1", detail)
+    return QueryFailed(code, detail)
+
+
+def code_of(error: Exception) -> int:
+    """The code in the engine's error text."""
+    return _failure(error).code
+
+
+def _why_closed(directory: Path, text: str) -> str:
+    """Why the engine would not open a directory."""
+    if "already initialized" in text:
+        return f"this process has another directory open; {directory} needs a process of its own"
+    try:
+        with (directory / "status").open("rb") as status:
+            fcntl.flock(status, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return f"another process has {directory} open; stop it, or choose another data directory"
+    except OSError:
+        pass
+    return f"clickhouse cannot open {directory}; is it writable, and its disk not full?"

@@ -1,0 +1,131 @@
+"""Numbered SQL files, applied once each and in order, and recorded in `unjoin.migrations`.
+
+UnjoinError
+└── MigrationError   a file is missing, changed or misnumbered, or the database is newer than the code
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from schemas.outcomes import UnjoinError
+
+DIRECTORY = Path(__file__).parents[1] / "migrations"
+FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+
+_BEFORE = (
+    "CREATE DATABASE IF NOT EXISTS unjoin",
+    """CREATE TABLE IF NOT EXISTS unjoin.migrations
+    (number UInt32, name String, sha256 String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC'))
+    ENGINE = ReplacingMergeTree(applied_at) ORDER BY number""",
+)
+_RECORDED = "SELECT number, name, sha256 FROM unjoin.migrations FINAL ORDER BY number"
+
+
+class MigrationError(UnjoinError):
+    """The migrations on disk and those recorded in the database do not belong together."""
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One file.
+
+    Attributes:
+        number: 1, 2, 3, … without a gap.
+        statements: each may be run again after it was run once or half.
+    """
+
+    number: int
+    name: str
+    sha256: str
+    statements: tuple[str, ...]
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """One row of `unjoin.migrations`."""
+
+    number: int
+    name: str
+    sha256: str
+
+
+def migrations(directory: Path = DIRECTORY) -> tuple[Migration, ...]:
+    """Every migration of a directory, by number.
+
+    Raises:
+        MigrationError: a name that is not `NNNN_name.sql`, or a number missing or taken twice.
+    """
+    found = []
+    for path in sorted(directory.glob("*.sql")):
+        if not (match := FILE_NAME.fullmatch(path.name)):
+            raise MigrationError(f"{path.name}: a migration is called NNNN_name.sql")
+        text = path.read_text()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        found.append(Migration(int(match[1]), match[2], digest, _statements(text)))
+    if [migration.number for migration in found] != list(range(1, len(found) + 1)):
+        raise MigrationError("migrations are numbered 0001, 0002, … without a gap, each number once")
+    return tuple(found)
+
+
+def migrate(
+    execute: Callable[[str], object],
+    select: Callable[[str, str], bytes],
+    found: tuple[Migration, ...] | None = None,
+) -> int:
+    """Applies what the database has not seen yet, and tells how many that were.
+
+    Killed at any moment, it can be run again: a migration is recorded after its last statement, and every statement
+    can be repeated.
+
+    Args:
+        execute: runs one statement.
+        select: answers a query in an output format, as `Engine.select`.
+
+    Raises:
+        MigrationError: the database was migrated by other files than these.
+    """
+    found = migrations() if found is None else found
+    for statement in _BEFORE:
+        execute(statement)
+    recorded = msgspec.json.decode(_array(select(_RECORDED, "JSONEachRow")), type=list[Recorded])
+    pending = _pending(found, recorded)
+    for migration in pending:
+        for statement in migration.statements:
+            execute(statement)
+        execute(
+            "INSERT INTO unjoin.migrations (number, name, sha256) VALUES "  # noqa: S608  a digit, [a-z0-9_] and a digest
+            f"({migration.number}, '{migration.name}', '{migration.sha256}')"
+        )
+    return len(pending)
+
+
+def _pending(found: tuple[Migration, ...], recorded: list[Recorded]) -> tuple[Migration, ...]:
+    """The migrations still to be applied; pure."""
+    on_disk = {migration.number: migration for migration in found}
+    for row in recorded:
+        migration = on_disk.get(row.number)
+        if migration is None:
+            raise MigrationError(
+                f"the database has migration {row.number:04}_{row.name}, which this version of unjoin does not have; "
+                "start a version that has it"
+            )
+        if migration.sha256 != row.sha256:
+            raise MigrationError(
+                f"migration {row.number:04}_{row.name} was changed after it was applied; restore the file and put "
+                "the change into a new migration"
+            )
+    seen = {row.number for row in recorded}
+    return tuple(migration for migration in found if migration.number not in seen)
+
+
+def _statements(text: str) -> tuple[str, ...]:
+    """The statements of a file; each ends with a semicolon at the end of a line."""
+    without_comments = re.sub(r"^--.*\n", "", text, flags=re.MULTILINE)
+    return tuple(part.strip() for part in re.split(r";\s*(?:\n|\Z)", without_comments) if part.strip())
+
+
+def _array(lines: bytes) -> bytes:
+    """JSON lines as one JSON array."""
+    return b"[" + b",".join(line for line in lines.splitlines() if line) + b"]"

@@ -1,0 +1,99 @@
+"""Pure: the SQL that puts a file of datums into a table of the embedded engine."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sinks.clickhouse.avro_container import END, END_BYTES
+from sinks.engine import Table
+
+# Names of tables and columns are our own, and every literal is quoted: hence S608 is off below.
+
+# One block of rows, one part: the engine writes a part whole or not at all, so an insert is atomic as long as it is
+# one part. Every threshold that could split it is out of reach, and so is every thread that could make a second one.
+_ONE_PART = {
+    "max_threads": "1",
+    "max_insert_threads": "1",
+    "max_insert_block_size": "1000000000",
+    "min_insert_block_size_rows": "1000000000",
+    "min_insert_block_size_bytes": "1000000000000",
+    "async_insert": "0",
+    # Rows of one key that share a block stay as they are until parts merge; to collapse them copies every column.
+    "optimize_on_insert": "0",
+    # Its log is written before the part is in place: killed between the two, it would swallow the retry.
+    "deduplicate_insert": "'disable'",
+    # A datum of an older schema lacks the fields that came later; they read as the type's default.
+    "input_format_avro_allow_missing_fields": "1",
+    "input_format_parallel_parsing": "0",
+    "log_queries": "0",
+}
+_SETTINGS = ", ".join(f"{name} = {value}" for name, value in _ONE_PART.items())
+_ONE_BLOCK = (
+    "max_threads = 1, max_block_size = 1000000000, input_format_max_block_size_bytes = 0, "
+    "input_format_avro_allow_missing_fields = 1, input_format_parallel_parsing = 0, log_queries = 0"
+)
+
+
+class File(NamedTuple):
+    """Datums where the engine can read them.
+
+    Attributes:
+        end: what follows each (`container.py`). A row that does not find it there fails the statement.
+    """
+
+    path: str
+    end: bytes
+
+
+def insert(table: Table, file: File) -> str:
+    """Inserts every row of the file."""
+    return f"{_into(table)} SELECT {_names(_columns(table))} FROM ({_rows(table, file)})"  # noqa: S608
+
+
+def insert_missing(table: Table, file: File) -> str:
+    """Inserts the rows of the file whose key, version included, the table does not hold."""
+    key = _names(table.key)
+    rows = _rows(table, file)
+    stored = f"SELECT {key} FROM unjoin.{table.name} WHERE ({key}) IN (SELECT {key} FROM ({rows}))"  # noqa: S608
+    return f"{_into(table)} SELECT {_names(_columns(table))} FROM ({rows}) WHERE ({key}) NOT IN ({stored})"  # noqa: S608
+
+
+def transcode(table: Table, file: File) -> str:
+    """Reads every row of the file as one block of the table's columns, before the table's expressions."""
+    return f"SELECT {_names(_columns(table))} FROM {_read(table, file)} SETTINGS {_ONE_BLOCK}"  # noqa: S608
+
+
+def _into(table: Table) -> str:
+    return f"INSERT INTO unjoin.{table.name} ({_names(_columns(table))}) SETTINGS {_SETTINGS}"
+
+
+def _rows(table: Table, file: File) -> str:
+    made = ", ".join(f"{expression} AS `{column}`" for column, _, expression in table.columns)
+    return f"SELECT {made} FROM {_read(table, file)}"  # noqa: S608
+
+
+def _read(table: Table, file: File) -> str:
+    columns = ", ".join(f"`{column}` {kind}" for column, kind, _ in table.columns)
+    structure = literal(f"{columns}, `{END}` FixedString({END_BYTES})")
+    # As a number: an error's text repeats the condition, and should be text.
+    differs = f"reinterpretAsUInt64(`{END}`) != {int.from_bytes(file.end, 'little')}"
+    return f"file({literal(file.path)}, 'Avro', {structure}) WHERE throwIf({differs}) = 0"
+
+
+def _columns(table: Table) -> tuple[str, ...]:
+    return tuple(column for column, _, _ in table.columns)
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(name(column) for column in columns)
+
+
+def name(identifier: str) -> str:
+    """An identifier as ClickHouse reads it between backquotes."""
+    escaped = identifier.replace("\\", "\\\\").replace("`", "\\`")
+    return f"`{escaped}`"
+
+
+def literal(text: str) -> str:
+    """A string as ClickHouse reads it between quotes."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,95 @@
+"""Datums to ClickHouse's Native format, by the engine inside this process, so that no datum is decoded in Python.
+
+A server's protocol carries blocks in Native; older servers read no Avro. The engine keeps nothing here: it reads a file
+in memory and answers with bytes.
+"""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from sinks.clickhouse import statements
+from sinks.clickhouse.embedded import DATA_ERRORS, FAILURES, code_of, engine_of, file_of, path_of_engine, temporary_in
+from sinks.engine import Block, EngineError, Refused, Unknown
+
+# The table and the schema of the datums do not belong together: definite, and no row's fault.
+_DEPLOYMENT = {8: "THERE_IS_NO_COLUMN", 44: "ILLEGAL_COLUMN", 50: "UNKNOWN_TYPE"}
+_REFUSALS = DATA_ERRORS | _DEPLOYMENT
+
+
+class Transcoder:
+    """Calls may come from any thread. The engine starts with the first block.
+
+    Args:
+        scratch: where the engine may make its temporary folder; None for where the system has them.
+    """
+
+    def __init__(self, scratch: Path | None = None) -> None:
+        self._scratch = scratch
+        self._lock = threading.Lock()
+        self._first: Any = None
+        self._closed = False
+
+    def native(self, block: Block) -> bytes:
+        """The rows of the block in the order of the table's columns: header, then column by column.
+
+        Raises:
+            Refused: a datum of it cannot be read.
+            Unknown: anything else went wrong; nothing was sent anywhere.
+        """
+        failure: EngineError
+        try:
+            with file_of(block) as file:
+                made = self._answer(statements.transcode(block.table, file))
+        except OSError as error:
+            failure = Unknown(f"the block cannot be transcoded: {error.strerror or type(error).__name__}")
+        except FAILURES as error:
+            code = code_of(error)
+            if code in _REFUSALS:
+                failure = Refused(f"the block cannot be read: {code} ({_REFUSALS[code]})")
+            else:
+                failure = Unknown(f"clickhouse failed to read the block with code {code}")
+        else:
+            # A packet of the protocol holds one block: what follows it would be read as another packet.
+            assert shape_of(made) == (len(block.table.columns), len(block.datums)), "not one block of all rows"
+            return made
+        # Raised outside the handler: the engine's own text, which holds values, must not hang on as the context.
+        raise failure
+
+    def close(self) -> None:
+        """Lets go of the engine; later calls end with Unknown."""
+        with self._lock:
+            self._closed = True
+            if self._first is not None:
+                self._first.close()
+                self._first = None
+
+    def _answer(self, sql: str) -> bytes:
+        with self._lock:
+            if self._closed:
+                raise BrokenPipeError
+            sessions, path = engine_of(self._scratch), path_of_engine()
+            if self._first is None:
+                # The engine stops with its last session; this one keeps it running.
+                with temporary_in(self._scratch):
+                    self._first = sessions(path)
+            session = sessions(path)
+        try:
+            return bytes(session.query(sql, "Native").bytes())
+        finally:
+            session.close()
+
+
+def shape_of(native: bytes) -> tuple[int, int]:
+    """Columns and rows, as the block's first bytes say."""
+    found = []
+    at = 0
+    for _ in range(2):
+        number = shift = 0
+        more = True
+        while more:
+            number |= (native[at] & 0x7F) << shift
+            more = native[at] > 0x7F
+            at, shift = at + 1, shift + 7
+        found.append(number)
+    return found[0], found[1]

@@ -1,0 +1,1 @@
+"""ClickHouse's HTTP dialect in front of the embedded engine, read-only."""

@@ -1,0 +1,1 @@
+"""Reads a topic partition and decides what to insert, exactly once."""

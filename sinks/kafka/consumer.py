@@ -1,0 +1,378 @@
+"""Reads the topics of one table as a member of a group, and gives each partition a worker.
+
+    run ── session ── read loop: getmany ─▶ worker.add        (reading only; never waits for ClickHouse)
+                   └─ a worker a partition: commit, insert    (partition.py; a thread each for the engine's calls)
+
+A session ends when the group or the brokers fail in a way that aiokafka does not mend; the next one starts from the
+commits. aiokafka 0.14 is pinned for the private names in `_Partition.commit` and `_abandon`; the tests on a real
+broker show when they change.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    IllegalGenerationError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    NotCoordinatorForGroupError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+    UnknownTopicOrPartitionError,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from sinks.engine import Engine, Table
+from sinks.kafka.block_planner import BlockLimits
+from sinks.kafka.partition_worker import DeadLetterBox, Lost, PartitionWorker, Parts
+from sinks.metrics import SinkMetrics
+from sinks.outage import Outage
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 200
+POLL_RECORDS_MAX = 2_000  # decoded in one go; heartbeats wait for it
+SESSION_TIMEOUT_MS = 6_000  # the least that brokers allow by default: how long a killed sink keeps its partitions
+REBALANCE_TIMEOUT_MS = 30_000
+HAND_OVER_SECONDS_MAX = 10.0  # to finish what is in work at a revocation; well below the rebalance time-out
+CLOSE_SECONDS_MAX = 3.0
+
+_MOVED_ON = (
+    CommitFailedError,
+    IllegalGenerationError,
+    IllegalStateError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
+# The coordinator said no, or was not asked.
+_NOT_COMMITTED = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NodeNotReadyError,
+    NotCoordinatorForGroupError,
+)
+
+
+class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How one table's consumer reads.
+
+    Attributes:
+        group: empty for `unjoin-sink-` and the table's name.
+        hand_over_seconds_max: until an insert in work is abandoned at a revocation or stop; its intent stands.
+    """
+
+    bootstrap: str
+    limits: BlockLimits
+    group: str = ""
+    session_timeout_ms: int = SESSION_TIMEOUT_MS
+    hand_over_seconds_max: float = HAND_OVER_SECONDS_MAX
+
+
+class TableConsumer:
+    """From the topics of a table into an engine, exactly once.
+
+    Args:
+        datum_of, check: of `tables.py`, for this table; `Parts` says what they do.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        engine: Engine,
+        config: ConsumerConfig,
+        *,
+        datum_of: Callable[[Any], tuple[Any, bytes]],
+        check: Callable[[bytes | None], None],
+        letters: DeadLetterBox,
+        metrics: SinkMetrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.table, self.config = table, config
+        self.group = config.group or f"unjoin-sink-{table.name}"
+        chance = chance or random.Random()  # noqa: S311  # spreads retries, guards nothing
+        metrics = metrics or SinkMetrics()
+        self._parts = Parts(table, engine, letters, config.limits, datum_of, check, metrics, clock, chance)
+        self._stopping = asyncio.Event()
+        self._threads: dict[TopicPartition, ThreadPoolExecutor] = {}
+
+    def stop(self) -> None:
+        """Lets `run` finish the blocks in work, commit and return."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until stopped.
+
+        Raises:
+            Halted: the engine refuses too many rows.
+            Exception: a bug; the process should end and be started again.
+        """
+        outage = Outage(f"Kafka for {self.table.name}", log, self._parts.clock, self._parts.chance)
+        try:
+            while not self._stopping.is_set():
+                session = _Session(self)
+                try:
+                    await session.run(self._stopping, outage)
+                except KafkaError as error:
+                    delay = outage.failed(type(error).__name__)
+                    await _either(self._stopping.wait(), asyncio.sleep(delay))
+                finally:
+                    await session.close()
+        finally:
+            for thread in self._threads.values():
+                thread.shutdown(wait=False, cancel_futures=True)
+
+    def worker(self, session: "_Session", partition: TopicPartition) -> PartitionWorker:
+        """A worker of this partition; its thread outlives it."""
+        thread = self._threads.get(partition)
+        if thread is None:
+            name = f"{self.table.name}-{partition.partition}"
+            thread = self._threads[partition] = ThreadPoolExecutor(1, thread_name_prefix=name)
+        return PartitionWorker(_Partition(session, partition), self._parts, thread)
+
+    def show_lag(self, offsets: int) -> None:
+        """How far behind the table is, all partitions of ours together."""
+        self._parts.metrics.lag.labels(self.table.name).set(offsets)
+
+
+class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """One membership of the group."""
+
+    def __init__(self, owner: TableConsumer) -> None:
+        self._owner, self.group = owner, owner.group
+        config = owner.config
+        self.consumer = AIOKafkaConsumer(
+            bootstrap_servers=config.bootstrap,
+            group_id=owner.group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            session_timeout_ms=config.session_timeout_ms,
+            heartbeat_interval_ms=config.session_timeout_ms // 4,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+        )
+        self.admin = AIOKafkaAdminClient(bootstrap_servers=config.bootstrap)
+        self.generation = -1
+        self._closing = False
+        self._starting = asyncio.create_task(self._start())
+        self._workers: dict[TopicPartition, PartitionWorker] = {}
+        self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, stopping: asyncio.Event, outage: Outage) -> None:
+        """Until stopping; raises KafkaError where another session may do better, anything else for a bug."""
+        await _either(self._read(outage), self._fail(), stopping.wait())
+
+    async def close(self) -> None:
+        """Hands over what is in work and leaves the group, with a deadline on each."""
+        self._closing = True
+        await self._end_workers()
+        # Cancelled in the middle, aiokafka would leave its first connection open.
+        await asyncio.wait([self._starting], timeout=CLOSE_SECONDS_MAX)
+        self._starting.cancel()
+        await asyncio.gather(self._starting, return_exceptions=True)
+        # As a task of its own: aiokafka 0.14 cancels a fetch that pauses after an error, and lets that cancellation go
+        # on to whoever awaits `stop`. The sink would end because its broker did.
+        stop = asyncio.create_task(self.consumer.stop())
+        try:
+            await asyncio.wait([stop], timeout=CLOSE_SECONDS_MAX)
+        finally:
+            stop.cancel()
+        await asyncio.gather(stop, return_exceptions=True)
+        if stop.cancelled() or isinstance(stop.exception(), KafkaError):
+            await _abandon(self.consumer)
+        else:
+            stop.result()
+        await self.admin.close()
+
+    async def _read(self, outage: Outage) -> None:
+        await asyncio.shield(self._starting)
+        if missing := set(self._owner.table.topics) - await self.consumer.topics():
+            raise UnknownTopicOrPartitionError(f"there is no topic {', '.join(sorted(missing))}")
+        self.consumer.subscribe(self._owner.table.topics, listener=self)
+        outage.over()
+        while True:
+            batches = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS_MAX)
+            for partition, records in batches.items():
+                if worker := self._workers.get(partition):
+                    worker.add(records, records[-1].offset + 1)
+            await self._report_positions()
+            self._hold_back()
+            self._owner.show_lag(self._lag())
+
+    async def _start(self) -> None:
+        await self.admin.start()
+        await self.consumer.start()
+
+    async def _report_positions(self) -> None:
+        """Tells workers that complete an intent how far reading is: its last offsets may hold no record any more."""
+        for partition, worker in list(self._workers.items()):
+            if worker.recovering and partition in self.consumer.assignment():
+                worker.add((), await self.consumer.position(partition))
+
+    def _hold_back(self) -> None:
+        """Back-pressure: a partition that holds two blocks is not read until it holds less than one."""
+        assigned = self.consumer.assignment()
+        paused = self.consumer.paused() if assigned else set()
+        for partition, worker in self._workers.items():
+            if partition in assigned:
+                if worker.full and partition not in paused:
+                    self.consumer.pause(partition)
+                elif worker.hungry and partition in paused:
+                    self.consumer.resume(partition)
+
+    def _lag(self) -> int:
+        lag = 0
+        assigned = self.consumer.assignment()
+        for partition, worker in self._workers.items():
+            end = self.consumer.highwater(partition) if partition in assigned else None
+            if end is not None and worker.passed is not None:
+                lag += max(0, end - worker.passed)
+        return lag
+
+    async def _fail(self) -> None:
+        await self._failed
+
+    def fail(self, error: BaseException) -> None:
+        """Ends this membership; after a KafkaError the next one begins from the commits."""
+        if not self._closing and not self._failed.done():
+            self._failed.set_exception(error)
+
+    # The group's callbacks. aiokafka joins the next generation only after `on_partitions_revoked` returned, so nothing
+    # of the old one can be committed in the new one's name.
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Hands over: finishes what is in work, or leaves its intent."""
+        del revoked  # always all of them
+        await self._end_workers()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Starts from the commits."""
+        if self._closing:
+            return
+        self.generation = self.consumer._coordinator.generation
+        for partition in assigned:
+            worker = self._workers[partition] = self._owner.worker(self, partition)
+            task = self._tasks[partition] = asyncio.create_task(worker.run())
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Lost):
+            log.info("%s: a partition went away; its commit says where to go on", self._owner.table.name)
+        elif error is not None:
+            self.fail(error)
+
+    async def _end_workers(self) -> None:
+        workers, tasks = self._workers, list(self._tasks.values())
+        self._workers, self._tasks = {}, {}
+        for worker in workers.values():
+            worker.stop()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self._owner.config.hand_over_seconds_max)
+            for task in late:
+                task.cancel()
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(outcome, Exception) and not isinstance(outcome, Lost):
+                    log.error("%s: a worker failed with %s", self._owner.table.name, type(outcome).__name__)
+
+
+class _Partition:
+    """`PartitionLog` on aiokafka."""
+
+    def __init__(self, session: _Session, partition: TopicPartition) -> None:
+        self.topic, self.partition = partition.topic, partition.partition
+        self._session, self._of = session, partition
+        self._group, self._generation = session.group, session.generation
+
+    async def committed(self) -> tuple[int | None, str]:
+        try:
+            found = await self._session.admin.list_consumer_group_offsets(self._group, partitions=[self._of])
+        except AttributeError:
+            # aiokafka 0.14 reads `response.error_code`, which is not there, when a partition's answer is an error.
+            raise KafkaConnectionError("the coordinator could not tell the committed offset") from None
+        if self._of not in found:
+            # Not the same as "never committed", which is answered with -1: starting over would store everything twice.
+            raise KafkaConnectionError("the coordinator did not tell the committed offset")
+        commit = found[self._of]
+        return (None, "") if commit.offset < 0 else (commit.offset, commit.metadata or "")
+
+    async def bounds(self) -> tuple[int, int]:
+        starts = await self._session.consumer.beginning_offsets([self._of])
+        ends = await self._session.consumer.end_offsets([self._of])
+        return starts[self._of], ends[self._of]
+
+    async def commit(self, offset: int, metadata: str) -> None:
+        """One try under the generation that assigned the partition.
+
+        `consumer.commit` retries inside, under whatever generation the member has by then, and the coordinator does
+        not check who owns a partition: a retry after a rebalance would overwrite the new owner's intent.
+
+        Nor is it tried again where nobody knows what became of it: what a broken connection still held may arrive after
+        newer commits, take them back, and let rows be inserted twice. Only a new generation keeps it out.
+        """
+        await self._session.consumer._coordinator.ensure_coordinator_known()
+        try:
+            await asyncio.shield(self._send(OffsetAndMetadata(offset, metadata)))
+        except _MOVED_ON as error:
+            raise Lost(f"{self.topic}-{self.partition}: {type(error).__name__}") from None
+        except _NOT_COMMITTED:
+            raise
+        except KafkaError as error:
+            self._session.fail(error)
+            raise Lost(f"{self.topic}-{self.partition}: a commit without an answer") from None
+
+    async def _send(self, commit: OffsetAndMetadata) -> None:
+        coordinator = self._session.consumer._coordinator
+        if coordinator.generation != self._generation:
+            raise Lost(f"{self.topic}-{self.partition}: the group has a new generation")
+        await coordinator._do_commit_offsets(None, {self._of: commit})  # builds its request before it first waits
+
+    def seek(self, offset: int) -> None:
+        try:
+            self._session.consumer.seek(self._of, offset)
+        except IllegalStateError:
+            raise Lost(f"{self.topic}-{self.partition}: no longer assigned") from None
+
+
+async def _either(*waits: Any) -> None:
+    """Returns or raises as the first one that ends; cancels the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+async def _abandon(consumer: Any) -> None:
+    """Ends what a `stop()` that came to no good end leaves behind; a second `stop()` would do nothing."""
+    if (coordinator := consumer._coordinator) is not None:
+        running = (coordinator._coordination_task, coordinator._heartbeat_task, coordinator._commit_refresh_task)
+        tasks = [task for task in running if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if consumer._fetcher is not None:
+        fetches = list(consumer._fetcher._pending_tasks)
+        for task in fetches:
+            task.cancel()
+        await asyncio.gather(*fetches, consumer._fetcher.close(), return_exceptions=True)
+    await consumer._client.close()

@@ -1,0 +1,108 @@
+"""Sets records aside: their bytes as they were, with why and from where."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+
+from schemas.dead_letters import TRUNCATED_FROM, Headers, headers_of
+from schemas.topics import dead_letter_topic
+from sinks.kafka.block_planner import SetAside
+
+ACKNOWLEDGE_SECONDS_MAX = 20.0
+CLOSE_SECONDS_MAX = 3.0
+REQUEST_BYTES_MAX = 16 * 1_048_576
+TRUNCATED_BYTES = 65_536
+
+
+class DeadLetters:
+    """One producer for all tables of a process; started with the first letter.
+
+    Not idempotent on purpose: an idempotent producer's batches never expire while brokers are away, and a letter
+    that arrives twice is one, by the origin in its headers.
+    """
+
+    def __init__(self, bootstrap: str, topic_of: Callable[[str], str] = dead_letter_topic) -> None:
+        self._bootstrap = bootstrap
+        self._topic_of = topic_of
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    async def send(self, topic: str, partition: int, letters: Sequence[SetAside]) -> None:
+        """Returns once all in-sync replicas have every letter.
+
+        Raises:
+            KafkaError: some may have arrived, some not; send them all again.
+        """
+        try:
+            async with asyncio.timeout(ACKNOWLEDGE_SECONDS_MAX):
+                producer = await self._started()
+                target = self._topic_of(topic)
+                for start in range(0, len(letters), 1_000):
+                    await self._send(producer, target, topic, partition, letters[start : start + 1_000])
+        except TimeoutError:
+            raise KafkaTimeoutError("dead letters were not acknowledged in time") from None
+
+    async def close(self) -> None:
+        """Everything that matters was acknowledged before."""
+        if self._producer is not None:
+            with contextlib.suppress(TimeoutError, KafkaError):
+                await asyncio.wait_for(self._producer.stop(), CLOSE_SECONDS_MAX)
+            self._producer = None
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    acks="all",
+                    linger_ms=5,
+                    max_request_size=REQUEST_BYTES_MAX,
+                    request_timeout_ms=10_000,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    @staticmethod
+    async def _send(
+        producer: AIOKafkaProducer, target: str, topic: str, partition: int, letters: Sequence[SetAside]
+    ) -> None:
+        futures = []
+        for letter in letters:
+            headers = headers_of(letter.reason, topic, partition, letter.offset)
+            if letter.key is None and letter.value is None:
+                futures.append(await _send_empty(producer, target, headers))
+            else:
+                futures.append(await producer.send(target, key=letter.key, value=letter.value, headers=headers))
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        for letter, result in zip(letters, results, strict=True):
+            if isinstance(result, MessageSizeTooLargeError):
+                # A record at the broker's limit does not fit with headers added; without this it would stop its
+                # partition for ever.
+                headers = [*headers_of(letter.reason, topic, partition, letter.offset), _truncated(letter)]
+                value = (letter.value or b"")[:TRUNCATED_BYTES]
+                await producer.send_and_wait(target, key=(letter.key or b"")[:1_024], value=value, headers=headers)
+            elif isinstance(result, BaseException):
+                raise result
+
+
+async def _send_empty(producer: AIOKafkaProducer, target: str, headers: Headers) -> Awaitable[Any]:
+    """A record with neither key nor value, which `send` refuses (an assertion of aiokafka 0.14) and Kafka allows."""
+    partitions = await producer.partitions_for(target)
+    batch = producer.create_batch()
+    batch.append(key=None, value=None, timestamp=None, headers=headers)
+    batch.close()
+    sent: Awaitable[Any] = await producer.send_batch(batch, target, partition=min(partitions))
+    return sent
+
+
+def _truncated(letter: SetAside) -> tuple[str, bytes]:
+    return TRUNCATED_FROM, b"%d" % len(letter.value or b"")

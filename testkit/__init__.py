@@ -1,0 +1,1 @@
+"""What tests, benches, fault runs and attacks share: brokers, servers, proxies, stacks."""

@@ -1,0 +1,181 @@
+"""Who waits for which batch, and which batch is next."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from aiokafka.record.memory_records import MemoryRecords
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.encode.records import Record, Run
+from ingest.kafka.batches import (
+    BATCH_BYTES_MIN,
+    RECORD_OVERHEAD_BYTES,
+    CompressionMissing,
+    Lane,
+    TopicLanes,
+    Waiter,
+    codec_of,
+    size_of,
+)
+from ingest.kafka.producer import KafkaProducer, NotDurable, ProducerConfig
+
+
+def lane_of(batch_bytes_max: int = 10_000) -> Lane:
+    (lane,) = TopicLanes("topic", 0, batch_bytes_max).grow(1)
+    return lane
+
+
+def append(lane: Lane, value: bytes) -> None:
+    batch = lane.open or lane.open_batch()
+    if batch.builder.append(timestamp=1, key=None, value=value) is None:
+        lane.open_batch().builder.append(timestamp=1, key=None, value=value)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(main)
+
+
+def test_lane_gives_full_batches_first_and_the_open_one_last() -> None:
+    """Order within a partition is the order of arrival."""
+    lane = lane_of(2_000)
+    for number in range(5):
+        append(lane, b"%d" % number * 900)
+    taken = []
+    while lane.filled.is_set():
+        batch = lane.take(0.0)
+        taken.append(batch.records)
+        lane.in_flight = None
+    assert taken == [2, 2, 1]
+    append(lane, b"next")
+    assert lane.filled.is_set()
+
+
+@given(
+    st.lists(
+        st.tuples(st.none() | st.binary(max_size=40), st.lists(st.binary(max_size=400), min_size=1, max_size=30)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_runs_lie_in_the_batches_that_records_one_by_one_would_make(
+    runs: list[tuple[bytes | None, list[bytes]]],
+) -> None:
+    """Adding many at once must not change what is sent, where a batch ends, or what counts as in flight."""
+    at_once, one_by_one = lane_of(1_500), lane_of(1_500)
+    for key, values in runs:
+        run = Run("topic", key, 1_790_000_000_000, values)
+        held = sum(batch.bytes for batch in batches_of(at_once))
+        touched = at_once.extend(run)
+        assert len(set(touched)) == len(touched) <= len(values)
+        assert sum(batch.bytes for batch in batches_of(at_once)) - held == size_of(run)
+        for value in values:
+            one_by_one.extend(Run("topic", key, 1_790_000_000_000, [value]))
+    assert [batch.records for batch in batches_of(at_once)] == [batch.records for batch in batches_of(one_by_one)]
+    written = [bytes(batch.builder._build()) for batch in batches_of(at_once)]
+    assert written == [bytes(batch.builder._build()) for batch in batches_of(one_by_one)]
+    values_sent = [record.value for data in written for record in records_in(data)]
+    assert values_sent == [value for _, values in runs for value in values]
+
+
+def batches_of(lane: Lane) -> list[Any]:
+    return [*lane.full, *([lane.open] if lane.open else [])]
+
+
+def records_in(data: bytes) -> list[Any]:
+    return list(MemoryRecords(data).next_batch())
+
+
+def test_batch_that_was_taken_takes_no_more_records() -> None:
+    """Its sequence numbers are counted when it is sent; one record more would be taken for the next batch's first."""
+    lane = lane_of()
+    append(lane, b"1")
+    taken = lane.take(0.0)
+    assert taken.builder.append(timestamp=1, key=None, value=b"2") is None
+    append(lane, b"2")
+    assert taken.records == 1
+
+
+def test_one_batch_of_a_lane_is_in_flight() -> None:
+    """Two of one partition in flight may overtake each other when the first is sent again."""
+    lane = lane_of()
+    append(lane, b"1")
+    lane.take(0.0)
+    append(lane, b"2")
+    with pytest.raises(AssertionError):
+        lane.take(0.0)
+
+
+@given(st.lists(st.sampled_from([None, "failed"]), min_size=1, max_size=6))
+def test_request_is_durable_when_all_of_its_batches_are_and_fails_with_the_first_that_is_not(
+    outcomes: list[Any],
+) -> None:
+    """An answer of 200 covers every record of the request."""
+
+    async def main() -> None:
+        waiter = Waiter(asyncio.get_running_loop().create_future())
+        waiter.batches_left = len(outcomes)
+        for number, outcome in enumerate(outcomes):
+            assert waiter.future.done() == ("failed" in outcomes[:number])
+            waiter.settle(outcome)
+        assert waiter.future.result() == ("failed" if "failed" in outcomes else None)
+        waiter.give_up("timed_out")
+
+    run(main())
+
+
+def test_batches_shrink_until_an_oversized_record_has_one_to_itself() -> None:
+    """So that a topic with a small `max.message.bytes` refuses the record, and not its neighbours for ever."""
+    lane = lane_of(131_072)
+    topic = lane.topic
+    broker_max = 20_000
+    for _ in range(10):
+        for value in (b"small", b"!" * 25_000, b"small"):
+            append(lane, value)
+        harmed = 0
+        while lane.filled.is_set():
+            batch = lane.take(0.0)
+            lane.in_flight = None
+            size = batch.builder.size()
+            if size > broker_max:
+                harmed += batch.records - 1
+                topic.shrink_batches(size, batch.records)
+        if not harmed:
+            break
+    assert harmed == 0
+    assert topic.batch_bytes_max >= BATCH_BYTES_MIN
+
+
+@given(st.binary(max_size=300), st.none() | st.binary(max_size=100))
+def test_counted_size_of_a_record_is_never_below_its_real_one(value: bytes, key: bytes | None) -> None:
+    """The bound on bytes in flight is a promise to the machine's memory."""
+    batch = lane_of().open_batch()
+    empty = batch.builder.size()
+    batch.builder.append(timestamp=1_790_000_000_000, key=key, value=value)
+    assert batch.builder.size() - empty <= len(value) + len(key or b"") + RECORD_OVERHEAD_BYTES
+
+
+def test_missing_compression_library_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka says it only when it connects, and the collector would try again for ever."""
+    monkeypatch.setattr("ingest.kafka.batches.has_zstd", lambda: False)
+    with pytest.raises(CompressionMissing, match=r"install aiokafka\[zstd\]"):
+        codec_of("zstd")
+
+
+def test_produce_before_any_broker_was_found_ends_at_its_deadline_and_leaves_no_bytes_counted() -> None:
+    """Requests that wait for a topic hold memory, so they count while they wait and no longer."""
+
+    async def main() -> None:
+        producer = KafkaProducer(
+            ProducerConfig("127.0.0.1:1", produce_seconds_max=0.05, in_flight_bytes_max=100, compression="none")
+        )
+        record = Record("topic", b"k", b"v", 1)
+        calls = [asyncio.create_task(producer.produce([record])) for _ in range(4)]
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        assert [error.reason for error in done if isinstance(error, NotDurable)] == ["no_topic"] * 2 + ["full"] * 2
+        assert producer.stats.bytes_in_flight == 0
+        await producer.stop(1)
+
+    run(main())

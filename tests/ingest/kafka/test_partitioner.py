@@ -1,0 +1,37 @@
+"""A key's partition is the one that any stock client would choose."""
+
+import aiokafka.partitioner
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.kafka.partitioner import murmur2, partition_of
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"21", -973932308),
+        (b"foobar", -790332482),
+        (b"a-little-bit-long-string", -985981536),
+        (b"a-little-bit-longer-string", -1486304829),
+        (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+        (b"abc", 479470107),
+    ],
+)
+def test_murmur2_gives_the_vectors_of_kafkas_own_tests(data: bytes, expected: int) -> None:
+    """Source: org.apache.kafka.common.utils.UtilsTest.testMurmur2, signed there."""
+    assert murmur2(data) == expected & 0xFFFFFFFF
+
+
+@given(st.binary(max_size=80))
+def test_murmur2_agrees_with_aiokafkas(data: bytes) -> None:
+    """Tails of every length, and bytes above 127."""
+    assert murmur2(data) == aiokafka.partitioner.murmur2(data)
+
+
+@given(st.binary(max_size=80), st.integers(1, 200))
+def test_partition_agrees_with_aiokafkas_default_partitioner(key: bytes, partitions: int) -> None:
+    """A session's records meet on one partition, whoever wrote them."""
+    everything = list(range(partitions))
+    assert partition_of(key, partitions) == aiokafka.partitioner.DefaultPartitioner()(key, everything, everything)

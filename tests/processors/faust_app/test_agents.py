@@ -1,0 +1,69 @@
+"""The agent's loop on Faust's own stream: when Faust is told that a batch is done."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from faust.types.tuples import Message
+
+from processors.faust_app.agents import door_agent
+from processors.faust_app.app import AppConfig, build_app
+from processors.faust_app.commits import Commits
+
+TOPIC = "events.labeled"
+
+
+class Faust:
+    """An app that is not started, a channel in memory, and the agent's loop over its stream."""
+
+    def __init__(self, data_dir: Path, take: Any) -> None:
+        async def unused(stream: Any) -> None: ...
+
+        self.app = build_app(AppConfig("127.0.0.1:1", data_dir, "g", TOPIC, 10.0), Commits(), unused)
+        self.app.consumer._thread.thread_loop.close()
+        self.app.flow_control.resume()
+        self.channel = self.app.channel(value_type=bytes)
+        self.stream = self.app.stream(self.channel)
+        self.loop = asyncio.create_task(door_agent(take)(self.stream))
+
+    async def put(self, offsets: range) -> list[Message]:
+        generation = self.app.consumer_generation_id
+        messages = [
+            Message(TOPIC, 0, offset, 0.0, 0, None, b"k", b"v", None, generation_id=generation) for offset in offsets
+        ]
+        for message in messages:
+            message.incref()
+            await self.stream.channel.put(self.app.create_event(b"k", b"v", None, message))
+        return messages
+
+    async def end(self) -> None:
+        self.loop.cancel()
+        await asyncio.gather(self.loop, return_exceptions=True)
+        await self.stream.stop()
+
+
+def test_batch_is_done_for_faust_only_once_it_was_taken_through(tmp_path: Path) -> None:
+    """`take` would acknowledge it in a `finally`: cancelled or failed in the middle, its records would never return."""
+
+    async def scenario(finish: bool) -> list[bool]:
+        came, may_end = asyncio.Event(), asyncio.Event()
+
+        async def take(messages: Sequence[Any]) -> None:
+            came.set()
+            await may_end.wait()
+
+        faust = Faust(tmp_path, take)
+        messages = await faust.put(range(3))
+        await asyncio.wait_for(came.wait(), 10)
+        assert not any(message.acked for message in messages)
+        if finish:
+            may_end.set()
+            async with asyncio.timeout(10):
+                while not messages[-1].acked:  # noqa: ASYNC110  # Faust's own state; nobody sets an event
+                    await asyncio.sleep(0.01)
+        await faust.end()
+        return [message.acked for message in messages]
+
+    assert asyncio.run(scenario(finish=False)) == [False] * 3
+    assert asyncio.run(scenario(finish=True)) == [True] * 3

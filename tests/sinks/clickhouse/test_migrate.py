@@ -1,0 +1,96 @@
+"""Migrations: once, in order, and safely killed."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.migrate import Migration, MigrationError, migrate, migrations
+from tests.sinks.records import label as label_row
+from tests.sinks.records import labels
+
+
+class Database:
+    """Runs nothing, remembers what was run, and dies where it is told to."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.recorded: dict[int, str] = {}
+        self.dies_at = -1
+
+    def execute(self, statement: str) -> None:
+        if len(self.ran) == self.dies_at:
+            raise KeyboardInterrupt
+        self.ran.append(statement)
+        if statement.startswith("INSERT INTO unjoin.migrations"):
+            number, name, sha256 = statement[statement.index("VALUES (") + 8 : -1].split(", ")
+            self.recorded[int(number)] = f'{{"number":{number},"name":"{name[1:-1]}","sha256":"{sha256[1:-1]}"}}'
+
+    def select(self, _sql: str, _output_format: str) -> bytes:
+        return "\n".join(self.recorded.values()).encode()
+
+    def migrate(self, found: tuple[Migration, ...]) -> int:
+        return migrate(self.execute, self.select, found)
+
+
+def written(directory: Path, *names: str) -> tuple[Migration, ...]:
+    for name in names:
+        (directory / name).write_text(f"-- why; really\nCREATE {name} (a ';' b);\n\nCREATE two;\n")
+    return migrations(directory)
+
+
+def test_statements_run_in_order_and_once(tmp_path: Path) -> None:
+    found = written(tmp_path, "0002_b.sql", "0001_a.sql")
+    database = Database()
+    assert database.migrate(found) == 2
+    created = [statement for statement in database.ran if statement.startswith("CREATE ") and "unjoin" not in statement]
+    assert created == ["CREATE 0001_a.sql (a ';' b)", "CREATE two", "CREATE 0002_b.sql (a ';' b)", "CREATE two"]
+    assert database.migrate(found) == 0
+
+
+@pytest.mark.parametrize("dies_at", range(9))
+def test_killed_anywhere_the_next_start_finishes(tmp_path: Path, dies_at: int) -> None:
+    """A migration counts as applied after its last statement, not before."""
+    found = written(tmp_path, "0001_a.sql", "0002_b.sql")
+    database = Database()
+    database.dies_at = dies_at
+    with contextlib.suppress(KeyboardInterrupt):
+        database.migrate(found)
+    database.dies_at = -1
+    database.migrate(found)
+    assert sorted(database.recorded) == [1, 2]
+    last = max(index for index, statement in enumerate(database.ran) if statement.startswith("CREATE 0001"))
+    assert database.ran[last + 1] == "CREATE two"
+
+
+def test_a_changed_file_is_named(tmp_path: Path) -> None:
+    database = Database()
+    database.migrate(written(tmp_path, "0001_a.sql"))
+    (tmp_path / "0001_a.sql").write_text("CREATE other;\n")
+    with pytest.raises(MigrationError, match="0001_a was changed"):
+        database.migrate(migrations(tmp_path))
+
+
+def test_a_database_newer_than_the_code_is_refused(tmp_path: Path) -> None:
+    """Also what a missing file looks like."""
+    database = Database()
+    database.migrate(written(tmp_path, "0001_a.sql", "0002_b.sql"))
+    (tmp_path / "0002_b.sql").unlink()
+    with pytest.raises(MigrationError, match="0002_b, which this version of unjoin does not have"):
+        database.migrate(migrations(tmp_path))
+
+
+@pytest.mark.parametrize("names", [("0002_b.sql",), ("0001_a.sql", "0001_b.sql"), ("one.sql",)])
+def test_a_misnumbered_directory_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(MigrationError):
+        written(tmp_path, *names)
+
+
+def test_every_statement_of_ours_can_be_repeated_and_keeps_the_rows(engine: Embedded) -> None:
+    """Killed after its last statement and before its record, a migration runs twice."""
+    engine.insert(labels([label_row(1, "t", "a")]))
+    engine.select("TRUNCATE TABLE unjoin.migrations", "Null")
+    assert migrate(engine.select, engine.select) == len(migrations())
+    assert engine.select("SELECT count() FROM unjoin.labels", "TSV") == b"1\n"
+    assert migrate(engine.select, engine.select) == 0

@@ -1,0 +1,307 @@
+"""Port 8123: what stock clients need, and the layers that keep it read-only."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from sinks.clickhouse.embedded import Embedded
+from sinks.http.interface import HttpSettings, serve_http
+from sinks.http.read_only import Bounds
+from tests.sinks.records import label, labels, signal, signals
+
+BOUNDS = Bounds(max_execution_time=2, max_result_rows=200_000, max_memory_usage=200_000_000)
+
+
+@pytest.fixture(scope="module")
+def port(embedded: Embedded) -> Iterator[int]:
+    """The dialect in an event loop of its own, as a sink runs it."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    settings = HttpSettings(port=0, hosts=("clickhouse.test",), bounds=BOUNDS)
+    listening = asyncio.run_coroutine_threadsafe(serve_http(embedded, settings), loop).result(30)
+    yield listening.port
+    asyncio.run_coroutine_threadsafe(listening.close(), loop).result(30)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+def ask(
+    port: int, sql: str | bytes | None = None, path: str = "/", headers: dict[str, str] | None = None, **url: str
+) -> tuple[int, str, Any]:
+    """Status, body and headers; the SQL goes as the body, everything else into the URL."""
+    address = f"http://127.0.0.1:{port}{path}" + (f"?{urllib.parse.urlencode(url)}" if url else "")
+    body = sql.encode() if isinstance(sql, str) else sql
+    request = urllib.request.Request(address, data=body, headers=headers or {})
+    answer: HTTPResponse | urllib.error.HTTPError
+    try:
+        answer = urllib.request.urlopen(request, timeout=30)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        return answer.status or 0, answer.read().decode(), answer.headers
+
+
+def test_ping_and_an_empty_question_answer_ok(port: int) -> None:
+    """Health checks of every client library ask one or the other."""
+    assert ask(port, path="/ping")[:2] == (200, "Ok.\n")
+    assert ask(port)[:2] == (200, "Ok.\n")
+    assert ask(port, path="/nothing")[0] == 404
+
+
+def test_the_query_comes_by_url_by_body_or_half_by_each(port: int) -> None:
+    assert ask(port, query="SELECT 1")[:2] == (200, "1\n")
+    assert ask(port, "SELECT 1")[:2] == (200, "1\n")
+    assert ask(port, "1, 2", query="SELECT")[:2] == (200, "1\t2\n")
+    assert ask(port, "-- a comment\nSELECT 1;")[:2] == (200, "1\n")
+
+
+def test_the_format_is_named_in_the_query_the_url_or_a_header(port: int) -> None:
+    for answer in (
+        ask(port, "SELECT 1 AS a FORMAT JSONEachRow"),
+        ask(port, "SELECT 1 AS a", default_format="JSONEachRow"),
+        ask(port, "SELECT 1 AS a", headers={"X-ClickHouse-Format": "JSONEachRow"}),
+    ):
+        assert answer[:2] == (200, '{"a":1}\n')
+        assert answer[2]["X-ClickHouse-Format"] == "JSONEachRow"
+    assert ask(port, "SELECT 1", default_format="Nonsense")[0] == 404
+    assert ask(port, "SELECT 1", default_format="DataFrame")[0] == 404
+
+
+def test_an_answer_says_what_it_cost(port: int) -> None:
+    summary = json.loads(ask(port, "SELECT * FROM numbers(5)")[2]["X-ClickHouse-Summary"])
+    assert (summary["read_rows"], summary["result_rows"], summary["written_rows"]) == ("5", "5", "0")
+
+
+def test_parameters_arrive_as_values(port: int) -> None:
+    answer = ask(port, "SELECT {name:String}, {n:UInt8} + 1", param_name="it's\\t1", param_n="2")
+    assert answer[:2] == (200, "it\\'s\\t1\t3\n")
+    assert ask(port, "SELECT {n:UInt8}", param_n="x")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("sql", "status", "code"),
+    [
+        ("SELECT FROM WHERE", 400, 62),
+        ("SELECT * FROM nothing", 404, 60),
+        ("SELECT nosuch(1)", 404, 46),
+        ("SELECT throwIf(1)", 500, 395),
+        ("SELECT sleepEachRow(1) FROM numbers(3)", 408, 159),
+        ("SELECT number FROM numbers(300000)", 500, 396),
+        ("SELECT groupArray(number) FROM numbers(1000000000)", 500, 241),
+    ],
+)
+def test_errors_look_like_a_server_s(port: int, sql: str, status: int, code: int) -> None:
+    got, text, headers = ask(port, sql)
+    assert (got, headers["X-ClickHouse-Exception-Code"]) == (status, str(code))
+    assert text.startswith(f"Code: {code}. DB::Exception: ")
+    assert "formatQuery" not in text
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO labels (task) VALUES ('x')",
+        "CREATE TABLE mine (a Int8) ENGINE = Memory",
+        "DROP TABLE labels",
+        "ALTER TABLE labels DELETE WHERE 1",
+        "KILL QUERY WHERE 1",
+        "SET readonly = 0",
+        "SELECT 1 SETTINGS readonly = 0",
+        "SELECT 1 SETTINGS max_execution_time = 0",
+        "SELECT 1; DROP TABLE labels",
+        "SELECT 1; SELECT 2",
+        "SELECT file('/etc/passwd')",
+        "SELECT `fi\\x6ce`('/etc/passwd')",
+        "SELECT 'fi\\x6ce'",
+        "SELECT * FROM file('/etc/passwd', LineAsString)",
+        "SELECT * FROM default.`/etc/passwd`",
+        "DESCRIBE file('/etc/passwd')",
+        "SELECT 1 INTO OUTFILE '/tmp/unjoin-outfile'",
+        "SELECT * FROM executable('id', TSV, 'a String')",
+        "SELECT * FROM eval('SELECT 1')",
+        "SELECT getServerSetting('path')",
+        "SELECT aiGenerate('x')",
+        "SELECT AIGenerate('x')",
+        "SELECT * FROM url('http://127.0.0.1:9/', CSV, 'a String')",
+        "DESCRIBE url('http://127.0.0.1:9/x.csv')",
+        "SELECT * FROM s3('http://127.0.0.1:9/bucket/x', CSV, 'a String')",
+        "SELECT * FROM remote('127.0.0.1', system.one)",
+        "SELECT * FROM mysql('127.0.0.1:9', 'a', 'b', 'c', 'd')",
+        "SELECT * FROM postgresql('127.0.0.1:9', 'a', 'b', 'c', 'd')",
+        "SELECT * FROM sqlite('/tmp/x', 'y')",
+        "SELECT * FROM Python(secret)",
+        "SELECT * FROM iceberg('http://127.0.0.1:9/bucket/x')",
+        "BACKUP TABLE labels TO File('/tmp/x')",
+    ],
+)
+def test_nothing_is_written_and_nothing_outside_is_read(port: int, engine: Embedded, sql: str) -> None:
+    engine.insert(labels([label(1, "t", "a")]))
+    status, text, _ = ask(port, sql)
+    assert status >= 400
+    assert "root:" not in text
+    assert engine.select("SELECT count() FROM unjoin.labels", "TSV") == b"1\n"
+    assert not Path("/tmp/unjoin-outfile").exists()
+
+
+@pytest.mark.parametrize(
+    ("sql", "url"),
+    [
+        ("SELECT last_error_message FROM system.errors", {}),
+        ('SELECT * FROM `sys\\x74em`."errors"', {}),
+        ("SELECT * FROM errors", {"database": "system"}),
+        ("SELECT * FROM {a:Identifier}.{b:Identifier}", {"param_a": "system", "param_b": "errors"}),
+        ("SELECT * FROM merge(concat('sys', 'tem'), '^err')", {}),
+        ("WITH e AS (SELECT * FROM system /**/ . errors) SELECT * FROM e", {}),
+        ("SELECT query FROM system.processes", {}),
+        ("SHOW PROCESSLIST", {}),
+        ("SELECT * FROM SYSTEM.ERRORS", {}),
+    ],
+)
+def test_what_others_asked_cannot_be_read(port: int, sql: str, url: dict[str, str]) -> None:
+    """The engine keeps the last error's text, and that quotes the literal that somebody looked for."""
+    assert ask(port, "SELECT toInt32('canary-of-another')")[0] == 400
+    status, text, _ = ask(port, sql, **url)
+    assert status in (403, 404)
+    assert "canary" not in text
+
+
+@pytest.mark.parametrize("table", ["parts", "parts_columns", "projection_parts", "dropped_tables_parts", "merges"])
+def test_when_a_row_was_stored_cannot_be_read(port: int, table: str) -> None:
+    """Joined by `_part`, it would be the second in which a label was released."""
+    assert ask(port, f"SELECT * FROM system.{table}")[0] == 403
+    assert ask(port, f"SELECT * FROM `{table}`", database="system")[0] == 403
+
+
+def test_no_system_table_that_can_be_read_repeats_what_others_asked(port: int) -> None:
+    """Whatever tables the engine has."""
+    assert ask(port, "SELECT toInt32('canary-of-another')")[0] == 400
+    names = ask(port, "SELECT name FROM system.tables WHERE database = 'system'")[1].split()
+    assert "errors" in names
+    read = 0
+    for name in names:
+        status, text, _ = ask(port, f"SELECT * FROM system.`{name}` LIMIT 5000")
+        read += status == 200
+        assert "canary-of-another" not in text, name
+    assert read > 50
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM file('/etc/passwd', LineAsString)",
+        "SELECT * FROM url('http://127.0.0.1:9/', CSV, 'a String')",
+        "INSERT INTO labels (task) VALUES ('x')",
+        "DROP TABLE labels",
+        "SET readonly = 0",
+        "SELECT * FROM default.`/etc/passwd`",
+    ],
+)
+def test_readonly_alone_stops_what_it_can(embedded: Embedded, sql: str) -> None:
+    """A layer of its own: the session that every request gets, without what is judged before."""
+    with pytest.raises(Exception, match="code 164"):
+        embedded.read(sql, "TSV", {"readonly": "1"})
+
+
+def test_a_post_of_bytes_is_refused_and_not_run(port: int) -> None:
+    status, text, _ = ask(port, b"\xff\xfe\x00", query="INSERT INTO labels FORMAT Native")
+    assert (status, text.split(".")[0]) == (500, "Code: 164")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("localhost:8123", 200),
+        ("[::1]:8123", 200),
+        ("Clickhouse.Test:1", 200),
+        ("evil.test", 403),
+        ("127.0.0.1.evil.test", 403),
+        ("", 403),
+    ],
+)
+def test_only_known_hosts_are_answered(port: int, host: str, status: int) -> None:
+    """A page whose name was rebound to 127.0.0.1 sends its own name."""
+    assert ask(port, "SELECT 1", headers={"Host": host})[0] == status
+
+
+def test_no_other_origin_may_read_an_answer(port: int) -> None:
+    _, _, headers = ask(port, "SELECT '<script>' FORMAT RawBLOB", headers={"Origin": "https://evil.test"})
+    assert not [name for name in headers if name.lower().startswith("access-control")]
+    assert headers["Content-Type"].startswith("text/plain")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.usefixtures("unmerged")
+def test_plain_table_names_give_each_row_once(port: int, engine: Embedded) -> None:
+    engine.insert(signals([signal(1), signal(2)]))
+    engine.insert(signals([signal(1)]))
+    assert ask(port, "SELECT count() FROM signals")[1] == "2\n"
+    assert ask(port, "SELECT count() FROM unjoin.signals")[1] == "2\n"
+    assert ask(port, "SELECT count() FROM signals", final="0")[1] == "3\n"
+
+
+def test_settings_by_url_are_welcome_refused_or_unknown(port: int) -> None:
+    assert ask(port, "SELECT 1", max_result_rows="5", wait_end_of_query="1", session_id="s", readonly="2")[0] == 200
+    assert ask(port, "SELECT number FROM numbers(9)", max_result_rows="5")[0] == 500
+    assert ask(port, "SELECT 1", max_ast_depth="5")[2]["X-ClickHouse-Exception-Code"] == "164"
+    assert ask(port, "SELECT 1", nonsense="5")[2]["X-ClickHouse-Exception-Code"] == "115"
+    assert ask(port, "SELECT 1", compress="1")[0] == 501
+    assert ask(port, "SELECT 1", database="nothing")[0] == 404
+    assert ask(port, "SELECT 1", database="nothing`; DROP TABLE labels")[0] == 404
+    assert ask(port, "SELECT name FROM tables LIMIT 0", database="system")[0] == 200
+
+
+def test_a_large_body_is_refused(port: int) -> None:
+    assert ask(port, "SELECT '" + "x" * 2_000_000 + "'")[0] == 413
+
+
+def test_clickhouse_connect_reads_a_table_into_a_data_frame(port: int, engine: Embedded) -> None:
+    engine.insert(signals([signal(number) for number in range(100)]))
+    client = clickhouse_connect.get_client(host="127.0.0.1", port=port, database="unjoin")
+    try:
+        frame = client.query_df("SELECT event_id, ts, x FROM signals ORDER BY ts")
+        assert list(frame["event_id"]) == [signal(number)["event_id"] for number in range(100)]
+        assert list(frame["x"][7]) == [1.5, 7.0]
+        asked = client.query(
+            "SELECT {who:String}", parameters={"who": "it's\t'"}, settings={"max_result_rows": 5, "final": 0}
+        )
+        assert asked.result_rows == [("it's\t'",)]
+        assert client.query_arrow("SELECT 1 AS a").to_pydict() == {"a": [1]}
+        with pytest.raises(DatabaseError, match="READONLY"):
+            client.command("DROP TABLE labels")
+    finally:
+        client.close()
+
+
+def test_curl_reads_csv(port: int) -> None:
+    curl = shutil.which("curl")
+    assert curl, "curl is not installed"
+    command = [curl, "-sS", f"http://127.0.0.1:{port}/?default_format=CSV", "--data-binary", "SELECT 1, 'a'"]
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, env=environment)
+    assert done.stdout == '1,"a"\n'
+
+
+def test_what_was_asked_is_in_no_log(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A query can hold what it looks for."""
+    caplog.set_level("DEBUG")
+    ask(port, "SELECT 'canary-7731' FROM nothing")
+    ask(port, "SELECT 'canary-7731'")
+    assert "canary-7731" not in caplog.text

@@ -1,0 +1,169 @@
+"""Which statements and settings pass, judged by text alone."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sinks.http.read_only import (
+    Bounds,
+    Judge,
+    NotAllowed,
+    changeable_settings,
+    choosable,
+    judge_of,
+    output_format_of,
+)
+
+JUDGE: Judge = judge_of(
+    setting_names=["final", "max_threads", "max_ast_depth", "format_schema", "output_format_schema", "limit"],
+    table_functions=["file", "url", "s3", "s3Cluster", "numbers", "values", "format", "remote", "python"],
+    functions=["file", "format", "upper"],
+)
+
+
+@pytest.mark.parametrize(
+    "canonical",
+    [
+        "SELECT 1",
+        "WITH\n    1 AS x\nSELECT x",
+        "(SELECT 1)\nUNION ALL\n(SELECT 2)",
+        "SHOW TABLES",
+        "DESCRIBE TABLE unjoin.signals",
+        "EXPLAIN\nSELECT 1",
+        "EXISTS TABLE signals",
+        "SELECT format('{}', 1), upper('profile'), 'files', 'evaluation', 'AIR', 'maintain', 'https://url/'",
+        "SELECT url FROM analytics WHERE url IN ('a')",
+        "SELECT *\nFROM numbers(10)",
+        "SELECT errors, processes\nFROM t",
+        "SELECT name\nFROM system.tables",
+    ],
+)
+def test_reading_passes(canonical: str) -> None:
+    JUDGE.admit(canonical, {})
+
+
+@pytest.mark.parametrize(
+    "canonical",
+    [
+        "INSERT INTO labels",
+        "KILL QUERY WHERE 1 ASYNC",
+        "SET readonly = 0",
+        "USE default",
+        "DROP TABLE labels",
+        "SYSTEM FLUSH LOGS",
+        "BACKUP TABLE labels TO File('x')",
+        "",
+        "-- SELECT",
+    ],
+)
+def test_anything_but_reading_is_refused(canonical: str) -> None:
+    """`KILL QUERY` passes `readonly = 1`, and could end the sink's own insert."""
+    with pytest.raises(NotAllowed) as raised:
+        JUDGE.admit(canonical, {})
+    assert raised.value.code == 164
+
+
+@pytest.mark.parametrize(
+    "canonical",
+    [
+        "SELECT file('/etc/passwd')",
+        "SELECT `file`('/etc/passwd')",
+        "SELECT FILE('/etc/passwd')",
+        "SELECT 'file'",
+        "SELECT 1\nINTO OUTFILE 'x'\nFORMAT CSV",
+        "SELECT *\nFROM executable('a')",
+        "SELECT *\nFROM eval('SELECT 1')",
+        "SELECT evalMLMethod(1)",
+        "SELECT getServerSetting('path')",
+        "SELECT *\nFROM system.server_settings",
+        "SELECT aiGenerate('x')",
+        "SELECT AIGenerate('x')",
+        "SELECT 'aiGenerate'",
+        "SELECT *\nFROM url('http://127.0.0.1/', 'CSV', 'a String')",
+        "DESCRIBE TABLE url('http://127.0.0.1/')",
+        "SELECT *\nFROM `s3Cluster`('a')",
+        "SELECT *\nFROM python(df)",
+        "SELECT *\nFROM Python(df)",
+        "SELECT *\nFROM remote ('a')",
+    ],
+)
+def test_what_reaches_outside_is_refused_wherever_it_stands(canonical: str) -> None:
+    with pytest.raises(NotAllowed) as raised:
+        JUDGE.admit(canonical, {})
+    assert raised.value.code == 497
+
+
+def test_parameters_are_judged_like_literals() -> None:
+    with pytest.raises(NotAllowed):
+        JUDGE.admit("SELECT {x:String}", {"x": "file"})
+
+
+@given(st.text(max_size=60), st.sampled_from(["file", "outfile", "executable", "eval", "getServerSetting"]), st.text())
+def test_a_forbidden_word_is_found_in_any_surroundings(before: str, word: str, after: str) -> None:
+    """Letters, digits and underscores around it would make it another word."""
+    text = f"SELECT {before} {word} {after}"
+    with pytest.raises(NotAllowed):
+        JUDGE.admit(text, {})
+
+
+def test_readonly_is_the_last_setting_of_a_session_and_every_bound_is_set() -> None:
+    """What follows `readonly` could not be set; what precedes it cannot be changed after."""
+    settings = JUDGE.session_settings({"limit": "5"}, Bounds())
+    assert list(settings)[-1] == "readonly"
+    assert settings["readonly"] == "1"
+    assert settings["final"] == "1"
+    assert settings["limit"] == "5"
+    assert settings["max_execution_time"] == "30"
+    assert settings["max_memory_usage"] == str(2**30)
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"), [("10", "10"), ("0", "30"), ("-1", "30"), ("31", "30"), ("1e9", "30"), ("nan", "30")]
+)
+def test_a_bound_can_be_lowered_and_never_lifted(asked: str, got: str) -> None:
+    """0 would mean no bound to the engine."""
+    assert JUDGE.session_settings({"max_execution_time": asked}, Bounds())["max_execution_time"] == got
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("max_ast_depth", "1", 164),
+        ("format_schema", "x", 164),
+        ("output_format_schema", "/tmp/x", 164),
+        ("nonsense", "1", 115),
+        ("max_threads", "many", 53),
+    ],
+)
+def test_a_setting_that_is_not_welcome_is_refused_as_a_server_does(name: str, value: str, code: int) -> None:
+    """`output_format_schema` names a file that would be written."""
+    with pytest.raises(NotAllowed) as raised:
+        JUDGE.session_settings({name: value}, Bounds())
+    assert raised.value.code == code
+
+
+def test_no_setting_that_is_welcome_names_a_path() -> None:
+    assert choosable("output_format_json_quote_64bit_integers")
+    assert not choosable("output_format_schema")
+    assert not choosable("readonly")
+
+
+@pytest.mark.parametrize(
+    ("canonical", "named"),
+    [
+        ("SELECT 1", "TabSeparated"),
+        ("SELECT 1\nFORMAT JSON", "JSON"),
+        ("SELECT 1\nFORMAT JSON\nSETTINGS max_threads = 1", "JSON"),
+        ("SELECT '\\nFORMAT JSON'", "TabSeparated"),
+    ],
+)
+def test_the_format_is_the_statement_s_own_or_the_default(canonical: str, named: str) -> None:
+    assert output_format_of(canonical, "TabSeparated") == named
+
+
+def test_only_a_question_about_settings_is_rewritten() -> None:
+    assert changeable_settings("SELECT 1") == "SELECT 1"
+    assert (
+        changeable_settings("SELECT name\nFROM system.settings_changes") == "SELECT name\nFROM system.settings_changes"
+    )
+    assert "AS readonly" in changeable_settings("SELECT\n    name,\n    readonly\nFROM system.settings\nLIMIT 1")

@@ -1,0 +1,59 @@
+"""What is added to an analytics event."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
+
+from sinks.rows.enrichment import agent_of, enrichment, isps, no_isp
+
+PIXEL = (
+    "Mozilla/5.0 (Linux; Android 13; Pixel 7) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/116.0.0.0 Mobile Safari/537.36"
+)
+
+
+@pytest.fixture(scope="module")
+def asn_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("asn") / "asn.mmdb"
+    writer = MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="GeoLite2-ASN")
+    network = {"autonomous_system_number": 64_500, "autonomous_system_organization": "Example Net"}
+    writer.insert_network(IPSet(["192.0.2.0/24", "2001:db8::/32"]), network)
+    writer.to_db_file(str(path))
+    return path
+
+
+def test_a_user_agent_says_browser_system_and_device() -> None:
+    agent = agent_of(PIXEL)
+    assert (agent.browser, agent.os, agent.device) == ("Chrome Mobile", "Android", "Pixel 7")
+
+
+@given(st.text(max_size=2_000))
+def test_any_user_agent_is_enriched_without_an_error(user_agent: str) -> None:
+    """The header is whatever a client sends; one that nobody knows must not stop the sink."""
+    added = enrichment(user_agent, "192.0.2.1", no_isp)
+    assert all(isinstance(text, str) for text in added)
+    assert added[-1] == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "isp"),
+    [
+        ("192.0.2.7", "Example Net"),
+        ("2001:db8::1", "Example Net"),
+        ("198.51.100.1", ""),
+        ("127.0.0.1", ""),
+        ("", ""),
+        ("not an address", ""),
+    ],
+)
+def test_an_address_names_its_network_or_nothing(asn_database: Path, address: str, isp: str) -> None:
+    """Behind a socket or a proxy there may be no address at all."""
+    assert isps(str(asn_database))(address) == isp
+
+
+def test_without_a_database_every_network_is_unknown() -> None:
+    assert isps("")("192.0.2.7") == ""

@@ -1,0 +1,168 @@
+"""From a record to a datum, and from a datum's fields to a table's columns."""
+
+import io
+import json
+
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import topics
+from schemas.dead_letters import headers_of
+from schemas.outcomes import DeadLetterReason, DecodeError
+from schemas.registry import latest
+from sinks.clickhouse.embedded import Embedded
+from sinks.engine import Block, Table
+from sinks.rows.enrichment import ADDED
+from sinks.rows.tables import (
+    ANALYTICS,
+    DEAD_LETTERS,
+    LABELS,
+    SIGNALS,
+    TABLES,
+    check,
+    reader_of,
+    row_schema,
+    value_schema,
+)
+from tests.sinks.records import NOW_MS, FakeRecord, encoded, label, record, signal
+
+PAGE_VIEW = {
+    "event_id": "p-1",
+    "site": "dev",
+    "session": "s-1",
+    "type": "page_view",
+    "ts": NOW_MS,
+    "received_at": NOW_MS + 5,
+    "ip": "192.0.2.1",
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "url": "https://example.test/",
+    "referrer": "",
+    "properties": '{"plan":"free"}',
+}
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_table_has_a_column_for_every_field_and_the_key_it_promises(table: Table, engine: Embedded) -> None:
+    """The table definitions, the schemas and the migrations are written apart; here they are held together."""
+    described = json.loads(engine.select(f"DESCRIBE TABLE unjoin.{table.name}", "JSON"))["data"]
+    stored = {column["name"]: column["type"] for column in described if column["default_type"] != "ALIAS"}
+    assert list(stored) == [column for column, _, _ in table.columns]
+
+    subject = f"{table.topics[0]}-value"
+    if table is DEAD_LETTERS:
+        schema = row_schema(table.name)
+    elif table is ANALYTICS:
+        schema = value_schema(latest(subject).id, ADDED)
+    else:
+        schema = value_schema(latest(subject).id)
+    assert {field["name"] for field in schema["fields"]} - {"header"} == set(stored)
+
+    sorting = engine.select(
+        f"SELECT sorting_key, engine_full FROM system.tables WHERE database = 'unjoin' AND name = '{table.name}'"
+    )
+    found = json.loads(sorting)
+    *key, version = table.key
+    assert found["sorting_key"].split(", ") == key
+    assert found["engine_full"].startswith(f"ReplacingMergeTree({version})")
+    assert "PARTITION BY" not in found["engine_full"]
+
+
+def test_a_raw_table_takes_the_very_bytes_of_the_record() -> None:
+    """Nothing is decoded on the way, which is what makes the sink fast."""
+    sent = record(topics.SIGNALS, signal(1))
+    schema, datum = reader_of(SIGNALS)(sent)
+    assert schema is value_schema(latest("events.signals-value").id)
+    assert datum is sent.value
+    assert encoded(schema, {"header": datum[:5], **signal(1)}) == datum
+
+
+@pytest.mark.parametrize(
+    ("table", "sent", "reason"),
+    [
+        (SIGNALS, FakeRecord(topic=topics.SIGNALS, value=None), DeadLetterReason.NOT_CONFLUENT),
+        (SIGNALS, FakeRecord(topic=topics.SIGNALS, value=b"\x01\0\0\0\x01"), DeadLetterReason.NOT_CONFLUENT),
+        (SIGNALS, FakeRecord(topic=topics.SIGNALS, value=b"\0\0\0\x03\xe7x"), DeadLetterReason.UNKNOWN_SCHEMA),
+        (SIGNALS, FakeRecord(topic=topics.SIGNALS, value=b"\0\0\0\0\x06x"), DeadLetterReason.WRONG_SCHEMA),
+        (SIGNALS, FakeRecord(topic=topics.SIGNALS, value=b"\0\0\0\0\x01x"), DeadLetterReason.MALFORMED_DATUM),
+        (ANALYTICS, FakeRecord(topic=topics.ANALYTICS, value=b"\0\0\0\0\x03x"), DeadLetterReason.MALFORMED_DATUM),
+    ],
+)
+def test_an_unreadable_record_says_why(table: Table, sent: FakeRecord, reason: DeadLetterReason) -> None:
+    with pytest.raises(DecodeError) as raised:
+        check(table, sent.value)
+    assert raised.value.reason is reason
+
+
+@pytest.mark.parametrize("table", [SIGNALS, ANALYTICS, LABELS], ids=lambda table: table.name)
+@pytest.mark.parametrize("value", [None, b"", b"\x01\0\0\0\x01", b"\0\0\0\x03\xe7x", b"\0\0\0\0\x02x"])
+def test_a_record_of_another_schema_is_no_row(table: Table, value: bytes | None) -> None:
+    """It is seen at once, and says the same as the whole check."""
+    with pytest.raises(DecodeError) as raised:
+        check(table, value)
+    with pytest.raises(DecodeError) as at_once:
+        reader_of(table)(FakeRecord(topic=table.topics[0], value=value))
+    assert at_once.value.reason is raised.value.reason
+
+
+@pytest.mark.parametrize(("table", "row"), [(SIGNALS, signal(1)), (LABELS, label(1, "t", "a")), (ANALYTICS, PAGE_VIEW)])
+def test_bytes_behind_a_datum_are_no_second_row(table: Table, row: dict[str, object]) -> None:
+    """A record that carries one and a half is none."""
+    sent = record(table.topics[0], row)
+    assert sent.value is not None
+    forged = FakeRecord(topic=sent.topic, value=sent.value + sent.value[5:])
+    with pytest.raises(DecodeError) as raised:
+        check(table, forged.value)
+    assert raised.value.reason is DeadLetterReason.TRAILING_BYTES
+
+
+def test_an_analytics_event_is_enriched_once_it_is_a_row(engine: Embedded) -> None:
+    read = reader_of(ANALYTICS, lambda address: f"net of {address}")
+    schema, datum = read(record(topics.ANALYTICS, PAGE_VIEW))
+    engine.insert(Block(ANALYTICS, topics.ANALYTICS, 0, 0, 1, schema, [datum]))
+    row = json.loads(engine.select("SELECT * FROM unjoin.analytics"))
+    assert (row["browser"], row["os"], row["isp"]) == ("Firefox", "Linux", "net of 192.0.2.1")
+    assert row["properties"] == PAGE_VIEW["properties"]
+    assert row["received_at"] == "2026-09-21 14:13:20.005"
+
+
+def test_rows_of_one_table_share_one_schema_object() -> None:
+    """A block ends where the schema changes; two parses of one schema would end it at every record."""
+    first, _ = reader_of(ANALYTICS)(record(topics.ANALYTICS, PAGE_VIEW))
+    second, _ = reader_of(ANALYTICS)(record(topics.ANALYTICS, PAGE_VIEW))
+    assert first is second
+
+
+def test_a_dead_letter_is_stored_by_where_it_lay_before(engine: Embedded) -> None:
+    headers = headers_of(DeadLetterReason.TRAILING_BYTES, topics.SIGNALS, 3, 2**40)
+    sent = FakeRecord(topic=topics.DEAD_LETTERS, value=b"a secret", headers=headers, offset=7)
+    schema, datum = reader_of(DEAD_LETTERS)(sent)
+    assert b"secret" not in datum
+    engine.insert(Block(DEAD_LETTERS, topics.DEAD_LETTERS, 0, 7, 8, schema, [datum]))
+    row = json.loads(engine.select("SELECT reason, topic, partition, offset, failed_at FROM unjoin.dead_letters"))
+    assert row == {
+        "reason": "trailing_bytes",
+        "topic": "events.signals",
+        "partition": 3,
+        "offset": 2**40,
+        "failed_at": "2026-09-21 14:13:20.000",
+    }
+
+
+@given(
+    st.one_of(
+        st.none(),
+        st.lists(st.tuples(st.sampled_from(["reason", "topic", "partition", "offset", "x"]), st.binary(max_size=30))),
+        st.integers(min_value=-(2**80), max_value=2**80).map(
+            lambda n: [("reason", b"r"), ("topic", b"t"), ("partition", b"1"), ("offset", str(n).encode())]
+        ),
+    )
+)
+def test_any_record_on_the_dead_letter_topic_becomes_a_row(headers: object) -> None:
+    """A dead letter of a dead letter would go round for ever."""
+    sent = FakeRecord(topic=topics.DEAD_LETTERS, value=b"", headers=headers, partition=1, offset=9)
+    schema, datum = reader_of(DEAD_LETTERS)(sent)
+    row = fastavro.schemaless_reader(io.BytesIO(datum), schema, None)
+    assert isinstance(row, dict)
+    assert encoded(schema, row) == datum

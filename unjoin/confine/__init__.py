@@ -1,0 +1,1 @@
+"""What each role's process may open."""

@@ -1,0 +1,67 @@
+"""What each role may open of the data directory: its own, and above all no keys but its own."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from schemas.outcomes import UnjoinError
+from unjoin.confine.landlock import confine
+from unjoin.settings import Settings
+
+Role = Literal["collector", "processor", "sink"]
+
+
+class FolderError(UnjoinError):
+    """A folder that a role needs cannot be made; the text says which and why."""
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """What one role may open beside what Linux and Python need.
+
+    Attributes:
+        read: folders, with all below.
+        write: folders, with all below.
+        closed: what must be out of reach, tried once the role is confined.
+        files: to be read; skipped where they do not exist.
+    """
+
+    read: tuple[Path, ...] = ()
+    write: tuple[Path, ...] = ()
+    closed: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+def reach_of(role: Role, settings: Settings) -> Reach:
+    """A role's reach."""
+    sites, edge, epoch = settings.sites_file.parent, settings.edge_keys_dir, settings.epoch_keys_dir
+    kafka, clickhouse, spool = settings.data_dir / "kafka", settings.clickhouse_dir, settings.spool_folder
+    match role:
+        case "collector":
+            return Reach(read=(sites,), write=(edge, spool), closed=(epoch, clickhouse, kafka))
+        case "processor":
+            return Reach(write=(epoch, settings.processor_dir), closed=(edge, sites, spool, clickhouse, kafka))
+        case "sink":
+            isps = (Path(settings.asn_database),) if settings.asn_database else ()
+            return Reach(files=isps, write=(clickhouse,), closed=(edge, epoch, sites, spool, kafka))
+
+
+def confine_role(role: Role, settings: Settings) -> bool:
+    """Makes the role's folders, and lets this process open nothing beyond its reach from now on.
+
+    Call it before a second thread starts.
+
+    Returns:
+        False where the kernel cannot do that, which is logged.
+
+    Raises:
+        FolderError: a folder cannot be made.
+        SandboxError: the data directory lies where the role has to read, or the kernel refused.
+    """
+    reach = reach_of(role, settings)
+    for folder in (*reach.read, *reach.write):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(f"{folder} cannot be made: {error.strerror}") from None
+    return confine((*reach.read, *reach.files), reach.write, reach.closed)

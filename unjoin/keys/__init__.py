@@ -1,0 +1,1 @@
+"""Keys of the day: made, kept, destroyed."""
