@@ -82,7 +82,7 @@ def run_collector(
     keyring = Keyring(settings.edge_keys_dir)
     with _housekeeping(keyring, "edge", settings):
         page_of = _playground_of(settings, door_metrics_url) if playground else None
-        return run(config, keys_of(keyring), page_of, on_ready=notify_ready)
+        return run(config, keys_of(keyring), on_ready=notify_ready, page_of=page_of)
 
 
 def _playground_of(settings: Settings, door_metrics_url: str) -> PageOf:

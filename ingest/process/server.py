@@ -99,15 +99,15 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
 def run(
     config: CollectorConfig,
     edge_keys: EdgeKeys,
-    page_of: PageOf | None = None,
     on_ready: Callable[[], object] = lambda: None,
+    page_of: PageOf | None = None,
 ) -> int:
     """Runs a collector in this process until it is told to stop; the exit code.
 
     Args:
         edge_keys: the voters' key of a day; None where it was destroyed on record.
-        page_of: makes the page at `/`; None for no page.
         on_ready: called once, when requests are answered and events can be made durable.
+        page_of: makes the page at `/`; None for no page.
 
     Raises:
         CollectorError: it cannot start.
