@@ -74,7 +74,8 @@ class ReplayOptions(msgspec.Struct, frozen=True):
     @property
     def group(self) -> str:
         """The consumer group that remembers the end: one a set of filters, or a call with filters would make the next
-        one without them pass over what it had left out."""
+        one without them pass over what it had left out.
+        """
         if not self.reasons and not self.topics:
             return GROUP
         filters = "\0".join([*sorted(self.reasons), "", *sorted(self.topics)])
@@ -191,7 +192,8 @@ class _Call:
 
     def _judged(self, letters_topic: str, record: Any, origin: Origin | None) -> str:
         """What becomes of a dead letter. Whoever can write to its topic can write any header: none of them may send it
-        anywhere but to a topic of events, and an identified label nowhere but to its short-lived one."""
+        anywhere but to a topic of events, and an identified label nowhere but to its short-lived one.
+        """
         options = self._options
         if origin is None or origin.topic not in REPLAYABLE or dead_letter_topic(origin.topic) != letters_topic:
             return "unreadable"
@@ -221,7 +223,8 @@ class _Call:
 
     def _timestamp_ms(self, record: Any, origin: Origin) -> int:
         """When it was set aside, so that replaying lets no event outlive its retention; of a released label no more
-        than its day, as the door stamps it."""
+        than its day, as the door stamps it.
+        """
         if origin.topic != DEIDENTIFIED:
             return int(record.timestamp)
         try:

@@ -35,11 +35,10 @@ class Keeper:
         on_metadata: Callable[[Incarnation], None],
         retire_seconds_max: float,
     ) -> None:
-        """
-        Args:
-            wanted_topics: to ask the brokers about; read anew at each heartbeat.
-            on_metadata: called with the incarnation whose brokers answered about topics.
-            retire_seconds_max: what a spent incarnation gets to end what is on its way.
+        """Args:
+        wanted_topics: to ask the brokers about; read anew at each heartbeat.
+        on_metadata: called with the incarnation whose brokers answered about topics.
+        retire_seconds_max: what a spent incarnation gets to end what is on its way.
         """
         self.current: Incarnation | None = None
         self.reached_at = float("-inf")

@@ -221,7 +221,7 @@ def path_of_engine() -> str:
 
 
 def engine_of(directory: Path | None) -> Any:
-    """chdb's class of a session.
+    """Chdb's class of a session.
 
     Imported late: importing it starts threads, and a thread that starts before its process is confined stays free.
     """
