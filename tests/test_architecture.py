@@ -39,7 +39,6 @@ PURE_FILES = [
     "ingest/http/headers.py",
     "ingest/kafka/congestion.py",
     "ingest/kafka/partitioner.py",
-    "ingest/metrics/aggregate.py",
     "ingest/overload/fair_queue.py",
     "ingest/process/shutdown_times.py",
     "ingest/spool/packs.py",

@@ -37,7 +37,7 @@ def count_by_category(events: Iterable[tuple[int, AnyEvent]]) -> dict[str, int]:
 
 
 class Counters:
-    """One collector's counters, in a registry of their own. Belongs to one event loop."""
+    """One collector's counters, in a registry of their own. Belongs to one event loop; any thread may read it."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
