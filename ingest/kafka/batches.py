@@ -19,8 +19,18 @@ from schemas.outcomes import UnjoinError
 # A batch takes its first record whatever its size, so a smaller bound would make each batch hold one record.
 BATCH_BYTES_MIN = 1_024
 
-# A record in a batch takes at most: 5 bytes length, 1 attributes, 10 timestamp, 5 offset, 5 key length, 5 value length,
-# 1 headers. Source: aiokafka.record.default_records, MAX_RECORD_OVERHEAD, and KIP-98.
+# What a record in a batch takes beside its key and value:
+#
+#     field           bytes at most
+#     length          5
+#     attributes      1
+#     timestamp       10
+#     offset          5
+#     key length      5
+#     value length    5
+#     header count    1
+#
+# Source: aiokafka.record.default_records, MAX_RECORD_OVERHEAD, and KIP-98.
 RECORD_OVERHEAD_BYTES = 32
 
 # Without lz4: aiokafka fixes its level at 9, which costs twice the CPU of the others.

@@ -128,7 +128,7 @@ class SimulatedSession:
             _fail(future, ProducerClosed())
 
     def _die(self) -> None:
-        """What it holds is sent no more, and told so when it is abandoned."""
+        """Ends the sender; its batches fail."""
         self.alive = False
         for task in list(self._sending):
             if task is not asyncio.current_task():
@@ -183,7 +183,7 @@ class EdgeProcess:
         self._stopping.set()
 
     def post(self, records: list[Record], answered: Callable[[bool, float], None]) -> None:
-        """A request: its answer is 200 where `answered` is told True."""
+        """Makes a request; `answered` is called with whether the answer is 200, and the seconds it took."""
         assert self.loop is not None
         self.loop.call_soon(lambda: self.loop.create_task(self._handle(records, answered)))  # type: ignore[union-attr]
 
@@ -197,7 +197,7 @@ class EdgeProcess:
             answered(True, self.universe.now - began)
 
     def died(self) -> None:
-        """Its files as a kill leaves them, or now and then a power failure."""
+        """Leaves the files as a kill does, or sometimes as a power failure does."""
         if self.spool is None:
             return
         if self.spool._file in self._disk.dead or self.spool._config.folder != self._disk.folder:

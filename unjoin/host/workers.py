@@ -1,6 +1,6 @@
 """Several collectors on one port: each a process of its own, watched and started again when it dies.
 
-    unjoin collect --workers 2 ──┬──▶ worker 1   own event loop, producer, spool; the kernel deals out connections
+    unjoin collect --workers 2 ──┬──▶ worker 1   own event loop, producer, spool and metrics; connections from the kernel
                                  └──▶ worker 2
 
 Each listens on the port by itself (SO_REUSEPORT), and answers `/metrics` on a port of its own. This process waits until
@@ -26,7 +26,7 @@ from unjoin.host.notify import notify_ready
 from unjoin.host.supervisor import Part, PartSpec
 from unjoin.settings import Settings
 
-# A worker says that it is ready once it can accept durably, which may take as long as Kafka is away.
+# A worker is ready once it can accept durably, which may take as long as Kafka is away.
 READY_SECONDS_MAX = 30 * 24 * 3_600.0
 PORT_MAX = 65_535
 
@@ -36,10 +36,10 @@ class WorkersError(UnjoinError):
 
 
 async def run_workers(settings: Settings, count: int, options: Sequence[str], console: Console) -> int:
-    """Runs so many collectors until SIGINT or SIGTERM, then drains them; gives the exit code.
+    """Runs `count` collectors until SIGINT or SIGTERM, then drains them; returns the exit code.
 
     Args:
-        options: of `unjoin collect`, for each of them.
+        options: of `unjoin collect`, passed on to each worker.
 
     Raises:
         WorkersError: the port is taken, or there cannot be so many workers.
@@ -88,10 +88,10 @@ def _spec(settings: Settings, number: int, count: int, port: int, options: Seque
 
 @contextlib.contextmanager
 def _reserved(host: str, port: int) -> Iterator[int]:
-    """Holds the port while workers come and go, without listening on it; gives the one that was found for 0.
+    """Binds the port while workers come and go, without listening on it; yields its number, also where 0 was asked for.
 
-    Whoever shares a port says so, and the kernel lets any process of this user join in. So it is tried without
-    sharing first: a second collector on the same port is told, instead of taking half of the connections.
+    The kernel lets every process of the same user bind a port that is shared. So the port is first bound without
+    sharing: a second collector on the same port is an error, instead of getting half of the connections.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
