@@ -1,6 +1,6 @@
 """Several collectors on one port: each a process of its own, watched and started again when it dies.
 
-    unjoin collect --workers 2 ──┬──▶ worker 1   own event loop, producer, spool and metrics; connections from the kernel
+    unjoin collect --workers 2 ──┬──▶ worker 1   own event loop, producer, spool, metrics; shares of the connections
                                  └──▶ worker 2
 
 Each listens on the port by itself (SO_REUSEPORT), and answers `/metrics` on a port of its own. This process waits until
