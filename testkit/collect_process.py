@@ -26,11 +26,14 @@ class Collect:
 
     def __init__(self, data_dir: Path, bootstrap: str, **settings: str) -> None:
         self.port = free_port()
+        self.workers = int(settings.get("UNJOIN_COLLECT_WORKERS", "1"))
+        self.metrics_port = free_port(self.workers)
         self.data_dir = data_dir
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("UNJOIN_")},
             "UNJOIN_DATA_DIR": str(data_dir),
             "UNJOIN_HTTP_PORT": str(self.port),
+            "UNJOIN_METRICS_PORT": str(self.metrics_port),
             "UNJOIN_KAFKA_BOOTSTRAP": bootstrap,
             **settings,
         }
@@ -51,9 +54,9 @@ class Collect:
             self._process.send_signal(signal.SIGTERM)
         return self._process.wait(WAIT_SECONDS_MAX), time.monotonic() - began
 
-    def get(self, path: str) -> tuple[int, str]:
+    def get(self, path: str, port: int = 0) -> tuple[int, str]:
         """Status, 0 while nobody listens, and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_SECONDS_MAX)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=WAIT_SECONDS_MAX)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -82,11 +85,19 @@ class Collect:
         return int(resident) * os.sysconf("SC_PAGE_SIZE")
 
     def metric(self, name: str) -> float:
-        """One series, as Prometheus would scrape it."""
-        for line in self.get("/metrics")[1].splitlines():
-            if line.startswith(name + " "):
-                return float(line.rpartition(" ")[2])
-        raise AssertionError(name)
+        """One series, as Prometheus would scrape it, added up over the workers."""
+        found = [
+            float(line.rpartition(" ")[2])
+            for text in self.scrapes()
+            for line in text.splitlines()
+            if line.startswith(name + " ")
+        ]
+        assert len(found) == self.workers, name
+        return sum(found)
+
+    def scrapes(self) -> list[str]:
+        """The metrics of each worker; nothing of one that does not answer."""
+        return [self.get("/metrics", self.metrics_port + worker)[1] for worker in range(self.workers)]
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Returns once the condition holds."""

@@ -28,6 +28,7 @@ class RunningStack:
     def __init__(self, kafka_home: Path, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
         self.http_port, self.clickhouse_port, self.kafka_port = free_port(), free_port(), free_port()
+        self.metrics_port = free_port(3)
         self.http = f"http://127.0.0.1:{self.http_port}"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("UNJOIN_")},
@@ -46,6 +47,15 @@ class RunningStack:
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.kafka_port}"
 
+    def metrics(self) -> dict[str, bytes]:
+        """What each role tells Prometheus."""
+        found = {}
+        for number, role in enumerate(("collector", "processor", "sink")):
+            url = f"http://127.0.0.1:{self.metrics_port + number}/metrics"
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                found[role] = answer.read()
+        return found
+
     @property
     def pid(self) -> int:
         assert self._process is not None
@@ -55,7 +65,12 @@ class RunningStack:
         """Returns once `unjoin up` says that everything is ready."""
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "unjoin", "up"], env=self.environment, stdout=log, stderr=log, text=True
+                [sys.executable, "-m", "unjoin", "up"],
+                # Not of the other commands, which would find these ports taken.
+                env={**self.environment, "UNJOIN_METRICS_PORT": str(self.metrics_port)},
+                stdout=log,
+                stderr=log,
+                text=True,
             )
         deadline = time.monotonic() + READY_SECONDS_MAX
         while "unjoin is ready" not in self._log.read_text():

@@ -38,8 +38,6 @@ PURE_FILES = [
     "ingest/http/client_address.py",
     "ingest/http/headers.py",
     "ingest/kafka/congestion.py",
-    "ingest/kafka/partitioner.py",
-    "ingest/metrics/aggregate.py",
     "ingest/overload/fair_queue.py",
     "ingest/process/shutdown_times.py",
     "ingest/spool/packs.py",

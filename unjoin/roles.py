@@ -37,16 +37,14 @@ def run_collector(
     """`unjoin collect`.
 
     Args:
-        worker: NUMBER/COUNT:SOCKET of one of several, as `workers.py` says it.
+        worker: NUMBER/COUNT of one of several, as `workers.py` says it.
     """
     from ingest.limits import RequestLimits
-    from ingest.metrics.worker_link import Worker
     from ingest.overload.fair_queue import QueueBounds
     from ingest.process.server import CollectorConfig, run
     from ingest.spool.writer import SpoolConfig
 
-    which, _, link = (worker or "1/1:").partition(":")
-    number, count = map(int, which.split("/"))
+    number, count = map(int, (worker or "1/1").split("/"))
     config = CollectorConfig(
         sites_file=settings.sites_file,
         bootstrap=settings.bootstrap,
@@ -70,7 +68,9 @@ def run_collector(
         if settings.spool_bytes_max
         else None,
         spools_left=left_spools(settings, count) if number == 1 else (),
-        worker=Worker(number, count, Path(link)) if worker else None,
+        port_shared=worker is not None,
+        metrics_host=settings.metrics_host,
+        metrics_port=settings.metrics_port_of(number),
         waiting=QueueBounds(
             wait_seconds_max=settings.queue_ms_max / 1_000,
             bytes_max=settings.waiting_bytes_max,
@@ -81,16 +81,18 @@ def run_collector(
     confine_role("collector", settings)
     keyring = Keyring(settings.edge_keys_dir)
     with _housekeeping(keyring, "edge", settings):
-        page_of = _playground_of(settings, door_metrics_url) if playground else None
+        page_of = _playground_of(settings, count, door_metrics_url) if playground else None
         return run(config, keys_of(keyring), on_ready=notify_ready, page_of=page_of)
 
 
-def _playground_of(settings: Settings, door_metrics_url: str) -> PageOf:
+def _playground_of(settings: Settings, workers: int, door_metrics_url: str) -> PageOf:
     from unjoin.playground.feed import Feed
     from unjoin.playground.routes import Playground
 
     clickhouse_url = f"http://127.0.0.1:{settings.clickhouse_http_port}"
-    return lambda collector: Playground(Feed(clickhouse_url, door_metrics_url, collector))
+    ports = [settings.metrics_port_of(number) for number in range(1, workers + 1)] if settings.metrics_port else []
+    metrics_urls = [f"http://127.0.0.1:{port}/metrics" for port in ports]
+    return lambda collector: Playground(Feed(clickhouse_url, metrics_urls, door_metrics_url, collector))
 
 
 def left_spools(settings: Settings, workers: int) -> tuple[Path, ...]:

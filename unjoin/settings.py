@@ -40,8 +40,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     clickhouse_url: Annotated[
         str, Meta(description="`clickhouse://user:password@host:9000/unjoin`; default embedded.")
     ] = ""
-    metrics_host: Annotated[str, Meta(description="Address of a processor's or sink's metrics.")] = "127.0.0.1"
-    metrics_port: Annotated[Port, Meta(description="Port of a processor's or sink's metrics; 0 for none.")] = 0
+    metrics_host: Annotated[str, Meta(description="Address of a role's `/metrics`.")] = "127.0.0.1"
+    metrics_port: Annotated[
+        Port,
+        Meta(
+            description="Port of a role's `/metrics`, 0 for none; the next ones for further workers. "
+            "Of `unjoin up` the collector's, then the processor's and the sink's; 0 for free ones."
+        ),
+    ] = 0
 
     trusted_proxies: Annotated[
         str, Meta(description="Networks whose `X-Forwarded-For` counts, separated by commas.")
@@ -135,6 +141,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def spool_folder_of(self, worker: int) -> Path:
         """Where one of several workers does; the first where a single collector would, and finds what that left."""
         return self.spool_folder if worker == 1 else self.spool_folder / f"{WORKER_SPOOL}{worker}"
+
+    def metrics_port_of(self, worker: int) -> int:
+        """Where one of several workers of a collector answers `/metrics`, counted from 1; 0 for nowhere."""
+        return self.metrics_port and self.metrics_port + worker - 1
 
     @property
     def processor_dir(self) -> Path:

@@ -151,7 +151,7 @@ def _while_it_runs(stack: RunningStack) -> Iterator[Place]:
     yield Place("released topic, its dead letters", released_letters)
     yield Place("table labels, SELECT *", [places.table_bytes(stack, "SELECT * FROM labels")])
     yield Place("table dead_letters, SELECT *", [places.table_bytes(stack, "SELECT * FROM dead_letters")])
-    for role, text in places.metrics(stack).items():
+    for role, text in stack.metrics().items():
         yield Place(f"metrics of {role}", [text])
     system = places.system_tables(stack)
     logs = {name for name in system if name.endswith("_log")}

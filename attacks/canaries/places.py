@@ -137,34 +137,3 @@ def system_tables(stack: RunningStack) -> dict[str, bytes]:
         except urllib.error.HTTPError as error:
             error.read()
     return found
-
-
-def metrics(stack: RunningStack) -> dict[str, bytes]:
-    """What each role tells Prometheus."""
-    urls = {"collector": f"{stack.http}/metrics", **metrics_urls(stack.pid)}
-    found = {}
-    for role, url in urls.items():
-        with urllib.request.urlopen(url, timeout=READ_S_MAX) as answer:
-            found[role] = answer.read()
-    return found
-
-
-def metrics_urls(up_pid: int) -> dict[str, str]:
-    """Addresses of the door's and the sink's metrics, which `unjoin up` chooses for its children."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
-            if parent != up_pid:
-                continue
-            command = process.joinpath("cmdline").read_bytes().split(b"\0")
-            environment = process.joinpath("environ").read_bytes().split(b"\0")
-        except OSError:
-            continue  # gone meanwhile
-        ports = [
-            entry.partition(b"=")[2].decode() for entry in environment if entry.startswith(b"UNJOIN_METRICS_PORT=")
-        ]
-        for role in (b"process", b"sink"):
-            if role in command and ports and ports[0] != "0":
-                found[role.decode()] = f"http://127.0.0.1:{ports[0]}/metrics"
-    return found

@@ -1,1 +1,1 @@
-"""From records to an acknowledgement."""
+"""Makes records durable in Kafka: batches, producer sessions, acknowledgements."""

@@ -1,9 +1,9 @@
-"""One aiokafka producer from its birth to its end, and every private name of aiokafka that the edge touches.
+"""One aiokafka producer from its start to its end, and every private name of aiokafka that the collector touches.
 
-aiokafka 0.14 offers no way to give a producer up: `stop()` waits for brokers that may never come back, a second one
-does nothing, and the sender waits on a metadata future that nobody resolves once the client is closed. `abandon` does
-it by hand. Pinned to 0.14 in pyproject.toml; tests/ingest/kafka/test_aiokafka_client.py shows
-when they can go.
+aiokafka 0.14 cannot end a producer while brokers are away: `stop()` waits for brokers that may never come back, a
+second `stop()` does nothing, and the sender waits for a metadata future that nobody resolves once the client is closed.
+`ProducerSession.abandon` ends it by hand. aiokafka is pinned to 0.14 in pyproject.toml;
+tests/ingest/kafka/test_aiokafka_client.py shows when the workarounds can go.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from aiokafka.errors import ProducerClosed
 
 log = logging.getLogger(__name__)
 
-# How long to wait for cancelled tasks and aborted connections to end; both need a few turns of the loop and no broker.
+# Cancelled tasks and aborted connections end after a few turns of the loop; they need no broker.
 ABANDON_SECONDS_MAX = 1.0
 RETRY_BACKOFF_MS = 100
-SAID_AGAIN_SECONDS = 30.0
+REPEAT_SECONDS_MIN = 30.0  # between two log lines of the same message
 
 
 class BrokerAccess(msgspec.Struct, frozen=True):
-    """How an incarnation reaches its brokers.
+    """How a producer session reaches its brokers.
 
     Attributes:
         bootstrap: host:port, separated by commas.
         compression: as aiokafka names it, or "none".
-        request_ms_max: until a request that is not answered is sent again on a new connection.
+        request_ms_max: milliseconds until a request that is not answered is sent again on a new connection.
     """
 
     bootstrap: str
@@ -40,12 +40,15 @@ class BrokerAccess(msgspec.Struct, frozen=True):
 
     @property
     def begin_seconds_max(self) -> float:
-        """Long enough to find every broker but the last one dead, and too short to wait for a producer id for ever."""
+        """Seconds for a session to start: one request to each broker of `bootstrap`, and one for the producer id."""
         return (self.bootstrap.count(",") + 2) * self.request_ms_max / 1_000
 
 
 async def end_tasks(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancels tasks until they have ended, for a bounded time: aiokafka's `client.close` may swallow a cancellation."""
+    """Cancels tasks again and again until they end, for at most `ABANDON_SECONDS_MAX`.
+
+    Once is not enough: aiokafka's `client.close` may swallow a cancellation.
+    """
     left = set(tasks)
     turns = 10
     while left and turns:
@@ -55,58 +58,61 @@ async def end_tasks(tasks: Iterable["asyncio.Task[Any]"]) -> None:
         turns -= 1
 
 
-class Sparing(logging.Filter):
-    """Lets a message through once in a while, whatever it is filled with: of an outage aiokafka tells at every try."""
+class RepeatFilter(logging.Filter):
+    """Logs the same message at most once in `REPEAT_SECONDS_MIN`, whatever its arguments.
+
+    During an outage aiokafka logs at every try, several times a second.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the message has not been said for a while."""
+        """Whether the message was not logged within the last `REPEAT_SECONDS_MIN`."""
         message = str(record.msg)
-        if record.created - self._said.get(message, float("-inf")) < SAID_AGAIN_SECONDS:
+        if record.created - self._logged_at.get(message, float("-inf")) < REPEAT_SECONDS_MIN:
             return False
-        self._said[message] = record.created
+        self._logged_at[message] = record.created
         return True
 
 
-def quiet_aiokafka() -> None:
-    """Keeps keys and values out of the log, which aiokafka writes at DEBUG, and what it says over and over."""
+def limit_aiokafka_logs() -> None:
+    """Keeps keys and values, which aiokafka logs at DEBUG, and repeated messages out of the log."""
     logger = logging.getLogger("aiokafka")
     if logger.getEffectiveLevel() < logging.INFO:
         logger.setLevel(logging.INFO)
-    if not any(isinstance(one, Sparing) for one in logger.filters):
-        logger.addFilter(Sparing())
+    if not any(isinstance(one, RepeatFilter) for one in logger.filters):
+        logger.addFilter(RepeatFilter())
 
 
-def pace_metadata(client: Any) -> None:
-    """Makes an aiokafka client wait before it looks for brokers again that it could not find.
+def delay_metadata_retries(client: Any) -> None:
+    """Makes an aiokafka client wait `RETRY_BACKOFF_MS` after a metadata request that no broker answered.
 
-    A connection that fails asks for new metadata, and asking for metadata connects: while no broker answers, that goes
-    round as fast as the processor can, a few hundred times a second.
+    aiokafka does not wait: a connection that fails asks for new metadata, and a metadata request opens connections.
+    While no broker answers, that loop runs a few hundred times a second.
     """
-    look = client._metadata_update
+    update = client._metadata_update
 
-    async def paced(cluster: Any, topics: Any) -> bool:
-        found: bool = await look(cluster, topics)
+    async def delayed(cluster: Any, topics: Any) -> bool:
+        found: bool = await update(cluster, topics)
         if not found:
             await asyncio.sleep(RETRY_BACKOFF_MS / 1_000)
         return found
 
-    client._metadata_update = paced
+    client._metadata_update = delayed
 
 
-class Incarnation:
-    """A started producer with a producer id of its own.
+class ProducerSession:
+    """One started producer with its own producer id, which Kafka numbers its batches by.
 
     Attributes:
-        over: ends when no new batch should be handed to it: its sender died, or a batch of it failed.
-        alive: False once its sender died; what it holds will never be sent.
+        spent: done once the session should get no new batch, because its sender died or one of its batches failed.
+        alive: False once its sender died; the batches that it holds will never be sent.
     """
 
     def __init__(self, access: BrokerAccess) -> None:
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.spent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.alive = True
         self._pending: set[asyncio.Future[Any]] = set()
         self._producer = AIOKafkaProducer(
@@ -117,11 +123,11 @@ class Incarnation:
             request_timeout_ms=access.request_ms_max,
             retry_backoff_ms=RETRY_BACKOFF_MS,
         )
-        pace_metadata(self._producer.client)
+        delay_metadata_retries(self._producer.client)
 
     @classmethod
-    async def begin(cls, access: BrokerAccess) -> "Incarnation":
-        """A producer that reached a broker and has its producer id.
+    async def begin(cls, access: BrokerAccess) -> "ProducerSession":
+        """Starts a producer: it has reached a broker and has its producer id.
 
         Raises:
             KafkaError, OSError, TimeoutError: no broker could be reached in time.
@@ -138,8 +144,8 @@ class Incarnation:
             await self.abandon()
             raise
         sender: asyncio.Task[None] = self._producer._sender.sender_task
-        # aiokafka's own callback raises: it ends a transaction that is None, and KeyError for a batch that went back to
-        # be sent again. `abandon` does its work.
+        # aiokafka's own callback raises: AttributeError since there is no transaction, and KeyError for a batch that
+        # waits to be sent again. `abandon` does its work.
         sender.remove_done_callback(self._producer._sender._fail_all)
         for task in (sender, self._producer.client._sync_task):
             task.add_done_callback(self._on_task_end)
@@ -156,61 +162,70 @@ class Incarnation:
         notice()
 
     async def reach(self, topics: Iterable[str], seconds_max: float) -> bool:
-        """Whether a broker answered a question about these topics, and all asked about before, within that time."""
+        """Whether a broker answered a metadata request within `seconds_max`.
+
+        The request names these topics, and those of all calls before.
+        """
         client = self._producer.client
         for topic in topics:
             client.add_topic(topic)
         asked = client.force_metadata_update()
-        await asyncio.wait({asked, self.over}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({asked, self.spent}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
         return bool(asked.done() and not asked.cancelled() and asked.result())
 
     async def submit(self, builder: Any, topic: str, partition: int) -> "asyncio.Future[Any]":
-        """Hands a closed batch to the sender; the future ends when all in-sync replicas have it, or with the error.
+        """Hands a closed batch to the sender.
 
-        Only one batch of a partition may be on its way at a time.
+        Only one batch of a partition may be in flight at a time.
+
+        Returns:
+            A future that is done when all in-sync replicas have the batch, or fails with the broker's error.
 
         Raises:
-            KafkaError: it was not handed over.
+            KafkaError: the sender did not take it.
         """
         future: asyncio.Future[Any] = await self._producer.send_batch(builder, topic, partition=partition)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
         return future
 
-    def condemn(self) -> None:
-        """A batch failed, so its partition's next sequence number is not the one that the broker expects.
+    def mark_spent(self) -> None:
+        """Says that the session should get no new batch; call it when a batch failed.
 
-        aiokafka counts a batch's sequence numbers when it takes it, whatever becomes of it, and every later batch of
-        the partition would end in OutOfOrderSequenceNumber. Only a new producer id starts at 0 again.
+        aiokafka counts a batch's sequence numbers when it takes the batch, even if the batch fails. The broker then
+        answers every later batch of the partition with OutOfOrderSequenceNumber. Only a new producer id starts at 0.
         """
-        if not self.over.done():
-            self.over.set_result(None)
+        if not self.spent.done():
+            self.spent.set_result(None)
 
-    async def retire(self, seconds_max: float) -> None:
-        """Lets what is on its way arrive, for at most so long, and abandons the rest."""
+    async def drain(self, seconds_max: float) -> None:
+        """Waits at most `seconds_max` for the batches in flight, then abandons the session."""
         if self.alive and self._pending:
             await asyncio.wait(set(self._pending), timeout=seconds_max)
         await self.abandon()
 
     async def abandon(self) -> None:
-        """Ends it now; what it holds fails here and may still have arrived there. Never hangs; can be repeated."""
+        """Ends the session now, without waiting for a broker; may be called again.
+
+        The batches that it holds fail with ProducerClosed; a broker may have stored them all the same.
+        """
         producer, client, sender = self._producer, self._producer.client, self._producer._sender
         self.alive = False
-        self.condemn()
+        self.mark_spent()
         producer._closed = True  # or its __del__ warns that it was not stopped
         tasks = {task for task in (sender.sender_task, client._sync_task) if task is not None}
         if sender.sender_task is not None:
-            # A cancelled sender waits for its produce requests, and they wait for brokers: cancel them, too.
+            # A cancelled sender waits for its produce requests, which wait for brokers; so they are cancelled, too.
             tasks |= _produce_requests(sender.sender_task)
         await end_tasks(tasks)
-        # Nobody answers questions about topics any more: let nobody wait for an answer, now or later.
+        # Nobody resolves this future any more: whoever waits for metadata, now or later, gets False.
         if client._md_update_fut is None:
             client._md_update_fut = asyncio.get_running_loop().create_future()
         if not client._md_update_fut.done():
             client._md_update_fut.set_result(False)
         for connection in client._conns.values():
             if connection._writer is not None:
-                # close() would first flush to a peer that may never read again.
+                # close() would first flush to a broker that may never read again.
                 connection._writer.transport.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(ABANDON_SECONDS_MAX):
@@ -220,22 +235,22 @@ class Incarnation:
     def _fail_batches(self) -> None:
         accumulator = self._producer._message_accumulator
         for waiting in accumulator._batches.values():
-            # A settled batch removes itself from the pending ones; one that went back to be sent again is not there.
+            # `_pending_batches` lacks the batches that wait to be sent again.
             accumulator._pending_batches.update(waiting)
         accumulator._batches.clear()
         for batch in accumulator._pending_batches:
             if not batch._drain_waiter.done():
-                batch._drain_waiter.set_result(None)  # or it gets an exception that nobody looks at
+                batch._drain_waiter.set_result(None)  # or asyncio logs an exception that was never retrieved
         accumulator.fail_all(ProducerClosed())
         for batch in accumulator._pending_batches:
             if not batch.future.cancelled():
-                batch.future.exception()  # somebody looks at it, even where who waited for the batch is gone
+                batch.future.exception()  # retrieved here, in case whoever waited for the batch is gone
 
     def _on_task_end(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("the Kafka sender died: %s", type(error).__name__)
         self.alive = False
-        self.condemn()
+        self.mark_spent()
 
 
 def _close_bootstrap_connection(error: BaseException) -> None:
@@ -246,7 +261,7 @@ def _close_bootstrap_connection(error: BaseException) -> None:
 
 
 def _produce_requests(sender_task: "asyncio.Task[None]") -> set["asyncio.Task[None]"]:
-    """What the sender's routine started and only its local variable `tasks` knows, also when the routine has failed."""
+    """The tasks of produce requests: only the local variable `tasks` of aiokafka's sender coroutine holds them."""
     if not sender_task.done():
         frames = [sender_task.get_coro().cr_frame]  # type: ignore[union-attr]
     elif sender_task.cancelled() or (error := sender_task.exception()) is None:

@@ -1,7 +1,7 @@
-"""Record batches shared by requests: one open batch per partition, and who waits for it.
+"""Record batches that requests share: a queue of batches for each partition, and the requests that wait for each batch.
 
-A request appends its records to the open batches of their partitions and waits once, for all of them. No I/O in here:
-`producer.py` takes a lane's batches, one at a time, and settles them with what became of them.
+A request appends its records to the open batches of their partitions and waits once, for all of these batches. No I/O:
+`producer.py` takes the batches of a queue one at a time, sends each, and settles it with the outcome.
 """
 
 import asyncio
@@ -16,14 +16,24 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from ingest.encode.records import Run
 from schemas.outcomes import UnjoinError
 
-# A batch always takes its first record, so a smaller bound would only mean a batch a record.
+# A batch takes its first record whatever its size, so a smaller bound would make each batch hold one record.
 BATCH_BYTES_MIN = 1_024
 
-# Of a record in a batch: 5 bytes length, 1 attributes, 10 timestamp, 5 offset, 5 key length, 5 value length, 1 headers.
+# What a record in a batch takes beside its key and value:
+#
+#     field           bytes at most
+#     length          5
+#     attributes      1
+#     timestamp       10
+#     offset          5
+#     key length      5
+#     value length    5
+#     header count    1
+#
 # Source: aiokafka.record.default_records, MAX_RECORD_OVERHEAD, and KIP-98.
 RECORD_OVERHEAD_BYTES = 32
 
-# Not lz4: aiokafka fixes its level at 9, which costs twice the CPU of the others.
+# Without lz4: aiokafka fixes its level at 9, which costs twice the CPU of the others.
 COMPRESSION_CODEC: dict[str, int] = {
     "none": DefaultRecordBatch.CODEC_NONE,
     "gzip": DefaultRecordBatch.CODEC_GZIP,
@@ -31,7 +41,7 @@ COMPRESSION_CODEC: dict[str, int] = {
     "zstd": DefaultRecordBatch.CODEC_ZSTD,
 }
 
-Reason = Literal["full", "timed_out", "failed", "no_topic", "stopped", "spool_full", "spool_failed"]
+NotDurableReason = Literal["full", "timed_out", "failed", "no_topic", "stopped", "spool_full", "spool_failed"]
 
 
 class CompressionMissing(UnjoinError):
@@ -50,43 +60,43 @@ def codec_of(compression: str) -> int:
 
 
 class Waiter:
-    """One request: waits until every batch that holds a record of it is settled, or for the first that failed.
+    """One request that waits until all batches with its records are acknowledged, or the first of them fails.
 
     Attributes:
-        future: of the request alone, so that a request that is cancelled takes nobody with it. Its result is why the
-            records are not known to be durable, or None when they are.
-        batches_left: how many of its batches are not settled yet.
+        future: belongs to this request alone, so that cancelling the request cancels no other. Its result is the reason
+            why the records are not known to be durable, or None when they are durable.
+        batches_left: how many of the batches are not settled yet.
     """
 
     __slots__ = ("batches_left", "future")
 
-    def __init__(self, future: "asyncio.Future[Reason | None]") -> None:
+    def __init__(self, future: "asyncio.Future[NotDurableReason | None]") -> None:
         self.future = future
         self.batches_left = 0
 
-    def settle(self, failure: Reason | None) -> None:
-        """One of its batches is settled; `failure` is None when the batch was acknowledged."""
+    def settle(self, failure: NotDurableReason | None) -> None:
+        """Notes that one of the batches is settled; `failure` is None when it was acknowledged."""
         self.batches_left -= 1
         if (failure is not None or self.batches_left == 0) and not self.future.done():
             self.future.set_result(failure)
 
-    def give_up(self, reason: Reason) -> None:
-        """The request waited long enough; its records stay where they are."""
+    def give_up(self, reason: NotDurableReason) -> None:
+        """Ends the wait; the records stay in their batches."""
         if not self.future.done():
             self.future.set_result(reason)
 
 
 def size_of(run: Run, first: int = 0, end: int | None = None) -> int:
-    """What records of a run, `values[first:end]`, count against the bound on bytes in flight."""
+    """Bytes that `values[first:end]` of a run count against the bound on bytes in flight."""
     values = run.values[first:end]
     return (RECORD_OVERHEAD_BYTES + len(run.key or b"")) * len(values) + sum(map(len, values))
 
 
-class Builder(BatchBuilder):  # type: ignore[misc]
-    """aiokafka's, with a way to add many values at once: its own `append` costs twice what the record does."""
+class RecordBatchBuilder(BatchBuilder):  # type: ignore[misc]
+    """aiokafka's builder, which can also add many values at once: its own `append` doubles the cost of a record."""
 
     def extend(self, timestamp_ms: int, key: bytes | None, values: Sequence[bytes], first: int = 0) -> int:
-        """Adds records that share stamp and key, from `values[first]` on, while there is room.
+        """Adds records that share timestamp and key, from `values[first]` on, while there is room.
 
         Returns:
             The index of the first value that was not added, `len(values)` when all were.
@@ -103,11 +113,11 @@ class Builder(BatchBuilder):  # type: ignore[misc]
         return index
 
 
-class Batch:
-    """Records of one partition that are sent, and acknowledged, together.
+class RecordBatch:
+    """Records of one partition that are sent and acknowledged together.
 
     Attributes:
-        bytes: what it counts against the bound on bytes in flight.
+        bytes: counted against the bound on bytes in flight.
         waiters: the requests with records in it.
     """
 
@@ -120,50 +130,48 @@ class Batch:
 
     @property
     def records(self) -> int:
-        """How many records are in it."""
+        """How many records the batch holds."""
         count: int = self.builder.record_count()
         return count
 
-    def settle(self, failure: Reason | None) -> None:
-        """Tells every waiting request what became of the batch."""
+    def settle(self, failure: NotDurableReason | None) -> None:
+        """Tells every waiting request the outcome; `failure` is None when the batch was acknowledged."""
         for waiter in self.waiters:
             waiter.settle(failure)
         self.waiters = []
 
 
-class Lane:
-    """One partition: an open batch, full ones behind each other, at most one in flight.
+class PartitionQueue:
+    """The batches of one partition: at most one open and at most one in flight, any number full.
 
     Attributes:
         open: the batch that takes records, if there is one.
-        full: closed batches that wait for their turn, oldest first.
-        in_flight: the batch that was handed to the sender and is not settled.
-        in_flight_since: on the producer's clock.
-        filled: set while there is something to take.
+        full: closed batches that wait to be sent, oldest first.
+        in_flight: the batch that the sender has and that is not settled.
+        filled: set while there is a batch to take.
     """
 
-    __slots__ = ("filled", "full", "in_flight", "in_flight_since", "open", "partition", "topic")
+    __slots__ = ("filled", "full", "in_flight", "open", "partition", "topic")
 
-    def __init__(self, topic: "TopicLanes", partition: int) -> None:
+    def __init__(self, topic: "TopicQueues", partition: int) -> None:
         self.topic = topic
         self.partition = partition
-        self.open: Batch | None = None
-        self.full: deque[Batch] = deque()
-        self.in_flight: Batch | None = None
-        self.in_flight_since = 0.0
+        self.open: RecordBatch | None = None
+        self.full: deque[RecordBatch] = deque()
+        self.in_flight: RecordBatch | None = None
         self.filled = asyncio.Event()
 
-    def open_batch(self) -> Batch:
-        """A new open batch; the one before it, if any, is full and waits for its turn."""
+    def open_batch(self) -> RecordBatch:
+        """Makes a new open batch; the open batch before it, if any, becomes a full one."""
         if self.open is not None:
             self.open.builder.close()
             self.full.append(self.open)
-        self.open = Batch(Builder(self.topic.batch_bytes_max, self.topic.codec))
+        self.open = RecordBatch(RecordBatchBuilder(self.topic.batch_bytes_max, self.topic.codec))
         self.filled.set()
         return self.open
 
-    def extend(self, run: Run) -> list[Batch]:
-        """Adds a run's records to the open batch, and to new ones as batches fill up; gives those it went to."""
+    def extend(self, run: Run) -> list[RecordBatch]:
+        """Adds a run's records to the open batch, and to new batches as batches fill up; returns those batches."""
         touched = []
         first, last = 0, len(run.values)
         while first < last:
@@ -177,23 +185,23 @@ class Lane:
             first = index
         return touched
 
-    def take(self, now: float) -> Batch:
-        """The oldest batch, closed, as the one in flight; only while `filled` is set and none is in flight."""
+    def take(self) -> RecordBatch:
+        """Closes the oldest batch and makes it the one in flight; `filled` has to be set, and none in flight."""
         assert self.in_flight is None
         if self.full:
             batch = self.full.popleft()
         else:
             assert self.open is not None
             batch, self.open = self.open, None
-            # The sequence number of the next batch is computed when this one is drained: nothing may be added after.
+            # aiokafka counts this batch's records when it drains the batch, for the next batch's sequence number.
             batch.builder.close()
         if not self.full and self.open is None:
             self.filled.clear()
-        self.in_flight, self.in_flight_since = batch, now
+        self.in_flight = batch
         return batch
 
-    def drop_all(self) -> list[Batch]:
-        """Every batch that is not settled; the lane is empty afterwards."""
+    def drop_all(self) -> list[RecordBatch]:
+        """Empties the queue; returns every batch that is not settled."""
         dropped = [batch for batch in (self.in_flight, *self.full, self.open) if batch is not None]
         self.open = self.in_flight = None
         self.full.clear()
@@ -201,36 +209,36 @@ class Lane:
         return dropped
 
 
-class TopicLanes:
-    """The partitions of one topic.
+class TopicQueues:
+    """The queues of one topic's partitions.
 
     Attributes:
-        lanes: by partition.
-        batch_bytes_max: uncompressed bytes at which a batch is full; falls when the broker says that one was too large.
+        queues: in the order of the partitions' numbers.
+        batch_bytes_max: uncompressed bytes at which a batch is full; falls when the broker refuses one as too large.
     """
 
-    __slots__ = ("batch_bytes_max", "codec", "lanes", "name")
+    __slots__ = ("batch_bytes_max", "codec", "name", "queues")
 
     def __init__(self, name: str, codec: int, batch_bytes_max: int) -> None:
         self.name = name
         self.codec = codec
         self.batch_bytes_max = batch_bytes_max
-        self.lanes: list[Lane] = []
+        self.queues: list[PartitionQueue] = []
 
-    def grow(self, partitions: int) -> list[Lane]:
-        """The lanes that are new now that the topic has that many partitions; a topic never has fewer than before."""
-        added = [Lane(self, partition) for partition in range(len(self.lanes), partitions)]
-        self.lanes += added
+    def grow(self, partitions: int) -> list[PartitionQueue]:
+        """Adds queues up to that many partitions; returns the new ones. A topic never loses partitions."""
+        added = [PartitionQueue(self, partition) for partition in range(len(self.queues), partitions)]
+        self.queues += added
         return added
 
     def shrink_batches(self, refused_bytes: int, refused_records: int) -> None:
-        """The broker's `max.message.bytes` is below a batch that was sent: make smaller ones.
+        """Makes later batches smaller, after the broker refused one as larger than its `max.message.bytes`.
 
-        In the end a record that is too large has a batch to itself, since a batch beyond the bound takes no second
-        record, and so it no longer fails its neighbours.
+        After enough refusals a record that is too large has a batch to itself, since a batch beyond the bound takes no
+        second record. Then it no longer fails other records.
 
         Args:
-            refused_bytes: uncompressed, what the batch's builder said.
+            refused_bytes: uncompressed bytes of the refused batch.
         """
         below = refused_bytes // 2 if refused_records > 1 else refused_bytes - 1
         self.batch_bytes_max = max(BATCH_BYTES_MIN, min(self.batch_bytes_max, below))

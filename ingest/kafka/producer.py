@@ -5,12 +5,13 @@
 UnjoinError
 └── NotDurable      503: nobody knows that the records are durable; send them again under the same ids
 
-While a batch is in flight, records gather in the next one; the acknowledgement sends it off (group commit), so that
-batches grow with the load by themselves. A deadline is *unknown*, not *failed*: it cancels nothing, the records may
-still arrive.
+While a batch is in flight, new records go to the next batch; the acknowledgement of the first sends the next (group
+commit), so batches grow with the load. A request that reaches its deadline has an *unknown* outcome, not a failed one:
+the deadline cancels nothing, and the records may still arrive.
 
-When any batch fails, its producer id is spent (`Incarnation.condemn`): a new incarnation takes over while the old one
-ends what it has on its way. A dead sender is replaced the same way, but what it held fails at once.
+When a batch fails, its session's producer id cannot be used any more (`ProducerSession.mark_spent`). A new session
+takes the next batches while the old one waits for its batches in flight. A session whose sender died is replaced in the
+same way, but its batches fail at once.
 """
 
 import asyncio
@@ -24,18 +25,18 @@ import msgspec
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from ingest.encode.records import Record, Run, runs_of
-from ingest.kafka.aiokafka_client import BrokerAccess, Incarnation, end_tasks, quiet_aiokafka
-from ingest.kafka.batches import Batch, Lane, Reason, TopicLanes, Waiter, codec_of, size_of
-from ingest.kafka.congestion import WINDOW_BYTES_MIN, AckWindow
+from ingest.kafka.aiokafka_client import BrokerAccess, ProducerSession, end_tasks, limit_aiokafka_logs
+from ingest.kafka.batches import NotDurableReason, PartitionQueue, RecordBatch, TopicQueues, Waiter, codec_of, size_of
+from ingest.kafka.congestion import WINDOW_BYTES_MIN, CongestionWindow
 from ingest.kafka.partitioner import positive_hash
-from ingest.kafka.producer_lifecycle import HEARTBEAT_SECONDS, Keeper
+from ingest.kafka.producer_lifecycle import HEARTBEAT_SECONDS, ProducerLifecycle
 from schemas.outcomes import UnjoinError
 
 log = logging.getLogger(__name__)
 
-# A broker counts as reachable for three heartbeats after it answered.
-REACHED_SECONDS_MAX = 3 * HEARTBEAT_SECONDS
-RETRY_AFTER_SECONDS: dict[Reason, int] = {
+# Brokers count as reachable for three heartbeats after one of them answered.
+ANSWER_AGE_SECONDS_MAX = 3 * HEARTBEAT_SECONDS
+RETRY_AFTER_SECONDS: dict[NotDurableReason, int] = {
     **{"full": 2, "timed_out": 5, "failed": 1, "no_topic": 5, "stopped": 2},
     **{"spool_full": 30, "spool_failed": 5},
 }
@@ -45,13 +46,13 @@ class NotDurable(UnjoinError):
     """Nobody knows that every record is durable, some may be: send all of them again, under the same ids.
 
     Args:
-        reason: for counters. After `timed_out`, `failed` and a late `stopped` the records may be stored or not.
+        reason: counted. After `timed_out`, `failed` and a late `stopped` the records may be stored or not.
 
     Attributes:
         retry_after_s: whole seconds, for Retry-After.
     """
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: NotDurableReason) -> None:
         super().__init__(f"the records are not known to be durable: {reason}")
         self.reason = reason
         self.retry_after_s = RETRY_AFTER_SECONDS[reason]
@@ -62,12 +63,12 @@ class ProducerConfig(msgspec.Struct, frozen=True):
 
     Attributes:
         bootstrap: brokers as host:port, separated by commas.
-        produce_seconds_max: until a request is told that its records are not known to be durable.
-        in_flight_bytes_max: of records that are not settled, those of requests that gave up included.
-        batch_bytes_max: uncompressed; a batch that reaches it is closed.
-        linger_ms: how long an idle partition waits for company for its first record; 0 is one turn of the loop.
-        request_ms_max: until a request to a broker is sent again on a new connection.
-        topics: asked for at the start and needed to be ready; others are found when they are first produced to.
+        produce_seconds_max: how long a request waits until its outcome counts as unknown.
+        in_flight_bytes_max: bytes of records that are not settled, including records whose request waits no longer.
+        batch_bytes_max: uncompressed bytes; a batch that reaches them is closed.
+        linger_ms: how long an idle partition waits for more records after the first; 0 is one turn of the event loop.
+        request_ms_max: how long until a request to a broker is sent again on a new connection.
+        topics: looked up at the start; the producer is not ready without them. Others are looked up on first use.
     """
 
     bootstrap: str
@@ -84,12 +85,14 @@ class ProducerStats(msgspec.Struct):
     """Counters since the start, for metrics.
 
     Attributes:
-        batches, records: acknowledged by all in-sync replicas.
-        batches_failed: settled with an error; `records_failed` were in them.
-        bytes_in_flight: of records that are not settled; a gauge.
-        shed: requests refused at once, since the bound on bytes in flight was reached.
-        unknown: requests that were told `timed_out` or `failed`.
-        rebuilds: how often a new incarnation replaced a dead or spent one.
+        batches: acknowledged by all in-sync replicas.
+        records: in those batches.
+        batches_failed: settled with an error.
+        records_failed: in those batches.
+        bytes_in_flight: bytes of records that are not settled; a gauge.
+        shed: requests refused at once, because the bound on bytes in flight was reached.
+        unknown: requests that ended with `timed_out` or `failed`.
+        rebuilds: sessions that replaced a spent or dead one.
     """
 
     batches: int = 0
@@ -103,28 +106,28 @@ class ProducerStats(msgspec.Struct):
 
 
 class Producer(Protocol):
-    """What makes records durable: Kafka, a test's memory, a spool in front of either."""
+    """Makes records durable: Kafka, memory in a test, or either of them with a spool."""
 
     async def start(self) -> None:
-        """Returns soon, reachable brokers or not."""
+        """Returns within a few seconds, whether brokers are reachable or not."""
 
     async def stop(self, deadline_s: float) -> None:
-        """Sends what it holds, for at most so long, and lets go of the rest."""
+        """Sends the records it holds for at most `deadline_s` seconds, then gives up the rest."""
 
     def ready(self) -> bool:
         """Whether records could be made durable right now."""
 
     def congested(self) -> bool:
-        """Whether records are made durable, and later than they should be: new ones had better wait elsewhere."""
+        """Whether records become durable later than they should, so that new ones should wait elsewhere."""
 
     async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         """Returns once every record is durable.
 
         Args:
-            seconds_max: how long to wait, for who has no client waiting; None for as long as a request does.
+            seconds_max: how long to wait; None for as long as a client's request waits.
 
         Raises:
-            NotDurable: not known to be, for at least one of them.
+            NotDurable: at least one of them is not known to be durable.
         """
 
 
@@ -140,31 +143,32 @@ class KafkaProducer:
         self._config = config
         self._clock = clock
         self._codec = codec_of(config.compression)
-        self._topics: dict[str, TopicLanes] = {}
+        self._topics: dict[str, TopicQueues] = {}
         self._wanted_topics = set(config.topics)
         self._topics_learned = asyncio.Event()
         self._topics_missing = len(set(config.topics))
-        self._in_flight: dict[Lane, float] = {}  # since when, oldest first
-        self._turn = 0  # records without a key: those of one request stay together, and requests go round
-        self._pumps: list[asyncio.Task[None]] = []
-        self._window = AckWindow(config.produce_seconds_max)
+        self._in_flight_since: dict[PartitionQueue, float] = {}  # oldest first
+        # Records without a key: all of one request go to one partition, those of the next request to the next one.
+        self._keyless_turn = 0
+        self._sending: list[asyncio.Task[None]] = []
+        self._window = CongestionWindow(config.produce_seconds_max)
         self._stopping = False
         self._settled_all = asyncio.Event()
-        self._keeper = Keeper(
+        self._lifecycle = ProducerLifecycle(
             BrokerAccess(config.bootstrap, config.compression, config.request_ms_max),
             clock,
             wanted_topics=self._wanted_topics,
-            on_metadata=self._learn_topics,
-            retire_seconds_max=config.produce_seconds_max,
+            on_metadata=self._open_queues,
+            drain_seconds_max=config.produce_seconds_max,
         )
 
     async def start(self) -> None:
-        """Returns once a broker was found, or was not at the first try, and after `produce_seconds_max` anyway."""
-        quiet_aiokafka()
-        self._keeper.start()
+        """Returns once the first try to reach a broker has ended, and after `produce_seconds_max` at the latest."""
+        limit_aiokafka_logs()
+        self._lifecycle.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.produce_seconds_max):
-                await self._keeper.tried.wait()
+                await self._lifecycle.first_try_done.wait()
 
     def ready(self) -> bool:
         """Whether records could be made durable right now.
@@ -173,21 +177,22 @@ class KafkaProducer:
         flight are below their bound, and no batch has been in flight for longer than a request waits.
         """
         now = self._clock()
-        incarnation = self._keeper.current
+        session = self._lifecycle.current
         return (
             not self._stopping
-            and incarnation is not None
-            and incarnation.alive
-            and now - self._keeper.reached_at <= REACHED_SECONDS_MAX
+            and session is not None
+            and session.alive
+            and now - self._lifecycle.answered_at <= ANSWER_AGE_SECONDS_MAX
             and self.stats.bytes_in_flight < self._config.in_flight_bytes_max
             and self._topics_missing == 0
-            and now - next(iter(self._in_flight.values()), now) <= self._config.produce_seconds_max
+            # Copied in one step: `/metrics` calls this on another thread, which may not iterate over a changing dict.
+            and now - next(iter(tuple(self._in_flight_since.values())), now) <= self._config.produce_seconds_max
         )
 
     def congested(self) -> bool:
-        """Whether Kafka acknowledges, and has as much on its way to it as it acknowledges in time.
+        """Whether Kafka acknowledges, and the bytes in flight fill the congestion window.
 
-        A Kafka that does not acknowledge is away, not congested.
+        A Kafka that acknowledges nothing is away, not congested.
         """
         if self.stats.bytes_in_flight < WINDOW_BYTES_MIN:
             return False
@@ -198,8 +203,8 @@ class KafkaProducer:
         """Returns once all in-sync replicas acknowledged every record. A cancelled call takes none of them back.
 
         Raises:
-            NotDurable: within `seconds_max`, or `produce_seconds_max`; at once when the bytes in flight would pass
-                their bound.
+            NotDurable: after `seconds_max`, by default `produce_seconds_max`; at once when the bytes in flight would
+                pass their bound.
         """
         if not records:
             return
@@ -224,9 +229,9 @@ class KafkaProducer:
             raise NotDurable(failure)
 
     async def stop(self, deadline_s: float) -> None:
-        """Takes no more records, sends what it holds for at most so long, and lets go of the rest.
+        """Takes no more records, and waits at most `deadline_s` seconds until those in flight are acknowledged.
 
-        Requests that still wait then are told that nobody knows.
+        After that, requests that still wait get NotDurable.
         """
         if self._stopping:
             return
@@ -236,11 +241,11 @@ class KafkaProducer:
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
                 await self._settled_all.wait()
-        await end_tasks(self._pumps)
-        for lane in self._lanes():
-            for batch in lane.drop_all():
+        await end_tasks(self._sending)
+        for queue in self._queues():
+            for batch in queue.drop_all():
                 self._settle(batch, "stopped")
-        await self._keeper.close()
+        await self._lifecycle.close()
 
     def _admit(self, size: int) -> None:
         if self._stopping:
@@ -251,86 +256,86 @@ class KafkaProducer:
 
     def _append(self, runs: Sequence[Run], waiter: Waiter) -> None:
         """Adds the records to the open batches of their partitions: the hot path, with no await in it."""
-        touched: set[Batch] = set()
-        self._turn += 1
+        touched: set[RecordBatch] = set()
+        self._keyless_turn += 1
         for run in runs:
-            lanes = self._topics[run.topic].lanes
-            lane = lanes[(self._turn if run.key is None else positive_hash(run.key)) % len(lanes)]
-            touched.update(lane.extend(run))
+            queues = self._topics[run.topic].queues
+            queue = queues[(self._keyless_turn if run.key is None else positive_hash(run.key)) % len(queues)]
+            touched.update(queue.extend(run))
         waiter.batches_left = len(touched)
         for batch in touched:
             batch.waiters.append(waiter)
 
-    async def _pump(self, lane: Lane) -> None:
-        """Sends one partition's batches, one at a time."""
-        spent: Incarnation | None = None
+    async def _send_batches(self, queue: PartitionQueue) -> None:
+        """Sends the batches of one partition, one at a time, until it is cancelled."""
+        spent: ProducerSession | None = None
         while True:
-            if not lane.filled.is_set():
-                await lane.filled.wait()
+            if not queue.filled.is_set():
+                await queue.filled.wait()
                 if self._config.linger_ms:
                     await asyncio.sleep(self._config.linger_ms / 1_000)
-            incarnation = await self._keeper.in_service(spent)
-            batch = lane.take(self._clock())
-            self._in_flight[lane] = lane.in_flight_since
+            session = await self._lifecycle.usable_session(spent)
+            batch = queue.take()
+            self._in_flight_since[queue] = self._clock()
             records = batch.records
             try:
-                acknowledged = await incarnation.submit(batch.builder, lane.topic.name, lane.partition)
+                acknowledged = await session.submit(batch.builder, queue.topic.name, queue.partition)
                 try:
                     await acknowledged
                 except Exception:
-                    incarnation.condemn()
-                    spent = incarnation
+                    session.mark_spent()
+                    spent = session
                     raise
             except Exception as error:  # whatever it was, the partition goes on with the next batch
                 log.warning(
                     "a batch of %d records for %s[%d] failed: %s",
-                    records, lane.topic.name, lane.partition, type(error).__name__,
+                    records, queue.topic.name, queue.partition, type(error).__name__,
                 )  # fmt: skip
                 if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
-                    lane.topic.shrink_batches(batch.bytes, records)
-                failure: Reason | None = "failed"
+                    queue.topic.shrink_batches(batch.bytes, records)
+                failure: NotDurableReason | None = "failed"
                 self.stats.batches_failed += 1
                 self.stats.records_failed += records
             else:
                 failure = None
-                self._keeper.note_answer()
-                self._window.note(batch.bytes, self._clock())
+                self._lifecycle.note_broker_answer()
+                self._window.note_acknowledged(batch.bytes, self._clock())
                 self.stats.batches += 1
                 self.stats.records += records
-            lane.in_flight = None
-            del self._in_flight[lane]
+            queue.in_flight = None
+            del self._in_flight_since[queue]
             self._settle(batch, failure)
 
-    def _settle(self, batch: Batch, failure: Reason | None) -> None:
+    def _settle(self, batch: RecordBatch, failure: NotDurableReason | None) -> None:
         self.stats.bytes_in_flight -= batch.bytes
         batch.settle(failure)
         if self._stopping:
             self._note_settled()
 
     def _note_settled(self) -> None:
-        if not any(lane.in_flight or lane.full or lane.open for lane in self._lanes()):
+        if not any(queue.in_flight or queue.full or queue.open for queue in self._queues()):
             self._settled_all.set()
 
-    def _lanes(self) -> Iterator[Lane]:
-        return (lane for topic in self._topics.values() for lane in topic.lanes)
+    def _queues(self) -> Iterator[PartitionQueue]:
+        return (queue for topic in self._topics.values() for queue in topic.queues)
 
-    def _learn_topics(self, incarnation: Incarnation) -> None:
-        """Opens a lane for every partition that the brokers name for the first time."""
-        self.stats.rebuilds = self._keeper.renewals
+    def _open_queues(self, session: ProducerSession) -> None:
+        """Makes a queue, and a task that sends from it, for every partition that is new in the brokers' metadata."""
+        self.stats.rebuilds = self._lifecycle.renewals
         for name in self._wanted_topics:
-            partitions = incarnation.partitions(name)
+            partitions = session.partitions(name)
             if partitions is None:
                 continue
-            topic = self._topics.setdefault(name, TopicLanes(name, self._codec, self._config.batch_bytes_max))
-            self._pumps += [asyncio.create_task(self._pump(lane)) for lane in topic.grow(partitions)]
+            topic = self._topics.setdefault(name, TopicQueues(name, self._codec, self._config.batch_bytes_max))
+            self._sending += [asyncio.create_task(self._send_batches(queue)) for queue in topic.grow(partitions)]
         self._topics_missing = len(set(self._config.topics) - self._topics.keys())
         learned, self._topics_learned = self._topics_learned, asyncio.Event()
         learned.set()
 
     async def _find_topics(self, names: set[str], size: int, deadline: float) -> None:
-        """Returns once the topics' partitions are known; meanwhile the records' size counts as in flight."""
+        """Returns once the topics' partitions are known; until then `size` counts as bytes in flight."""
         self._wanted_topics |= names
-        self._keeper.poke()
+        self._lifecycle.refresh_metadata()
         self.stats.bytes_in_flight += size
         try:
             async with asyncio.timeout_at(deadline):

@@ -1,29 +1,31 @@
-"""Keeps one incarnation of the producer in service: begins it, asks after its brokers, replaces it when it is over."""
+"""Keeps one producer session usable: starts it, asks its brokers for metadata, replaces it once it is spent."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from ingest.kafka.aiokafka_client import BrokerAccess, Incarnation, end_tasks
+from ingest.kafka.aiokafka_client import BrokerAccess, ProducerSession, end_tasks
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.05, 1.0
-# aiokafka asks only brokers whose addresses it learned; if they moved, only a new one finds them, by the bootstrap's.
-UNREACHED_SECONDS_MAX = 30.0
-# Every refused batch costs an incarnation; at most ten a second, so that a stream of them costs others little.
+# aiokafka asks only brokers whose addresses it has learned. If brokers moved, only a new session finds them, since it
+# asks the bootstrap addresses again.
+UNANSWERED_SECONDS_MAX = 30.0
+# Every refused batch costs a session. At most ten new sessions a second, so that a stream of refused batches costs
+# other requests little.
 RENEWAL_SECONDS_MIN = 0.1
 
 
-class Keeper:
-    """Always tries to have a living incarnation.
+class ProducerLifecycle:
+    """Starts producer sessions, one after the other, so that there is a usable one whenever brokers answer.
 
     Attributes:
-        current: the one in service; None before the first and after one died.
-        reached_at: when a broker last answered, on `clock`.
-        renewals: how many incarnations followed the first.
-        tried: set once a first try succeeded or failed.
+        current: the session that gets new batches; None before the first, and after one died.
+        answered_at: when a broker last answered, in seconds on `clock`.
+        renewals: how many sessions followed the first.
+        first_try_done: set once the first try to start a session succeeded or failed.
     """
 
     def __init__(
@@ -32,110 +34,114 @@ class Keeper:
         clock: Callable[[], float],
         *,
         wanted_topics: Iterable[str],
-        on_metadata: Callable[[Incarnation], None],
-        retire_seconds_max: float,
+        on_metadata: Callable[[ProducerSession], None],
+        drain_seconds_max: float,
     ) -> None:
-        """Args:
-        wanted_topics: to ask the brokers about; read anew at each heartbeat.
-        on_metadata: called with the incarnation whose brokers answered about topics.
-        retire_seconds_max: what a spent incarnation gets to end what is on its way.
+        """Starts nothing yet.
+
+        Args:
+            access: how to reach the brokers.
+            clock: seconds, monotonic.
+            wanted_topics: named in each metadata request; read anew at each heartbeat.
+            on_metadata: called with the session after each of its metadata answers.
+            drain_seconds_max: how long a replaced session may wait for its batches in flight.
         """
-        self.current: Incarnation | None = None
-        self.reached_at = float("-inf")
+        self.current: ProducerSession | None = None
+        self.answered_at = float("-inf")
         self.renewals = 0
-        self.tried = asyncio.Event()
+        self.first_try_done = asyncio.Event()
         self._access = access
         self._clock = clock
         self._wanted_topics = wanted_topics
         self._on_metadata = on_metadata
-        self._retire_seconds_max = retire_seconds_max
+        self._drain_seconds_max = drain_seconds_max
         self._replaced = asyncio.Event()
         self._wake = asyncio.Event()
-        self._retiring: dict[Incarnation, asyncio.Task[None]] = {}
+        self._draining: dict[ProducerSession, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to look for brokers in the background."""
+        """Starts the first session in the background."""
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(_note_bug)
 
-    def poke(self) -> None:
+    def refresh_metadata(self) -> None:
         """Asks the brokers about the wanted topics now instead of at the next heartbeat."""
         self._wake.set()
 
-    def note_answer(self) -> None:
-        """A broker answered."""
-        self.reached_at = self._clock()
+    def note_broker_answer(self) -> None:
+        """Notes that a broker answered just now."""
+        self.answered_at = self._clock()
 
-    async def in_service(self, spent: Incarnation | None) -> Incarnation:
-        """The living incarnation, once there is one that is not `spent`."""
+    async def usable_session(self, spent: ProducerSession | None) -> ProducerSession:
+        """Waits for a living session other than `spent`, in which a batch of the caller failed."""
         while self.current is None or not self.current.alive or self.current is spent:
             await self._replaced.wait()
         return self.current
 
     async def close(self) -> None:
-        """Abandons every incarnation, now."""
-        retiring = dict(self._retiring)
-        await end_tasks([*retiring.values(), *([self._task] if self._task is not None else [])])
-        for incarnation in (*retiring, self.current):
-            if incarnation is not None:
-                await incarnation.abandon()
+        """Abandons every session, without waiting for a broker."""
+        draining = dict(self._draining)
+        await end_tasks([*draining.values(), *([self._task] if self._task is not None else [])])
+        for session in (*draining, self.current):
+            if session is not None:
+                await session.abandon()
         self.current = None
 
     async def _run(self) -> None:
         while True:
-            incarnation = await self._begin()
-            incarnation.over.add_done_callback(lambda _: self._wake.set())
-            self._take_out_of_service()
-            self.current = incarnation
-            self.note_answer()
-            incarnation.on_metadata(lambda of=incarnation: self._on_metadata(of))  # type: ignore[misc]
+            session = await self._begin()
+            session.spent.add_done_callback(lambda _: self._wake.set())
+            self._drain_current()
+            self.current = session
+            self.note_broker_answer()
+            session.on_metadata(lambda of=session: self._on_metadata(of))  # type: ignore[misc]
             replaced, self._replaced = self._replaced, asyncio.Event()
             replaced.set()
-            await self._watch(incarnation)
-            if not incarnation.alive:
-                self._take_out_of_service()
-            # A spent one stays in service for the other partitions until its successor is there.
+            await self._watch(session)
+            if not session.alive:
+                self._drain_current()
+            # Other partitions go on using a spent session that lives, until the next one has started.
             self.renewals += 1
             await asyncio.sleep(RENEWAL_SECONDS_MIN)
 
-    async def _begin(self) -> Incarnation:
+    async def _begin(self) -> ProducerSession:
         backoff = BACKOFF_SECONDS_MIN
         while True:
             try:
-                incarnation = await Incarnation.begin(self._access)
-            except Exception as error:  # whatever it was, without a producer there is nothing better to do than to try
+                session = await ProducerSession.begin(self._access)
+            except Exception as error:  # whatever it was: there is no producer without another try
                 log.warning("no Kafka producer yet, trying again: %s", type(error).__name__)
-                self.tried.set()
+                self.first_try_done.set()
                 await asyncio.sleep(backoff)
                 backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
             else:
-                return incarnation
+                return session
 
-    async def _watch(self, incarnation: Incarnation) -> None:
-        """Returns when it is over."""
-        while not incarnation.over.done():
+    async def _watch(self, session: ProducerSession) -> None:
+        """Asks for metadata at each heartbeat; returns once the session is spent."""
+        while not session.spent.done():
             self._wake.clear()
-            if await incarnation.reach(self._wanted_topics, HEARTBEAT_SECONDS):
-                self.note_answer()
-            elif self._clock() - self.reached_at > UNREACHED_SECONDS_MAX:
-                incarnation.condemn()
-            self.tried.set()
+            if await session.reach(self._wanted_topics, HEARTBEAT_SECONDS):
+                self.note_broker_answer()
+            elif self._clock() - self.answered_at > UNANSWERED_SECONDS_MAX:
+                session.mark_spent()
+            self.first_try_done.set()
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    def _take_out_of_service(self) -> None:
+    def _drain_current(self) -> None:
         if self.current is None:
             return
-        incarnation, self.current = self.current, None
-        task = asyncio.create_task(incarnation.retire(self._retire_seconds_max))
-        self._retiring[incarnation] = task
-        task.add_done_callback(lambda _: self._retiring.pop(incarnation, None))
+        session, self.current = self.current, None
+        task = asyncio.create_task(session.drain(self._drain_seconds_max))
+        self._draining[session] = task
+        task.add_done_callback(lambda _: self._draining.pop(session, None))
 
 
 def _note_bug(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("nobody looks after the Kafka producer any more: %s", type(error).__name__)
+        log.critical("no Kafka producer will be started any more: %s", type(error).__name__)

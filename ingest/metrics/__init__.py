@@ -1,1 +1,1 @@
-"""What is counted, and how several workers' counts become one."""
+"""What a collector counts, and the port where Prometheus reads it."""

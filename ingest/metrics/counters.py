@@ -1,6 +1,6 @@
-"""What the collector counts: totals for Prometheus, one series an outcome.
+"""The collector's counters for Prometheus: one series for each outcome.
 
-No series names a site, a key, a session or a label type: a count that is small enough tells of one person.
+No series names a site, a key, a session or a label type: a small enough count would tell something about one person.
 """
 
 from bisect import bisect_left
@@ -24,7 +24,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 def count_by_category(events: Iterable[tuple[int, AnyEvent]]) -> dict[str, int]:
-    """How many events there are of each category.
+    """Counts events by category.
 
     Args:
         events: (index in the batch, event).
@@ -37,36 +37,38 @@ def count_by_category(events: Iterable[tuple[int, AnyEvent]]) -> dict[str, int]:
 
 
 class Counters:
-    """One collector's counters, in a registry of their own. Belongs to one event loop."""
+    """One collector's counters, in a registry of their own. Belongs to one event loop; any thread may read it."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        # Every series from the start: a rate over one that appears with its first count misses that count.
-        self._requests = _Totals(
+        # Every series exists from the start: a rate over a series that appears with its first count misses that count.
+        self._requests = _LabeledCounter(
             "unjoin_requests",
             "Requests that post events, by outcome: answered, client_gone, or the error of the answer.",
             "outcome",
             (ANSWERED, CLIENT_GONE, *RequestError),
         )
-        self._accepted = _Totals(
+        self._accepted = _LabeledCounter(
             "unjoin_events_accepted",
             "Events that were durable when they were answered, by category.",
             "category",
             TOPIC_OF_CATEGORY,
         )
-        self._rejected = _Totals(
+        self._rejected = _LabeledCounter(
             "unjoin_events_rejected", "Events that were not accepted, by reason.", "reason", RejectionReason
         )
-        self._produce_seconds = _Durations("unjoin_produce_seconds", "Seconds until a batch was durable.", _SECONDS)
+        self._produce_seconds = _Histogram("unjoin_produce_seconds", "Seconds until a batch was durable.", _SECONDS)
         for own in (self._requests, self._accepted, self._rejected, self._produce_seconds):
             self.registry.register(own)
         ProcessCollector(registry=self.registry)
 
     def count_batch(self, accepted: Mapping[str, int], rejected: Sequence[Rejected], produce_seconds: float) -> None:
-        """A batch that was answered with 200.
+        """Counts a batch that was answered with 200.
 
         Args:
-            accepted: how many events, by category.
+            accepted: number of accepted events by category.
+            rejected: one entry for each rejected event.
+            produce_seconds: until the accepted events were durable.
         """
         self._requests.of[ANSWERED] += 1
         self._produce_seconds.observe(produce_seconds)
@@ -77,27 +79,33 @@ class Counters:
                 self._rejected.of[reason] += events
 
     def count_refused(self, error: RequestError) -> None:
-        """A request that was refused as a whole."""
+        """Counts a request that was refused as a whole."""
         self._requests.of[error] += 1
 
     def count_gone(self) -> None:
-        """A request whose client did not wait for the answer."""
+        """Counts a request whose client did not wait for the answer."""
         self._requests.of[CLIENT_GONE] += 1
 
     def watch(self, name: str, explanation: str, value: Callable[[], float], *, gauge: bool = False) -> None:
-        """Adds a number that somebody else keeps, read when metrics are."""
+        """Adds a metric whose value is read at each scrape, on the thread of the scrape.
+
+        Args:
+            gauge: False for a counter.
+        """
         if gauge:
             Gauge(name, explanation, registry=self.registry).set_function(value)
         else:
-            self.registry.register(_Kept(name, explanation, value))
+            self.registry.register(_Watched(name, explanation, value))
 
     def exposition(self) -> bytes:
-        """All of it, in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
-class _Totals(Collector):
-    """A counter by one label. The library's own, which any thread may count with, cost a tenth of a small request.
+class _LabeledCounter(Collector):
+    """A counter with one label, which one thread alone may increase.
+
+    prometheus_client's own counter, which any thread may increase, took a tenth of the time of a small request.
 
     Attributes:
         of: label to total.
@@ -114,12 +122,12 @@ class _Totals(Collector):
         yield family
 
 
-class _Durations(Collector):
-    """A histogram; see `_Totals`."""
+class _Histogram(Collector):
+    """A histogram that one thread alone may add to; see `_LabeledCounter`."""
 
     def __init__(self, name: str, explanation: str, bounds: Sequence[float]) -> None:
         self._name, self._explanation, self._bounds = name, explanation, bounds
-        self._counts = [0] * (len(bounds) + 1)  # of each bucket alone
+        self._counts = [0] * (len(bounds) + 1)  # not cumulative
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
@@ -132,8 +140,8 @@ class _Durations(Collector):
         yield HistogramMetricFamily(self._name, self._explanation, buckets=buckets, sum_value=self._sum)
 
 
-class _Kept(Collector):
-    """A counter whose number lives elsewhere."""
+class _Watched(Collector):
+    """A counter whose value is read from elsewhere."""
 
     def __init__(self, name: str, explanation: str, value: Callable[[], float]) -> None:
         self._name, self._explanation, self._value = name, explanation, value

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,7 +36,7 @@ from ingest.http.responses import Send, error_answer, send_answer
 from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig, ProducerStats
 from ingest.limits import RequestLimits
 from ingest.metrics.counters import Counters
-from ingest.metrics.worker_link import Worker, metrics_of_all, tell_metrics
+from ingest.metrics.exporter import metrics_exported
 from ingest.overload.fair_queue import QueueBounds
 from ingest.overload.scheduler import Gate
 from ingest.overload.shedding import Shedding
@@ -74,7 +74,8 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         in_flight_bytes_max: of records not acknowledged, beyond which batches are spooled, or 503, at once.
         spool: None for none.
         spools_left: folders of spools that nobody writes to any more, to be drained as well.
-        worker: which of several that share the port this is; None for a collector of one process.
+        port_shared: whether other collectors of this machine listen on `port`, too.
+        metrics_port: where `/metrics` is answered; 0 for none.
         waiting: how long and how much may wait before requests are refused.
         connections_max: beyond it the one that has been idle for longest is closed for a new one.
         key_events_per_second_max: quota of a key that has none of its own; 0 for none.
@@ -90,7 +91,9 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_bytes_max: int = 67_108_864
     spool: SpoolConfig | None = None
     spools_left: tuple[Path, ...] = ()
-    worker: Worker | None = None
+    port_shared: bool = False
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
     waiting: QueueBounds = QueueBounds()
     connections_max: int = 10_000
     key_events_per_second_max: int = 0
@@ -154,6 +157,7 @@ async def serve(
     edge_keys: EdgeKeys,
     producer: Producer,
     *,
+    counters: Counters | None = None,
     page_of: PageOf | None = None,
     stop: asyncio.Event | None = None,
     on_listening: Callable[[str, int], object] = lambda host, port: None,
@@ -165,6 +169,7 @@ async def serve(
 
     Args:
         producer: started and stopped here.
+        counters: for who wants to read them; None for new ones.
         page_of: makes the page at `/`; None for no page.
         stop: for who runs it inside another program.
         on_listening: told host and port once requests are answered.
@@ -174,6 +179,7 @@ async def serve(
 
     Raises:
         CollectorError: the address is taken, or a setting cannot be.
+        MetricsPortError: the metrics' address is taken.
     """
     stop = stop or asyncio.Event()
     sites = WatchedSites(config.sites_file, config.key_events_per_second_max)
@@ -182,7 +188,7 @@ async def serve(
         sites,
         producer,
         WatchedKeys(edge_keys),
-        Counters(),
+        counters or Counters(),
         config.limits,
         _networks(config.trusted_proxies),
         now_ms,
@@ -193,10 +199,10 @@ async def serve(
     )
     if isinstance(producer, SpoolingProducer):
         producer.others_wait = edge.gate.busy
-    page = page_of(_view(config, edge)) if page_of else None
-    web = Web(edge, distribution_version(), page.routes() if page else (), config.worker)
+    page = page_of(_view(producer)) if page_of else None
+    web = Web(edge, distribution_version(), page.routes() if page else ())
     _watch(edge)
-    listener = _listen(config.host, config.port, shared=config.worker is not None)
+    listener = _listen(config.host, config.port, shared=config.port_shared)
     address = listener.getsockname()[:2]
     shedding = Shedding(edge.gate, sites, edge.counters, edge.trusted_proxies)
     server = _Server(
@@ -210,15 +216,17 @@ async def serve(
         if page is not None:
             page.end()
 
-    with _signals_set(stop):
+    with (
+        closing(listener),
+        metrics_exported(edge.counters.registry, config.metrics_host, config.metrics_port),
+        _signals_set(stop),
+    ):
         await producer.start()
         tasks = [
             asyncio.create_task(_look_at(sites)),
             asyncio.create_task(_end_when(stop, server, ended)),
             asyncio.create_task(_tell_when_ready(server, producer, on_ready)),
         ]
-        if config.worker is not None:
-            tasks.append(asyncio.create_task(tell_metrics(config.worker, edge.counters.exposition)))
         try:
             await server.serve(sockets=[listener])
         finally:
@@ -295,14 +303,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _view(config: CollectorConfig, edge: Edge) -> CollectorView:
-    producer, worker = edge.producer, config.worker
-
-    async def exposition() -> bytes | None:
-        return edge.counters.exposition() if worker is None else await metrics_of_all(worker)
-
-    reaches_kafka = producer.reaches_kafka if isinstance(producer, SpoolingProducer) else producer.ready
-    return CollectorView(exposition, reaches_kafka)
+def _view(producer: Producer) -> CollectorView:
+    return CollectorView(producer.reaches_kafka if isinstance(producer, SpoolingProducer) else producer.ready)
 
 
 def _uvicorn_config(config: CollectorConfig, application: Application, shedding: Shedding) -> uvicorn.Config:

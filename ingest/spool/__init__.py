@@ -1,1 +1,1 @@
-"""Where records wait on disk while Kafka is away."""
+"""Keeps records on disk while Kafka is away, and sends them afterwards."""

@@ -5,10 +5,10 @@ UnjoinError
     ├── SpoolFull     its bound is reached, or the disk's
     └── SpoolHeld     another process has the folder
 
-Not a log of our own: SQLite in WAL mode with synchronous=FULL survives a kill at any moment, and syncs its log at
-every commit (https://www.sqlite.org/pragma.html#pragma_synchronous). A pack holds the records of one request that live
-equally long, so that a commit is a handful of calls: each lets go of the interpreter's lock, and getting that back from
-a busy loop takes up to 5 ms.
+SQLite in WAL mode with synchronous=FULL survives a kill at any moment, since it syncs its log at every commit
+(https://www.sqlite.org/pragma.html#pragma_synchronous). A pack holds the records of one request that expire together,
+so that a commit takes few calls: each call releases the interpreter's lock, and the spool's thread may wait up to 5 ms
+for a busy event loop to give the lock back.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ from schemas.outcomes import UnjoinError
 log = logging.getLogger(__name__)
 
 PAGE_BYTES = 4_096
-# Of its own, so that what frees pages can still be written when the bound is reached.
+# Pages beyond the bound, for the statements that delete packs once the bound is reached.
 SLACK_PAGES = 64
-# The log beside the file is cut to this whenever it starts anew; one commit may make it longer for a while.
+# SQLite truncates its log to this size at a checkpoint; one commit may make it longer until then.
 WAL_BYTES_MAX = 4_194_304
-# Left free on the disk: deleting takes room, too, and others write there.
+# Bytes left free on the disk: deleting needs room, and other programs write to the disk, too.
 DISK_FREE_BYTES_MIN = 16_777_216
-FORGET_MS = 60_000
+ERASE_MS = 60_000
 ROWS_PER_INSERT_MAX = 500
-_BROKEN = ".broken-"
+_BROKEN_SUFFIX = ".broken-"
 
 # FULL: in WAL mode, NORMAL would sync only at checkpoints. secure_delete: what is deleted is overwritten.
 _PRAGMAS = (
@@ -61,8 +61,8 @@ INSERT OR IGNORE INTO counts VALUES ('spooled', 0), ('drained', 0), ('expired', 
 _INSERT = "INSERT INTO spooled (expires_ms, records, pack, checksum) VALUES (?, ?, ?, ?)"
 _COUNTED = {"spooled", "drained", "expired", "set_aside"}
 _BETWEEN = "FROM spooled WHERE seq BETWEEN ? AND ?"
-# Errors of the disk, the machine or another process; after any other, the file is not what we wrote.
-_PASSING = {
+# Errors that the disk, the machine or another process cause. Any other error means that the file is damaged.
+_TEMPORARY_ERRORS = {
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM),
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM),
 }
@@ -81,14 +81,14 @@ class SpoolHeld(SpoolError):
 
 
 class SpoolCounts(msgspec.Struct, frozen=True):
-    """Durable counts of records, since the file was made.
+    """Durable counts of records since the file was made.
 
     Attributes:
-        spooled: ever written.
-        drained: acknowledged by Kafka, then deleted.
-        expired: deleted because they may live no longer.
-        set_aside: failed their checksum; kept apart for as long as the shortest-lived records.
-        used_bytes: of the file, without free pages and without its log.
+        spooled: records ever written.
+        drained: records that Kafka acknowledged and that were then deleted.
+        expired: records deleted because their retention ended.
+        set_aside: records with a wrong checksum, kept in another table for the shortest retention of any topic.
+        used_bytes: bytes of the file, without free pages and without the log.
     """
 
     spooled: int = 0
@@ -99,25 +99,25 @@ class SpoolCounts(msgspec.Struct, frozen=True):
 
     @property
     def waiting(self) -> int:
-        """In the file, to be drained."""
+        """Records in the file that are still to be drained."""
         return self.spooled - self.drained - self.expired - self.set_aside
 
 
 class SpoolFile:
-    """One SQLite file. Every method blocks; all of them belong to one thread.
+    """One SQLite file. Every method blocks; all methods belong to one thread.
 
-    Each change is one transaction, synced before the method returns, durable counts included. Methods raise SpoolError,
-    SpoolFull where only room is missing; after that, `open` again.
+    Each change is one transaction, which includes the durable counts and is synced before the method returns. Methods
+    raise SpoolFull when only room is missing, and SpoolError otherwise; after either, call `open` again.
 
     Args:
-        path: its folder exists.
-        bytes_max: of the file; its log comes on top, some `WAL_BYTES_MAX`.
-        set_aside_ms_max: how long what cannot be read is kept, since nobody can say what is in it.
+        path: of the file, in a folder that exists.
+        bytes_max: of the file; the log needs about `WAL_BYTES_MAX` more.
+        set_aside_ms_max: how long unreadable packs and damaged files are kept. Nobody can say what is in them.
         now_ms: Unix milliseconds.
 
     Attributes:
         counts: as of the last change.
-        broken: how often it was no database any more and was put aside, whole.
+        broken: how often a damaged file was renamed and a new one started.
     """
 
     def __init__(self, path: Path, bytes_max: int, set_aside_ms_max: int, now_ms: Callable[[], int]) -> None:
@@ -128,16 +128,16 @@ class SpoolFile:
         self._set_aside_ms_max = set_aside_ms_max
         self._now_ms = now_ms
         self._connection: sqlite3.Connection | None = None
-        # Deleted rows are overwritten in the file, but the log may still hold them.
-        self._copies_left = True
-        self._forgot_at_ms = 0
+        # Deleted packs are overwritten in the file, but the log may still hold copies of them.
+        self._log_has_copies = True
+        self._erased_at_ms = 0
 
     def open(self) -> None:
-        """Opens or makes it, unless it is open."""
+        """Opens the file, or makes it; does nothing while it is open."""
         if self._connection is not None:
             return
         try:
-            # Made here for its mode; SQLite gives the same to what it puts beside it.
+            # Made here for mode 600; SQLite gives its log the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             sync_folder(self._path.parent)
         except OSError as error:
@@ -147,24 +147,24 @@ class SpoolFile:
             for pragma in (*_PRAGMAS, f"max_page_count = {self._pages_max}"):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             connection.executescript(_TABLES)
-            self._look(connection)
+            self._read_counts(connection)
 
     def append(self, packs: Sequence[Pack]) -> None:
-        """Writes the packs, all or none."""
+        """Writes all packs in one transaction."""
         self._check_disk()
-        with self._changing() as connection:
+        with self._transaction() as connection:
             for start in range(0, len(packs), ROWS_PER_INSERT_MAX):
                 some = packs[start : start + ROWS_PER_INSERT_MAX]
                 connection.execute(
                     _INSERT + ", (?, ?, ?, ?)" * (len(some) - 1),
                     [field for pack in some for field in (pack.expires_ms, pack.records, pack.data, pack.checksum)],
                 )
-            _count(connection, "spooled", sum(pack.records for pack in packs))
+            _add_to_count(connection, "spooled", sum(pack.records for pack in packs))
 
     def read(self, after: int, records_max: int, bytes_max: int) -> list[Entry]:
-        """The packs that follow `after`, oldest first, until one of the bounds is reached.
+        """Reads the packs whose number is above `after`, oldest first, until one of the bounds is reached.
 
-        What fails its checksum is set aside and counted.
+        A pack with a wrong checksum is set aside and counted.
         """
         entries: list[Entry] = []
         failed: list[tuple[int, int]] = []
@@ -188,27 +188,27 @@ class SpoolFile:
         return entries
 
     def delete(self, entries: Sequence[Entry]) -> None:
-        """Deletes packs that `read` gave and Kafka acknowledged; nothing happens to those that are gone already."""
+        """Deletes packs that `read` returned and Kafka acknowledged; skips those that are deleted already."""
         ends = (entries[0].seq, entries[-1].seq)
-        with self._changing() as connection:
+        with self._transaction() as connection:
             (drained,) = connection.execute(f"SELECT ifnull(sum(records), 0) {_BETWEEN}", ends).fetchone()
             connection.execute(f"DELETE {_BETWEEN}", ends)
-            _count(connection, "drained", drained)
-        self._copies_left = True
+            _add_to_count(connection, "drained", drained)
+        self._log_has_copies = True
         if not self.counts.waiting:
-            self._forget()
+            self._erase_copies()
 
     def split(self, entry: Entry) -> None:
-        """Makes a pack of each record, at the end: one of them is refused, and must not hold back the others."""
+        """Replaces a pack by one pack for each record, at the end: Kafka refuses one record, and takes the others."""
         packs = [pack_of([record], entry.expires_ms) for record in entry.records]
-        with self._changing() as connection:
+        with self._transaction() as connection:
             connection.execute("DELETE FROM spooled WHERE seq = ?", (entry.seq,))
             connection.executemany(
                 _INSERT, [(pack.expires_ms, pack.records, pack.data, pack.checksum) for pack in packs]
             )
 
     def expire(self) -> int:
-        """Deletes what may live no longer; how many records."""
+        """Deletes the records whose retention has ended; returns their number."""
         now_ms = self._now_ms()
         self._expire_broken(now_ms)
         with self._guarded() as connection:
@@ -219,25 +219,25 @@ class SpoolFile:
             ).fetchone()
         expired = int(due[0] or 0)
         if due == (None, None):
-            if self._copies_left and abs(now_ms - self._forgot_at_ms) >= FORGET_MS:
-                self._forget()
+            if self._log_has_copies and abs(now_ms - self._erased_at_ms) >= ERASE_MS:
+                self._erase_copies()
             return 0
-        with self._changing() as connection:
+        with self._transaction() as connection:
             connection.execute("DELETE FROM spooled WHERE expires_ms <= ?", (now_ms,))
             connection.execute("DELETE FROM set_aside WHERE expires_ms <= ?", (now_ms,))
-            _count(connection, "expired", expired)
-        self._copies_left = True
-        self._forget()
+            _add_to_count(connection, "expired", expired)
+        self._log_has_copies = True
+        self._erase_copies()
         return expired
 
     def probe(self) -> None:
-        """Writes and syncs, to see whether that is possible."""
+        """Writes and syncs, without a change, to find out whether the disk works."""
         self._check_disk()
-        with self._changing() as connection:
-            _count(connection, "spooled", 0)
+        with self._transaction() as connection:
+            _add_to_count(connection, "spooled", 0)
 
     def close(self) -> None:
-        """Lets go of it; what is in it stays."""
+        """Closes the file; its packs stay."""
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -250,9 +250,9 @@ class SpoolFile:
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
-        """The connection. When anything fails it is closed, for SQLite to read again what a failing disk really has.
+        """Gives the connection, and closes it after an error, so that SQLite reads anew what a failing disk has stored.
 
-        Not for want of room: opening it takes some.
+        After SQLITE_FULL it stays open, since opening needs room, too.
         """
         if self._connection is None:
             raise SpoolError("the spool is not open")
@@ -263,8 +263,8 @@ class SpoolFile:
             if code == sqlite3.SQLITE_FULL and self._rolled_back():
                 raise SpoolFull("the spool or its disk is full") from None
             self.close()
-            if code & 0xFF not in _PASSING:
-                self._put_aside_whole()
+            if code & 0xFF not in _TEMPORARY_ERRORS:
+                self._set_file_aside()
             raise SpoolError(f"the spool failed: {getattr(error, 'sqlite_errorname', type(error).__name__)}") from None
         except BaseException:
             self.close()
@@ -279,15 +279,15 @@ class SpoolFile:
         return True
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._guarded() as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
-            self._look(connection)
+            self._read_counts(connection)
 
-    def _look(self, connection: sqlite3.Connection) -> None:
-        """Takes the counts from the file."""
+    def _read_counts(self, connection: sqlite3.Connection) -> None:
+        """Sets `counts` to those in the file."""
         counts = dict(connection.execute("SELECT name, records FROM counts").fetchall())
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         (free,) = connection.execute("PRAGMA freelist_count").fetchone()
@@ -295,53 +295,53 @@ class SpoolFile:
             raise sqlite3.DatabaseError("the counts are damaged")
         self.counts = SpoolCounts(**counts, used_bytes=(pages - free) * PAGE_BYTES)
 
-    def _forget(self) -> None:
-        """Leaves no copy of what was deleted in the log, and no empty pages when nothing is left."""
+    def _erase_copies(self) -> None:
+        """Truncates the log, which may hold copies of deleted packs; frees all pages once no pack is left."""
         with self._guarded() as connection:
             if not self.counts.waiting:
                 connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._look(connection)
-        self._copies_left = False
-        self._forgot_at_ms = self._now_ms()
+            self._read_counts(connection)
+        self._log_has_copies = False
+        self._erased_at_ms = self._now_ms()
 
     def _set_aside(self, failed: Sequence[tuple[int, int]]) -> None:
-        # Which topic they were of cannot be trusted, so they live as short as any.
+        # Their topic cannot be trusted, so they get the shortest retention of any topic.
         expires_ms = self._now_ms() + self._set_aside_ms_max
-        with self._changing() as connection:
+        with self._transaction() as connection:
             for seq, records in failed:
                 connection.execute(
                     "INSERT INTO set_aside SELECT seq, ?, records, pack, checksum FROM spooled WHERE seq = ?",
                     (expires_ms, seq),
                 )
                 connection.execute("DELETE FROM spooled WHERE seq = ?", (seq,))
-                _count(connection, "set_aside", records)
+                _add_to_count(connection, "set_aside", records)
         log.error("%d packs of the spool fail their checksum and were set aside", len(failed))
 
-    def _put_aside_whole(self) -> None:
-        """Renames a file that is no database any more; a new one takes its place at the next `open`."""
+    def _set_file_aside(self) -> None:
+        """Renames a damaged file; the next `open` makes a new one."""
         self.broken += 1
-        aside = self._path.with_name(f"{self._path.name}{_BROKEN}{self._now_ms()}")
+        aside = self._path.with_name(f"{self._path.name}{_BROKEN_SUFFIX}{self._now_ms()}")
         log.critical("the spool is no database any more; it is kept as %s for a while, try .recover on it", aside.name)
         for end in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 Path(f"{self._path}{end}").rename(f"{aside}{end}")
 
     def _expire_broken(self, now_ms: int) -> None:
-        for file in self._path.parent.glob(f"{self._path.name}{_BROKEN}*"):
-            since_ms = int(file.name.rpartition(_BROKEN)[2].partition("-")[0])
+        for file in self._path.parent.glob(f"{self._path.name}{_BROKEN_SUFFIX}*"):
+            since_ms = int(file.name.rpartition(_BROKEN_SUFFIX)[2].partition("-")[0])
             if since_ms + self._set_aside_ms_max <= now_ms:
                 file.unlink(missing_ok=True)
 
 
 def waiting_by_topic(path: Path) -> tuple[SpoolCounts, Counter[str]]:
-    """The durable counts of a spool's file, and of the same moment the records that lie in it, by topic, counted anew.
+    """Reads the durable counts of a spool's file, and counts the records in it, by topic, at the same moment.
 
-    Works whether a collector has the file open or not; for who adds up what became of records. A pack that cannot be
-    read is left out, so that the difference to `SpoolCounts.waiting` shows it.
+    A collector may have the file open. A pack that cannot be read is not counted, so that the difference to
+    `SpoolCounts.waiting` shows it.
 
     Raises:
-        SpoolError: there is none, or it cannot be read.
+        SpoolError: there is no such file, or it cannot be read.
     """
     found: Counter[str] = Counter()
     try:
@@ -358,12 +358,12 @@ def waiting_by_topic(path: Path) -> tuple[SpoolCounts, Counter[str]]:
     return counts, found
 
 
-def _count(connection: sqlite3.Connection, name: str, records: int) -> None:
+def _add_to_count(connection: sqlite3.Connection, name: str, records: int) -> None:
     connection.execute("UPDATE counts SET records = records + ? WHERE name = ?", (records, name))
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names of new files in a folder survive a power failure."""
+    """Syncs a folder, so that the names of new files in it survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

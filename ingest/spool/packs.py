@@ -1,4 +1,4 @@
-"""Pure: records as the spool keeps them, packed, with a checksum."""
+"""Pure: how the spool encodes records: in packs, each with a checksum."""
 
 import zlib
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from schemas.events import Redacted
 
 
 class Pack(Redacted, frozen=True):
-    """Records of one request that live equally long, as the file keeps them.
+    """Records of one request that expire together, encoded for the file.
 
     Attributes:
-        expires_ms: Unix milliseconds after which they must be gone, or None.
-        records: how many.
+        expires_ms: Unix milliseconds at which they have to be deleted, or None.
+        records: their number.
         data: MessagePack, an array of [topic, key, value, timestamp_ms].
     """
 
@@ -24,15 +24,15 @@ class Pack(Redacted, frozen=True):
 
     @property
     def checksum(self) -> int:
-        """CRC-32 of all of it, `expires_ms` included."""
+        """CRC-32 of `data`, `expires_ms` and `records`."""
         return zlib.crc32(self.data, zlib.crc32(b"%d %d" % (self.expires_ms or 0, self.records)))
 
 
 class Entry(Redacted, frozen=True):
-    """A pack that is in the file.
+    """A pack in the file, decoded.
 
     Attributes:
-        seq: rises with the order in which packs were written, and is never given twice.
+        seq: number in the order of writing, never used twice.
     """
 
     seq: int
@@ -45,14 +45,14 @@ _decoder = msgspec.msgpack.Decoder(list[tuple[str, bytes | None, bytes, int]])
 
 
 def pack_of(records: Sequence[Record], expires_ms: int | None) -> Pack:
-    """The records as the file keeps them."""
+    """Encodes records for the file."""
     rows = [(record.topic, record.key, record.value, record.timestamp_ms) for record in records]
     return Pack(expires_ms, len(rows), _encoder.encode(rows))
 
 
 def records_in(pack: Pack, checksum: int) -> list[Record] | None:
-    """The records of a pack; None when its checksum is another."""
+    """Decodes the records of a pack; None when its checksum is not the one given."""
     try:
         return [Record(*row) for row in _decoder.decode(pack.data)] if pack.checksum == checksum else None
-    except (TypeError, msgspec.MsgspecError):  # a damaged file may give a text for a number
+    except (TypeError, msgspec.MsgspecError):  # a damaged file may hold text in place of a number
         return None

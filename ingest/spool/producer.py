@@ -1,11 +1,12 @@
-"""A producer with a spool behind it: what Kafka does not acknowledge in time is written, synced and sent later.
+"""A producer with a spool: records that Kafka does not acknowledge in time are written, synced and sent later.
 
     request ──▶ Kafka, while it answers ──▶ durable
        └── away, silent, or full ──▶ spool ──▶ durable      drain: oldest first, acknowledged before deleted
 
-A deadline is *unknown*, not *failed*: what timed out may still arrive, and is spooled as well, so it may lie on its
-topic twice, under the same event ids; the tables' keys make one row of that. Between spooled and new records no order
-is kept; among the spooled ones it is, except for what Kafka refuses, which goes to the end.
+A request that reaches Kafka's deadline has an *unknown* outcome, not a failed one: its records may still arrive, and
+are spooled as well. So an event may lie on its topic twice, under the same id; the tables' keys make one row of both.
+Spooled records keep their order, except for those that Kafka refuses, which go to the end. There is no order between
+spooled and new records.
 """
 
 import asyncio
@@ -23,18 +24,18 @@ log = logging.getLogger(__name__)
 
 # From the call of `produce` to its end, whatever Kafka and the disk do.
 ANSWER_SECONDS_MAX = 1.9
-# Of what is sent to Kafka at once while draining: some ms of the loop, so that new requests do not wait for it.
+# The drain sends at most this much at once: it takes the event loop a few milliseconds, which new requests wait for.
 DRAIN_RECORDS_MAX = 1_000
 DRAIN_BYTES_MAX = 524_288
-# Nobody waits for it, so that a Kafka slower than a request can wait is no outage without end.
+# No client waits for the drain, so it may wait longer than a request for a Kafka that acknowledges slowly.
 DRAIN_SECONDS_MAX = 30.0
-LOOK_SECONDS = 0.2
-# Between two chunks while requests have to wait: the drain goes on, and leaves them most of the machine.
+POLL_SECONDS = 0.2
+# Pause between two reads while requests have to wait, so that the drain leaves them most of the processor.
 YIELD_SECONDS = 0.2
-# On their way to the disk; beyond it more had better wait where they can be refused.
+# Bytes that wait for the disk; beyond that, requests should wait in the request queue, where they can be refused.
 CONGESTED_BYTES = 8_388_608
 EXPIRE_SECONDS = 1.0
-# After so many refusals on end, something else is wrong than a record.
+# After this many refusals in a row, something other than a single record is wrong, and the drain pauses.
 REFUSALS_MAX = 8
 REFUSED_SECONDS_MIN, REFUSED_SECONDS_MAX = 1.0, 300.0
 
@@ -66,8 +67,8 @@ class SpoolingProducer:
         self.others_wait: Callable[[], bool] = lambda: False
         self._producer = producer
         self._answer_seconds_max = answer_seconds_max
-        # Kafka let a request wait in vain: until the drainer sees it answer, nobody else is made to wait.
-        self._silent = False
+        # A request waited in vain for Kafka. Other requests go to the spool at once, until the drain gets an answer.
+        self._unresponsive = False
         self._stopping = asyncio.Event()
         self._drainers: list[asyncio.Task[None]] = []
 
@@ -92,10 +93,10 @@ class SpoolingProducer:
         return Drain(spool, self.send, self._producer.ready, self._others_wait)
 
     def _others_wait(self) -> bool:
-        return self.others_wait()  # which is set after the drain was made
+        return self.others_wait()  # read at each call, since it may be set after the drain was made
 
     async def stop(self, deadline_s: float) -> None:
-        """Sends what is on its way, for at most so long; what is spooled stays for the next start."""
+        """Waits at most `deadline_s` seconds for the records in flight; spooled records stay for the next start."""
         self._stopping.set()
         if self._drainers:
             await asyncio.wait(self._drainers, timeout=deadline_s)
@@ -108,24 +109,24 @@ class SpoolingProducer:
             await spool.stop(deadline_s)
 
     def ready(self) -> bool:
-        """Whether records could be made durable right now, by either."""
+        """Whether Kafka or the spool could make records durable right now."""
         return not self._stopping.is_set() and (self._producer.ready() or self.spool.accepts())
 
     def congested(self) -> bool:
-        """Whether records are made durable, by the one or the other, and later than they should be."""
+        """Whether records become durable later than they should, in Kafka or in the spool."""
         if self.reaches_kafka():
             return self._producer.congested()
         return self.spool.pending_bytes > CONGESTED_BYTES
 
     def reaches_kafka(self) -> bool:
-        """Whether requests go to Kafka first."""
-        return self._producer.ready() and not (self._silent and self.spool.counts.waiting)
+        """Whether requests go to Kafka first; otherwise they go to the spool at once."""
+        return self._producer.ready() and not (self._unresponsive and self.spool.counts.waiting)
 
     async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         """Returns once every record is acknowledged, or all of them are written and synced.
 
         Raises:
-            NotDurable: neither could be had.
+            NotDurable: neither Kafka nor the spool took every record.
         """
         if not records:
             return
@@ -146,30 +147,30 @@ class SpoolingProducer:
             raise NotDurable("spool_failed") from None
 
     async def send(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
-        """To Kafka, remembering whether it answers."""
+        """Sends to Kafka, and notes whether Kafka answers."""
         try:
             await self._producer.produce(records, seconds_max)
         except NotDurable as refusal:
             if refusal.reason in {"timed_out", "no_topic"}:
-                self._note(silent=True)
+                self._note_unresponsive(True)
             elif refusal.reason == "failed":
-                self._note(silent=False)  # a refusal is an answer
+                self._note_unresponsive(False)  # a refusal is an answer
             raise
-        self._note(silent=False)
+        self._note_unresponsive(False)
 
-    def _note(self, *, silent: bool) -> None:
-        if silent != self._silent:
-            self._silent = silent
-            log.warning("Kafka %s", "does not acknowledge in time; events are spooled" if silent else "answers again")
+    def _note_unresponsive(self, now: bool) -> None:
+        if now != self._unresponsive:
+            self._unresponsive = now
+            log.warning("Kafka %s", "does not acknowledge in time; events are spooled" if now else "answers again")
 
 
 class Drain:
-    """Sends what is spooled once Kafka is there, and deletes what may live no longer, there or not.
+    """Sends spooled records while Kafka is reachable, and deletes those whose retention has ended.
 
     Args:
         send: returns once the records are acknowledged.
-        reachable: whether to try.
-        others_wait: whether to go slowly.
+        reachable: whether to send now.
+        others_wait: whether requests wait, so that the drain has to go slowly.
     """
 
     def __init__(
@@ -183,53 +184,60 @@ class Drain:
         self._send = send
         self._reachable = reachable
         self._others_wait = others_wait
-        self._after = 0  # packs up to here were refused, and get another turn at `_again_at`
-        self._again_at = self._rest_until = 0.0
+        self._refused_up_to = 0  # packs up to this number were refused; they are sent again at `_refused_again_at`
+        self._refused_again_at = self._paused_until = 0.0
         self._records_max = DRAIN_RECORDS_MAX
         self._refusals = 0
         self._refused_seconds = REFUSED_SECONDS_MIN
         self._expired_at = float("-inf")
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Returns when it is told to stop."""
+        """Drains until `stopping` is set."""
         while not stopping.is_set():
             try:
-                pause = await self.turn(asyncio.get_running_loop().time())
+                pause = await self.step(asyncio.get_running_loop().time())
             except SpoolError:
-                pause = LOOK_SECONDS  # the spool has logged it
+                pause = POLL_SECONDS  # the spool has logged it
             if pause:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await stopping.wait()
 
-    async def turn(self, now: float) -> float:
-        """One look, or one chunk; gives the seconds until the next one."""
+    async def step(self, now: float) -> float:
+        """Deletes what has expired, then sends at most one read; returns the seconds to wait until the next step.
+
+        Args:
+            now: seconds on the event loop's clock.
+
+        Raises:
+            SpoolError: the file cannot take or give records now.
+        """
         if now - self._expired_at >= EXPIRE_SECONDS:
             self._expired_at = now
             if not self._spool.works:
                 await self._spool.probe()
             if expired := await self._spool.expire():
                 log.error("%d spooled records outlived their topic's retention and were deleted", expired)
-        if not self._spool.counts.waiting or not self._reachable() or now < self._rest_until:
-            return LOOK_SECONDS
-        entries = await self._spool.read(self._after, self._records_max, DRAIN_BYTES_MAX)
+        if not self._spool.counts.waiting or not self._reachable() or now < self._paused_until:
+            return POLL_SECONDS
+        entries = await self._spool.read(self._refused_up_to, self._records_max, DRAIN_BYTES_MAX)
         if entries:
-            return await self._send_off(entries, now)
-        if self._after and now >= self._again_at:
-            self._after = 0
+            return await self._send_entries(entries, now)
+        if self._refused_up_to and now >= self._refused_again_at:
+            self._refused_up_to = 0
             return 0.0
-        return LOOK_SECONDS
+        return POLL_SECONDS
 
-    async def _send_off(self, entries: list[Entry], now: float) -> float:
+    async def _send_entries(self, entries: list[Entry], now: float) -> float:
         try:
             await self._send([record for entry in entries for record in entry.records], DRAIN_SECONDS_MAX)
         except NotDurable as refusal:
             if refusal.reason == "full":
-                # So much will never fit beside requests, or below a small bound on bytes in flight.
+                # This many records may never fit beside requests, or below a small bound on bytes in flight.
                 self._records_max = max(1, self._records_max // 2)
             if refusal.reason != "failed":
-                return LOOK_SECONDS
-            await self._narrow(entries, now)
+                return POLL_SECONDS
+            await self._isolate_refused(entries, now)
             return 0.0
         self._records_max = min(2 * self._records_max, DRAIN_RECORDS_MAX)
         self._refusals = 0
@@ -238,15 +246,15 @@ class Drain:
         return YIELD_SECONDS if self._others_wait() else 0.0
 
     async def _delete(self, entries: list[Entry]) -> None:
-        """They are acknowledged, so nothing is left to do with them; a disk that fails is waited for."""
+        """Deletes acknowledged packs; while the disk fails, tries again every `POLL_SECONDS`."""
         while True:
             try:
                 return await self._spool.delete(entries)
             except SpoolError:
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
 
-    async def _narrow(self, entries: list[Entry], now: float) -> None:
-        """Kafka refused one of the records: finds it by halves, and leaves it for later."""
+    async def _isolate_refused(self, entries: list[Entry], now: float) -> None:
+        """Finds the record that Kafka refused by halving what is sent, and postpones it."""
         records = sum(len(entry.records) for entry in entries)
         self._records_max = max(1, records // 2)
         if len(entries) > 1:
@@ -255,11 +263,11 @@ class Drain:
         if records > 1:
             await self._spool.split(entries[0])
         else:
-            self._after = entries[0].seq
-            self._again_at = now + self._refused_seconds
+            self._refused_up_to = entries[0].seq
+            self._refused_again_at = now + self._refused_seconds
         if self._refusals >= REFUSALS_MAX:
-            self._rest_until = now + self._refused_seconds
+            self._paused_until = now + self._refused_seconds
             self._refusals = 0
-        if records == 1 or self._rest_until > now:
+        if records == 1 or self._paused_until > now:
             log.error("Kafka refuses spooled records; they stay, and are sent again in %.0f s", self._refused_seconds)
             self._refused_seconds = min(2 * self._refused_seconds, REFUSED_SECONDS_MAX)

@@ -1,6 +1,6 @@
-"""Bounded, durable, on disk: where batches wait while Kafka is away. One thread writes for all who wait.
+"""The spool: keeps records durably on disk, within a bound, while Kafka is away. One thread writes for all requests.
 
-append ──▶ those who wait at this moment ──▶ one transaction, one sync ──▶ every one of them
+append ──▶ all requests that wait at this moment ──▶ one transaction, one sync ──▶ each of these requests is answered
 """
 
 import asyncio
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 STOP_SECONDS_MAX = 5.0
 MINUTE_MS = 60_000
-# A pack in the file, beside its data: its row and half a page that cannot be filled.
+# Bytes that a pack takes in the file beside its data: its row, and half a page that stays empty.
 PACK_OVERHEAD_BYTES = 2_200
-# Of those set aside where no topic has a life of its own.
+# How long packs that are set aside are kept when no topic has a retention of its own.
 SET_ASIDE_MS_MAX = 7 * 24 * 60 * MINUTE_MS
 
 
@@ -37,9 +37,9 @@ class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where to spool and how much.
 
     Attributes:
-        folder: one collector's alone.
-        bytes_max: of the file; its log comes on top, some megabytes.
-        lives_ms: by topic, how long its records may lie here; as long as it takes where a topic is not named.
+        folder: used by one collector alone.
+        bytes_max: of the file; the log needs some megabytes more.
+        lives_ms: retention of spooled records by topic, in milliseconds; records of other topics never expire.
     """
 
     folder: Path
@@ -48,13 +48,13 @@ class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpoolStats(msgspec.Struct):
-    """For metrics; the counts of records are in `Spool.counts`, and durable.
+    """Counters since the start, for metrics; those of records are in `Spool.counts`, and durable.
 
     Attributes:
-        full: requests refused because the bound, or the disk's, was reached.
+        full: requests refused because the bound was reached, or the disk was full.
         failed: requests refused because the disk failed or was too slow.
-        syncs: transactions that requests shared.
-        broken: files that were no database any more and were put aside, whole.
+        syncs: transactions that wrote records.
+        broken: damaged files that were renamed and replaced by new ones.
     """
 
     full: int = 0
@@ -64,14 +64,14 @@ class SpoolStats(msgspec.Struct):
 
 
 class Spool:
-    """Belongs to one event loop; its file belongs to a thread.
+    """The asynchronous side of a SpoolFile: belongs to one event loop, while the file belongs to a thread of its own.
 
     Args:
         now_ms: Unix milliseconds.
 
     Attributes:
-        counts: of records, durable.
-        works: whether the last call succeeded.
+        stats: counters since the start.
+        works: whether the last call on the file succeeded.
     """
 
     def __init__(self, config: SpoolConfig, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
@@ -92,14 +92,14 @@ class Spool:
 
     @property
     def counts(self) -> SpoolCounts:
-        """As of the last transaction."""
+        """Durable counts of records, as of the last transaction."""
         return self._file.counts
 
     async def start(self) -> None:
-        """Takes the folder. A disk that fails is no reason not to start: Kafka may be there.
+        """Starts the thread and locks the folder. A failing disk is logged, not raised: Kafka may take the events.
 
         Raises:
-            SpoolHeld: another process has it.
+            SpoolHeld: another process has the folder.
         """
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
         self._thread.start()
@@ -109,10 +109,10 @@ class Spool:
             await self.stop(STOP_SECONDS_MAX)
             raise
         except SpoolError:
-            log.error("there is no spool for now; events are accepted while Kafka takes them")
+            log.error("the spool cannot be used now; events are accepted while Kafka takes them")
 
     async def stop(self, seconds_max: float) -> None:
-        """Ends the thread once it wrote what it has; what is in the file stays for the next start."""
+        """Ends the thread after the writes that wait for it; the file keeps its records for the next start."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._jobs.put(None)
@@ -123,12 +123,12 @@ class Spool:
         self.works = False
 
     def accepts(self) -> bool:
-        """Whether it wrote last time, and has room for a request as large as they come."""
+        """Whether the last write succeeded, and there is room for a request of 1 MiB."""
         return self.works and self._has_room(1_048_576)
 
     @property
     def pending_bytes(self) -> int:
-        """Of what was handed over and is not written yet."""
+        """Bytes that wait for the thread to write them."""
         return self._pending_bytes
 
     async def append(self, records: Sequence[Record], seconds_max: float) -> None:
@@ -136,7 +136,7 @@ class Spool:
 
         Raises:
             SpoolFull: there is no room.
-            SpoolError: the disk failed, or took longer; some may be written all the same.
+            SpoolError: the disk failed, or took longer than `seconds_max`; the records may be written all the same.
         """
         packs = self._packs_of(records)
         size = sum(len(pack.data) + PACK_OVERHEAD_BYTES for pack in packs)
@@ -163,27 +163,30 @@ class Spool:
             raise
 
     async def read(self, after: int, records_max: int, bytes_max: int) -> list[Entry]:
-        """The packs that follow `after`, oldest first; see `SpoolFile.read`."""
+        """Reads the packs whose number is above `after`, oldest first; see `SpoolFile.read`."""
         return await self._call(lambda: self._file.read(after, records_max, bytes_max))
 
     async def delete(self, entries: Sequence[Entry]) -> None:
-        """Deletes what was read and acknowledged."""
+        """Deletes packs that were read and acknowledged."""
         await self._call(lambda: self._file.delete(entries))
 
     async def split(self, entry: Entry) -> None:
-        """Makes a pack of each record of this one."""
+        """Replaces a pack by one pack for each of its records."""
         await self._call(lambda: self._file.split(entry))
 
     async def expire(self) -> int:
-        """Deletes what may live no longer; how many records. Not while something that was read is being produced."""
+        """Deletes the records whose retention has ended; returns their number.
+
+        Not to be called between `read` and `delete` of the same packs.
+        """
         return await self._call(self._file.expire)
 
     async def probe(self) -> None:
-        """Finds out whether it works again."""
+        """Finds out whether the disk works, and raises SpoolError if it does not."""
         await self._call(self._file.probe)
 
     def numbers(self) -> list[tuple[str, str, bool, Callable[[], float]]]:
-        """For metrics: name, explanation, whether it is a gauge, value. Totals only, no topic among them."""
+        """Metrics, each as (name, explanation, whether it is a gauge, value); totals only, without topics."""
         stats = self.stats
         return [
             ("records", "Records that wait in the spool for Kafka.", True, lambda: self.counts.waiting),
@@ -204,7 +207,7 @@ class Spool:
         for record in records:
             by_life.setdefault(self._config.lives_ms.get(record.topic), []).append(record)
         now_ms = self._now_ms()
-        # To the minute: the file holds no exact time of a label.
+        # Rounded down to the minute, so that the file holds no exact time of a label.
         return [
             pack_of(some, None if life is None else (now_ms + life) // MINUTE_MS * MINUTE_MS)
             for life, some in by_life.items()
@@ -225,7 +228,7 @@ class Spool:
         return result
 
     def _work(self) -> None:
-        """The thread."""
+        """Runs on the thread: writes the records of all jobs that wait in one transaction, then does the other jobs."""
         running = True
         while running:
             jobs = [self._jobs.get()]
@@ -236,22 +239,22 @@ class Spool:
             appends = [job for job in jobs if isinstance(job, _Append)]
             if appends:
                 packs = [pack for job in appends for pack in job.packs]
-                self._do(lambda packs=packs: self._file.append(packs), appends)  # type: ignore[misc]
+                self._run_jobs(lambda packs=packs: self._file.append(packs), appends)  # type: ignore[misc]
                 self.stats.syncs += 1
             for job in jobs:
                 if isinstance(job, _Call):
-                    self._do(job.function, [job])
+                    self._run_jobs(job.function, [job])
         self._file.close()
 
-    def _do(self, change: Callable[[], Any], jobs: Sequence["_Job"]) -> None:
+    def _run_jobs(self, change: Callable[[], Any], jobs: Sequence["_Job"]) -> None:
         try:
             if self._lock is None:
-                self._lock = _lock_of(self._config.folder)
+                self._lock = _lock_folder(self._config.folder)
             self._file.open()
             result, error = change(), None
         except SpoolError as caught:
             result, error = None, caught
-        except Exception as caught:  # a bug must not end the thread, or everybody would wait for ever
+        except Exception as caught:  # a bug must not end the thread, or every later request would wait in vain
             log.error("the spool's thread failed: %s", type(caught).__name__)
             result, error = None, SpoolError("the spool failed")
         works = error is None
@@ -293,15 +296,15 @@ def _settle(jobs: Sequence[_Job], result: Any, error: SpoolError | None) -> None
             job.future.set_result(result)
         else:
             job.future.set_exception(type(error)(*error.args))
-            job.future.exception()  # somebody looks at it, even where who waited has gone
+            job.future.exception()  # retrieved here, in case whoever waited for the job is gone
 
 
-def _lock_of(folder: Path) -> int:
-    """Takes the folder for this process: an open file, until it is closed or the process ends.
+def _lock_folder(folder: Path) -> int:
+    """Locks the folder for this process; returns an open file that holds the lock until it is closed.
 
     Raises:
-        SpoolHeld: another process has it.
-        SpoolError: it cannot be made.
+        SpoolHeld: another process has the lock.
+        SpoolError: the folder or the lock's file cannot be made.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
-"""Everything but `/v1/events`: health, metrics, the documents, the schema registry, the SDK; with Starlette."""
+"""Everything but `/v1/events`: health, the documents, the schema registry, the SDK; with Starlette."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -15,7 +14,6 @@ from ingest.collector import Edge, Scope
 from ingest.encode.pseudonym import day_of_event
 from ingest.http.body import Receive
 from ingest.http.responses import Send
-from ingest.metrics.worker_link import Worker, metrics_of_all
 from ingest.web.docs_page import docs_page
 from ingest.web.openapi import openapi
 from ingest.web.registry_routes import REGISTRY_ROUTES
@@ -37,12 +35,10 @@ class Web:
     Args:
         version: of the distribution, for the documents.
         more: routes beside its own, as a page's.
-        worker: whose metrics are those of all that share the port.
     """
 
-    def __init__(self, edge: Edge, version: str, more: Sequence[Route] = (), worker: Worker | None = None) -> None:
+    def __init__(self, edge: Edge, version: str, more: Sequence[Route] = ()) -> None:
         self._edge = edge
-        self._worker = worker
         self._document = openapi(edge.limits, version)
         self._document_json = msgspec.json.encode(self._document)  # once: it takes a millisecond
         sdk = read_sdk_files()
@@ -50,7 +46,6 @@ class Web:
         routes = [
             Route("/healthz", self.health),
             Route("/readyz", self.ready),
-            Route("/metrics", self.metrics),
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
             *sdk.routes(),
@@ -88,13 +83,6 @@ class Web:
                 {"status": "ready", "detail": f"labels of {days} are refused: the edge's key is missing"}
             )
         return JSONResponse({"status": "ready"})
-
-    async def metrics(self, _: Request) -> Response:
-        """Counters; of several workers their sum, and an error rather than a part of it."""
-        text = self._edge.counters.exposition() if self._worker is None else await metrics_of_all(self._worker)
-        if text is None:
-            return JSONResponse({"status": "not ready", "detail": "the workers' metrics cannot be added up"}, 503)
-        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def openapi(self, _: Request) -> Response:
         """The contract for machines."""

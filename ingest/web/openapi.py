@@ -200,7 +200,6 @@ def _other_paths() -> dict[str, Any]:
     return {
         "/healthz": _get("health", "The process answers", "application/json"),
         "/readyz": _get("ready", "Events can be made durable", "application/json", ("503", "They cannot, now.")),
-        "/metrics": _get("metrics", "Counters for Prometheus", "text/plain"),
         "/openapi.json": _get("openapi", "This document", "application/json"),
         "/docs": _get("docs", "This document, to read", "text/html"),
         "/v1/projects/{key}/settings": _get(

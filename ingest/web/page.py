@@ -1,6 +1,6 @@
 """A page that a collector may serve at `/` beside its own routes: what it is given, and what is asked of it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -11,11 +11,9 @@ class CollectorView(msgspec.Struct, frozen=True):
     """What a page sees of its collector.
 
     Attributes:
-        exposition: the collector's metrics, in Prometheus's text format; None where they cannot be had.
         reaches_kafka: whether Kafka takes what is accepted now.
     """
 
-    exposition: Callable[[], Awaitable[bytes | None]]
     reaches_kafka: Callable[[], bool]
 
 

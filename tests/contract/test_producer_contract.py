@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from ingest.encode.records import Record
-from ingest.kafka.partitioner import partition_of
+from ingest.kafka.partitioner import positive_hash
 from ingest.kafka.producer import KafkaProducer, NotDurable, Producer, ProducerConfig
 from testkit.clean_loop import run, seconds_of, until
 from testkit.kafka_node import KafkaNode, create_topic, stored_records
@@ -93,7 +93,7 @@ def records_of(topic: str, session: int, count: int, size: int = 40) -> list[Rec
 
 
 def expected(records: list[Record], partitions: int) -> Counter[Stored]:
-    return Counter((partition_of(r.key or b"", partitions), r.key, r.value, r.timestamp_ms) for r in records)
+    return Counter((positive_hash(r.key or b"") % partitions, r.key, r.value, r.timestamp_ms) for r in records)
 
 
 async def refusal_of(call: Awaitable[None]) -> NotDurable:

@@ -17,6 +17,7 @@ import uvloop
 
 from ingest.access.sites import SitesFile, write_development_sites
 from ingest.encode.pseudonym import EdgeKeys
+from ingest.metrics.counters import Counters
 from ingest.process.server import CollectorConfig, serve
 from ingest.web.page import PageOf
 from schemas.outcomes import UnjoinError
@@ -50,6 +51,7 @@ class RunningCollector:
         write_development_sites(folder / "sites.json", [ORIGIN])
         self.config = CollectorConfig(sites_file=folder / "sites.json", bootstrap="", port=0, **settings)
         self.page_of = page_of
+        self.counters = Counters()
         self.closed_days: set[date] = set()
         self.lost_days: set[date] = set()
         self.key_error: Exception | None = None
@@ -84,6 +86,7 @@ class RunningCollector:
             self.config,
             self.edge_keys,
             self.producer,
+            counters=self.counters,
             page_of=self.page_of,
             stop=self._stop,
             on_listening=self._note,
@@ -136,7 +139,7 @@ class RunningCollector:
 
     def metric(self, line: str) -> float:
         """One series, as Prometheus would scrape it."""
-        for found in self.request("GET", "/metrics").body.decode().splitlines():
+        for found in self.counters.exposition().decode().splitlines():
             if found.startswith(line + " "):
                 return float(found.rpartition(" ")[2])
         raise AssertionError(line)

@@ -530,6 +530,6 @@ def test_metrics_count_each_outcome_and_name_nobody(collector: RunningCollector)
     collector.post(batch(POINTER, {**POINTER, "type": "canary"}))
     assert collector.metric('unjoin_events_rejected_total{reason="unknown_type"}') == before + 1
     assert collector.metric('unjoin_events_accepted_total{category="signals"}') >= 1
-    text = collector.request("GET", "/metrics").body.decode()
+    text = collector.counters.exposition().decode()
     assert 'unjoin_events_rejected_total{reason="day_closed"}' in text
     assert not any(name in text for name in ("dev-browser-key", "shop.example", "s-1", "image_label", "canary"))

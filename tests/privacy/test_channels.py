@@ -19,7 +19,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Co
 from confluent_kafka.admin import AdminClient, ConfigResource
 from prometheus_client.parser import text_string_to_metric_families
 
-from attacks.canaries.places import metrics, system_tables, table_bytes
+from attacks.canaries.places import system_tables, table_bytes
 from ingest.encode.pseudonym import voter_of
 from processors.faust_app.committed import CommittedOffsets
 from schemas.codec import decode
@@ -181,7 +181,7 @@ def test_pseudonyms_end_at_the_door(day: Day) -> None:
     """Not a byte string that stands for a session is in a label, a metric or a log, nor is a row_id a piece of one."""
     voters = {record.key() for record in day.labeled}
     stored = b"".join(record.value() for record in day.released) + table_bytes(day.stack, "SELECT * FROM labels")
-    stored += b"".join(metrics(day.stack).values()) + logs_of(day.stack)
+    stored += b"".join(day.stack.metrics().values()) + logs_of(day.stack)
     for voter in voters:
         for form in (voter, voter[:16], voter[16:], voter.hex().encode(), voter[:16].hex().encode()):
             assert form not in stored
@@ -242,14 +242,14 @@ TOTALS = {
     *(f"unjoin_door_{name}" for name in DOOR_METRICS),
     *("unjoin_produce_seconds", "unjoin_sites_errors", "unjoin_ready", "unjoin_edge_keys_missing"),
     *(f"unjoin_waiting_{name}" for name in ("requests", "bytes", "receiving_bytes", "turn_seconds")),
-    *("unjoin_overload_waited", "unjoin_overload_shed_early", "unjoin_overload_shed_late", "unjoin_workers"),
+    *("unjoin_overload_waited", "unjoin_overload_shed_early", "unjoin_overload_shed_late"),
 }
 
 
 def test_no_metric_tells_sites_keys_sessions_tasks_or_hours_apart(day: Day) -> None:
     """A count that is small enough tells of one person. A new metric has to be thought about, and named here."""
     seen = set()
-    for role, text in metrics(day.stack).items():
+    for role, text in day.stack.metrics().items():
         for family in text_string_to_metric_families(text.decode()):
             assert not family.name.endswith("_created"), "of labels, the second of the first release"
             if family.name.startswith(("process_", "unjoin_producer_", "unjoin_spool_")):

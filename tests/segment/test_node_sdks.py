@@ -7,7 +7,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
@@ -106,8 +105,7 @@ def one(stack: RunningStack, sql: str) -> dict[str, Any]:
 def rejected(stack: RunningStack) -> Counter[str]:
     """Events that the stack's collector has rejected, by reason."""
     found: Counter[str] = Counter()
-    with urlopen(f"{stack.http}/metrics", timeout=30) as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith("unjoin_events_rejected_total{"):
-                found[line.split('"')[1]] = int(float(line.rpartition(" ")[2]))
+    for line in stack.metrics()["collector"].decode().splitlines():
+        if line.startswith("unjoin_events_rejected_total{"):
+            found[line.split('"')[1]] = int(float(line.rpartition(" ")[2]))
     return found

@@ -1,8 +1,8 @@
 """The spool's thread in virtual time, and its disk: what a kill or a power failure leaves of its files.
 
-SQLite is the real one, so that it is its own recovery that reads a torn log. A kill in a write leaves any prefix of
-what the log grew by; a power failure takes what SQLite did not sync, which is told from its `synchronous` setting, not
-from the system calls. What a checkpoint leaves half done in the file itself is not simulated.
+SQLite is real, so that its own recovery reads a torn log. A kill during a write keeps any prefix of what was added to
+the log. A power failure removes what SQLite did not sync; the simulation takes that from SQLite's `synchronous`
+setting, not from system calls. It does not simulate a checkpoint that is interrupted half-way in the file itself.
 """
 
 import contextlib
@@ -67,7 +67,7 @@ class SimulatedThread:
 
 
 class Disk:
-    """A spool's folder over the lives of its process. Files are real; what a crash leaves of them is simulated.
+    """A spool's folder, used by one process after another. Files are real; what a crash leaves of them is simulated.
 
     Attributes:
         folder: where the living process has its files.
@@ -84,7 +84,7 @@ class Disk:
         self.spools: list[SimulatedSpool] = []
 
     def close(self) -> None:
-        """Gives back what the dead held: a killed process's files are ours."""
+        """Closes the files that killed processes still hold, since they all run in this process."""
         for spool in self.spools:
             if spool._lock is not None:
                 os.close(spool._lock)
@@ -103,14 +103,14 @@ class Disk:
         return copy
 
     def crashed(self, file: SpoolFile | None, torn: Path | None = None) -> None:
-        """The process is dead; the next one finds what is left. After a power failure that is what was synced."""
+        """Makes what is left of the files the folder of the next process; after a power failure, what was synced."""
         left = torn or self.image()
         if file is not None:
             self.dead.append(file)
         self.folder = left
 
     def size(self) -> int:
-        """Of the log beside the file."""
+        """Bytes of the log beside the file."""
         log = self.folder / "spool.sqlite-wal"
         return log.stat().st_size if log.exists() else 0
 
@@ -147,7 +147,7 @@ class SimulatedSpool(Spool):
         disk.spools.append(self)
 
     def turn(self) -> None:
-        """What the thread does from one wait to the next."""
+        """Does what the thread does between two waits for jobs."""
         self._jobs.busy = False
         if not self._process.alive:
             return
@@ -171,7 +171,7 @@ class SimulatedSpool(Spool):
             self._synced_size = self._disk.size()
 
     def _die(self, before: Path, size: int) -> None:
-        """At any byte that the log grew by, or before, or after."""
+        """Kills the process before or after the write, or at any byte that it added to the log."""
         after = self._disk.image()
         log = after / "spool.sqlite-wal"
         grown = log.exists() and log.stat().st_size > size
@@ -185,7 +185,7 @@ class SimulatedSpool(Spool):
         self.universe.kill(self._process)
 
     def lose_power(self) -> None:
-        """The machine stops: what was not synced may be gone."""
+        """Removes what was not synced, as when the machine loses power."""
         left = self._disk.image()
         log = left / "spool.sqlite-wal"
         if log.exists() and log.stat().st_size > self._synced_size:

@@ -1,7 +1,7 @@
-"""The edge: `ingest/`'s producer, keeper, spool and drain, on simulated incarnations and a simulated disk.
+"""The edge: `ingest/`'s producer, its lifecycle, spool and drain, on simulated producer sessions and a simulated disk.
 
-What stands for aiokafka is one incarnation of its idempotent producer, with what 0.14 does: it sends a batch again for
-as long as it lives, counts a batch's sequence numbers whatever becomes of it, and dies of OutOfOrderSequenceNumber.
+A simulated session does what aiokafka 0.14's idempotent producer does: it sends a batch again for as long as it lives,
+counts the sequence numbers of a batch even if the batch fails, and dies of OutOfOrderSequenceNumber.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from tests.simulation.kafka_clients import RETRY_SECONDS, ask_nothing
 ANSWER_SECONDS_MAX = 2.0
 
 
-class SimulatedIncarnation:
-    """As `ingest.kafka.aiokafka_client.Incarnation`."""
+class SimulatedSession:
+    """As `ingest.kafka.aiokafka_client.ProducerSession`."""
 
     def __init__(self, access: Any) -> None:
         self._loop = asyncio.get_running_loop()
@@ -35,7 +35,7 @@ class SimulatedIncarnation:
         self._broker: Broker = self._connection.broker
         self._universe = self._connection.universe
         self._access = access
-        self.over: asyncio.Future[None] = self._loop.create_future()
+        self.spent: asyncio.Future[None] = self._loop.create_future()
         self.alive = True
         self._id = 0
         self._sequences: Counter[tuple[str, int]] = Counter()
@@ -44,7 +44,7 @@ class SimulatedIncarnation:
         self._known: set[str] = set()
 
     @classmethod
-    async def begin(cls, access: Any) -> "SimulatedIncarnation":
+    async def begin(cls, access: Any) -> "SimulatedSession":
         self = cls(access)
         async with asyncio.timeout(access.begin_seconds_max):
             await self._connection.ask(ask_nothing)
@@ -61,7 +61,7 @@ class SimulatedIncarnation:
 
     async def reach(self, topics: Sequence[str], seconds_max: float) -> bool:
         asked = asyncio.ensure_future(self._connection.ask(ask_nothing))
-        await asyncio.wait({asked, self.over}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({asked, self.spent}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():
             asked.cancel()
             return False
@@ -111,29 +111,29 @@ class SimulatedIncarnation:
                 if not future.done():
                     future.set_result(None)
 
-    def condemn(self) -> None:
-        if not self.over.done():
-            self.over.set_result(None)
+    def mark_spent(self) -> None:
+        if not self.spent.done():
+            self.spent.set_result(None)
 
-    async def retire(self, seconds_max: float) -> None:
+    async def drain(self, seconds_max: float) -> None:
         if self.alive and self._sending:
             await asyncio.wait(set(self._sending.values()), timeout=seconds_max)
         await self.abandon()
 
     async def abandon(self) -> None:
         self.alive = False
-        self.condemn()
+        self.mark_spent()
         for task, future in list(self._sending.items()):
             task.cancel()
             _fail(future, ProducerClosed())
 
     def _die(self) -> None:
-        """What it holds is sent no more, and told so when it is abandoned."""
+        """Ends the sender; its batches fail."""
         self.alive = False
         for task in list(self._sending):
             if task is not asyncio.current_task():
                 task.cancel()
-        self.condemn()
+        self.mark_spent()
         for future in list(self._sending.values()):
             _fail(future, ProducerClosed())
 
@@ -183,7 +183,7 @@ class EdgeProcess:
         self._stopping.set()
 
     def post(self, records: list[Record], answered: Callable[[bool, float], None]) -> None:
-        """A request: its answer is 200 where `answered` is told True."""
+        """Makes a request; `answered` is called with whether the answer is 200, and the seconds it took."""
         assert self.loop is not None
         self.loop.call_soon(lambda: self.loop.create_task(self._handle(records, answered)))  # type: ignore[union-attr]
 
@@ -197,7 +197,7 @@ class EdgeProcess:
             answered(True, self.universe.now - began)
 
     def died(self) -> None:
-        """Its files as a kill leaves them, or now and then a power failure."""
+        """Leaves the files as a kill does, or sometimes as a power failure does."""
         if self.spool is None:
             return
         if self.spool._file in self._disk.dead or self.spool._config.folder != self._disk.folder:
@@ -210,9 +210,9 @@ class EdgeProcess:
 
 @contextlib.contextmanager
 def simulated_edge() -> Iterator[None]:
-    """Gives `ingest/` the simulated incarnation and thread."""
+    """Gives `ingest/` the simulated session and thread."""
     with (
-        mock.patch("ingest.kafka.producer_lifecycle.Incarnation", SimulatedIncarnation),
+        mock.patch("ingest.kafka.producer_lifecycle.ProducerSession", SimulatedSession),
         mock.patch("ingest.spool.writer.threading.Thread", SimulatedThread),
     ):
         yield

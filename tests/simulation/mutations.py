@@ -165,20 +165,20 @@ def does_not_sync_the_spool() -> Iterator[None]:
 @contextlib.contextmanager
 def deletes_from_the_spool_before_kafka_has_it() -> Iterator[None]:
     """What was read counts as sent."""
-    send_off = Drain._send_off
+    send_off = Drain._send_entries
 
     async def sent_off(self: Drain, entries: Any, now: float) -> float:
         await self._delete(entries)
         return await send_off(self, entries, now)
 
-    with mock.patch.object(Drain, "_send_off", sent_off):
+    with mock.patch.object(Drain, "_send_entries", sent_off):
         yield
 
 
 @contextlib.contextmanager
 def drains_in_chunks_that_never_fit() -> Iterator[None]:
     """More than the producer takes, again and again."""
-    send_off = Drain._send_off
+    send_off = Drain._send_entries
 
     async def sent_off(self: Drain, entries: Any, now: float) -> float:
         records_max = self._records_max
@@ -186,7 +186,7 @@ def drains_in_chunks_that_never_fit() -> Iterator[None]:
         self._records_max = max(records_max, self._records_max)
         return pause
 
-    with mock.patch.object(Drain, "_send_off", sent_off):
+    with mock.patch.object(Drain, "_send_entries", sent_off):
         yield
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import os
 import shutil
 import socket
@@ -114,12 +115,20 @@ def prepare_node(kafka_home: Path, state_dir: Path, port: int) -> list[str]:
     return [java, *HEAP, "-XX:+UseG1GC", *options, "-cp", class_path, "kafka.Kafka", str(properties)]
 
 
-def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(count: int = 1) -> int:
+    """The first of `count` TCP ports in a row on loopback that nobody listens on now."""
+    while True:
+        with contextlib.ExitStack() as probes:
+            first = port = 0
+            try:
+                for _ in range(count):
+                    probe = probes.enter_context(socket.socket())
+                    probe.bind(("127.0.0.1", port))
+                    port = probe.getsockname()[1] + 1
+                    first = first or port - 1
+            except (OSError, OverflowError):
+                continue  # one of them is taken
+            return first
 
 
 async def wait_until_reachable(bootstrap: str, seconds_max: float) -> None:

@@ -31,6 +31,34 @@ class StackError(UnjoinError):
     """The stack cannot run here; the text says what to do."""
 
 
+class MetricsPorts(msgspec.Struct, frozen=True):
+    """Where each role answers `/metrics`, on loopback.
+
+    Attributes:
+        collector: of its first worker; the others have the next ones.
+    """
+
+    collector: int
+    processor: int
+    sink: int
+
+    @classmethod
+    def of(cls, first: int, settings: Settings) -> "MetricsPorts":
+        """Ports in a row: each worker of the collector, the processor, the sink."""
+        processor = first + settings.collect_workers
+        return cls(first, processor, processor + 1)
+
+    @staticmethod
+    def url(port: int) -> str:
+        """What to scrape."""
+        return f"http://127.0.0.1:{port}/metrics"
+
+    @property
+    def door_url(self) -> str:
+        """The processor's."""
+        return self.url(self.processor)
+
+
 async def run_stack(settings: Settings, console: Console) -> int:
     """Runs the whole pipeline until SIGINT or SIGTERM, then drains it; gives the exit code."""
     with _sole_owner(settings.data_dir), tempfile.TemporaryDirectory(prefix="unjoin-") as run_dir:
@@ -45,9 +73,9 @@ async def run_stack(settings: Settings, console: Console) -> int:
         try:
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
-                door_url = starting.result()
-                _announce(settings, console)
-                await show_status(door_url, console, stop)
+                metrics = starting.result()
+                _announce(settings, metrics, console)
+                await show_status(metrics.door_url, console, stop)
         finally:
             starting.cancel()
             stopped.cancel()
@@ -57,8 +85,8 @@ async def run_stack(settings: Settings, console: Console) -> int:
     return 0
 
 
-async def _start(settings: Settings, console: Console, run_dir: Path, parts: list[Part]) -> str:
-    """Starts every part; gives the address of the door's metrics."""
+async def _start(settings: Settings, console: Console, run_dir: Path, parts: list[Part]) -> MetricsPorts:
+    """Starts every part; gives the ports of their metrics."""
     write_development_sites(
         settings.sites_file, [f"http://{host}:{settings.http_port}" for host in ("127.0.0.1", "localhost")]
     )
@@ -79,14 +107,13 @@ async def _start(settings: Settings, console: Console, run_dir: Path, parts: lis
     with console.status("waiting for Kafka"):
         await kafka.wait_until_reachable(settings.bootstrap, READY_SECONDS_MAX)
         await kafka.ensure_topics(settings.bootstrap, topics_of(settings), settings.replication_factor)
-    door_port = kafka.free_port()
-    door_url = f"http://127.0.0.1:{door_port}/metrics"
+    metrics = MetricsPorts.of(settings.metrics_port or kafka.free_port(settings.collect_workers + 2), settings)
     await asyncio.gather(
-        part(_role("sink", settings, ["sink"], kafka.free_port())),
-        part(_role("processor", settings, ["process"], door_port)),
-        part(_collector(settings, door_url)),
+        part(_role("sink", settings, ["sink"], metrics.sink)),
+        part(_role("processor", settings, ["process"], metrics.processor)),
+        part(_collector(settings, metrics)),
     )
-    return door_url
+    return metrics
 
 
 async def _stop(parts: list[Part], console: Console) -> None:
@@ -99,7 +126,7 @@ async def _stop(parts: list[Part], console: Console) -> None:
     console.print("stopped", highlight=False)
 
 
-def _role(name: str, settings: Settings, command: list[str], metrics_port: int = 0) -> PartSpec:
+def _role(name: str, settings: Settings, command: list[str], metrics_port: int) -> PartSpec:
     environment = {
         **os.environ,
         "UNJOIN_KAFKA_BOOTSTRAP": settings.bootstrap,
@@ -110,15 +137,17 @@ def _role(name: str, settings: Settings, command: list[str], metrics_port: int =
     return PartSpec(name, [sys.executable, "-m", "unjoin", *command], environment)
 
 
-def _collector(settings: Settings, door_url: str) -> PartSpec:
+def _collector(settings: Settings, metrics: MetricsPorts) -> PartSpec:
     levels = 1 + (settings.collect_workers > 1)  # several workers have a supervisor of their own
     return msgspec.structs.replace(
-        _role("collector", settings, ["collect", "--playground", "--door-metrics", door_url]),
+        _role(
+            "collector", settings, ["collect", "--playground", "--door-metrics", metrics.door_url], metrics.collector
+        ),
         stop_seconds_max=supervised_seconds_max(settings.body_seconds_max, settings.produce_seconds_max, levels),
     )
 
 
-def _announce(settings: Settings, console: Console) -> None:
+def _announce(settings: Settings, metrics: MetricsPorts, console: Console) -> None:
     http = f"http://{settings.http_host}:{settings.http_port}"
     clickhouse = f"http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/"
     sdk = current_sdk()
@@ -128,6 +157,8 @@ def _announce(settings: Settings, console: Console) -> None:
         f"collector   {http}/v1/events   keys: dev-browser-key, dev-server-key   docs: {http}/docs",
         f"ClickHouse  {(settings.clickhouse_url and 'as UNJOIN_CLICKHOUSE_URL says') or clickhouse}",
         f"Kafka       {settings.bootstrap}",
+        f"metrics     collector {metrics.url(metrics.collector)}, processor {metrics.url(metrics.processor)}, "
+        f"sink {metrics.url(metrics.sink)}",
         "unjoin is ready; Ctrl-C stops it",
     ]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
@@ -152,10 +183,13 @@ def _check_ports(settings: Settings) -> None:
         wanted.append(("UNJOIN_CLICKHOUSE_HTTP_PORT", settings.clickhouse_http_port))
     if not settings.kafka_bootstrap:
         wanted.append(("UNJOIN_KAFKA_PORT", settings.kafka_port))
+    if settings.metrics_port:
+        ports = range(settings.metrics_port, settings.metrics_port + settings.collect_workers + 2)
+        wanted += [("UNJOIN_METRICS_PORT", port) for port in ports]
     for name, port in wanted:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
+            except (OSError, OverflowError):
                 raise StackError(f"port {port} is taken by another program; stop it, or set {name}") from None

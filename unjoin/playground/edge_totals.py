@@ -12,7 +12,7 @@ _SPOOLED = "unjoin_spool_records"
 
 
 class EdgeTotals(msgspec.Struct, frozen=True):
-    """Counts of a collector since it started, of all its clients together; only what occurred.
+    """Counts of a collector's workers, each since it started, of all clients together; only what occurred.
 
     Attributes:
         accepted: events, by category.
@@ -28,7 +28,7 @@ class EdgeTotals(msgspec.Struct, frozen=True):
 
 
 def edge_totals_of(exposition: str) -> EdgeTotals:
-    """The totals in a text of Prometheus's exposition format.
+    """The totals in a text of Prometheus's exposition format, or of several that follow each other, added up.
 
     Raises:
         ValueError: it is not one, or not a collector's.
@@ -40,11 +40,12 @@ def edge_totals_of(exposition: str) -> EdgeTotals:
     for family in text_string_to_metric_families("\n".join(wanted) + "\n"):
         for sample in family.samples:
             if sample.name == _SPOOLED:
-                spooled = int(sample.value)
+                spooled += int(sample.value)
             elif sample.name in _LABEL_OF:
                 found = True
                 if sample.value:
-                    counts[sample.name][sample.labels[_LABEL_OF[sample.name]]] = int(sample.value)
+                    of_name, label = counts[sample.name], sample.labels[_LABEL_OF[sample.name]]
+                    of_name[label] = of_name.get(label, 0) + int(sample.value)
     if not found:
         raise ValueError("no sample of a collector's events")
     accepted, rejected, requests = counts.values()

@@ -1,12 +1,13 @@
 """What the page at `/` is told: the visitor's own signals and analytics, and totals of everything else.
 
-It looks at the collector's own metrics, the door's, and ClickHouse; at totals once for all open pages together.
+It looks at the collector's metrics, the door's, and ClickHouse; at totals once for all open pages together.
 Of labels nothing is asked that names a session; an answer is shown where at least `CONSENSUS_VOTES_MIN` gave it.
 """
 
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -91,17 +92,20 @@ class Feed:
 
     Args:
         clickhouse_http_url: of the engine that the sink writes to.
+        collector_metrics_urls: of each of the collector's workers.
         door_metrics_url: of the processor; empty for none to ask.
-        collector: its metrics and its state.
+        collector: its state.
     """
 
     def __init__(
         self,
         clickhouse_http_url: str,
+        collector_metrics_urls: Sequence[str],
         door_metrics_url: str,
         collector: CollectorView,
     ) -> None:
         self._clickhouse_url = clickhouse_http_url
+        self._edge_urls = collector_metrics_urls
         self._door_url = door_metrics_url
         self._collector = collector
         self._http: aiohttp.ClientSession | None = None
@@ -133,17 +137,22 @@ class Feed:
             await self._http.close()
 
     async def _edge(self) -> EdgeTotals | None:
-        text = await self._collector.exposition()
-        return None if text is None else edge_totals_of(text.decode())
+        try:
+            return edge_totals_of("".join(await asyncio.gather(*map(self._metrics, self._edge_urls))))
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return None  # rather than a part of it
 
     async def _door(self) -> DoorTotals | None:
         if not self._door_url:
             return None
         try:
-            async with self._client().get(self._door_url) as answer:
-                return door_totals_of(await answer.text())
+            return door_totals_of(await self._metrics(self._door_url))
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
+
+    async def _metrics(self, url: str) -> str:
+        async with self._client().get(url) as answer:
+            return await answer.text()
 
     async def _labels(self) -> Labels | None:
         try:

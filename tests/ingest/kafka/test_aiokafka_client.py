@@ -16,14 +16,14 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequ
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from ingest.kafka.aiokafka_client import (
+    REPEAT_SECONDS_MIN,
     RETRY_BACKOFF_MS,
-    SAID_AGAIN_SECONDS,
     BrokerAccess,
-    Incarnation,
-    Sparing,
+    ProducerSession,
+    RepeatFilter,
+    delay_metadata_retries,
     end_tasks,
-    pace_metadata,
-    quiet_aiokafka,
+    limit_aiokafka_logs,
 )
 from testkit.clean_loop import run, seconds_of
 from testkit.kafka_node import KafkaNode, create_topic
@@ -42,12 +42,12 @@ def access(bootstrap: str, request_ms_max: int = 10_000) -> BrokerAccess:
 
 
 @asynccontextmanager
-async def begun(bootstrap: str, request_ms_max: int = 10_000) -> AsyncIterator[Incarnation]:
-    incarnation = await Incarnation.begin(access(bootstrap, request_ms_max))
+async def begun(bootstrap: str, request_ms_max: int = 10_000) -> AsyncIterator[ProducerSession]:
+    session = await ProducerSession.begin(access(bootstrap, request_ms_max))
     try:
-        yield incarnation
+        yield session
     finally:
-        await incarnation.abandon()
+        await session.abandon()
 
 
 def closed_batch(size: int = 10) -> BatchBuilder:
@@ -76,19 +76,19 @@ def test_abandoned_while_its_broker_is_silent_it_ends_at_once_and_fails_what_it_
 
     async def main() -> None:
         topic = await asyncio.to_thread(create_topic, node.bootstrap, 2)
-        async with begun(node.bootstrap) as incarnation:
-            await (await incarnation.submit(closed_batch(), topic, 0))
+        async with begun(node.bootstrap) as session:
+            await (await session.submit(closed_batch(), topic, 0))
             node.pause()
-            in_flight = await incarnation.submit(closed_batch(), topic, 0)
-            behind_it = await incarnation.submit(closed_batch(), topic, 1)
+            in_flight = await session.submit(closed_batch(), topic, 0)
+            behind_it = await session.submit(closed_batch(), topic, 1)
             await asyncio.sleep(0)
-            seconds, error = await seconds_of(incarnation.abandon())
+            seconds, error = await seconds_of(session.abandon())
             assert error is None
             assert seconds < 1.0
             for future in (in_flight, behind_it):
                 with pytest.raises(ProducerClosed):
                     await future
-            assert not incarnation.alive
+            assert not session.alive
 
     run(main())
 
@@ -98,12 +98,12 @@ def test_abandoned_while_it_retries_it_ends_at_once(node: KafkaNode) -> None:
 
     async def main() -> None:
         topic = await asyncio.to_thread(create_topic, node.bootstrap)
-        async with begun(node.bootstrap, request_ms_max=500) as incarnation:
-            await (await incarnation.submit(closed_batch(), topic, 0))
+        async with begun(node.bootstrap, request_ms_max=500) as session:
+            await (await session.submit(closed_batch(), topic, 0))
             node.pause()
-            waiting = await incarnation.submit(closed_batch(), topic, 0)
+            waiting = await session.submit(closed_batch(), topic, 0)
             assert not (await asyncio.wait({waiting}, timeout=1.2))[0]
-            seconds, _ = await seconds_of(incarnation.abandon())
+            seconds, _ = await seconds_of(session.abandon())
             assert seconds < 1.0
             with pytest.raises(ProducerClosed):
                 await waiting
@@ -115,11 +115,11 @@ def test_begin_fails_in_time_when_nobody_listens_or_nobody_answers() -> None:
     """The collector comes up before Kafka; a try that hangs would be the last one."""
 
     async def main() -> None:
-        seconds, error = await seconds_of(Incarnation.begin(access("127.0.0.1:1")))
+        seconds, error = await seconds_of(ProducerSession.begin(access("127.0.0.1:1")))
         assert isinstance(error, KafkaError)
         assert seconds < 1.0
         async with silent_server() as bootstrap:
-            seconds, error = await seconds_of(Incarnation.begin(access(bootstrap, request_ms_max=300)))
+            seconds, error = await seconds_of(ProducerSession.begin(access(bootstrap, request_ms_max=300)))
             assert isinstance(error, KafkaError | TimeoutError)
             assert seconds < 1.5
 
@@ -131,19 +131,19 @@ def test_begin_that_is_cancelled_at_any_moment_leaves_no_connection_open(node: K
 
     async def main() -> None:
         for turns in range(60):
-            begin = asyncio.create_task(Incarnation.begin(access(node.bootstrap)))
+            begin = asyncio.create_task(ProducerSession.begin(access(node.bootstrap)))
             for _ in range(turns):
                 await asyncio.sleep(0.0001)
             begin.cancel()
             (outcome,) = await asyncio.gather(begin, return_exceptions=True)
-            if isinstance(outcome, Incarnation):
+            if isinstance(outcome, ProducerSession):
                 await outcome.abandon()
 
     run(main())
 
 
 def test_refused_batch_spends_the_producer_id_and_a_new_one_goes_on(node: KafkaNode) -> None:
-    """What `condemn` is for: aiokafka still counts a refused batch's sequence numbers."""
+    """What `mark_spent` is for: aiokafka still counts a refused batch's sequence numbers."""
 
     async def main() -> None:
         topic = await asyncio.to_thread(create_topic, node.bootstrap, 1, max_message_bytes="2000")
@@ -163,16 +163,16 @@ def test_aiokafka_still_hangs_in_stop_while_its_broker_is_silent(node: KafkaNode
 
     async def main() -> None:
         topic = await asyncio.to_thread(create_topic, node.bootstrap)
-        async with begun(node.bootstrap, request_ms_max=500) as incarnation:
-            await (await incarnation.submit(closed_batch(), topic, 0))
+        async with begun(node.bootstrap, request_ms_max=500) as session:
+            await (await session.submit(closed_batch(), topic, 0))
             node.pause()
-            batch = await incarnation.submit(closed_batch(), topic, 0)
-            stopping = asyncio.create_task(incarnation._producer.stop())
+            batch = await session.submit(closed_batch(), topic, 0)
+            stopping = asyncio.create_task(session._producer.stop())
             assert not (await asyncio.wait({stopping}, timeout=1.2))[0]
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)
             assert not batch.done()
-            await incarnation.abandon()
+            await session.abandon()
             with pytest.raises(ProducerClosed):
                 await batch
             # What stop() left behind waits for the same batch.
@@ -204,9 +204,9 @@ def test_keys_and_values_stay_out_of_the_log(node: KafkaNode, caplog: pytest.Log
     async def main() -> None:
         topic = await asyncio.to_thread(create_topic, node.bootstrap)
         caplog.set_level(logging.DEBUG)
-        quiet_aiokafka()
-        async with begun(node.bootstrap) as incarnation:
-            await (await incarnation.submit(closed_batch(4_000), topic, 0))
+        limit_aiokafka_logs()
+        async with begun(node.bootstrap) as session:
+            await (await session.submit(closed_batch(4_000), topic, 0))
 
     run(main())
     assert "....." not in caplog.text
@@ -217,8 +217,8 @@ def test_batches_are_idempotent_and_wait_for_every_replica(bootstrap: str) -> No
     """What the request itself says: with one replica, no other test could see less than `all`."""
 
     async def main() -> None:
-        async with begun(bootstrap) as incarnation:
-            sender = incarnation._producer._sender
+        async with begun(bootstrap) as session:
+            sender = session._producer._sender
             assert sender._acks == -1
             assert sender._txn_manager is not None
             assert sender._txn_manager.has_pid()
@@ -231,7 +231,7 @@ def test_brokers_that_cannot_be_found_are_not_looked_for_again_at_once() -> None
 
     async def look() -> tuple[bool, float]:
         client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1")
-        pace_metadata(client)
+        delay_metadata_retries(client)
         began = time.monotonic()
         found = await client._metadata_update(client.cluster, [])
         return found, time.monotonic() - began
@@ -242,7 +242,7 @@ def test_brokers_that_cannot_be_found_are_not_looked_for_again_at_once() -> None
 
 
 def test_message_that_is_said_over_and_over_is_logged_once_in_a_while() -> None:
-    sparing = Sparing()
+    sparing = RepeatFilter()
 
     def told(message: str, *of: object, at: float) -> bool:
         record = logging.LogRecord("aiokafka", logging.ERROR, "", 0, message, of, None)
@@ -252,4 +252,4 @@ def test_message_that_is_said_over_and_over_is_logged_once_in_a_while() -> None:
     assert told("Unable to update metadata from %s", [1], at=100.0)
     assert not told("Unable to update metadata from %s", [2], at=100.1)
     assert told("Unable connect to node", at=100.1)
-    assert told("Unable to update metadata from %s", [1], at=100.0 + SAID_AGAIN_SECONDS)
+    assert told("Unable to update metadata from %s", [1], at=100.0 + REPEAT_SECONDS_MIN)

@@ -14,8 +14,8 @@ from ingest.kafka.batches import (
     BATCH_BYTES_MIN,
     RECORD_OVERHEAD_BYTES,
     CompressionMissing,
-    Lane,
-    TopicLanes,
+    PartitionQueue,
+    TopicQueues,
     Waiter,
     codec_of,
     size_of,
@@ -23,34 +23,34 @@ from ingest.kafka.batches import (
 from ingest.kafka.producer import KafkaProducer, NotDurable, ProducerConfig
 
 
-def lane_of(batch_bytes_max: int = 10_000) -> Lane:
-    (lane,) = TopicLanes("topic", 0, batch_bytes_max).grow(1)
-    return lane
+def queue_of(batch_bytes_max: int = 10_000) -> PartitionQueue:
+    (queue,) = TopicQueues("topic", 0, batch_bytes_max).grow(1)
+    return queue
 
 
-def append(lane: Lane, value: bytes) -> None:
-    batch = lane.open or lane.open_batch()
+def append(queue: PartitionQueue, value: bytes) -> None:
+    batch = queue.open or queue.open_batch()
     if batch.builder.append(timestamp=1, key=None, value=value) is None:
-        lane.open_batch().builder.append(timestamp=1, key=None, value=value)
+        queue.open_batch().builder.append(timestamp=1, key=None, value=value)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     asyncio.run(main)
 
 
-def test_lane_gives_full_batches_first_and_the_open_one_last() -> None:
+def test_queue_gives_full_batches_first_and_the_open_one_last() -> None:
     """Order within a partition is the order of arrival."""
-    lane = lane_of(2_000)
+    queue = queue_of(2_000)
     for number in range(5):
-        append(lane, b"%d" % number * 900)
+        append(queue, b"%d" % number * 900)
     taken = []
-    while lane.filled.is_set():
-        batch = lane.take(0.0)
+    while queue.filled.is_set():
+        batch = queue.take()
         taken.append(batch.records)
-        lane.in_flight = None
+        queue.in_flight = None
     assert taken == [2, 2, 1]
-    append(lane, b"next")
-    assert lane.filled.is_set()
+    append(queue, b"next")
+    assert queue.filled.is_set()
 
 
 @given(
@@ -64,7 +64,7 @@ def test_runs_lie_in_the_batches_that_records_one_by_one_would_make(
     runs: list[tuple[bytes | None, list[bytes]]],
 ) -> None:
     """Adding many at once must not change what is sent, where a batch ends, or what counts as in flight."""
-    at_once, one_by_one = lane_of(1_500), lane_of(1_500)
+    at_once, one_by_one = queue_of(1_500), queue_of(1_500)
     for key, values in runs:
         run = Run("topic", key, 1_790_000_000_000, values)
         held = sum(batch.bytes for batch in batches_of(at_once))
@@ -80,8 +80,8 @@ def test_runs_lie_in_the_batches_that_records_one_by_one_would_make(
     assert values_sent == [value for _, values in runs for value in values]
 
 
-def batches_of(lane: Lane) -> list[Any]:
-    return [*lane.full, *([lane.open] if lane.open else [])]
+def batches_of(queue: PartitionQueue) -> list[Any]:
+    return [*queue.full, *([queue.open] if queue.open else [])]
 
 
 def records_in(data: bytes) -> list[Any]:
@@ -90,22 +90,22 @@ def records_in(data: bytes) -> list[Any]:
 
 def test_batch_that_was_taken_takes_no_more_records() -> None:
     """Its sequence numbers are counted when it is sent; one record more would be taken for the next batch's first."""
-    lane = lane_of()
-    append(lane, b"1")
-    taken = lane.take(0.0)
+    queue = queue_of()
+    append(queue, b"1")
+    taken = queue.take()
     assert taken.builder.append(timestamp=1, key=None, value=b"2") is None
-    append(lane, b"2")
+    append(queue, b"2")
     assert taken.records == 1
 
 
-def test_one_batch_of_a_lane_is_in_flight() -> None:
+def test_one_batch_of_a_queue_is_in_flight() -> None:
     """Two of one partition in flight may overtake each other when the first is sent again."""
-    lane = lane_of()
-    append(lane, b"1")
-    lane.take(0.0)
-    append(lane, b"2")
+    queue = queue_of()
+    append(queue, b"1")
+    queue.take()
+    append(queue, b"2")
     with pytest.raises(AssertionError):
-        lane.take(0.0)
+        queue.take()
 
 
 @given(st.lists(st.sampled_from([None, "failed"]), min_size=1, max_size=6))
@@ -128,16 +128,16 @@ def test_request_is_durable_when_all_of_its_batches_are_and_fails_with_the_first
 
 def test_batches_shrink_until_an_oversized_record_has_one_to_itself() -> None:
     """So that a topic with a small `max.message.bytes` refuses the record, and not its neighbours for ever."""
-    lane = lane_of(131_072)
-    topic = lane.topic
+    queue = queue_of(131_072)
+    topic = queue.topic
     broker_max = 20_000
     for _ in range(10):
         for value in (b"small", b"!" * 25_000, b"small"):
-            append(lane, value)
+            append(queue, value)
         harmed = 0
-        while lane.filled.is_set():
-            batch = lane.take(0.0)
-            lane.in_flight = None
+        while queue.filled.is_set():
+            batch = queue.take()
+            queue.in_flight = None
             size = batch.builder.size()
             if size > broker_max:
                 harmed += batch.records - 1
@@ -151,7 +151,7 @@ def test_batches_shrink_until_an_oversized_record_has_one_to_itself() -> None:
 @given(st.binary(max_size=300), st.none() | st.binary(max_size=100))
 def test_counted_size_of_a_record_is_never_below_its_real_one(value: bytes, key: bytes | None) -> None:
     """The bound on bytes in flight is a promise to the machine's memory."""
-    batch = lane_of().open_batch()
+    batch = queue_of().open_batch()
     empty = batch.builder.size()
     batch.builder.append(timestamp=1_790_000_000_000, key=key, value=value)
     assert batch.builder.size() - empty <= len(value) + len(key or b"") + RECORD_OVERHEAD_BYTES

@@ -112,7 +112,7 @@ def test_partition_added_while_running_gets_its_records(bootstrap: str) -> None:
             await producer.produce([record(topic, b"before")])
             admin = AdminClient({"bootstrap.servers": bootstrap})
             await asyncio.to_thread(admin.create_partitions([NewPartitions(topic, 3)])[topic].result)
-            await until(lambda: len(producer._topics[topic].lanes) == 3)
+            await until(lambda: len(producer._topics[topic].queues) == 3)
             await producer.produce([record(topic, b"after", f"{i}".encode()) for i in range(50)])
 
     run(main())
@@ -244,7 +244,7 @@ def test_dead_sender_is_replaced_and_who_waited_for_it_is_told(bootstrap: str) -
 
         async with producing(bootstrap, topics=(topic,)) as producer:
             await producer.produce([record(topic, b"before")])
-            victim = producer._keeper.current
+            victim = producer._lifecycle.current
             assert victim is not None
             victim._producer._sender._send_produce_req = out_of_order
             seconds, error = await seconds_of(producer.produce([record(topic, b"lost")]))

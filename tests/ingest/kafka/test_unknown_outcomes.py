@@ -166,7 +166,7 @@ def test_broker_that_lost_the_end_of_its_log_refuses_the_sequence_and_a_new_prod
         async with producing(bootstrap, **config) as producer:
             for value in (b"kept", b"lost"):
                 await producer.produce([record(topic, value)])
-            assert producer._keeper.current is not None
+            assert producer._lifecycle.current is not None
             log = log_of(node, topic)
             await asyncio.to_thread(node.kill)
             await asyncio.to_thread(forget_last_batch, log)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.encode.records import Record
-from ingest.spool.file import FORGET_MS, SpoolError, SpoolFile, SpoolFull, waiting_by_topic
+from ingest.spool.file import ERASE_MS, SpoolError, SpoolFile, SpoolFull, waiting_by_topic
 from ingest.spool.packs import pack_of, records_in
 
 NOW_MS = 1_790_000_000_000
@@ -120,7 +120,7 @@ def test_what_expired_or_was_drained_is_no_longer_on_disk(file: SpoolFile, clock
     file.expire()
     assert b"expires-" not in bytes_beside(tmp_path)
     file.delete(file.read(1, *ALL))
-    clock.ms += FORGET_MS
+    clock.ms += ERASE_MS
     file.expire()
     assert b"drained-" not in bytes_beside(tmp_path)
     file.delete(file.read(0, *ALL))

@@ -21,13 +21,19 @@ def test_only_what_occurred_is_counted_and_every_series_of_it() -> None:
 
 
 def test_categories_and_reasons_are_told_apart() -> None:
-    """Text as two collectors' sum exposes it."""
+    """By the one label that each series has."""
     text = (
         'unjoin_events_accepted_total{category="signals"} 3.0\n'
         'unjoin_events_accepted_total{category="labeled"} 0.0\n'
         f'unjoin_events_rejected_total{{reason="{RejectionReason.UNKNOWN_TYPE}"}} 2.0\n'
     )
     assert edge_totals_of(text) == EdgeTotals({"signals": 3}, {"unknown_type": 2}, {}, 0)
+
+
+def test_several_workers_add_up() -> None:
+    """Each answers for itself, and a page that shows the half of them would be of no use."""
+    text = 'unjoin_requests_total{outcome="answered"} 3.0\nunjoin_spool_records 2.0\n'
+    assert edge_totals_of(text + text) == EdgeTotals({}, {}, {"answered": 6}, 4)
 
 
 @pytest.mark.parametrize("text", ["", "unjoin_door_released_total 3.0\n", "unjoin_events_accepted_total{ 3\n"])

@@ -15,6 +15,7 @@ import pytest
 
 from ingest.kafka.producer import NotDurable
 from tests.ingest.running_collector import RunningCollector, running
+from unjoin.host.kafka import free_port
 from unjoin.playground import routes as playground
 from unjoin.playground.feed import CONSENSUS_VOTES_MIN, Feed
 
@@ -106,8 +107,10 @@ def clickhouse() -> Iterator[ClickHouse]:
 @contextmanager
 def collecting(folder: Path, clickhouse: ClickHouse) -> Iterator[RunningCollector]:
     url = f"http://127.0.0.1:{clickhouse.server_port}"
-    page_of = lambda view: playground.Playground(Feed(url, "", view))  # noqa: E731
-    with running(folder, page_of=page_of) as collector:
+    metrics_port = free_port()
+    metrics_urls = [f"http://127.0.0.1:{metrics_port}/metrics"]
+    page_of = lambda view: playground.Playground(Feed(url, metrics_urls, "", view))  # noqa: E731
+    with running(folder, page_of=page_of, metrics_port=metrics_port) as collector:
         yield collector
 
 
