@@ -106,7 +106,7 @@ def _add_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument("--batch-events", type=int, default=50)
     simulate.add_argument("--browser-key", default="dev-browser-key")
     simulate.add_argument("--server-key", default="dev-server-key")
-    simulate.add_argument("--categories", default="signals,labeled,analytics,personal,labelers")
+    simulate.add_argument("--categories", default=argparse.SUPPRESS, help="comma-separated; default all")
     simulate.add_argument("--verdicts", type=float, default=0.2, help="share of sessions that the service judges")
     simulate.add_argument("--bots", type=float, default=0.0, help="share of sessions that are bots")
     simulate.add_argument("--retry-seconds", dest="retry_seconds_max", type=float, default=120, metavar="SECONDS")

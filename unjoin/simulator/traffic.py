@@ -25,20 +25,18 @@ HOUR_MS = 3_600_000
 BATCH_EVENTS_MAX = 500
 SESSION = "backend"
 
-TYPES_OF_CATEGORY = {
-    "signals": ("pointer", "scroll", "key", "touch", "gyroscope", "accelerometer"),
-    "labeled": ("image_label", "audio_transcript", "text_answer"),
-    "analytics": ("page_view", "usage"),
-    "personal": ("contact", "identity_check"),
-    "labelers": ("labeler_application",),
-}
-CATEGORIES = tuple(TYPES_OF_CATEGORY)
+CATEGORIES = tuple(dict.fromkeys(kind.category for kind in AnyEvent.__args__))
 
 _FORMS = ((3, ("contact",)), (3, ("identity_check",)), (2, ("labeler_application",)))
 _SERVER_SHARE = 0.04
 _BEACON_SHARE = 0.1
 _ANSWERS_A_TASK = 6
 _SESSION_HOURS_MAX = 6
+
+
+def types_of(*categories: str) -> frozenset[str]:
+    """The event types of these categories, as events name them in `type`."""
+    return frozenset(kind.__struct_config__.tag for kind in AnyEvent.__args__ if kind.category in categories)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +87,7 @@ class Traffic:
         if not plan.categories or not set(plan.categories) <= set(CATEGORIES):
             raise ValueError(f"categories must be some of {', '.join(CATEGORIES)}")
         self._plan, self._rng, self._random = plan, rng, rng.random
-        types = frozenset(kind for category in plan.categories for kind in TYPES_OF_CATEGORY[category])
+        types = types_of(*plan.categories)
         self._desktop, self._phone, self._forms = (Scripts(kinds, types) for kinds in (DESKTOP, PHONE, _FORMS))
         self._judging = "labeled" in plan.categories
         self._unjudged: deque[Visitor] = deque()
@@ -112,9 +110,7 @@ class Traffic:
         """The visitors, and the running totals of how active they are."""
         plan, rng = self._plan, self._rng
         hands = Hands(rng)
-        share = (
-            self._desktop.share(TYPES_OF_CATEGORY["labeled"]) + self._phone.share(TYPES_OF_CATEGORY["labeled"])
-        ) / 2
+        share = (self._desktop.share(types_of("labeled")) + self._phone.share(types_of("labeled"))) / 2
         pool = Pool(max(12, int(plan.events * share / _ANSWERS_A_TASK)))
         activity = [rng.lognormvariate(0, 0.9) for _ in range(plan.sessions or max(40, plan.events // 100))]
         total = sum(activity)

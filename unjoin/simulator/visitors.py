@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 
 from schemas.events import (
@@ -65,7 +65,7 @@ class Scripts:
     def __bool__(self) -> bool:
         return bool(self._scripts)
 
-    def share(self, types: Sequence[str]) -> float:
+    def share(self, types: Collection[str]) -> float:
         """How many of the events, in the long run, are of these types; 0 to 1."""
         weights = [last - first for first, last in zip([0, *self._totals], self._totals, strict=False)]
         counted = zip(weights, self._scripts, strict=True)
