@@ -73,6 +73,11 @@ def collected_by_default() -> set[str]:
     return set(re.findall(r'"(\w+)"', default[1])) if default else set()
 
 
+def described_by_the_sdk() -> set[str]:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text("sdk/README.md"), re.M)
+    return set(re.findall(r"\w+", " ".join(rows))) & SIGNALS
+
+
 def analytics_of_the_sdk() -> set[str]:
     return set(re.findall(r'\.analytics\("(\w+)"', text("sdk/src/index.ts")))
 
@@ -96,6 +101,7 @@ PLACES: dict[str, tuple[Callable[[], set[str] | frozenset[str]], set[str]]] = {
     "SignalType of sdk/src/types.ts": (lambda: union_in("sdk/src/types.ts", "SignalType"), SIGNALS),
     "ALL of sdk/src/client.ts": (collected_by_default, SIGNALS),
     "the listeners of sdk/src/signals.ts": (sampled_by_the_sdk, SIGNALS),
+    "the table of sdk/README.md": (described_by_the_sdk, SIGNALS),
     "LabelKind of sdk/src/types.ts": (lambda: union_in("sdk/src/types.ts", "LabelKind"), ANSWERS),
     "the calls of sdk/src/index.ts": (analytics_of_the_sdk, tags_of("analytics", browser_only=True)),
     "KINDS of processors/door/records.py": (lambda: KINDS, ANSWERS),

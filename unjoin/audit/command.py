@@ -77,7 +77,7 @@ async def _door_commits(kafka: Kafka, parts: list[TopicPartition]) -> dict[Topic
 def _summed(audited: Mapping[str, Audited], passage: door.Passed, spools: Spooled) -> Audit:
     """Every line with what lies at the edge, in the order in which events flow."""
     labels = audited["labels"].line
-    lines = [audited[name].line for name in ("signals", "analytics", "personal", "labelers")]
+    lines = [audited[category].line for category, topic in TOPIC_OF_CATEGORY.items() if topic != LABELED]
     lines = [_with_spool(line, TOPIC_OF_CATEGORY[line.name], spools) for line in [*lines, passage.line]]
     lines += [
         msgspec.structs.replace(labels, excess=labels.excess + passage.excess_labels),
