@@ -15,7 +15,7 @@ from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent, Verd
 from schemas.registry import latest
 from schemas.topics import DEIDENTIFIED, LABELED, TOPIC_OF_CATEGORY, topics
 from sinks.rows.tables import TABLES
-from unjoin.audit.keys import NAMED
+from unjoin.audit.keys import ROW_KEYS
 from unjoin.simulator.traffic import CATEGORIES, Plan, Traffic
 
 ROOT = Path(__file__).parents[1]
@@ -161,7 +161,7 @@ def test_every_category_is_where_the_recipe_takes_it(category: str) -> None:
     assert latest(f"{topic}-value"), f"schemas/subjects.json; {recipe}"
     stored_from = DEIDENTIFIED if topic == LABELED else topic
     assert stored_from in tables_by_topic(), f"no table of sinks/rows/tables.py takes {stored_from}; {recipe}"
-    assert tables_by_topic()[stored_from] in NAMED, f"`unjoin audit` names no row of {stored_from}; {recipe}"
+    assert tables_by_topic()[stored_from] in ROW_KEYS, f"`unjoin audit` names no row of {stored_from}; {recipe}"
     assert category in CATEGORIES, f"`unjoin simulate` makes no {category}; {recipe}"
     assert f"| `{tables_by_topic()[stored_from]}` |" in text("docs/clickhouse.md"), f"docs/clickhouse.md; {recipe}"
     assert category in {one for one, _ in in_the_documented_table().values()}, f"docs/http.md; {recipe}"

@@ -210,7 +210,7 @@ def _simulate(options: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _replay(options: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from unjoin.replay import LEFT, ReplayOptions, replay
+    from unjoin.replay import NOT_REPLAYED, ReplayOptions, replay
 
     wanted = ReplayOptions(
         bootstrap=settings.bootstrap,
@@ -222,7 +222,7 @@ def _replay(options: argparse.Namespace, settings: Settings, console: Console) -
     )
     counts = asyncio.run(replay(wanted, console))
     done = "would be replayed" if options.dry_run else "replayed"
-    left = [f"{counts[what]} {text}" for what, text in LEFT.items() if counts[what]]
+    left = [f"{counts[what]} {text}" for what, text in NOT_REPLAYED.items() if counts[what]]
     console.print(", ".join([f"{counts['replayed']} {done}", *left]), highlight=False)
     return 0
 

@@ -23,7 +23,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         suppressed: labels that the door will never release.
         expired: records that outlived their retention before they were read or could leave.
         held: in a spool, in flight, or waiting for their crowd.
-        excess: rows or letters that no record explains. They never make up for what is missing.
+        excess: rows or dead letters that no record explains. They never make up for what is missing.
         before: records that left the log by retention; their rows are out of the audit's reach.
     """
 

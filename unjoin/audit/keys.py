@@ -30,7 +30,7 @@ HASH_BYTES = 16
 SIGNED = 1 << 63
 
 
-class Named(msgspec.Struct, frozen=True):
+class RowKey(msgspec.Struct, frozen=True):
     """How the rows of one table are told apart.
 
     Attributes:
@@ -61,14 +61,14 @@ class Named(msgspec.Struct, frozen=True):
         return f"{self.sql()} FROM unjoin.{self.table.name} WHERE {within} {grouped}"
 
 
-def _by_receipt(table: Table, *columns: str) -> Named:
+def _by_receipt(table: Table, *columns: str) -> RowKey:
     at = "toUnixTimestamp64Milli(received_at)"
-    return Named(table, columns, "received_at", SIGNED, at, at)
+    return RowKey(table, columns, "received_at", SIGNED, at, at)
 
 
 _FAILED_AT = "toUnixTimestamp64Milli(failed_at)"
 
-NAMED = {
+ROW_KEYS = {
     named.table.name: named
     for named in (
         _by_receipt(SIGNALS, "site", "session", "event_id"),
@@ -76,13 +76,13 @@ NAMED = {
         _by_receipt(PERSONAL, "site", "account", "event_id"),
         _by_receipt(LABELERS, "site", "event_id"),
         # Of a released label the day is all the time there is. Avro has no unsigned long: 64 bits, read as signed.
-        Named(LABELS, ("task", "row_id"), "version", 0, "version", "toInt64(toUInt16(day)) * 86400000"),
-        Named(DEAD_LETTERS, ("topic", "partition", "offset"), "failed_at", SIGNED, _FAILED_AT, _FAILED_AT),
+        RowKey(LABELS, ("task", "row_id"), "version", 0, "version", "toInt64(toUInt16(day)) * 86400000"),
+        RowKey(DEAD_LETTERS, ("topic", "partition", "offset"), "failed_at", SIGNED, _FAILED_AT, _FAILED_AT),
     )
 }
 
 
-def named_row(named: Named, record: Record) -> tuple[bytes, int]:
+def row_key_of(named: RowKey, record: Record) -> tuple[bytes, int]:
     """Hash and version of the row that a sink makes of a record.
 
     Raises:
@@ -99,7 +99,7 @@ def named_row(named: Named, record: Record) -> tuple[bytes, int]:
 
 @cache
 def _datum_of(table: str) -> Callable[[Record], Datum]:
-    return reader_of(NAMED[table].table)
+    return reader_of(ROW_KEYS[table].table)
 
 
 def hashed(key: Sequence[bytes | int]) -> bytes:

@@ -121,7 +121,7 @@ def match(log: Iterable[LogEntry], table: Iterable[TableEntry], horizon_ms: int)
     return found
 
 
-class Marks:
+class OffsetSet:
     """Which offsets of a range are marked: a bit each, in pages that are made when something in them is.
 
     Args:
@@ -133,7 +133,7 @@ class Marks:
         self._pages: dict[int, int] = {}
 
     def add(self, offset: int) -> None:
-        """Marks an offset; again changes nothing."""
+        """OffsetSet an offset; again changes nothing."""
         if self.first <= offset < self.end:
             page, bit = divmod(offset, PAGE_OFFSETS)
             self._pages[page] = self._pages.get(page, 0) | 1 << bit

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import EngineError
-from unjoin.audit.keys import Named
+from unjoin.audit.keys import RowKey
 from unjoin.audit.scratch import Buckets
 from unjoin.audit.snapshot import AuditError
 from unjoin.query import QueryError, answer_over_http
@@ -41,12 +41,12 @@ def source_of(settings: Settings) -> Iterator[Source]:
         server.close()
 
 
-def slices_of(source: Source, named: Named) -> int:
+def slices_of(source: Source, named: RowKey) -> int:
     """How many slices keep each answer small."""
     return 1 + int(source(f"SELECT count() FROM unjoin.{named.table.name}")) // SLICE_ROWS  # noqa: S608  our own name
 
 
-def read_slice(source: Source, named: Named, number: int, slices: int, buckets: Buckets) -> int:
+def read_slice(source: Source, named: RowKey, number: int, slices: int, buckets: Buckets) -> int:
     """Puts the rows of one slice into their buckets; how many they were."""
     rows = 0
     for line in source(named.statement(number, slices)).splitlines():

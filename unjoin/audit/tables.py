@@ -19,11 +19,11 @@ from sinks.engine import Table
 from sinks.kafka.block_planner import split_expired
 from unjoin.audit import stored
 from unjoin.audit.balance import Finding, Line, ranges
-from unjoin.audit.keys import NAMED, named_row
+from unjoin.audit.keys import ROW_KEYS, row_key_of
 from unjoin.audit.logs import records
-from unjoin.audit.matching import Marks, Matched, match
+from unjoin.audit.matching import Matched, OffsetSet, match
 from unjoin.audit.scratch import LOG, TABLE, Buckets, bucket_count, log_entries, table_entries
-from unjoin.audit.snapshot import Commit, Kafka, Span
+from unjoin.audit.snapshot import Commit, KafkaReader, OffsetRange
 
 FIRST_RECORDS = 1_000
 RANGES_SHOWN = 20
@@ -40,8 +40,8 @@ class Before(msgspec.Struct, frozen=True):
     """
 
     commits: Mapping[TopicPartition, Commit]
-    spans: Mapping[TopicPartition, Span]
-    marks: Mapping[TopicPartition, Marks]
+    spans: Mapping[TopicPartition, OffsetRange]
+    marks: Mapping[TopicPartition, OffsetSet]
 
 
 class Audited(msgspec.Struct, frozen=True):
@@ -57,12 +57,12 @@ class _Log:
     """What was read of a table's topics."""
 
     def __init__(self) -> None:
-        self.unlettered: dict[TopicPartition, list[int]] = defaultdict(list)
+        self.without_dead_letter: dict[TopicPartition, list[int]] = defaultdict(list)
         self.first_ms: dict[TopicPartition, int] = {}
 
 
 async def audit_table(
-    table: Table, before: Before, kafka: Kafka, source: stored.Source, folder: Path, progress: Progress
+    table: Table, before: Before, kafka: KafkaReader, source: stored.Source, folder: Path, progress: Progress
 ) -> Audited:
     """Matches a table with its topics.
 
@@ -70,13 +70,13 @@ async def audit_table(
         AuditError: Kafka or ClickHouse does not answer.
     """
     parts = [one for one in before.spans if one.topic in table.topics]
-    slices = await asyncio.to_thread(stored.slices_of, source, NAMED[table.name])
+    slices = await asyncio.to_thread(stored.slices_of, source, ROW_KEYS[table.name])
     estimate = max(slices * stored.SLICE_ROWS * (slices > 1), sum(before.spans[one].end for one in parts))
     count = bucket_count(estimate)
     rows = Buckets(folder, f"{table.name}-rows", TABLE, count)
     bar = progress.add_task(f"{table.name}: rows", total=slices)
     for number in range(slices):
-        await asyncio.to_thread(stored.read_slice, source, NAMED[table.name], number, slices, rows)
+        await asyncio.to_thread(stored.read_slice, source, ROW_KEYS[table.name], number, slices, rows)
         progress.advance(bar)
     now = await kafka.spans(parts)
     log_buckets = Buckets(folder, f"{table.name}-log", LOG, count)
@@ -89,7 +89,7 @@ async def audit_table(
     lost: dict[TopicPartition, list[int]] = defaultdict(list)
     for place, offset in matched.lost:
         lost[parts[place]].append(offset)
-    noted = await asyncio.to_thread(_noted, before, source, [lost, log.unlettered])
+    noted = await asyncio.to_thread(_noted, before, source, [lost, log.without_dead_letter])
     line = _line(table, before, parts, now, matched, noted)
     return Audited(line, matched, _findings(table, before, parts, matched, lost, log), sum(s.end for s in now.values()))
 
@@ -98,14 +98,14 @@ async def _read_log(
     table: Table,
     before: Before,
     parts: list[TopicPartition],
-    now: Mapping[TopicPartition, Span],
-    kafka: Kafka,
+    now: Mapping[TopicPartition, OffsetRange],
+    kafka: KafkaReader,
     buckets: Buckets,
     advance: Callable[[int], None],
 ) -> _Log:
     log = _Log()
     place_of = {one: place for place, one in enumerate(parts)}
-    named = NAMED[table.name]
+    named = ROW_KEYS[table.name]
     async for one, found in records(kafka, now, advance):
         place, marks, position = place_of[one], before.marks[one], before.commits[one].offset or 0
         for record in found:
@@ -113,17 +113,17 @@ async def _read_log(
                 log.first_ms[one] = max(record.timestamp, log.first_ms.get(one, 0))
             aside = record.offset in marks
             try:
-                name, version = named_row(named, record)
+                name, version = row_key_of(named, record)
             except DecodeError:
                 if record.offset < position and not aside:
-                    log.unlettered[one].append(record.offset)
+                    log.without_dead_letter[one].append(record.offset)
                 continue
             buckets.add(name, version, record.offset, place, record.offset < position and not aside)
         await asyncio.sleep(0)
     return log
 
 
-async def _horizon_ms(table: Table, now: Mapping[TopicPartition, Span], log: _Log, kafka: Kafka) -> int:
+async def _horizon_ms(table: Table, now: Mapping[TopicPartition, OffsetRange], log: _Log, kafka: KafkaReader) -> int:
     """Rows of this time or later have their record in the log.
 
     Retention takes a segment once its newest record is too old, so what it took was older than that; what somebody
@@ -140,12 +140,12 @@ async def _horizon_ms(table: Table, now: Mapping[TopicPartition, Span], log: _Lo
 
 
 def _noted(before: Before, source: stored.Source, missing: list[dict[TopicPartition, list[int]]]) -> int:
-    """Takes away what only the table of dead letters still knows: its letter has left the log by retention."""
+    """Takes away offsets whose dead letters retention has deleted, and which the table of dead letters still knows."""
     noted = 0
     for offsets_of in missing:
         for one, offsets in list(offsets_of.items()):
-            letters = [span for other, span in before.spans.items() if other.topic == dead_letter_topic(one.topic)]
-            if any(span.start for span in letters):
+            dead_letters = [span for other, span in before.spans.items() if other.topic == dead_letter_topic(one.topic)]
+            if any(span.start for span in dead_letters):
                 known = stored.set_aside(source, one.topic, one.partition, offsets)
                 offsets_of[one] = [offset for offset in offsets if offset not in known]
                 noted += len(known)
@@ -156,7 +156,7 @@ def _line(
     table: Table,
     before: Before,
     parts: list[TopicPartition],
-    now: Mapping[TopicPartition, Span],
+    now: Mapping[TopicPartition, OffsetRange],
     matched: Matched,
     noted: int,
 ) -> Line:
@@ -194,7 +194,7 @@ def _findings(
     found = []
     for offsets_of, text in (
         (lost, f"records were passed by the sink and have no row in {table.name}"),
-        (log.unlettered, "records cannot be read, were passed by the sink, and have no dead letter"),
+        (log.without_dead_letter, "records cannot be read, were passed by the sink, and have no dead letter"),
     ):
         if total := sum(len(offsets) for offsets in offsets_of.values()):
             found.append(Finding(f"{total} {text}", places(offsets_of)))

@@ -38,22 +38,22 @@ _CONSENSUS = (
 )
 
 
-class Row(msgspec.Struct, frozen=True):
+class StoredRow(msgspec.Struct, frozen=True):
     """One stored row of the visitor's; of what it says, nothing."""
 
     event_id: str
     type: str
 
 
-class Own(msgspec.Struct, frozen=True):
+class SessionRows(msgspec.Struct, frozen=True):
     """What is stored of one session, latest rows first."""
 
     signals: int
     analytics: int
-    latest: list[Row]
+    latest: list[StoredRow]
 
 
-class Votes(msgspec.Struct, frozen=True):
+class AnswerVotes(msgspec.Struct, frozen=True):
     """How many of all who answered a task said this."""
 
     task: str
@@ -62,14 +62,14 @@ class Votes(msgspec.Struct, frozen=True):
     total: int
 
 
-class Labels(msgspec.Struct, frozen=True):
+class LabelTotals(msgspec.Struct, frozen=True):
     """Everybody's labels: how many, and what enough of them agree on."""
 
     rows: int
-    votes: list[Votes]
+    votes: list[AnswerVotes]
 
 
-class Whole(msgspec.Struct, frozen=True):
+class PipelineTotals(msgspec.Struct, frozen=True):
     """Totals of everybody; None for what did not answer.
 
     Attributes:
@@ -79,7 +79,7 @@ class Whole(msgspec.Struct, frozen=True):
     kafka: bool
     edge: EdgeTotals | None
     door: DoorTotals | None
-    labels: Labels | None
+    labels: LabelTotals | None
 
 
 class ClickHouseAway(Exception):
@@ -106,17 +106,17 @@ class Feed:
         self._collector = collector
         self._http: aiohttp.ClientSession | None = None
         self._one_at_a_time = asyncio.Lock()
-        self._whole: tuple[float, Whole] | None = None
+        self._whole: tuple[float, PipelineTotals] | None = None
 
-    async def whole(self) -> Whole:
+    async def totals(self) -> PipelineTotals:
         """Everybody's totals, at most half a look old."""
         async with self._one_at_a_time:
             if self._whole is None or time.monotonic() - self._whole[0] > LOOK_SECONDS / 2:
                 edge, door, labels = await asyncio.gather(self._edge(), self._door(), self._labels())
-                self._whole = time.monotonic(), Whole(self._collector.reaches_kafka(), edge, door, labels)
+                self._whole = time.monotonic(), PipelineTotals(self._collector.reaches_kafka(), edge, door, labels)
             return self._whole[1]
 
-    async def own(self, session: str) -> Own | None:
+    async def session_rows(self, session: str) -> SessionRows | None:
         """A session's own rows; None while ClickHouse is away."""
         try:
             rows = await self._rows(_OWN, session=session, site=DEVELOPMENT_SITE)
@@ -124,8 +124,8 @@ class Feed:
             return None
         counts = {row["category"]: int(row["n"]) for row in rows}
         rows.sort(key=lambda row: int(row["received"]), reverse=True)
-        latest = [Row(row["event_id"], row["type"]) for row in rows]
-        return Own(counts.get("signals", 0), counts.get("analytics", 0), latest)
+        latest = [StoredRow(row["event_id"], row["type"]) for row in rows]
+        return SessionRows(counts.get("signals", 0), counts.get("analytics", 0), latest)
 
     async def close(self) -> None:
         """Lets go of the connections."""
@@ -145,14 +145,14 @@ class Feed:
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
 
-    async def _labels(self) -> Labels | None:
+    async def _labels(self) -> LabelTotals | None:
         try:
             (count,) = await self._rows(_LABELS)
             votes = await self._rows(_CONSENSUS, least=CONSENSUS_VOTES_MIN)
         except ClickHouseAway:
             return None
-        agreed = [Votes(row["task"], row["answer"], int(row["votes"]), int(row["total"])) for row in votes]
-        return Labels(int(count["n"]), agreed)
+        agreed = [AnswerVotes(row["task"], row["answer"], int(row["votes"]), int(row["total"])) for row in votes]
+        return LabelTotals(int(count["n"]), agreed)
 
     async def _rows(self, sql: str, **values: str | int) -> list[dict[str, Any]]:
         # Values travel beside the query, never in it.

@@ -106,8 +106,9 @@ class Playground:
         yield b"retry: %d\n\n" % RECONNECT_MS
         said, said_at = b"", 0.0
         while not self._stopping.is_set():
-            whole = await self._feed.whole()
-            own = None if whole.labels is None else await self._feed.own(session)  # the one engine is away or not
+            whole = await self._feed.totals()
+            # Labels and rows lie in one engine: where it did not answer for labels, it is not asked again.
+            own = None if whole.labels is None else await self._feed.session_rows(session)
             look, now = msgspec.json.encode({"whole": whole, "own": own}), time.monotonic()
             if look != said:
                 said, said_at = look, now

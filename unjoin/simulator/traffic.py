@@ -17,9 +17,9 @@ from unjoin.simulator import people
 from unjoin.simulator.motion import Hands
 from unjoin.simulator.rng import Rng
 from unjoin.simulator.tasks import truth
-from unjoin.simulator.visitors import DESKTOP, PHONE, STEP_MS, Pool, Scripts, Visitor, event_id
+from unjoin.simulator.visitors import DESKTOP, PHONE, STEP_MS, Scripts, TaskPool, Visitor, event_id
 
-__all__ = ["BATCH_EVENTS_MAX", "CATEGORIES", "Batch", "Plan", "Traffic", "truth"]
+__all__ = ["BATCH_EVENTS_MAX", "CATEGORIES", "Plan", "SimulatedBatch", "Traffic", "truth"]
 
 HOUR_MS = 3_600_000
 BATCH_EVENTS_MAX = 500
@@ -61,7 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     bots: float = 0.0
 
 
-class Batch(msgspec.Struct, frozen=True):
+class SimulatedBatch(msgspec.Struct, frozen=True):
     """Events of one request.
 
     Attributes:
@@ -93,7 +93,7 @@ class Traffic:
         self._unjudged: deque[Visitor] = deque()
         self._visitors, self._activity = self._visit() if self._desktop else ([], [])
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[SimulatedBatch]:
         """Every batch, in the order in which they are sent: sessions in turns, the busy ones more often."""
         left = self._plan.events
         while left > 0:
@@ -111,7 +111,7 @@ class Traffic:
         plan, rng = self._plan, self._rng
         hands = Hands(rng)
         share = (self._desktop.share(types_of("labeled")) + self._phone.share(types_of("labeled"))) / 2
-        pool = Pool(max(12, int(plan.events * share / _ANSWERS_A_TASK)))
+        pool = TaskPool(max(12, int(plan.events * share / _ANSWERS_A_TASK)))
         activity = [rng.lognormvariate(0, 0.9) for _ in range(plan.sessions or max(40, plan.events // 100))]
         total = sum(activity)
         visitors = []
@@ -134,7 +134,7 @@ class Traffic:
             return True
         return bool(self._forms or self._unjudged) and self._random() < _SERVER_SHARE
 
-    def _browser_batch(self, size: int) -> Batch:
+    def _browser_batch(self, size: int) -> SimulatedBatch:
         last = len(self._activity) - 1
         visitor = self._visitors[bisect(self._activity, self._random() * self._activity[-1], 0, last)]
         if not visitor.seen:
@@ -143,15 +143,15 @@ class Traffic:
                 self._unjudged.append(visitor)
         events = [visitor.step() for _ in range(size)]
         beacon = self._random() < _BEACON_SHARE
-        return Batch(visitor.session, events, "browser", visitor.device.user_agent, beacon)
+        return SimulatedBatch(visitor.session, events, "browser", visitor.device.user_agent, beacon)
 
-    def _server_batch(self, size: int) -> Batch:
+    def _server_batch(self, size: int) -> SimulatedBatch:
         """Forms and verdicts; fewer than `size` where only verdicts are wanted and few are due."""
         events: list[AnyEvent] = []
         while len(events) < size and (self._forms or self._unjudged):
             due = self._unjudged and (not self._forms or self._random() < 0.5)
             events.append(self._verdict(self._unjudged.popleft()) if due else self._form())
-        return Batch(SESSION, events, "server", "unjoin-backend/1.0", beacon=False)
+        return SimulatedBatch(SESSION, events, "server", "unjoin-backend/1.0", beacon=False)
 
     def _verdict(self, visitor: Visitor) -> AnyEvent:
         # By the session's clock: a verdict holds for a session's pseudonym of one day.

@@ -84,7 +84,7 @@ def event_id(ts: int, rng: Rng) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-class Pool:
+class TaskPool:
     """The tasks of one run: so many that each is answered by several sessions.
 
     Args:
@@ -109,7 +109,7 @@ class Visitor:
     """
 
     def __init__(
-        self, rng: Rng, hands: Hands, device: Device, scripts: Scripts, pool: Pool,
+        self, rng: Rng, hands: Hands, device: Device, scripts: Scripts, pool: TaskPool,
         *, clock: float, end_ms: int, pace: float, bot: bool,
     ) -> None:  # fmt: skip
         self.session = f"s-{rng.getrandbits(64):016x}"

@@ -7,7 +7,7 @@ import msgspec
 from rich.table import Table
 
 from schemas.events import AudioTranscript, ImageLabel, TextAnswer, Verdict
-from unjoin.simulator.traffic import Batch
+from unjoin.simulator.traffic import SimulatedBatch
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     last_acknowledged_ms: int
 
 
-class Tally:
+class TrafficCounts:
     """Counts one run."""
 
     def __init__(self, started_ms: int) -> None:
@@ -66,7 +66,7 @@ class Tally:
         self._sent = 0
         self._last_acknowledged_ms = 0
 
-    def send(self, batch: Batch) -> None:
+    def send(self, batch: SimulatedBatch) -> None:
         """A batch is on its way for the first time."""
         self._sent += len(batch.events)
 
@@ -74,7 +74,7 @@ class Tally:
         """A post was not acknowledged and the batch goes again."""
         self.retries[cause] += 1
 
-    def acknowledge(self, batch: Batch, refused: dict[int, str], latency_seconds: float, now_ms: int) -> None:
+    def acknowledge(self, batch: SimulatedBatch, refused: dict[int, str], latency_seconds: float, now_ms: int) -> None:
         """A batch was answered.
 
         Args:
