@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument("--playground", action="store_true", help="serve the page at / to loopback")
     collect.add_argument("--door-metrics", default="", metavar="URL", help="a processor's metrics, for the page")
     collect.add_argument("--workers", type=int, metavar="N", help="processes; default UNJOIN_COLLECT_WORKERS")
-    collect.add_argument("--worker", help=argparse.SUPPRESS)  # NUMBER/COUNT:SOCKET, said by who started it
+    collect.add_argument("--worker", help=argparse.SUPPRESS)  # NUMBER/COUNT:SOCKET, from `unjoin collect --workers`
     add("process", _process, "run a processor: the door that labels go through")
     add("sink", _sink, "run the sink: Kafka in, ClickHouse out")
     add("topics", _topics, "create the topics, or bring them to their settings")

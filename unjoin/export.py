@@ -40,8 +40,8 @@ class View(msgspec.Struct, frozen=True):
     """What is exported.
 
     Attributes:
-        name: of the view, which takes k.
-        columns: of the file, with ClickHouse's types.
+        name: the view's, which takes k.
+        columns: the file's, with ClickHouse's types.
         order: says nothing that the columns do not.
         unit: what a row stands for, and what is counted as left out.
     """
@@ -61,7 +61,7 @@ CONSENSUS = View(
     order="task",
     unit="tasks",
 )
-# Without row_id: a name for a vote that stays the same from file to file would join them, and teaches nothing.
+# `row_id` is left out: it stays the same from file to file, so it would join exports, and it teaches nothing.
 VOTES = View(
     name="label_export_votes",
     columns=(("task", "String"), ("kind", "String"), ("answer", "String"), ("day", "Nullable(Date)")),
@@ -163,7 +163,7 @@ def write_parquet(engine: Embedded, view: View, text: Path, parquet: Path) -> No
 
 
 def _put_in_place(written: Path, target: Path) -> None:
-    """Whoever reads the target sees the old file or the new one, whole; after a power failure too."""
+    """Replaces the target at once: a reader sees the old file or the new one, whole, also after a power failure."""
     _sync(written)
     written.replace(target)
     _sync(target.parent)

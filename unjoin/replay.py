@@ -61,7 +61,7 @@ class ReplayOptions(msgspec.Struct, frozen=True):
         today: the UTC day, for the stamp of a released label that names no day itself.
         reasons, topics: only these; empty for all.
         dry_run: count only; nothing is written and no position moves.
-        from_start: from the oldest dead letter instead of the last call's end.
+        from_start: begin at the oldest dead letter instead of where the last run ended.
     """
 
     bootstrap: str
@@ -114,7 +114,7 @@ def _consumer(options: ReplayOptions) -> AIOKafkaConsumer:
         group_id=options.group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        fetch_max_wait_ms=50,  # a fetch that waits at the end makes every other question to its broker wait
+        fetch_max_wait_ms=50,  # a fetch that waits for records holds back every other request to its broker
     )
 
 
@@ -147,7 +147,7 @@ class _ReplayRun:
         self._consumer.assign(partitions)
         ends = await _answered(self._consumer.end_offsets(partitions))
         positions = await self._seek(partitions)
-        # What is appended from here on, replayed garbage among it, is for the next call.
+        # Records that are appended from here on, replayed garbage among them, wait for the next run.
         task = progress.add_task(topic, total=sum(max(0, ends[one] - positions[one]) for one in partitions))
         loop = asyncio.get_running_loop()
         heard_at = loop.time()
@@ -207,7 +207,7 @@ class _ReplayRun:
             return "skipped"
         if any(name == TRUNCATED_FROM for name, _ in record.headers):
             return "cut"
-        # Many on end would halt the door, and every label behind them with it.
+        # Many unreadable labels in a row would halt the door, and hold back every label behind them.
         return "replayed" if origin.topic != LABELED or _is_label(record) else "still"
 
     async def _send(self, record: Any, origin: Origin) -> Awaitable[Any]:

@@ -31,7 +31,7 @@ async def audit(settings: Settings, spool_folders: Sequence[Path], console: Cons
     """Adds up what became of every accepted record.
 
     Args:
-        spool_folders: of collectors; empty for the one that the settings name.
+        spool_folders: the collectors' spools; empty for the one that the settings name.
 
     Raises:
         AuditError: Kafka or ClickHouse does not answer.

@@ -34,7 +34,7 @@ class RowKey(msgspec.Struct, frozen=True):
     """How the rows of one table are told apart.
 
     Attributes:
-        columns: of the sorting key.
+        columns: those of the sorting key.
         version: the column of which the largest value stays.
         bias: added to a version, so that all are compared as unsigned 64 bits.
         time: SQL for a row's time, Unix milliseconds.
@@ -75,7 +75,7 @@ ROW_KEYS = {
         _by_receipt(ANALYTICS, "site", "session", "event_id"),
         _by_receipt(PERSONAL, "site", "account", "event_id"),
         _by_receipt(LABELERS, "site", "event_id"),
-        # Of a released label the day is all the time there is. Avro has no unsigned long: 64 bits, read as signed.
+        # A released label has no time but its day. Avro has no unsigned long, so its 64 bits are read as signed.
         RowKey(LABELS, ("task", "row_id"), "version", 0, "version", "toInt64(toUInt16(day)) * 86400000"),
         RowKey(DEAD_LETTERS, ("topic", "partition", "offset"), "failed_at", SIGNED, _FAILED_AT, _FAILED_AT),
     )
@@ -103,13 +103,13 @@ def _datum_of(table: str) -> Callable[[Record], Datum]:
 
 
 def hashed(key: Sequence[bytes | int]) -> bytes:
-    """Of the sorting key's values."""
+    """The hash of the sorting key's values, 16 bytes."""
     parts = [part if isinstance(part, bytes) else b"%d" % part for part in key]
     return hashlib.sha256(b"".join((*(b"%d " % len(part) for part in parts), *parts))).digest()[:HASH_BYTES]
 
 
 def _uuid(text: bytes) -> bytes:
-    """As ClickHouse writes it; what it would refuse stays as it is."""
+    """A UUID as ClickHouse writes it; a text that ClickHouse would refuse stays as it is."""
     try:
         return str(uuid.UUID(text.decode())).encode()
     except ValueError:

@@ -49,13 +49,13 @@ class Matched(msgspec.Struct):
     Attributes:
         records: that must have their row.
         distinct: rows that they make, since equal keys are one row.
-        stored: of these, the ones that are there.
+        stored: rows among `distinct` that are there.
         lost: (place, offset) of the newest record of each that is not.
         forged: rows that no record explains.
         doubled: rows that lie there more often than their record.
         older: rows from before the log begins; nobody can say any more what they were made of.
         readable: records, also those that need no row (yet).
-        versions: of these, different ones.
+        versions: different ones among `readable`.
     """
 
     records: int = 0

@@ -47,7 +47,7 @@ class KafkaReader:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=8_388_608,
-            fetch_max_wait_ms=50,  # a fetch that waits at the end makes every other question to its broker wait
+            fetch_max_wait_ms=50,  # a fetch that waits for records holds back every other request to its broker
         )
 
     async def __aenter__(self) -> "KafkaReader":
@@ -63,7 +63,7 @@ class KafkaReader:
         await self._close()
 
     async def partitions(self, topics: Iterable[str]) -> dict[str, list[TopicPartition]]:
-        """Of each topic; raises AuditError where one is missing."""
+        """The partitions of each topic; raises AuditError where a topic is missing."""
         wanted = list(topics)
         found = {}
         for described in await self.answered(self._admin.describe_topics(wanted)):
@@ -74,7 +74,7 @@ class KafkaReader:
         return found
 
     async def commits(self, group: str, partitions: list[TopicPartition]) -> dict[TopicPartition, Commit]:
-        """Of a group, metadata included; waits a while for a coordinator that has just started.
+        """What a group has committed, metadata included; waits 10 s for a coordinator that has just started.
 
         A partition that is left out of the answer is not one that was never committed, which is answered with -1.
         """

@@ -68,7 +68,7 @@ def set_aside(source: Source, topic: str, partition: int, offsets: list[int]) ->
 
 def _over_http(settings: Settings, sql: str) -> bytes:
     try:
-        # By the dialect's own choice (`final`) a row would hide its doubles.
+        # With `final`, which the HTTP interface sets by default, a row would hide its doubles.
         return answer_over_http(settings, sql, "TabSeparated", final="0")
     except QueryError as error:
         raise AuditError(str(error)) from None

@@ -34,8 +34,8 @@ class Before(msgspec.Struct, frozen=True):
     """What was known of all partitions before anything was read.
 
     Attributes:
-        commits: of each table's group, by partition.
-        spans: of every log.
+        commits: what each table's group has committed, by partition.
+        spans: the bounds of every log.
         marks: offsets that were set aside.
     """
 

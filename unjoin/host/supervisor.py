@@ -201,5 +201,5 @@ def _explained(code: int) -> str:
 
 
 def _die_with_parent() -> None:
-    """In the child, before exec: SIGTERM when the supervisor dies, however it dies. Source: prctl(2)."""
+    """Runs in the child before exec: asks for SIGTERM when the supervisor dies, however it dies. Source: prctl(2)."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,7 +1,7 @@
 """What the page at `/` is told: the visitor's own signals and analytics, and totals of everything else.
 
 It looks at the collector's own metrics, the door's, and ClickHouse; at totals once for all open pages together.
-Of labels nothing is asked that names a session; an answer is shown where at least `CONSENSUS_VOTES_MIN` gave it.
+No query about labels names a session; an answer is shown where at least `CONSENSUS_VOTES_MIN` gave it.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from unjoin.playground.edge_totals import EdgeTotals, edge_totals_of
 LOOK_SECONDS = 0.5
 CLICKHOUSE_SECONDS_MAX = 3.0
 CONSENSUS_VOTES_MIN = 5  # as exports leave out what fewer say, see docs/privacy.md
-ROWS_MAX = 40  # of each table, as in the query below
+ROWS_MAX = 40  # rows of each table, as in the query below
 
 _LATEST = (
     "SELECT * FROM (SELECT '{table}' AS category, event_id, type, toUnixTimestamp64Milli(received_at) AS received, "
@@ -29,7 +29,7 @@ _LATEST = (
 )
 _OWN = " UNION ALL ".join(_LATEST.format(table=table) for table in ("signals", "analytics"))
 _LABELS = "SELECT count() AS n FROM unjoin.labels"
-# Of the page's own tasks alone, which lie together in the table; `total` counts the answers that are left out as well.
+# Only the page's own tasks, which lie together in the table; `total` counts the answers that are left out as well.
 _CONSENSUS = (
     "SELECT task, answer, votes, total FROM "
     "(SELECT task, answer, count() AS votes, sum(votes) OVER (PARTITION BY task) AS total "
@@ -39,7 +39,7 @@ _CONSENSUS = (
 
 
 class StoredRow(msgspec.Struct, frozen=True):
-    """One stored row of the visitor's; of what it says, nothing."""
+    """One stored row of the visitor's, without its content."""
 
     event_id: str
     type: str
@@ -90,8 +90,8 @@ class Feed:
     """Asks, and remembers for a moment.
 
     Args:
-        clickhouse_http_url: of the engine that the sink writes to.
-        door_metrics_url: of the processor; empty for none to ask.
+        clickhouse_http_url: the HTTP interface of the engine that the sink writes to.
+        door_metrics_url: the processor's metrics; empty where there are none to ask for.
         collector: its metrics and its state.
     """
 

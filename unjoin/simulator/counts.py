@@ -16,15 +16,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         started_ms: Unix milliseconds; no event is later.
         unknown: events of batches that nobody acknowledged: they may or may not be stored.
-        accepted: by category; verdicts are of category `labeled`.
-        accepted_by_type: by event type.
+        accepted: events, by category; verdicts are of category `labeled`.
+        accepted_by_type: events, by type.
         votes: distinct (session, task, UTC day) among accepted answers: the rows of `labels`.
         votes_judged_bot: those of them whose session a verdict of that day calls not human: the door drops them.
         tasks: distinct tasks among accepted answers.
-        sessions: whose events were accepted, the server's own aside.
+        sessions: those with an accepted event; the server's own is not counted.
         requests: posts of a batch, resends included.
-        retries: by HTTP status, or `no_answer`.
-        latency_ms: of acknowledged posts, from sending to the whole answer: p50, p95, p99, max.
+        retries: requests, by HTTP status or `no_answer`.
+        latency_ms: p50, p95, p99 and max of acknowledged posts, from sending to the whole answer.
         last_acknowledged_ms: Unix milliseconds, 0 for never.
     """
 

@@ -65,7 +65,7 @@ class SimulatedBatch(msgspec.Struct, frozen=True):
     """Events of one request.
 
     Attributes:
-        key: whose key it is sent with.
+        key: the kind of key it is sent with.
         beacon: sent as a page does that is being left: `text/plain`, the key in the URL.
     """
 
@@ -117,7 +117,7 @@ class Traffic:
         visitors = []
         for own in activity:
             device = people.DEVICES[int(rng.random() * len(people.DEVICES))]
-            # A third more than it will take, so that none runs into the end.
+            # A third more than it will take, so that no session reaches the plan's end.
             expected_ms = 1.3 * STEP_MS * max(20.0, plan.events * own / total)
             pace = min(1.0, _SESSION_HOURS_MAX * HOUR_MS / expected_ms)
             visitors.append(
@@ -154,7 +154,7 @@ class Traffic:
         return SimulatedBatch(SESSION, events, "server", "unjoin-backend/1.0", beacon=False)
 
     def _verdict(self, visitor: Visitor) -> AnyEvent:
-        # By the session's clock: a verdict holds for a session's pseudonym of one day.
+        # The session's clock decides, because a verdict holds for its pseudonym of one day.
         ts = visitor.now_ms
         return Verdict(id=event_id(ts, self._rng), ts=ts, session=visitor.session, human=not visitor.bot)
 
