@@ -26,7 +26,10 @@ Command = Callable[[argparse.Namespace, Settings, Console], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; gives its exit code: 0 done, 1 refused with a reason, 2 wrong usage, 3 `audit` cannot tell."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["attack"]:
+        given.insert(1, "--")  # else argparse takes the attacks' options for its own
+    options = _parser().parse_args(given)
     console = Console(stderr=options.command in ("audit", "export", "query", "replay", "simulate"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("aiokafka", "faust", "mode"):
@@ -86,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
-    attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack -- --help`")
+    attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack --help`")
 
     _add_sites(add("sites", _sites, "add, list, rotate and revoke the keys of sites"))
     sdk = add("sdk", _sdk, "print the script tag of the browser SDK, pinned by hash and integrity")

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("ingest", "processors", "schemas", "sinks", "unjoin")
 
@@ -21,14 +23,15 @@ def attack(home: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
 
 def test_attack_is_found_in_a_checkout_from_any_folder(tmp_path: Path) -> None:
     """The attacks are no part of the package; whoever has a checkout need not stand in it."""
-    ran = attack(ROOT, tmp_path, "--", "--help")
+    ran = attack(ROOT, tmp_path, "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "--recording" in ran.stdout
 
 
-def test_exit_code_and_error_of_the_attack_are_the_commands(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [(), ("--",)])
+def test_exit_code_and_error_of_the_attack_are_the_commands(tmp_path: Path, before: tuple[str, ...]) -> None:
     """A script that asks `unjoin attack` whether labels can be joined must not be told yes by mistake."""
-    ran = attack(ROOT, tmp_path, "--", "--recording", "no-such-day")
+    ran = attack(ROOT, tmp_path, *before, "--recording", "no-such-day")
     assert ran.returncode == 1
     assert "is not a recorded day" in ran.stderr
     assert "Traceback" not in ran.stderr

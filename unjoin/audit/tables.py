@@ -24,6 +24,7 @@ from unjoin.audit.logs import records
 from unjoin.audit.matching import Matched, OffsetSet, match
 from unjoin.audit.scratch import LOG, TABLE, Buckets, bucket_count, log_entries, table_entries
 from unjoin.audit.snapshot import Commit, KafkaReader, OffsetRange
+from unjoin.query import SelectRows
 
 FIRST_RECORDS = 1_000
 RANGES_SHOWN = 20
@@ -62,7 +63,7 @@ class _Log:
 
 
 async def audit_table(
-    table: Table, before: Before, kafka: KafkaReader, source: stored.Source, folder: Path, progress: Progress
+    table: Table, before: Before, kafka: KafkaReader, source: SelectRows, folder: Path, progress: Progress
 ) -> Audited:
     """Matches a table with its topics.
 
@@ -139,7 +140,7 @@ async def _horizon_ms(table: Table, now: Mapping[TopicPartition, OffsetRange], l
     return horizon
 
 
-def _noted(before: Before, source: stored.Source, missing: list[dict[TopicPartition, list[int]]]) -> int:
+def _noted(before: Before, source: SelectRows, missing: list[dict[TopicPartition, list[int]]]) -> int:
     """Takes away offsets whose dead letters retention has deleted, and which the table of dead letters still knows."""
     noted = 0
     for offsets_of in missing:
