@@ -20,7 +20,7 @@ from unjoin.audit.matching import OffsetSet
 from unjoin.audit.snapshot import AuditError, Commit, KafkaReader, OffsetRange
 from unjoin.audit.spools import Spooled, read_spools
 from unjoin.audit.stored import source_of
-from unjoin.audit.tables import Audited, Before, audit_table
+from unjoin.audit.tables import Audited, Snapshot, audit_table
 from unjoin.settings import Settings
 
 SINK_GROUP = "unjoin-sink-"
@@ -44,16 +44,16 @@ async def audit(settings: Settings, spool_folders: Sequence[Path], console: Cons
             tempfile.TemporaryDirectory(prefix="unjoin-audit-") as scratch,
             Progress(*columns, console=console, transient=True) as progress,
         ):
-            before = await _before(kafka, progress)
+            snapshot = await _snapshot(kafka, progress)
             audited: dict[str, Audited] = {}
             for table in TABLES:
                 with tempfile.TemporaryDirectory(prefix=f"{table.name}-", dir=scratch) as folder:
-                    audited[table.name] = await audit_table(table, before, kafka, source, Path(folder), progress)
-            door_audit = await door.audit_door(kafka, before, audited["labels"], _door_commits)
+                    audited[table.name] = await audit_table(table, snapshot, kafka, source, Path(folder), progress)
+            door_audit = await door.audit_door(kafka, snapshot, audited["labels"], _door_commits)
     return _summed(audited, door_audit, spools)
 
 
-async def _before(kafka: KafkaReader, progress: Progress) -> Before:
+async def _snapshot(kafka: KafkaReader, progress: Progress) -> Snapshot:
     """Reads commits, then ends, then dead letters: whoever passed a bad record had sent its dead letter before."""
     partitions = await kafka.partitions([LABELED, *(topic for table in TABLES for topic in table.topics)])
     commits: dict[TopicPartition, Commit] = {}
@@ -69,7 +69,7 @@ async def _before(kafka: KafkaReader, progress: Progress) -> Before:
     marks: Mapping[TopicPartition, OffsetSet] = await set_aside(
         kafka, dead_letters, ranges, lambda n: progress.advance(bar, n)
     )
-    return Before(commits, spans, marks)
+    return Snapshot(commits, spans, marks)
 
 
 async def _door_commits(kafka: KafkaReader, parts: list[TopicPartition]) -> dict[TopicPartition, Commit]:

@@ -31,7 +31,7 @@ RANGES_SHOWN = 20
 EVER = -(1 << 63)
 
 
-class Before(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True):
     """What was known of all partitions before anything was read.
 
     Attributes:
@@ -63,16 +63,16 @@ class _Log:
 
 
 async def audit_table(
-    table: Table, before: Before, kafka: KafkaReader, source: SelectRows, folder: Path, progress: Progress
+    table: Table, snapshot: Snapshot, kafka: KafkaReader, source: SelectRows, folder: Path, progress: Progress
 ) -> Audited:
     """Matches a table with its topics.
 
     Raises:
         AuditError: Kafka or ClickHouse does not answer.
     """
-    parts = [one for one in before.spans if one.topic in table.topics]
+    parts = [one for one in snapshot.spans if one.topic in table.topics]
     slices = await asyncio.to_thread(stored.slices_of, source, ROW_KEYS[table.name])
-    estimate = max(slices * stored.SLICE_ROWS * (slices > 1), sum(before.spans[one].end for one in parts))
+    estimate = max(slices * stored.SLICE_ROWS * (slices > 1), sum(snapshot.spans[one].end for one in parts))
     count = bucket_count(estimate)
     rows = Buckets(folder, f"{table.name}-rows", TABLE, count)
     bar = progress.add_task(f"{table.name}: rows", total=slices)
@@ -82,7 +82,7 @@ async def audit_table(
     now = await kafka.spans(parts)
     log_buckets = Buckets(folder, f"{table.name}-log", LOG, count)
     bar = progress.add_task(f"{table.name}: records", total=sum(span.end - span.start for span in now.values()))
-    log = await _read_log(table, before, parts, now, kafka, log_buckets, lambda n: progress.advance(bar, n))
+    log = await _read_log(table, snapshot, parts, now, kafka, log_buckets, lambda n: progress.advance(bar, n))
     horizon_ms = await _horizon_ms(table, now, log, kafka)
     matched = Matched()
     for number in range(count):
@@ -90,14 +90,16 @@ async def audit_table(
     lost: dict[TopicPartition, list[int]] = defaultdict(list)
     for place, offset in matched.lost:
         lost[parts[place]].append(offset)
-    noted = await asyncio.to_thread(_noted, before, source, [lost, log.without_dead_letter])
-    line = _line(table, before, parts, now, matched, noted)
-    return Audited(line, matched, _findings(table, before, parts, matched, lost, log), sum(s.end for s in now.values()))
+    noted = await asyncio.to_thread(_noted, snapshot, source, [lost, log.without_dead_letter])
+    line = _line(table, snapshot, parts, now, matched, noted)
+    return Audited(
+        line, matched, _findings(table, snapshot, parts, matched, lost, log), sum(s.end for s in now.values())
+    )
 
 
 async def _read_log(
     table: Table,
-    before: Before,
+    snapshot: Snapshot,
     parts: list[TopicPartition],
     now: Mapping[TopicPartition, OffsetRange],
     kafka: KafkaReader,
@@ -108,7 +110,7 @@ async def _read_log(
     place_of = {one: place for place, one in enumerate(parts)}
     named = ROW_KEYS[table.name]
     async for one, found in records(kafka, now, advance):
-        place, marks, position = place_of[one], before.marks[one], before.commits[one].offset or 0
+        place, marks, position = place_of[one], snapshot.marks[one], snapshot.commits[one].offset or 0
         for record in found:
             if record.offset - now[one].start < FIRST_RECORDS:
                 log.first_ms[one] = max(record.timestamp, log.first_ms.get(one, 0))
@@ -140,12 +142,14 @@ async def _horizon_ms(table: Table, now: Mapping[TopicPartition, OffsetRange], l
     return horizon
 
 
-def _noted(before: Before, source: SelectRows, missing: list[dict[TopicPartition, list[int]]]) -> int:
+def _noted(snapshot: Snapshot, source: SelectRows, missing: list[dict[TopicPartition, list[int]]]) -> int:
     """Takes away offsets whose dead letters retention has deleted, and which the table of dead letters still knows."""
     noted = 0
     for offsets_of in missing:
         for one, offsets in list(offsets_of.items()):
-            dead_letters = [span for other, span in before.spans.items() if other.topic == dead_letter_topic(one.topic)]
+            dead_letters = [
+                span for other, span in snapshot.spans.items() if other.topic == dead_letter_topic(one.topic)
+            ]
             if any(span.start for span in dead_letters):
                 known = stored.set_aside(source, one.topic, one.partition, offsets)
                 offsets_of[one] = [offset for offset in offsets if offset not in known]
@@ -155,7 +159,7 @@ def _noted(before: Before, source: SelectRows, missing: list[dict[TopicPartition
 
 def _line(
     table: Table,
-    before: Before,
+    snapshot: Snapshot,
     parts: list[TopicPartition],
     now: Mapping[TopicPartition, OffsetRange],
     matched: Matched,
@@ -163,13 +167,13 @@ def _line(
 ) -> Line:
     accepted = held = expired = dead = gone = 0
     for one in parts:
-        start, end, commit = now[one].start, before.spans[one].end, before.commits[one]
+        start, end, commit = now[one].start, snapshot.spans[one].end, snapshot.commits[one]
         position = start if commit.offset is None else commit.offset
         unread = split_expired(commit.metadata)[1] + max(0, start - position)
         accepted += max(0, end - start) + unread
         expired += unread
         held += max(0, end - max(position, start))
-        dead += before.marks[one].below(position) - before.marks[one].below(start)
+        dead += snapshot.marks[one].below(position) - snapshot.marks[one].below(start)
         gone += start - min(start, unread)
     return Line(
         name=table.name,
@@ -186,7 +190,7 @@ def _line(
 
 def _findings(
     table: Table,
-    before: Before,
+    snapshot: Snapshot,
     parts: list[TopicPartition],
     matched: Matched,
     lost: Mapping[TopicPartition, list[int]],
@@ -204,7 +208,7 @@ def _findings(
     if matched.forged:
         found.append(Finding(f"{matched.forged} rows of {table.name} were made of no record that was accepted"))
     for one in parts:
-        position, end = before.commits[one].offset or 0, before.spans[one].end
+        position, end = snapshot.commits[one].offset or 0, snapshot.spans[one].end
         if position > end:
             text = f"{one.topic}-{one.partition}: the log ends {position - end} records before what the sink has read"
             found.append(Finding(f"{text}; Kafka has lost them"))

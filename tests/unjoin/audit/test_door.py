@@ -13,7 +13,7 @@ from unjoin.audit import door
 from unjoin.audit.balance import Line
 from unjoin.audit.matching import Matched, OffsetSet
 from unjoin.audit.snapshot import Commit, OffsetRange
-from unjoin.audit.tables import Audited, Before
+from unjoin.audit.tables import Audited, Snapshot
 
 PART, LETTERS = TopicPartition(LABELED, 0), TopicPartition(LABELED_DEAD_LETTERS, 0)
 END = 50
@@ -46,14 +46,14 @@ def audited(
         PART: OffsetRange(5, END),
         LETTERS: OffsetRange(dead_letters_start, dead_letters_start + len(dead_letters)),
     }
-    before = Before({PART: commit}, spans, {PART: marks})
+    snapshot = Snapshot({PART: commit}, spans, {PART: marks})
     matched = Matched(readable=on_topic, versions=distinct)
 
     async def commits(kafka: Any, parts: Any) -> dict[TopicPartition, Commit]:
         return {PART: Commit(offset, (later or tally).metadata())}
 
     labels = Audited(Line(name="labels"), matched, [], on_topic)
-    return asyncio.run(door.audit_door(Ends(), before, labels, commits))  # type: ignore[arg-type]
+    return asyncio.run(door.audit_door(Ends(), snapshot, labels, commits))  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
