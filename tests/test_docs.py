@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.outcomes import EXPLANATION, RejectionReason, RequestError
+from unjoin.audit.balance import Line
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md", *(ROOT / "docs").glob("*.md")]
@@ -24,6 +25,21 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_glossary_has_every_outcome_and_no_word_twice() -> None:
+    """Whoever reads a figure of the audit must find what it counts; two meanings of one word are none."""
+    cells = re.findall(r"^\| ([^|]+?) \|", (ROOT / "docs" / "glossary.md").read_text(), re.M)
+    words = [word for cell in cells if cell not in ("word", "---") for word in cell.split(", ")]
+    assert [word for word in words if words.count(word) > 1] == []
+    counted = [name.replace("_", " ") for name in Line.__struct_fields__ if name not in ("name", "excess", "before")]
+    assert {word.replace("dead lettered", "dead-lettered") for word in counted} - {"verdicts"} <= set(words)
+
+
+def test_places_that_the_glossary_names_exist() -> None:
+    """A word whose place has moved is explained nowhere."""
+    for place in re.findall(r"\| `([^`|]+)` \|$", (ROOT / "docs" / "glossary.md").read_text(), re.M):
+        assert list(ROOT.glob(place)), place
 
 
 def test_readme_justifies_every_dependency() -> None:

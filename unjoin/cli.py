@@ -26,7 +26,10 @@ Command = Callable[[argparse.Namespace, Settings, Console], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; gives its exit code: 0 done, 1 refused with a reason, 2 wrong usage, 3 `audit` cannot tell."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["attack"]:
+        given.insert(1, "--")  # else argparse takes the attacks' options for its own
+    options = _parser().parse_args(given)
     console = Console(stderr=options.command in ("audit", "export", "query", "replay", "simulate"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("aiokafka", "faust", "mode"):
@@ -55,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument("--playground", action="store_true", help="serve the page at / to loopback")
     collect.add_argument("--door-metrics", default="", metavar="URL", help="a processor's metrics, for the page")
     collect.add_argument("--workers", type=int, metavar="N", help="processes; default UNJOIN_COLLECT_WORKERS")
-    collect.add_argument("--worker", help=argparse.SUPPRESS)  # NUMBER/COUNT, said by who started it
+    collect.add_argument("--worker", help=argparse.SUPPRESS)  # NUMBER/COUNT, from `unjoin collect --workers`
     add("process", _process, "run a processor: the door that labels go through")
     add("sink", _sink, "run the sink: Kafka in, ClickHouse out")
     add("topics", _topics, "create the topics, or bring them to their settings")
@@ -86,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
-    attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack -- --help`")
+    attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack --help`")
 
     _add_sites(add("sites", _sites, "add, list, rotate and revoke the keys of sites"))
     sdk = add("sdk", _sdk, "print the script tag of the browser SDK, pinned by hash and integrity")
@@ -106,7 +109,7 @@ def _add_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument("--batch-events", type=int, default=50)
     simulate.add_argument("--browser-key", default="dev-browser-key")
     simulate.add_argument("--server-key", default="dev-server-key")
-    simulate.add_argument("--categories", default="signals,labeled,analytics,personal,labelers")
+    simulate.add_argument("--categories", default=argparse.SUPPRESS, help="comma-separated; default all")
     simulate.add_argument("--verdicts", type=float, default=0.2, help="share of sessions that the service judges")
     simulate.add_argument("--bots", type=float, default=0.0, help="share of sessions that are bots")
     simulate.add_argument("--retry-seconds", dest="retry_seconds_max", type=float, default=120, metavar="SECONDS")
@@ -210,7 +213,7 @@ def _simulate(options: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _replay(options: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from unjoin.replay import LEFT, ReplayOptions, replay
+    from unjoin.replay import NOT_REPLAYED, ReplayOptions, replay
 
     wanted = ReplayOptions(
         bootstrap=settings.bootstrap,
@@ -222,7 +225,7 @@ def _replay(options: argparse.Namespace, settings: Settings, console: Console) -
     )
     counts = asyncio.run(replay(wanted, console))
     done = "would be replayed" if options.dry_run else "replayed"
-    left = [f"{counts[what]} {text}" for what, text in LEFT.items() if counts[what]]
+    left = [f"{counts[what]} {text}" for what, text in NOT_REPLAYED.items() if counts[what]]
     console.print(", ".join([f"{counts['replayed']} {done}", *left]), highlight=False)
     return 0
 

@@ -10,7 +10,7 @@ dependency.
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,13 +23,10 @@ from sinks.clickhouse.embedded import Embedded, QueryFailed
 from sinks.clickhouse.server import Server, address_of
 from sinks.clickhouse.statements import literal
 from sinks.engine import EngineError
-from unjoin.query import answer_over_http
+from unjoin.query import SelectRows, answer_over_http
 from unjoin.settings import Settings
 
 SLICE_VOTES = 250_000
-
-Source = Callable[[str], bytes]
-"""A statement -> its rows as ClickHouse's TabSeparated."""
 
 
 class ExportError(UnjoinError):
@@ -40,8 +37,8 @@ class View(msgspec.Struct, frozen=True):
     """What is exported.
 
     Attributes:
-        name: of the view, which takes k.
-        columns: of the file, with ClickHouse's types.
+        name: the view's, which takes k.
+        columns: the file's, with ClickHouse's types.
         order: says nothing that the columns do not.
         unit: what a row stands for, and what is counted as left out.
     """
@@ -61,7 +58,7 @@ CONSENSUS = View(
     order="task",
     unit="tasks",
 )
-# Without row_id: a name for a vote that stays the same from file to file would join them, and teaches nothing.
+# `row_id` is left out: it stays the same from file to file, so it would join exports, and it teaches nothing.
 VOTES = View(
     name="label_export_votes",
     columns=(("task", "String"), ("kind", "String"), ("answer", "String"), ("day", "Nullable(Date)")),
@@ -120,7 +117,7 @@ def run_export(settings: Settings, view: View, k: int, target: Path, console: Co
 
 
 def fetch(
-    source: Source, view: View, k: int, text: Path, progress: Progress, slice_votes: int = SLICE_VOTES
+    source: SelectRows, view: View, k: int, text: Path, progress: Progress, slice_votes: int = SLICE_VOTES
 ) -> Exported:
     """Writes the view's rows to `text`, slice by slice, each slice as it is at its moment."""
     slices = slices_of(source, slice_votes)
@@ -138,7 +135,7 @@ def fetch(
     return Exported(rows, max(0, seen - rows))
 
 
-def slices_of(source: Source, slice_votes: int) -> list[Slice]:
+def slices_of(source: SelectRows, slice_votes: int) -> list[Slice]:
     """All tasks, cut so that a slice has some `slice_votes` votes, or is one task."""
     tasks = "SELECT task, count() AS n FROM unjoin.labels FINAL GROUP BY task"
     numbered = f"SELECT task, n, intDiv(sum(n) OVER (ORDER BY task ASC) - n, {slice_votes}) AS slice FROM ({tasks})"  # noqa: S608
@@ -163,7 +160,7 @@ def write_parquet(engine: Embedded, view: View, text: Path, parquet: Path) -> No
 
 
 def _put_in_place(written: Path, target: Path) -> None:
-    """Whoever reads the target sees the old file or the new one, whole; after a power failure too."""
+    """Replaces the target at once: a reader sees the old file or the new one, whole, also after a power failure."""
     _sync(written)
     written.replace(target)
     _sync(target.parent)
@@ -178,7 +175,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _source(settings: Settings) -> Iterator[Source]:
+def _source(settings: Settings) -> Iterator[SelectRows]:
     if not settings.clickhouse_url:
         yield lambda sql: answer_over_http(settings, sql, "TabSeparated")
         return

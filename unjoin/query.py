@@ -4,7 +4,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from urllib.parse import urlsplit
@@ -18,6 +18,9 @@ from schemas.outcomes import UnjoinError
 from unjoin.settings import Settings
 
 TIMEOUT_S = 300
+
+SelectRows = Callable[[str], bytes]
+"""A statement -> its rows as ClickHouse's TabSeparated."""
 
 
 class QueryError(UnjoinError):

@@ -41,7 +41,7 @@ REPLAYABLE = frozenset({*TOPIC_OF_CATEGORY.values(), DEIDENTIFIED})
 AGAIN = "call again: replaying twice makes no second row"
 
 # What is not replayed, and why.
-LEFT = {
+NOT_REPLAYED = {
     "skipped": "left out by the filters",
     "cut": "cut when they were set aside, as too large with headers",
     "too_large": "larger than their topic allows by now",
@@ -61,7 +61,7 @@ class ReplayOptions(msgspec.Struct, frozen=True):
         today: the UTC day, for the stamp of a released label that names no day itself.
         reasons, topics: only these; empty for all.
         dry_run: count only; nothing is written and no position moves.
-        from_start: from the oldest dead letter instead of the last call's end.
+        from_start: begin at the oldest dead letter instead of where the last run ended.
     """
 
     bootstrap: str
@@ -73,8 +73,10 @@ class ReplayOptions(msgspec.Struct, frozen=True):
 
     @property
     def group(self) -> str:
-        """The consumer group that remembers the end: one a set of filters, or a call with filters would make the next
-        one without them pass over what it had left out.
+        """The consumer group that remembers where a run ended.
+
+        Each set of filters has a group of its own: with one group for all, a run without filters would pass over what
+        a run with filters had left out.
         """
         if not self.reasons and not self.topics:
             return GROUP
@@ -86,7 +88,7 @@ async def replay(options: ReplayOptions, console: Console) -> Counter[str]:
     """Replays what there is now and returns.
 
     Returns:
-        Counts of `replayed`, and of the keys of `LEFT`.
+        Counts of `replayed`, and of the keys of `NOT_REPLAYED`.
 
     Raises:
         ReplayError: no topic or reason is called so, or Kafka did not answer in time.
@@ -98,12 +100,12 @@ async def replay(options: ReplayOptions, console: Console) -> Counter[str]:
             consumer = await stack.enter_async_context(_running(_consumer(options)))
             producer = await stack.enter_async_context(_running(_producer(options)))
             progress = stack.enter_context(Progress(console=console, transient=True))
-            call = _Call(options, consumer, producer)
+            run = _ReplayRun(options, consumer, producer)
             for topic in (DEAD_LETTERS, LABELED_DEAD_LETTERS):
-                await call.replay_topic(topic, progress)
+                await run.replay_topic(topic, progress)
     except KafkaError as error:
         raise ReplayError(f"Kafka failed ({type(error).__name__}); {AGAIN}") from None
-    return call.counts
+    return run.counts
 
 
 def _consumer(options: ReplayOptions) -> AIOKafkaConsumer:
@@ -112,7 +114,7 @@ def _consumer(options: ReplayOptions) -> AIOKafkaConsumer:
         group_id=options.group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        fetch_max_wait_ms=50,  # a fetch that waits at the end makes every other question to its broker wait
+        fetch_max_wait_ms=50,  # a fetch that waits for records holds back every other request to its broker
     )
 
 
@@ -131,7 +133,7 @@ def _check_known(what: str, asked: frozenset[str], known: frozenset[str]) -> Non
         raise ReplayError(f"no {what} is called {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
 
 
-class _Call:
+class _ReplayRun:
     """One run of the command."""
 
     def __init__(self, options: ReplayOptions, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
@@ -145,7 +147,7 @@ class _Call:
         self._consumer.assign(partitions)
         ends = await _answered(self._consumer.end_offsets(partitions))
         positions = await self._seek(partitions)
-        # What is appended from here on, replayed garbage among it, is for the next call.
+        # Records that are appended from here on, replayed garbage among them, wait for the next run.
         task = progress.add_task(topic, total=sum(max(0, ends[one] - positions[one]) for one in partitions))
         loop = asyncio.get_running_loop()
         heard_at = loop.time()
@@ -174,12 +176,12 @@ class _Call:
             self._consumer.seek(one, positions[one])
         return positions
 
-    async def _put_back(self, letters_topic: str, records: Sequence[Any]) -> None:
+    async def _put_back(self, from_topic: str, records: Sequence[Any]) -> None:
         """Returns once the broker has acknowledged every record that is to be replayed."""
         sent = []
         for record in records:
             origin = origin_of(record.headers)
-            what = self._judged(letters_topic, record, origin)
+            what = self._outcome_of(from_topic, record, origin)
             self.counts[what] += 1
             if what == "replayed" and origin is not None and not self._options.dry_run:
                 sent.append(await _answered(self._send(record, origin)))
@@ -190,12 +192,14 @@ class _Call:
             elif isinstance(outcome, BaseException):
                 raise outcome
 
-    def _judged(self, letters_topic: str, record: Any, origin: Origin | None) -> str:
-        """What becomes of a dead letter. Whoever can write to its topic can write any header: none of them may send it
-        anywhere but to a topic of events, and an identified label nowhere but to its short-lived one.
+    def _outcome_of(self, from_topic: str, record: Any, origin: Origin | None) -> str:
+        """What becomes of a dead letter: `replayed`, or a key of `NOT_REPLAYED`.
+
+        Whoever can write to its topic can write any header. So no header may send it anywhere but to a topic of
+        events, and an identified label goes to its short-lived topic only.
         """
         options = self._options
-        if origin is None or origin.topic not in REPLAYABLE or dead_letter_topic(origin.topic) != letters_topic:
+        if origin is None or origin.topic not in REPLAYABLE or dead_letter_topic(origin.topic) != from_topic:
             return "unreadable"
         if (options.reasons and origin.reason not in options.reasons) or (
             options.topics and origin.topic not in options.topics
@@ -203,7 +207,7 @@ class _Call:
             return "skipped"
         if any(name == TRUNCATED_FROM for name, _ in record.headers):
             return "cut"
-        # Many on end would halt the door, and every label behind them with it.
+        # Many unreadable labels in a row would halt the door, and hold back every label behind them.
         return "replayed" if origin.topic != LABELED or _is_label(record) else "still"
 
     async def _send(self, record: Any, origin: Origin) -> Awaitable[Any]:
@@ -222,8 +226,10 @@ class _Call:
         return sent
 
     def _timestamp_ms(self, record: Any, origin: Origin) -> int:
-        """When it was set aside, so that replaying lets no event outlive its retention; of a released label no more
-        than its day, as the door stamps it.
+        """The replayed record's timestamp, Unix milliseconds.
+
+        It is the time at which the record was set aside, so that a replay lets no event outlive its retention. A
+        released label gets midnight of its day, as the door stamps it.
         """
         if origin.topic != DEIDENTIFIED:
             return int(record.timestamp)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.topics import HOUR_MS, LABELED, Topic, topics
-from unjoin.confine.reach import confine_role
+from unjoin.confine.allowed_paths import confine_role
 from unjoin.host.notify import notify_ready
 from unjoin.keys.housekeeping import LOOK_EVERY_S, Housekeeping
 from unjoin.keys.keyring import KeyDestroyed, Keyring

@@ -13,8 +13,8 @@ from typing import Any
 
 from sinks.clickhouse.embedded import Embedded
 from tests.sinks.records import signal, signals
+from unjoin.confine.allowed_paths import Role, confine_role
 from unjoin.confine.landlock import SandboxError, confine
-from unjoin.confine.reach import Role, confine_role
 from unjoin.keys.keyring import Keyring, KeyringError
 from unjoin.settings import Settings
 

@@ -15,14 +15,15 @@ from rich.progress import Progress
 
 from sinks.clickhouse.embedded import Embedded
 from tests.sinks.records import label, labels
-from unjoin.export import CONSENSUS, VOTES, Exported, ExportError, Source, fetch, run_export, slices_of, write_parquet
+from unjoin.export import CONSENSUS, VOTES, Exported, ExportError, fetch, run_export, slices_of, write_parquet
+from unjoin.query import SelectRows
 from unjoin.settings import Settings
 
 AWKWARD = ["tab\there", "line\nbreak", "back\\slash", "quote'\"", "", "\\N", "naïve ☕ 日本", "nul\0l", "x" * 32_768]
 
 
 @pytest.fixture
-def source(engine: Embedded) -> Source:
+def source(engine: Embedded) -> SelectRows:
     return lambda sql: engine.select(sql, "TabSeparated")
 
 
@@ -47,7 +48,7 @@ def rows_of(engine: Embedded, view: Any, text: Path, parquet: Path) -> list[dict
 
 
 def test_answers_arrive_as_they_are_stored(
-    engine: Embedded, source: Source, progress: Progress, tmp_path: Path
+    engine: Embedded, source: SelectRows, progress: Progress, tmp_path: Path
 ) -> None:
     """An answer is any text; what stands between the view and the file must not read it as anything else."""
     store(engine, [(f"t-{number}", answer) for number, answer in enumerate(AWKWARD)])
@@ -59,7 +60,7 @@ def test_answers_arrive_as_they_are_stored(
 
 
 def test_columns_have_the_types_that_they_mean(
-    engine: Embedded, source: Source, progress: Progress, tmp_path: Path
+    engine: Embedded, source: SelectRows, progress: Progress, tmp_path: Path
 ) -> None:
     """A reader's frame has text, numbers, truth values and dates, not bytes or numbers of days."""
     store(engine, [("dogs", "beagle"), ("dogs", "pug"), ("cats", "tabby")])
@@ -76,7 +77,7 @@ def test_columns_have_the_types_that_they_mean(
 
 @pytest.mark.parametrize("slice_votes", [1, 7, 1_000])
 def test_every_row_is_in_exactly_one_slice(
-    engine: Embedded, source: Source, progress: Progress, tmp_path: Path, slice_votes: int
+    engine: Embedded, source: SelectRows, progress: Progress, tmp_path: Path, slice_votes: int
 ) -> None:
     """Whatever a slice holds, together they are the view."""
     store(engine, [(f"t-{number % 23}", f"a-{number % 3}") for number in range(200)])
@@ -90,7 +91,7 @@ def test_every_row_is_in_exactly_one_slice(
         assert exported.rows == whole.count(b"\n")
 
 
-def test_what_is_left_out_is_counted(engine: Embedded, source: Source, progress: Progress, tmp_path: Path) -> None:
+def test_what_is_left_out_is_counted(engine: Embedded, source: SelectRows, progress: Progress, tmp_path: Path) -> None:
     """Whoever trains on the file has to know what is missing."""
     store(engine, [("dogs", "beagle"), ("dogs", "beagle"), ("dogs", "pug"), ("cats", "tabby")])
     assert fetch(source, CONSENSUS, 3, tmp_path / "c", progress) == Exported(rows=1, left_out=1)
@@ -98,7 +99,7 @@ def test_what_is_left_out_is_counted(engine: Embedded, source: Source, progress:
 
 
 def test_nothing_to_export_is_a_file_without_rows(
-    engine: Embedded, source: Source, progress: Progress, tmp_path: Path
+    engine: Embedded, source: SelectRows, progress: Progress, tmp_path: Path
 ) -> None:
     """A job that runs every night must not fail on the first one."""
     assert fetch(source, CONSENSUS, 2, tmp_path / "c.tsv", progress) == Exported(0, 0)

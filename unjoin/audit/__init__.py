@@ -2,7 +2,7 @@
 
     snapshot.py   positions first: what every consumer committed, then the ends of every log
     spools.py     what lies at the edge
-    letters.py    which offsets were set aside
+    dead_letters.py  which offsets were set aside
     stored.py     keys of the rows that ClickHouse holds         ┐ scratch files,
     logs.py       records of a topic, up to the position          ┘ one bucket at a time
     keys.py       pure: what a record's row is called, in Python and in SQL

@@ -22,8 +22,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         dead_lettered: set aside on the topic of dead letters.
         suppressed: labels that the door will never release.
         expired: records that outlived their retention before they were read or could leave.
-        held: in a spool, in flight, or waiting for their crowd.
-        excess: rows or letters that no record explains. They never make up for what is missing.
+        held: records in a spool, in flight, or waiting for their crowd.
+        excess: rows or dead letters that no record explains. They never make up for what is missing.
         before: records that left the log by retention; their rows are out of the audit's reach.
     """
 
@@ -56,7 +56,7 @@ class Finding(msgspec.Struct, frozen=True):
     """Something that is wrong.
 
     Attributes:
-        what: in words, with numbers and without a payload.
+        what: a sentence with numbers and without a payload.
         where: ranges of offsets, as text.
     """
 
@@ -70,7 +70,7 @@ class Released(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         said: labels that the door committed as released.
         on_topic: readable records of the released topic, since ever.
-        distinct: of these, different ones (row and version).
+        distinct: different ones among them (row and version).
         held: records that the door has not committed yet; some may be released already.
     """
 
@@ -106,7 +106,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def difference(self) -> int:
-        """Of all lines."""
+        """The sum of the lines' differences."""
         return sum(line.difference for line in self.lines)
 
     @property

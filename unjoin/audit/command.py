@@ -15,12 +15,12 @@ from schemas.topics import LABELED, TOPIC_OF_CATEGORY, dead_letter_topic
 from sinks.rows.tables import TABLES
 from unjoin.audit import door
 from unjoin.audit.balance import Audit, Finding, Line
-from unjoin.audit.letters import set_aside
-from unjoin.audit.matching import Marks
-from unjoin.audit.snapshot import AuditError, Commit, Kafka, Span
+from unjoin.audit.dead_letters import set_aside
+from unjoin.audit.matching import OffsetSet
+from unjoin.audit.snapshot import AuditError, Commit, KafkaReader, OffsetRange
 from unjoin.audit.spools import Spooled, read_spools
 from unjoin.audit.stored import source_of
-from unjoin.audit.tables import Audited, Before, audit_table
+from unjoin.audit.tables import Audited, Snapshot, audit_table
 from unjoin.settings import Settings
 
 SINK_GROUP = "unjoin-sink-"
@@ -31,30 +31,30 @@ async def audit(settings: Settings, spool_folders: Sequence[Path], console: Cons
     """Adds up what became of every accepted record.
 
     Args:
-        spool_folders: of collectors; empty for the one that the settings name.
+        spool_folders: the collectors' spools; empty for the one that the settings name.
 
     Raises:
         AuditError: Kafka or ClickHouse does not answer.
     """
     spools = read_spools(spool_folders or [settings.spool_folder], named=bool(spool_folders))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    async with Kafka(settings.bootstrap) as kafka:
+    async with KafkaReader(settings.bootstrap) as kafka:
         with (
             source_of(settings) as source,
             tempfile.TemporaryDirectory(prefix="unjoin-audit-") as scratch,
             Progress(*columns, console=console, transient=True) as progress,
         ):
-            before = await _before(kafka, progress)
+            snapshot = await _snapshot(kafka, progress)
             audited: dict[str, Audited] = {}
             for table in TABLES:
                 with tempfile.TemporaryDirectory(prefix=f"{table.name}-", dir=scratch) as folder:
-                    audited[table.name] = await audit_table(table, before, kafka, source, Path(folder), progress)
-            passage = await door.audit_door(kafka, before, audited["labels"], _door_commits)
-    return _summed(audited, passage, spools)
+                    audited[table.name] = await audit_table(table, snapshot, kafka, source, Path(folder), progress)
+            door_audit = await door.audit_door(kafka, snapshot, audited["labels"], _door_commits)
+    return _summed(audited, door_audit, spools)
 
 
-async def _before(kafka: Kafka, progress: Progress) -> Before:
-    """Commits first, then ends, then letters: whoever passed a letter's record had sent the letter before."""
+async def _snapshot(kafka: KafkaReader, progress: Progress) -> Snapshot:
+    """Reads commits, then ends, then dead letters: whoever passed a bad record had sent its dead letter before."""
     partitions = await kafka.partitions([LABELED, *(topic for table in TABLES for topic in table.topics)])
     commits: dict[TopicPartition, Commit] = {}
     for table in TABLES:
@@ -62,36 +62,38 @@ async def _before(kafka: Kafka, progress: Progress) -> Before:
         commits |= await kafka.commits(SINK_GROUP + table.name, parts)
     commits |= await _door_commits(kafka, partitions[LABELED])
     spans = await kafka.spans([one for parts in partitions.values() for one in parts])
-    ranges = {one: Span(0 if one.topic == LABELED else span.start, span.end) for one, span in spans.items()}
-    letters = {one: span for one, span in spans.items() if one.topic in set(map(dead_letter_topic, partitions))}
-    letters = await kafka.spans(letters)
-    bar = progress.add_task("dead letters", total=sum(span.end - span.start for span in letters.values()))
-    marks: Mapping[TopicPartition, Marks] = await set_aside(kafka, letters, ranges, lambda n: progress.advance(bar, n))
-    return Before(commits, spans, marks)
+    ranges = {one: OffsetRange(0 if one.topic == LABELED else span.start, span.end) for one, span in spans.items()}
+    dead_letters = {one: span for one, span in spans.items() if one.topic in set(map(dead_letter_topic, partitions))}
+    dead_letters = await kafka.spans(dead_letters)
+    bar = progress.add_task("dead letters", total=sum(span.end - span.start for span in dead_letters.values()))
+    marks: Mapping[TopicPartition, OffsetSet] = await set_aside(
+        kafka, dead_letters, ranges, lambda n: progress.advance(bar, n)
+    )
+    return Snapshot(commits, spans, marks)
 
 
-async def _door_commits(kafka: Kafka, parts: list[TopicPartition]) -> dict[TopicPartition, Commit]:
+async def _door_commits(kafka: KafkaReader, parts: list[TopicPartition]) -> dict[TopicPartition, Commit]:
     return await kafka.commits(DOOR_GROUP, parts)
 
 
-def _summed(audited: Mapping[str, Audited], passage: door.Passed, spools: Spooled) -> Audit:
+def _summed(audited: Mapping[str, Audited], door_audit: door.DoorAudit, spools: Spooled) -> Audit:
     """Every line with what lies at the edge, in the order in which events flow."""
     labels = audited["labels"].line
-    lines = [audited[name].line for name in ("signals", "analytics", "personal", "labelers")]
-    lines = [_with_spool(line, TOPIC_OF_CATEGORY[line.name], spools) for line in [*lines, passage.line]]
+    lines = [audited[category].line for category, topic in TOPIC_OF_CATEGORY.items() if topic != LABELED]
+    lines = [_with_spool(line, TOPIC_OF_CATEGORY[line.name], spools) for line in [*lines, door_audit.line]]
     lines += [
-        msgspec.structs.replace(labels, excess=labels.excess + passage.excess_labels),
+        msgspec.structs.replace(labels, excess=labels.excess + door_audit.excess_labels),
         audited["dead_letters"].line,
     ]
-    findings: list[Finding] = [*spools.findings, *passage.findings]
+    findings: list[Finding] = [*spools.findings, *door_audit.findings]
     findings += [finding for one in audited.values() for finding in one.findings]
-    notes = [*spools.notes, *passage.notes]
+    notes = [*spools.notes, *door_audit.notes]
     notes += [
         f"{line.name}: {line.before} records left the log by retention; of them and their rows nothing is said"
         for line in lines
         if line.before
     ]
-    return Audit(lines=lines, findings=findings, doubts=[*spools.doubts, *passage.doubts], notes=notes)
+    return Audit(lines=lines, findings=findings, doubts=[*spools.doubts, *door_audit.doubts], notes=notes)
 
 
 def _with_spool(line: Line, topic: str, spools: Spooled) -> Line:

@@ -1,7 +1,7 @@
 """Audits the door by its own durable totals and by offsets; no identified label is read.
 
 A commit holds an offset and what became of everything below it (processors/door/tally.py). The totals have to add up to
-the offset; letters and released labels are counted again where they lie.
+the offset; dead letters and released labels are counted again where they lie.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from processors.door.tally import Tally
 from schemas.outcomes import Suppression
 from schemas.topics import LABELED, LABELED_DEAD_LETTERS
 from unjoin.audit.balance import Finding, Line, Released
-from unjoin.audit.snapshot import Commit, Kafka
-from unjoin.audit.tables import Audited, Before
+from unjoin.audit.snapshot import Commit, KafkaReader
+from unjoin.audit.tables import Audited, Snapshot
 
 COMMIT_SECONDS_MAX = 5.0
 LOOK_SECONDS = 0.5
 
-Commits = Callable[[Kafka, list[TopicPartition]], Awaitable[dict[TopicPartition, Commit]]]
+Commits = Callable[[KafkaReader, list[TopicPartition]], Awaitable[dict[TopicPartition, Commit]]]
 
 
-class Passed(msgspec.Struct):
+class DoorAudit(msgspec.Struct):
     """What became of the records of `events.labeled`.
 
     Attributes:
@@ -37,17 +37,17 @@ class Passed(msgspec.Struct):
     notes: list[str] = []
 
 
-async def audit_door(kafka: Kafka, before: Before, labels: Audited, commits_of: Commits) -> Passed:
+async def audit_door(kafka: KafkaReader, snapshot: Snapshot, labels: Audited, commits_of: Commits) -> DoorAudit:
     """The door's line, and what is wrong between it and the table of labels."""
-    parts = [one for one in before.spans if one.topic == LABELED]
-    tallies = {one: _tally(before.commits[one]) for one in parts}
-    counted = _lines(before, parts, tallies)
+    parts = [one for one in snapshot.spans if one.topic == LABELED]
+    tallies = {one: _tally(snapshot.commits[one]) for one in parts}
+    counted = _lines(snapshot, parts, tallies)
     whole = all(tally.since == 0 for tally in tallies.values())
     if not whole:
         first = sum(tally.since for tally in tallies.values())
         counted.notes.append(f"labeled: the door counts since offset {first}; of the records before nothing is said")
-    _check_sums(counted, before, tallies)
-    _check_letters(counted, before, tallies)
+    _check_sums(counted, snapshot, tallies)
+    _check_dead_letters(counted, snapshot, tallies)
     on_topic = labels.matched.readable if not labels.line.before else labels.end
     said = sum(tally.released for tally in tallies.values())
     if whole and (lost := max(0, said - on_topic)):
@@ -65,11 +65,11 @@ def _tally(commit: Commit) -> Tally:
     return Tally.of(commit.metadata) or Tally(since=commit.offset)
 
 
-def _lines(before: Before, parts: list[TopicPartition], tallies: dict[TopicPartition, Tally]) -> Passed:
+def _lines(snapshot: Snapshot, parts: list[TopicPartition], tallies: dict[TopicPartition, Tally]) -> DoorAudit:
     accepted = held = 0
     total = Tally(since=0)
     for one, tally in tallies.items():
-        span, position = before.spans[one], before.commits[one].offset or 0
+        span, position = snapshot.spans[one], snapshot.commits[one].offset or 0
         unread = max(0, span.start - position)
         accepted += span.end - tally.since
         held += max(0, span.end - max(position, span.start))
@@ -81,7 +81,7 @@ def _lines(before: Before, parts: list[TopicPartition], tallies: dict[TopicParti
         for reason, labels in tally.suppressed.items():
             total.suppressed[reason] = total.suppressed.get(reason, 0) + labels
     expired_waiting = total.suppressed.pop(Suppression.EXPIRED, 0)
-    return Passed(
+    return DoorAudit(
         Line(
             name="labeled",
             accepted=accepted,
@@ -96,32 +96,32 @@ def _lines(before: Before, parts: list[TopicPartition], tallies: dict[TopicParti
     )
 
 
-def _check_sums(counted: Passed, before: Before, tallies: dict[TopicPartition, Tally]) -> None:
+def _check_sums(counted: DoorAudit, snapshot: Snapshot, tallies: dict[TopicPartition, Tally]) -> None:
     for one, tally in tallies.items():
-        position = before.commits[one].offset or 0
+        position = snapshot.commits[one].offset or 0
         if off := position - tally.since - tally.records:
             what = f"{abs(off)} records {'fewer' if off > 0 else 'more'} than it has passed"
             counted.findings.append(Finding(f"{one.topic}-{one.partition}: the door counted {what}"))
 
 
-def _check_letters(counted: Passed, before: Before, tallies: dict[TopicPartition, Tally]) -> None:
-    """Where all letters are still there, they are counted instead of the door's word."""
-    letters = [span for one, span in before.spans.items() if one.topic == LABELED_DEAD_LETTERS]
-    if any(span.start for span in letters):
+def _check_dead_letters(counted: DoorAudit, snapshot: Snapshot, tallies: dict[TopicPartition, Tally]) -> None:
+    """Counts the dead letters instead of the door's total, where all of them are still on their topic."""
+    dead_letters = [span for one, span in snapshot.spans.items() if one.topic == LABELED_DEAD_LETTERS]
+    if any(span.start for span in dead_letters):
         return
     said = found = 0
     for one, tally in tallies.items():
-        marks = before.marks[one]
+        marks = snapshot.marks[one]
         said += tally.dead_lettered
-        found += marks.below(before.commits[one].offset or 0) - marks.below(tally.since)
+        found += marks.below(snapshot.commits[one].offset or 0) - marks.below(tally.since)
     if said != found:
         counted.line = msgspec.structs.replace(counted.line, dead_lettered=found)
-        text = f"the door set {said} records aside, and there are letters of {found} on {LABELED_DEAD_LETTERS}"
+        text = f"the door set {said} records aside, and there are dead letters of {found} on {LABELED_DEAD_LETTERS}"
         counted.findings.append(Finding(text))
 
 
 async def _check_released(
-    counted: Passed, kafka: Kafka, parts: list[TopicPartition], labels: Audited, commits_of: Commits
+    counted: DoorAudit, kafka: KafkaReader, parts: list[TopicPartition], labels: Audited, commits_of: Commits
 ) -> None:
     """Different labels on the topic are no more than the door has released, once it has committed what it released."""
     loop = asyncio.get_running_loop()

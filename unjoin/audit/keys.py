@@ -30,11 +30,11 @@ HASH_BYTES = 16
 SIGNED = 1 << 63
 
 
-class Named(msgspec.Struct, frozen=True):
+class RowKey(msgspec.Struct, frozen=True):
     """How the rows of one table are told apart.
 
     Attributes:
-        columns: of the sorting key.
+        columns: those of the sorting key.
         version: the column of which the largest value stays.
         bias: added to a version, so that all are compared as unsigned 64 bits.
         time: SQL for a row's time, Unix milliseconds.
@@ -61,28 +61,28 @@ class Named(msgspec.Struct, frozen=True):
         return f"{self.sql()} FROM unjoin.{self.table.name} WHERE {within} {grouped}"
 
 
-def _by_receipt(table: Table, *columns: str) -> Named:
+def _by_receipt(table: Table, *columns: str) -> RowKey:
     at = "toUnixTimestamp64Milli(received_at)"
-    return Named(table, columns, "received_at", SIGNED, at, at)
+    return RowKey(table, columns, "received_at", SIGNED, at, at)
 
 
 _FAILED_AT = "toUnixTimestamp64Milli(failed_at)"
 
-NAMED = {
+ROW_KEYS = {
     named.table.name: named
     for named in (
         _by_receipt(SIGNALS, "site", "session", "event_id"),
         _by_receipt(ANALYTICS, "site", "session", "event_id"),
         _by_receipt(PERSONAL, "site", "account", "event_id"),
         _by_receipt(LABELERS, "site", "event_id"),
-        # Of a released label the day is all the time there is. Avro has no unsigned long: 64 bits, read as signed.
-        Named(LABELS, ("task", "row_id"), "version", 0, "version", "toInt64(toUInt16(day)) * 86400000"),
-        Named(DEAD_LETTERS, ("topic", "partition", "offset"), "failed_at", SIGNED, _FAILED_AT, _FAILED_AT),
+        # A released label has no time but its day. Avro has no unsigned long, so its 64 bits are read as signed.
+        RowKey(LABELS, ("task", "row_id"), "version", 0, "version", "toInt64(toUInt16(day)) * 86400000"),
+        RowKey(DEAD_LETTERS, ("topic", "partition", "offset"), "failed_at", SIGNED, _FAILED_AT, _FAILED_AT),
     )
 }
 
 
-def named_row(named: Named, record: Record) -> tuple[bytes, int]:
+def row_key_of(named: RowKey, record: Record) -> tuple[bytes, int]:
     """Hash and version of the row that a sink makes of a record.
 
     Raises:
@@ -99,17 +99,17 @@ def named_row(named: Named, record: Record) -> tuple[bytes, int]:
 
 @cache
 def _datum_of(table: str) -> Callable[[Record], Datum]:
-    return reader_of(NAMED[table].table)
+    return reader_of(ROW_KEYS[table].table)
 
 
 def hashed(key: Sequence[bytes | int]) -> bytes:
-    """Of the sorting key's values."""
+    """The hash of the sorting key's values, 16 bytes."""
     parts = [part if isinstance(part, bytes) else b"%d" % part for part in key]
     return hashlib.sha256(b"".join((*(b"%d " % len(part) for part in parts), *parts))).digest()[:HASH_BYTES]
 
 
 def _uuid(text: bytes) -> bytes:
-    """As ClickHouse writes it; what it would refuse stays as it is."""
+    """A UUID as ClickHouse writes it; a text that ClickHouse would refuse stays as it is."""
     try:
         return str(uuid.UUID(text.decode())).encode()
     except ValueError:

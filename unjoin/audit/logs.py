@@ -6,14 +6,14 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from unjoin.audit.snapshot import AuditError, Kafka, Span
+from unjoin.audit.snapshot import AuditError, KafkaReader, OffsetRange
 
 RECORDS_MAX = 5_000
 SILENT_SECONDS_MAX = 30.0
 
 
 async def records(
-    kafka: Kafka, spans: Mapping[TopicPartition, Span], advance: Callable[[int], None]
+    kafka: KafkaReader, spans: Mapping[TopicPartition, OffsetRange], advance: Callable[[int], None]
 ) -> AsyncIterator[tuple[TopicPartition, list[Any]]]:
     """The records of each span, some of one partition at a time.
 

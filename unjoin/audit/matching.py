@@ -49,13 +49,13 @@ class Matched(msgspec.Struct):
     Attributes:
         records: that must have their row.
         distinct: rows that they make, since equal keys are one row.
-        stored: of these, the ones that are there.
+        stored: rows among `distinct` that are there.
         lost: (place, offset) of the newest record of each that is not.
         forged: rows that no record explains.
         doubled: rows that lie there more often than their record.
         older: rows from before the log begins; nobody can say any more what they were made of.
         readable: records, also those that need no row (yet).
-        versions: of these, different ones.
+        versions: different ones among `readable`.
     """
 
     records: int = 0
@@ -121,7 +121,7 @@ def match(log: Iterable[LogEntry], table: Iterable[TableEntry], horizon_ms: int)
     return found
 
 
-class Marks:
+class OffsetSet:
     """Which offsets of a range are marked: a bit each, in pages that are made when something in them is.
 
     Args:
@@ -133,7 +133,7 @@ class Marks:
         self._pages: dict[int, int] = {}
 
     def add(self, offset: int) -> None:
-        """Marks an offset; again changes nothing."""
+        """OffsetSet an offset; again changes nothing."""
         if self.first <= offset < self.end:
             page, bit = divmod(offset, PAGE_OFFSETS)
             self._pages[page] = self._pages.get(page, 0) | 1 << bit

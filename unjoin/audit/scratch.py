@@ -48,12 +48,12 @@ class Buckets:
 
 
 def log_entries(buckets: Buckets, number: int) -> Iterator[LogEntry]:
-    """Of one bucket."""
+    """The entries of one bucket."""
     return (LogEntry(*entry) for entry in buckets.bucket(number))  # type: ignore[arg-type]
 
 
 def table_entries(buckets: Buckets, number: int) -> Iterator[TableEntry]:
-    """Of one bucket."""
+    """The entries of one bucket."""
     return (TableEntry(*entry) for entry in buckets.bucket(number))  # type: ignore[arg-type]
 
 

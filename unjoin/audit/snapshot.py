@@ -29,14 +29,14 @@ class Commit(msgspec.Struct, frozen=True):
     metadata: str
 
 
-class Span(msgspec.Struct, frozen=True):
+class OffsetRange(msgspec.Struct, frozen=True):
     """A partition's log: its first offset, and the one after its last."""
 
     start: int
     end: int
 
 
-class Kafka:
+class KafkaReader:
     """What the audit asks the brokers; it reads, joins no group and commits nothing."""
 
     def __init__(self, bootstrap: str) -> None:
@@ -47,10 +47,10 @@ class Kafka:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=8_388_608,
-            fetch_max_wait_ms=50,  # a fetch that waits at the end makes every other question to its broker wait
+            fetch_max_wait_ms=50,  # a fetch that waits for records holds back every other request to its broker
         )
 
-    async def __aenter__(self) -> "Kafka":
+    async def __aenter__(self) -> "KafkaReader":
         try:
             await self.answered(self._admin.start())
             await self.answered(self.consumer.start())
@@ -63,7 +63,7 @@ class Kafka:
         await self._close()
 
     async def partitions(self, topics: Iterable[str]) -> dict[str, list[TopicPartition]]:
-        """Of each topic; raises AuditError where one is missing."""
+        """The partitions of each topic; raises AuditError where a topic is missing."""
         wanted = list(topics)
         found = {}
         for described in await self.answered(self._admin.describe_topics(wanted)):
@@ -74,7 +74,7 @@ class Kafka:
         return found
 
     async def commits(self, group: str, partitions: list[TopicPartition]) -> dict[TopicPartition, Commit]:
-        """Of a group, metadata included; waits a while for a coordinator that has just started.
+        """What a group has committed, metadata included; waits 10 s for a coordinator that has just started.
 
         A partition that is left out of the answer is not one that was never committed, which is answered with -1.
         """
@@ -86,12 +86,12 @@ class Kafka:
                 await asyncio.sleep(AGAIN_SECONDS)
         raise AuditError(f"the coordinator does not tell what {group} has committed; audit again")
 
-    async def spans(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Span]:
+    async def spans(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, OffsetRange]:
         """The log's bounds now."""
         wanted = list(partitions)
         starts: Mapping[TopicPartition, int] = await self.answered(self.consumer.beginning_offsets(wanted))
         ends: Mapping[TopicPartition, int] = await self.answered(self.consumer.end_offsets(wanted))
-        return {one: Span(starts[one], ends[one]) for one in wanted}
+        return {one: OffsetRange(starts[one], ends[one]) for one in wanted}
 
     async def retention_ms(self, topic: str) -> int:
         """How long a record stays, as the topic is configured now."""

@@ -13,12 +13,12 @@ from unjoin.settings import WORKER_SPOOL
 
 
 class Spooled(msgspec.Struct):
-    """Of all spools together.
+    """The counts of all spools together.
 
     Attributes:
-        waiting: by topic.
-        expired: by topic; of labels alone, since nothing else has a bounded life there.
-        set_aside: whose checksum is wrong; nobody can say of which topic.
+        waiting: records, by topic.
+        expired: records, by topic; only labels expire in a spool.
+        set_aside: records whose checksum is wrong; their topic is unknown.
     """
 
     waiting: Counter[str] = msgspec.field(default_factory=Counter)

@@ -1,25 +1,22 @@
 """Reads the keys of a table's rows where the sink writes them, slice by slice: an answer over HTTP is bounded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import EngineError
-from unjoin.audit.keys import Named
+from unjoin.audit.keys import RowKey
 from unjoin.audit.scratch import Buckets
 from unjoin.audit.snapshot import AuditError
-from unjoin.query import QueryError, answer_over_http
+from unjoin.query import QueryError, SelectRows, answer_over_http
 from unjoin.settings import Settings
 
 SLICE_ROWS = 200_000
 
-Source = Callable[[str], bytes]
-"""A statement -> its rows as TabSeparated, every row that lies in a table, also where another replaces it."""
-
 
 @contextmanager
-def source_of(settings: Settings) -> Iterator[Source]:
-    """ClickHouse as the settings name it.
+def source_of(settings: Settings) -> Iterator[SelectRows]:
+    """ClickHouse as the settings name it; selects every row that lies in a table, also where another replaces it.
 
     Raises:
         AuditError: it does not answer, or refuses.
@@ -41,12 +38,12 @@ def source_of(settings: Settings) -> Iterator[Source]:
         server.close()
 
 
-def slices_of(source: Source, named: Named) -> int:
+def slices_of(source: SelectRows, named: RowKey) -> int:
     """How many slices keep each answer small."""
     return 1 + int(source(f"SELECT count() FROM unjoin.{named.table.name}")) // SLICE_ROWS  # noqa: S608  our own name
 
 
-def read_slice(source: Source, named: Named, number: int, slices: int, buckets: Buckets) -> int:
+def read_slice(source: SelectRows, named: RowKey, number: int, slices: int, buckets: Buckets) -> int:
     """Puts the rows of one slice into their buckets; how many they were."""
     rows = 0
     for line in source(named.statement(number, slices)).splitlines():
@@ -56,7 +53,7 @@ def read_slice(source: Source, named: Named, number: int, slices: int, buckets: 
     return rows
 
 
-def set_aside(source: Source, topic: str, partition: int, offsets: list[int]) -> set[int]:
+def set_aside(source: SelectRows, topic: str, partition: int, offsets: list[int]) -> set[int]:
     """Which of these offsets the table of dead letters knows."""
     found: set[int] = set()
     for start in range(0, len(offsets), 1_000):
@@ -68,7 +65,7 @@ def set_aside(source: Source, topic: str, partition: int, offsets: list[int]) ->
 
 def _over_http(settings: Settings, sql: str) -> bytes:
     try:
-        # By the dialect's own choice (`final`) a row would hide its doubles.
+        # With `final`, which the HTTP interface sets by default, a row would hide its doubles.
         return answer_over_http(settings, sql, "TabSeparated", final="0")
     except QueryError as error:
         raise AuditError(str(error)) from None

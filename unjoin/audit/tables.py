@@ -19,29 +19,30 @@ from sinks.engine import Table
 from sinks.kafka.block_planner import split_expired
 from unjoin.audit import stored
 from unjoin.audit.balance import Finding, Line, ranges
-from unjoin.audit.keys import NAMED, named_row
+from unjoin.audit.keys import ROW_KEYS, row_key_of
 from unjoin.audit.logs import records
-from unjoin.audit.matching import Marks, Matched, match
+from unjoin.audit.matching import Matched, OffsetSet, match
 from unjoin.audit.scratch import LOG, TABLE, Buckets, bucket_count, log_entries, table_entries
-from unjoin.audit.snapshot import Commit, Kafka, Span
+from unjoin.audit.snapshot import Commit, KafkaReader, OffsetRange
+from unjoin.query import SelectRows
 
 FIRST_RECORDS = 1_000
 RANGES_SHOWN = 20
 EVER = -(1 << 63)
 
 
-class Before(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True):
     """What was known of all partitions before anything was read.
 
     Attributes:
-        commits: of each table's group, by partition.
-        spans: of every log.
+        commits: what each table's group has committed, by partition.
+        spans: the bounds of every log.
         marks: offsets that were set aside.
     """
 
     commits: Mapping[TopicPartition, Commit]
-    spans: Mapping[TopicPartition, Span]
-    marks: Mapping[TopicPartition, Marks]
+    spans: Mapping[TopicPartition, OffsetRange]
+    marks: Mapping[TopicPartition, OffsetSet]
 
 
 class Audited(msgspec.Struct, frozen=True):
@@ -57,31 +58,31 @@ class _Log:
     """What was read of a table's topics."""
 
     def __init__(self) -> None:
-        self.unlettered: dict[TopicPartition, list[int]] = defaultdict(list)
+        self.without_dead_letter: dict[TopicPartition, list[int]] = defaultdict(list)
         self.first_ms: dict[TopicPartition, int] = {}
 
 
 async def audit_table(
-    table: Table, before: Before, kafka: Kafka, source: stored.Source, folder: Path, progress: Progress
+    table: Table, snapshot: Snapshot, kafka: KafkaReader, source: SelectRows, folder: Path, progress: Progress
 ) -> Audited:
     """Matches a table with its topics.
 
     Raises:
         AuditError: Kafka or ClickHouse does not answer.
     """
-    parts = [one for one in before.spans if one.topic in table.topics]
-    slices = await asyncio.to_thread(stored.slices_of, source, NAMED[table.name])
-    estimate = max(slices * stored.SLICE_ROWS * (slices > 1), sum(before.spans[one].end for one in parts))
+    parts = [one for one in snapshot.spans if one.topic in table.topics]
+    slices = await asyncio.to_thread(stored.slices_of, source, ROW_KEYS[table.name])
+    estimate = max(slices * stored.SLICE_ROWS * (slices > 1), sum(snapshot.spans[one].end for one in parts))
     count = bucket_count(estimate)
     rows = Buckets(folder, f"{table.name}-rows", TABLE, count)
     bar = progress.add_task(f"{table.name}: rows", total=slices)
     for number in range(slices):
-        await asyncio.to_thread(stored.read_slice, source, NAMED[table.name], number, slices, rows)
+        await asyncio.to_thread(stored.read_slice, source, ROW_KEYS[table.name], number, slices, rows)
         progress.advance(bar)
     now = await kafka.spans(parts)
     log_buckets = Buckets(folder, f"{table.name}-log", LOG, count)
     bar = progress.add_task(f"{table.name}: records", total=sum(span.end - span.start for span in now.values()))
-    log = await _read_log(table, before, parts, now, kafka, log_buckets, lambda n: progress.advance(bar, n))
+    log = await _read_log(table, snapshot, parts, now, kafka, log_buckets, lambda n: progress.advance(bar, n))
     horizon_ms = await _horizon_ms(table, now, log, kafka)
     matched = Matched()
     for number in range(count):
@@ -89,41 +90,43 @@ async def audit_table(
     lost: dict[TopicPartition, list[int]] = defaultdict(list)
     for place, offset in matched.lost:
         lost[parts[place]].append(offset)
-    noted = await asyncio.to_thread(_noted, before, source, [lost, log.unlettered])
-    line = _line(table, before, parts, now, matched, noted)
-    return Audited(line, matched, _findings(table, before, parts, matched, lost, log), sum(s.end for s in now.values()))
+    noted = await asyncio.to_thread(_noted, snapshot, source, [lost, log.without_dead_letter])
+    line = _line(table, snapshot, parts, now, matched, noted)
+    return Audited(
+        line, matched, _findings(table, snapshot, parts, matched, lost, log), sum(s.end for s in now.values())
+    )
 
 
 async def _read_log(
     table: Table,
-    before: Before,
+    snapshot: Snapshot,
     parts: list[TopicPartition],
-    now: Mapping[TopicPartition, Span],
-    kafka: Kafka,
+    now: Mapping[TopicPartition, OffsetRange],
+    kafka: KafkaReader,
     buckets: Buckets,
     advance: Callable[[int], None],
 ) -> _Log:
     log = _Log()
     place_of = {one: place for place, one in enumerate(parts)}
-    named = NAMED[table.name]
+    named = ROW_KEYS[table.name]
     async for one, found in records(kafka, now, advance):
-        place, marks, position = place_of[one], before.marks[one], before.commits[one].offset or 0
+        place, marks, position = place_of[one], snapshot.marks[one], snapshot.commits[one].offset or 0
         for record in found:
             if record.offset - now[one].start < FIRST_RECORDS:
                 log.first_ms[one] = max(record.timestamp, log.first_ms.get(one, 0))
             aside = record.offset in marks
             try:
-                name, version = named_row(named, record)
+                name, version = row_key_of(named, record)
             except DecodeError:
                 if record.offset < position and not aside:
-                    log.unlettered[one].append(record.offset)
+                    log.without_dead_letter[one].append(record.offset)
                 continue
             buckets.add(name, version, record.offset, place, record.offset < position and not aside)
         await asyncio.sleep(0)
     return log
 
 
-async def _horizon_ms(table: Table, now: Mapping[TopicPartition, Span], log: _Log, kafka: Kafka) -> int:
+async def _horizon_ms(table: Table, now: Mapping[TopicPartition, OffsetRange], log: _Log, kafka: KafkaReader) -> int:
     """Rows of this time or later have their record in the log.
 
     Retention takes a segment once its newest record is too old, so what it took was older than that; what somebody
@@ -139,13 +142,15 @@ async def _horizon_ms(table: Table, now: Mapping[TopicPartition, Span], log: _Lo
     return horizon
 
 
-def _noted(before: Before, source: stored.Source, missing: list[dict[TopicPartition, list[int]]]) -> int:
-    """Takes away what only the table of dead letters still knows: its letter has left the log by retention."""
+def _noted(snapshot: Snapshot, source: SelectRows, missing: list[dict[TopicPartition, list[int]]]) -> int:
+    """Takes away offsets whose dead letters retention has deleted, and which the table of dead letters still knows."""
     noted = 0
     for offsets_of in missing:
         for one, offsets in list(offsets_of.items()):
-            letters = [span for other, span in before.spans.items() if other.topic == dead_letter_topic(one.topic)]
-            if any(span.start for span in letters):
+            dead_letters = [
+                span for other, span in snapshot.spans.items() if other.topic == dead_letter_topic(one.topic)
+            ]
+            if any(span.start for span in dead_letters):
                 known = stored.set_aside(source, one.topic, one.partition, offsets)
                 offsets_of[one] = [offset for offset in offsets if offset not in known]
                 noted += len(known)
@@ -154,21 +159,21 @@ def _noted(before: Before, source: stored.Source, missing: list[dict[TopicPartit
 
 def _line(
     table: Table,
-    before: Before,
+    snapshot: Snapshot,
     parts: list[TopicPartition],
-    now: Mapping[TopicPartition, Span],
+    now: Mapping[TopicPartition, OffsetRange],
     matched: Matched,
     noted: int,
 ) -> Line:
     accepted = held = expired = dead = gone = 0
     for one in parts:
-        start, end, commit = now[one].start, before.spans[one].end, before.commits[one]
+        start, end, commit = now[one].start, snapshot.spans[one].end, snapshot.commits[one]
         position = start if commit.offset is None else commit.offset
         unread = split_expired(commit.metadata)[1] + max(0, start - position)
         accepted += max(0, end - start) + unread
         expired += unread
         held += max(0, end - max(position, start))
-        dead += before.marks[one].below(position) - before.marks[one].below(start)
+        dead += snapshot.marks[one].below(position) - snapshot.marks[one].below(start)
         gone += start - min(start, unread)
     return Line(
         name=table.name,
@@ -185,7 +190,7 @@ def _line(
 
 def _findings(
     table: Table,
-    before: Before,
+    snapshot: Snapshot,
     parts: list[TopicPartition],
     matched: Matched,
     lost: Mapping[TopicPartition, list[int]],
@@ -194,7 +199,7 @@ def _findings(
     found = []
     for offsets_of, text in (
         (lost, f"records were passed by the sink and have no row in {table.name}"),
-        (log.unlettered, "records cannot be read, were passed by the sink, and have no dead letter"),
+        (log.without_dead_letter, "records cannot be read, were passed by the sink, and have no dead letter"),
     ):
         if total := sum(len(offsets) for offsets in offsets_of.values()):
             found.append(Finding(f"{total} {text}", places(offsets_of)))
@@ -203,7 +208,7 @@ def _findings(
     if matched.forged:
         found.append(Finding(f"{matched.forged} rows of {table.name} were made of no record that was accepted"))
     for one in parts:
-        position, end = before.commits[one].offset or 0, before.spans[one].end
+        position, end = snapshot.commits[one].offset or 0, snapshot.spans[one].end
         if position > end:
             text = f"{one.topic}-{one.partition}: the log ends {position - end} records before what the sink has read"
             found.append(Finding(f"{text}; Kafka has lost them"))

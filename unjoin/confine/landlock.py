@@ -27,15 +27,15 @@ _RULE_PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _IOCTL_DEV = 1, 1 << 1, 1 << 2, 1 << 3, 1 << 14, 1 << 15
-# By ABI version: the file accesses that the kernel knows, from its newest.
+# The file accesses that each ABI version of the kernel knows, newest first.
 _FS_BITS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _SCOPE_ABSTRACT_UNIX_SOCKET, _SCOPE_SIGNAL = 1, 2
 _SCOPES_SINCE_ABI = 6
 # All that a rule on a file, rather than on a directory, may grant.
 _FILE_ACCESS = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 
-# What an interpreter and its libraries read of a Linux system. Of /etc and /proc only what they need: no accounts, no
-# other process.
+# The files of a Linux system that an interpreter and its libraries read. /etc and /proc are listed file by file, so
+# that accounts and other processes stay closed.
 SYSTEM_READ = (
     *("/usr", "/lib", "/lib64", "/opt", "/nix/store", "/sys"),
     *("/etc/hosts", "/etc/host.conf", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/localtime"),

@@ -43,10 +43,10 @@ def server_properties(*, port: int, controller_port: int, log_dir: Path) -> str:
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
-        # After a kill, the controller waits for this long before it lets the same broker in again (default 9 s).
+        # The controller waits for this long before it admits a killed broker again (default 9 s).
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
-        # Retention is in hours for identified labels: look more often than every 5 minutes.
+        # Identified labels live for hours, so retention is checked more often than every 5 minutes.
         "log.retention.check.interval.ms": "60000",
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
@@ -94,7 +94,7 @@ def prepare_node(kafka_home: Path, state_dir: Path, port: int) -> list[str]:
     log_dir = state_dir / "data"
     properties.write_text(server_properties(port=port, controller_port=free_port(), log_dir=log_dir.absolute()))
     if not (log_dir / "meta.properties").exists():
-        # Not a UUID's own bytes: an id that begins with a hyphen is taken for an option.
+        # The id is not a UUID's base64, which may begin with a hyphen and would be taken for an option.
         cluster_id = base64.urlsafe_b64encode(b"unj" + uuid.uuid4().bytes[:13]).decode().rstrip("=")
         command = [
             java,
@@ -140,7 +140,7 @@ async def wait_until_reachable(bootstrap: str, seconds_max: float) -> None:
     deadline = asyncio.get_running_loop().time() + seconds_max
     host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
     while True:
-        # A bare connection first: the admin client logs every refusal as an error.
+        # A bare connection is tried first, because the admin client logs every refusal as an error.
         try:
             _, writer = await asyncio.open_connection(host, int(port))
             writer.close()

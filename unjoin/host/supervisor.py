@@ -46,7 +46,7 @@ class Part:
     """One supervised child.
 
     Args:
-        say: receives a line for the operator whenever something happens to the part.
+        report: receives a line for the operator whenever something happens to the part.
         halted_pause_s: before a part that halted (exit code 78, EX_CONFIG of sysexits.h) is tried again.
     """
 
@@ -55,7 +55,7 @@ class Part:
         spec: PartSpec,
         log_dir: Path,
         run_dir: Path,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         halted_pause_s: float = HALTED_PAUSE_S,
     ) -> None:
         self.spec = spec
@@ -63,7 +63,7 @@ class Part:
         self.ready = asyncio.Event()
         self.restarts = 0
         self._socket_file = run_dir / f"{spec.name}.notify"
-        self._say = say
+        self._report = report
         self._halted_pause_s = halted_pause_s
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -92,7 +92,7 @@ class Part:
             why = f"exited with {death.result()}" if death.done() and not death.cancelled() else "was not ready in time"
             if not self.spec.own_log:
                 raise PartFailed(f"{self.spec.name} {why}; what it said is above")
-            raise PartFailed(f"{self.spec.name} {why}: {self.last_words()} (all of it: {self.log_file})")
+            raise PartFailed(f"{self.spec.name} {why}: {self.last_log_line()} (all of it: {self.log_file})")
         self._watcher = asyncio.create_task(self._watch(death))
 
     async def stop(self) -> None:
@@ -110,12 +110,12 @@ class Part:
         try:
             await asyncio.wait_for(process.wait(), self.spec.stop_seconds_max)
         except TimeoutError:
-            self._say(f"{self.spec.name} did not stop in {self.spec.stop_seconds_max:.0f} s; killed")
+            self._report(f"{self.spec.name} did not stop in {self.spec.stop_seconds_max:.0f} s; killed")
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """The last line of the child's log, for an error message."""
         try:
             lines = self.log_file.read_text(errors="replace").strip().splitlines()
@@ -159,9 +159,9 @@ class Part:
             self.restarts += 1
             why = f"died ({_explained(code)})"
             if code == os.EX_CONFIG:  # it stopped on purpose, and only a person can help
-                pause, why = self._halted_pause_s, f"halted: {self.last_words()}"
+                pause, why = self._halted_pause_s, f"halted: {self.last_log_line()}"
             log = f", log: {self.log_file}" if self.spec.own_log else ""
-            self._say(f"{self.spec.name} {why}; starting it again in {pause} s{log}")
+            self._report(f"{self.spec.name} {why}; starting it again in {pause} s{log}")
             await asyncio.sleep(pause)
             await self._spawn()
             assert self._process is not None
@@ -201,5 +201,5 @@ def _explained(code: int) -> str:
 
 
 def _die_with_parent() -> None:
-    """In the child, before exec: SIGTERM when the supervisor dies, however it dies. Source: prctl(2)."""
+    """Runs in the child before exec: asks for SIGTERM when the supervisor dies, however it dies. Source: prctl(2)."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -42,7 +42,7 @@ class KeyRow(msgspec.Struct, frozen=True):
 
     Attributes:
         state: lost where it was made, is not there whole, and is not destroyed on record.
-        created, destroyed: as the journal has it; None where it has nothing.
+        created, destroyed: times in the journal; None where it has none.
         due: when it is destroyed by itself.
     """
 
@@ -132,7 +132,7 @@ def _destroy_expired(
 def _destroy(keyrings: dict[str, Keyring], day: datetime.date, yes: bool, console: Console) -> None:
     gone = [role for role in keyrings if keyrings[role].is_destroyed(day)]
     for role in gone:
-        keyrings[role].destroy(day)  # what a crash may have left
+        keyrings[role].destroy(day)  # removes what a crash may have left
         console.print(f"{role} {day} was destroyed before", highlight=False)
     known = [role for role in keyrings if role not in gone and _is_known(keyrings[role], day)]
     if not known and not gone:

@@ -1,4 +1,4 @@
-"""Keys die by themselves: each role destroys its own when they are due, whoever else does the same beside it."""
+"""Each role destroys its own keys when they are due; several processes may do so at once."""
 
 import datetime
 import logging
@@ -29,7 +29,7 @@ class Housekeeping:
     """Looks at a role's keys, now and then every half a minute, from a thread of its own.
 
     Args:
-        role: whose keys they are, for the log.
+        role: the keys' role, for the log.
         labeled_hours: retention of identified labels.
         now: the time in UTC.
     """

@@ -49,7 +49,7 @@ class Keyring:
 
     Args:
         directory: made with mode 700 where it does not exist; several processes of the role may share it.
-        random_bytes: where keys come from.
+        random_bytes: the source of keys.
         now_ms: Unix milliseconds, for the journal.
     """
 

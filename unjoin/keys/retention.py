@@ -1,4 +1,4 @@
-"""When a day's keys have served. Pure."""
+"""The time at which a day's keys are due to be destroyed. Pure."""
 
 import datetime
 

@@ -17,7 +17,7 @@ class EdgeTotals(msgspec.Struct, frozen=True):
     Attributes:
         accepted: events, by category.
         rejected: events, by reason.
-        requests: by outcome.
+        requests: count, by outcome.
         spooled: records that wait in the spool for Kafka now; 0 without a spool.
     """
 
@@ -33,7 +33,7 @@ def edge_totals_of(exposition: str) -> EdgeTotals:
     Raises:
         ValueError: it is not one, or not a collector's.
     """
-    # The parser takes its time, and the text is mostly histograms and the process.
+    # The parser is slow, and most of the text is histograms and the process's own metrics.
     wanted = [line for line in exposition.splitlines() if line.startswith((*_LABEL_OF, _SPOOLED))]
     counts: dict[str, dict[str, int]] = {name: {} for name in _LABEL_OF}
     spooled, found = 0, False

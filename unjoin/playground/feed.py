@@ -1,7 +1,7 @@
 """What the page at `/` is told: the visitor's own signals and analytics, and totals of everything else.
 
 It looks at the collector's metrics, the door's, and ClickHouse; at totals once for all open pages together.
-Of labels nothing is asked that names a session; an answer is shown where at least `CONSENSUS_VOTES_MIN` gave it.
+No query about labels names a session; an answer is shown where at least `CONSENSUS_VOTES_MIN` gave it.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from unjoin.playground.edge_totals import EdgeTotals, edge_totals_of
 LOOK_SECONDS = 0.5
 CLICKHOUSE_SECONDS_MAX = 3.0
 CONSENSUS_VOTES_MIN = 5  # as exports leave out what fewer say, see docs/privacy.md
-ROWS_MAX = 40  # of each table, as in the query below
+ROWS_MAX = 40  # rows of each table, as in the query below
 
 _LATEST = (
     "SELECT * FROM (SELECT '{table}' AS category, event_id, type, toUnixTimestamp64Milli(received_at) AS received, "
@@ -30,7 +30,7 @@ _LATEST = (
 )
 _OWN = " UNION ALL ".join(_LATEST.format(table=table) for table in ("signals", "analytics"))
 _LABELS = "SELECT count() AS n FROM unjoin.labels"
-# Of the page's own tasks alone, which lie together in the table; `total` counts the answers that are left out as well.
+# Only the page's own tasks, which lie together in the table; `total` counts the answers that are left out as well.
 _CONSENSUS = (
     "SELECT task, answer, votes, total FROM "
     "(SELECT task, answer, count() AS votes, sum(votes) OVER (PARTITION BY task) AS total "
@@ -39,22 +39,22 @@ _CONSENSUS = (
 )
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One stored row of the visitor's; of what it says, nothing."""
+class StoredRow(msgspec.Struct, frozen=True):
+    """One stored row of the visitor's, without its content."""
 
     event_id: str
     type: str
 
 
-class Own(msgspec.Struct, frozen=True):
+class SessionRows(msgspec.Struct, frozen=True):
     """What is stored of one session, latest rows first."""
 
     signals: int
     analytics: int
-    latest: list[Row]
+    latest: list[StoredRow]
 
 
-class Votes(msgspec.Struct, frozen=True):
+class AnswerVotes(msgspec.Struct, frozen=True):
     """How many of all who answered a task said this."""
 
     task: str
@@ -63,14 +63,14 @@ class Votes(msgspec.Struct, frozen=True):
     total: int
 
 
-class Labels(msgspec.Struct, frozen=True):
+class LabelTotals(msgspec.Struct, frozen=True):
     """Everybody's labels: how many, and what enough of them agree on."""
 
     rows: int
-    votes: list[Votes]
+    votes: list[AnswerVotes]
 
 
-class Whole(msgspec.Struct, frozen=True):
+class PipelineTotals(msgspec.Struct, frozen=True):
     """Totals of everybody; None for what did not answer.
 
     Attributes:
@@ -80,7 +80,7 @@ class Whole(msgspec.Struct, frozen=True):
     kafka: bool
     edge: EdgeTotals | None
     door: DoorTotals | None
-    labels: Labels | None
+    labels: LabelTotals | None
 
 
 class ClickHouseAway(Exception):
@@ -91,9 +91,9 @@ class Feed:
     """Asks, and remembers for a moment.
 
     Args:
-        clickhouse_http_url: of the engine that the sink writes to.
+        clickhouse_http_url: the HTTP interface of the engine that the sink writes to.
         collector_metrics_urls: of each of the collector's workers.
-        door_metrics_url: of the processor; empty for none to ask.
+        door_metrics_url: the processor's metrics; empty where there are none to ask for.
         collector: its state.
     """
 
@@ -110,17 +110,17 @@ class Feed:
         self._collector = collector
         self._http: aiohttp.ClientSession | None = None
         self._one_at_a_time = asyncio.Lock()
-        self._whole: tuple[float, Whole] | None = None
+        self._whole: tuple[float, PipelineTotals] | None = None
 
-    async def whole(self) -> Whole:
+    async def totals(self) -> PipelineTotals:
         """Everybody's totals, at most half a look old."""
         async with self._one_at_a_time:
             if self._whole is None or time.monotonic() - self._whole[0] > LOOK_SECONDS / 2:
                 edge, door, labels = await asyncio.gather(self._edge(), self._door(), self._labels())
-                self._whole = time.monotonic(), Whole(self._collector.reaches_kafka(), edge, door, labels)
+                self._whole = time.monotonic(), PipelineTotals(self._collector.reaches_kafka(), edge, door, labels)
             return self._whole[1]
 
-    async def own(self, session: str) -> Own | None:
+    async def session_rows(self, session: str) -> SessionRows | None:
         """A session's own rows; None while ClickHouse is away."""
         try:
             rows = await self._rows(_OWN, session=session, site=DEVELOPMENT_SITE)
@@ -128,8 +128,8 @@ class Feed:
             return None
         counts = {row["category"]: int(row["n"]) for row in rows}
         rows.sort(key=lambda row: int(row["received"]), reverse=True)
-        latest = [Row(row["event_id"], row["type"]) for row in rows]
-        return Own(counts.get("signals", 0), counts.get("analytics", 0), latest)
+        latest = [StoredRow(row["event_id"], row["type"]) for row in rows]
+        return SessionRows(counts.get("signals", 0), counts.get("analytics", 0), latest)
 
     async def close(self) -> None:
         """Lets go of the connections."""
@@ -154,14 +154,14 @@ class Feed:
         async with self._client().get(url) as answer:
             return await answer.text()
 
-    async def _labels(self) -> Labels | None:
+    async def _labels(self) -> LabelTotals | None:
         try:
             (count,) = await self._rows(_LABELS)
             votes = await self._rows(_CONSENSUS, least=CONSENSUS_VOTES_MIN)
         except ClickHouseAway:
             return None
-        agreed = [Votes(row["task"], row["answer"], int(row["votes"]), int(row["total"])) for row in votes]
-        return Labels(int(count["n"]), agreed)
+        agreed = [AnswerVotes(row["task"], row["answer"], int(row["votes"]), int(row["total"])) for row in votes]
+        return LabelTotals(int(count["n"]), agreed)
 
     async def _rows(self, sql: str, **values: str | int) -> list[dict[str, Any]]:
         # Values travel beside the query, never in it.

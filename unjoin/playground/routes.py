@@ -40,7 +40,7 @@ _HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",  # with none at all, a beacon's origin is `null`, and no site lists that
+    "referrer-policy": "same-origin",  # without a referrer a beacon's origin is `null`, which no site lists
     "cross-origin-resource-policy": "same-origin",
 }
 
@@ -56,7 +56,7 @@ class Playground:
         self._feed = feed
         self._streams = 0
         self._stopping = asyncio.Event()
-        # Once: a confined collector may open less later, and guessing types opens /etc/mime.types.
+        # Files are read once: a confined collector may not open them later.
         self._files = page_files()
 
     def routes(self) -> list[Route]:
@@ -80,7 +80,7 @@ class Playground:
     async def events(self, request: Request) -> Response:
         """What changes, for as long as the page looks; 503 when enough pages do."""
         only_from_here(request)
-        # Another page of this browser could not read it, but use up all streams.
+        # Another page of this browser could not read the stream, but could use up all of them.
         if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             raise HTTPException(404)
         try:
@@ -106,8 +106,9 @@ class Playground:
         yield b"retry: %d\n\n" % RECONNECT_MS
         said, said_at = b"", 0.0
         while not self._stopping.is_set():
-            whole = await self._feed.whole()
-            own = None if whole.labels is None else await self._feed.own(session)  # the one engine is away or not
+            whole = await self._feed.totals()
+            # Labels and rows lie in one engine: where it did not answer for labels, it is not asked again.
+            own = None if whole.labels is None else await self._feed.session_rows(session)
             look, now = msgspec.json.encode({"whole": whole, "own": own}), time.monotonic()
             if look != said:
                 said, said_at = look, now

@@ -29,7 +29,7 @@ class Shape(NamedTuple):
         t: milliseconds, strictly rising from 0.
         along: share of the way made, about 0 to about 1.
         across: sideways, in shares of the distance.
-        force: of a finger, 0 to 1.
+        force: a finger's, 0 to 1.
     """
 
     t: list[float]

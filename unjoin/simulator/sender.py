@@ -13,8 +13,8 @@ import aiohttp
 import msgspec
 
 from schemas.outcomes import UnjoinError
-from unjoin.simulator.tally import Tally
-from unjoin.simulator.traffic import Batch
+from unjoin.simulator.counts import TrafficCounts
+from unjoin.simulator.traffic import SimulatedBatch
 
 # What a resend of the same ids can mend: the contract's 408, 429 and 503, a failure inside, and a proxy's 502 and 504.
 RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
@@ -53,7 +53,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     retry_seconds_max: float
 
 
-class Answer(msgspec.Struct, frozen=True):
+class CollectorReply(msgspec.Struct, frozen=True):
     """What the collector says about a batch: how many are durable, and which are not and why."""
 
     accepted: int
@@ -71,9 +71,14 @@ class Sender:
     """Workers that take the next batch and stay with it until it is acknowledged or given up."""
 
     def __init__(
-        self, delivery: Delivery, http: aiohttp.ClientSession, batches: Iterator[Batch], tally: Tally, rng: Random
+        self,
+        delivery: Delivery,
+        http: aiohttp.ClientSession,
+        batches: Iterator[SimulatedBatch],
+        counts: TrafficCounts,
+        rng: Random,
     ) -> None:
-        self._delivery, self._http, self._batches, self._tally = delivery, http, batches, tally
+        self._delivery, self._http, self._batches, self._counts = delivery, http, batches, counts
         self._rng = rng
         self._url = delivery.url.rstrip("/") + "/v1/events"
         self._encode = msgspec.json.Encoder().encode
@@ -99,16 +104,16 @@ class Sender:
     async def _work(self) -> None:
         for batch in self._batches:
             await self._wait_for_turn(batch)
-            self._tally.send(batch)
+            self._counts.send(batch)
             await self._deliver(batch)
 
-    async def _wait_for_turn(self, batch: Batch) -> None:
+    async def _wait_for_turn(self, batch: SimulatedBatch) -> None:
         if self._delivery.rate > 0:
             due = self.started + self._issued / self._delivery.rate
             self._issued += len(batch.events)  # before the wait, so that the next worker waits for the next turn
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
-    async def _deliver(self, batch: Batch) -> None:
+    async def _deliver(self, batch: SimulatedBatch) -> None:
         """Posts a batch until it is acknowledged: the same bytes, so the same ids."""
         events = {"sent_at": time.time_ns() // 1_000_000, "session": batch.session, "events": batch.events}
         body = self._encode(events)
@@ -124,13 +129,13 @@ class Sender:
             if pause is None:
                 return
             if time.monotonic() + pause - begun > self._delivery.retry_seconds_max:
-                return  # the tally keeps it as unknown: it may or may not have arrived
+                return  # it stays counted as unknown: it may or may not have arrived
             wait = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * 2 ** min(attempt, 10)) * self._rng.random()
             attempt += 1
             await asyncio.sleep(pause + wait)
 
     async def _post(
-        self, batch: Batch, body: bytes, headers: dict[str, str], params: dict[str, str] | None
+        self, batch: SimulatedBatch, body: bytes, headers: dict[str, str], params: dict[str, str] | None
     ) -> float | None:
         """One try. None when it was acknowledged, else the seconds that the collector asks to wait, 0 by default."""
         began = time.monotonic()
@@ -141,27 +146,27 @@ class Sender:
             ) as response:
                 answer = await response.read()
         except (aiohttp.ClientError, ConnectionError, TimeoutError):
-            self._tally.retry("no_answer")
+            self._counts.retry("no_answer")
             return 0.0
         if response.status in RETRYABLE:
-            self._tally.retry(str(response.status))
+            self._counts.retry(str(response.status))
             return _retry_after(response.headers.get("Retry-After", ""))
         if response.status != 200:
             advice = _ADVICE.get(response.status, "no resend can mend that")
             raise SimulateError(f"the collector answered {response.status} for a whole batch: {advice}")
         latency = time.monotonic() - began
-        self._tally.acknowledge(batch, _refused(answer, batch), latency, time.time_ns() // 1_000_000)
+        self._counts.acknowledge(batch, _refused(answer, batch), latency, time.time_ns() // 1_000_000)
         return None
 
 
-def _refused(answer: bytes, batch: Batch) -> dict[int, str]:
+def _refused(answer: bytes, batch: SimulatedBatch) -> dict[int, str]:
     """Index to reason, of the events that were not accepted.
 
     Raises:
         SimulateError: the answer is not one, or does not add up to the batch.
     """
     try:
-        said = msgspec.json.decode(answer, type=Answer)
+        said = msgspec.json.decode(answer, type=CollectorReply)
     except msgspec.DecodeError:
         raise SimulateError("what answered with 200 is not a collector; check --url") from None
     refused = {one.index: one.reason for one in said.rejected}

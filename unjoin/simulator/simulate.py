@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from unjoin.settings import Settings
+from unjoin.simulator.counts import Summary, TrafficCounts, summary_table
 from unjoin.simulator.sender import REQUEST_SECONDS_MAX, Delivery, Sender, SimulateError
-from unjoin.simulator.tally import Summary, Tally, summary_table
 from unjoin.simulator.traffic import BATCH_EVENTS_MAX, CATEGORIES, Plan, Traffic
 
 EVENTS_MAX = 100_000_000
@@ -76,19 +76,19 @@ async def simulate(options: SimulateOptions, console: Console) -> Summary:
         batch_events=options.batch_events, verdicts=options.verdicts, bots=options.bots,
     )  # fmt: skip
     traffic = Traffic(plan, rng)
-    tally = Tally(start_ms)
+    counts = TrafficCounts(start_ms)
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS_MAX)
     connector = aiohttp.TCPConnector(limit=options.concurrency)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
         await _find_collector(http, options)
         delivery = msgspec.convert(options, Delivery, from_attributes=True)
         jitter = Random(options.seed)  # noqa: S311, apart from the traffic's, which must not depend on resends
-        sender = Sender(delivery, http, traffic.batches(), tally, jitter)
+        sender = Sender(delivery, http, traffic.batches(), counts, jitter)
         try:
-            async with _progress(console, options.events, tally, sender):
+            async with _progress(console, options.events, counts, sender):
                 await sender.run()
         finally:
-            summary = tally.summary(time.monotonic() - sender.started)
+            summary = counts.summary(time.monotonic() - sender.started)
             if options.summary:
                 options.summary.write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     console.print(summary_table(summary))
@@ -163,7 +163,7 @@ def _is_loopback(host: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _progress(console: Console, events: int, tally: Tally, sender: Sender) -> AsyncIterator[None]:
+async def _progress(console: Console, events: int, counts: TrafficCounts, sender: Sender) -> AsyncIterator[None]:
     """A bar while it lasts; nothing where the console is no terminal."""
     if not console.is_terminal:
         yield
@@ -178,12 +178,12 @@ async def _progress(console: Console, events: int, tally: Tally, sender: Sender)
         bar = progress.add_task("", total=events)
 
         def show() -> None:
-            per_second = tally.answered / max(1e-3, time.monotonic() - sender.started)
+            per_second = counts.answered / max(1e-3, time.monotonic() - sender.started)
             figures = (
-                f"{per_second:,.0f} events/s · [green]{tally.accepted.total():,} accepted[/] · "
-                f"{tally.rejected.total():,} rejected · {tally.retries.total():,} retries"
+                f"{per_second:,.0f} events/s · [green]{counts.accepted.total():,} accepted[/] · "
+                f"{counts.rejected.total():,} rejected · {counts.retries.total():,} retries"
             )
-            progress.update(bar, completed=tally.answered, description=figures)
+            progress.update(bar, completed=counts.answered, description=figures)
 
         async def watch() -> None:
             while True:

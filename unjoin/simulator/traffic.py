@@ -17,28 +17,26 @@ from unjoin.simulator import people
 from unjoin.simulator.motion import Hands
 from unjoin.simulator.rng import Rng
 from unjoin.simulator.tasks import truth
-from unjoin.simulator.visitors import DESKTOP, PHONE, STEP_MS, Pool, Scripts, Visitor, event_id
+from unjoin.simulator.visitors import DESKTOP, PHONE, STEP_MS, Scripts, TaskPool, Visitor, event_id
 
-__all__ = ["BATCH_EVENTS_MAX", "CATEGORIES", "Batch", "Plan", "Traffic", "truth"]
+__all__ = ["BATCH_EVENTS_MAX", "CATEGORIES", "Plan", "SimulatedBatch", "Traffic", "truth"]
 
 HOUR_MS = 3_600_000
 BATCH_EVENTS_MAX = 500
 SESSION = "backend"
 
-TYPES_OF_CATEGORY = {
-    "signals": ("pointer", "scroll", "key", "touch", "gyroscope", "accelerometer"),
-    "labeled": ("image_label", "audio_transcript", "text_answer"),
-    "analytics": ("page_view", "usage"),
-    "personal": ("contact", "identity_check"),
-    "labelers": ("labeler_application",),
-}
-CATEGORIES = tuple(TYPES_OF_CATEGORY)
+CATEGORIES = tuple(dict.fromkeys(kind.category for kind in AnyEvent.__args__))
 
 _FORMS = ((3, ("contact",)), (3, ("identity_check",)), (2, ("labeler_application",)))
 _SERVER_SHARE = 0.04
 _BEACON_SHARE = 0.1
 _ANSWERS_A_TASK = 6
 _SESSION_HOURS_MAX = 6
+
+
+def types_of(*categories: str) -> frozenset[str]:
+    """The event types of these categories, as events name them in `type`."""
+    return frozenset(kind.__struct_config__.tag for kind in AnyEvent.__args__ if kind.category in categories)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +61,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     bots: float = 0.0
 
 
-class Batch(msgspec.Struct, frozen=True):
+class SimulatedBatch(msgspec.Struct, frozen=True):
     """Events of one request.
 
     Attributes:
-        key: whose key it is sent with.
+        key: the kind of key it is sent with.
         beacon: sent as a page does that is being left: `text/plain`, the key in the URL.
     """
 
@@ -89,13 +87,13 @@ class Traffic:
         if not plan.categories or not set(plan.categories) <= set(CATEGORIES):
             raise ValueError(f"categories must be some of {', '.join(CATEGORIES)}")
         self._plan, self._rng, self._random = plan, rng, rng.random
-        types = frozenset(kind for category in plan.categories for kind in TYPES_OF_CATEGORY[category])
+        types = types_of(*plan.categories)
         self._desktop, self._phone, self._forms = (Scripts(kinds, types) for kinds in (DESKTOP, PHONE, _FORMS))
         self._judging = "labeled" in plan.categories
         self._unjudged: deque[Visitor] = deque()
         self._visitors, self._activity = self._visit() if self._desktop else ([], [])
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[SimulatedBatch]:
         """Every batch, in the order in which they are sent: sessions in turns, the busy ones more often."""
         left = self._plan.events
         while left > 0:
@@ -112,16 +110,14 @@ class Traffic:
         """The visitors, and the running totals of how active they are."""
         plan, rng = self._plan, self._rng
         hands = Hands(rng)
-        share = (
-            self._desktop.share(TYPES_OF_CATEGORY["labeled"]) + self._phone.share(TYPES_OF_CATEGORY["labeled"])
-        ) / 2
-        pool = Pool(max(12, int(plan.events * share / _ANSWERS_A_TASK)))
+        share = (self._desktop.share(types_of("labeled")) + self._phone.share(types_of("labeled"))) / 2
+        pool = TaskPool(max(12, int(plan.events * share / _ANSWERS_A_TASK)))
         activity = [rng.lognormvariate(0, 0.9) for _ in range(plan.sessions or max(40, plan.events // 100))]
         total = sum(activity)
         visitors = []
         for own in activity:
             device = people.DEVICES[int(rng.random() * len(people.DEVICES))]
-            # A third more than it will take, so that none runs into the end.
+            # A third more than it will take, so that no session reaches the plan's end.
             expected_ms = 1.3 * STEP_MS * max(20.0, plan.events * own / total)
             pace = min(1.0, _SESSION_HOURS_MAX * HOUR_MS / expected_ms)
             visitors.append(
@@ -138,7 +134,7 @@ class Traffic:
             return True
         return bool(self._forms or self._unjudged) and self._random() < _SERVER_SHARE
 
-    def _browser_batch(self, size: int) -> Batch:
+    def _browser_batch(self, size: int) -> SimulatedBatch:
         last = len(self._activity) - 1
         visitor = self._visitors[bisect(self._activity, self._random() * self._activity[-1], 0, last)]
         if not visitor.seen:
@@ -147,18 +143,18 @@ class Traffic:
                 self._unjudged.append(visitor)
         events = [visitor.step() for _ in range(size)]
         beacon = self._random() < _BEACON_SHARE
-        return Batch(visitor.session, events, "browser", visitor.device.user_agent, beacon)
+        return SimulatedBatch(visitor.session, events, "browser", visitor.device.user_agent, beacon)
 
-    def _server_batch(self, size: int) -> Batch:
+    def _server_batch(self, size: int) -> SimulatedBatch:
         """Forms and verdicts; fewer than `size` where only verdicts are wanted and few are due."""
         events: list[AnyEvent] = []
         while len(events) < size and (self._forms or self._unjudged):
             due = self._unjudged and (not self._forms or self._random() < 0.5)
             events.append(self._verdict(self._unjudged.popleft()) if due else self._form())
-        return Batch(SESSION, events, "server", "unjoin-backend/1.0", beacon=False)
+        return SimulatedBatch(SESSION, events, "server", "unjoin-backend/1.0", beacon=False)
 
     def _verdict(self, visitor: Visitor) -> AnyEvent:
-        # By the session's clock: a verdict holds for a session's pseudonym of one day.
+        # The session's clock decides, because a verdict holds for its pseudonym of one day.
         ts = visitor.now_ms
         return Verdict(id=event_id(ts, self._rng), ts=ts, session=visitor.session, human=not visitor.bot)
 

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 
 from schemas.events import (
@@ -65,7 +65,7 @@ class Scripts:
     def __bool__(self) -> bool:
         return bool(self._scripts)
 
-    def share(self, types: Sequence[str]) -> float:
+    def share(self, types: Collection[str]) -> float:
         """How many of the events, in the long run, are of these types; 0 to 1."""
         weights = [last - first for first, last in zip([0, *self._totals], self._totals, strict=False)]
         counted = zip(weights, self._scripts, strict=True)
@@ -78,13 +78,13 @@ class Scripts:
 
 
 def event_id(ts: int, rng: Rng) -> str:
-    """As UUIDv7 (RFC 9562): 48 bits of time, then random ones."""
+    """A UUIDv7 (RFC 9562): 48 bits of time, then random ones."""
     bits = rng.getrandbits(74)
     text = f"{ts << 80 | 7 << 76 | bits >> 62 << 64 | 1 << 63 | bits & (1 << 62) - 1:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-class Pool:
+class TaskPool:
     """The tasks of one run: so many that each is answered by several sessions.
 
     Args:
@@ -93,7 +93,7 @@ class Pool:
 
     def __init__(self, tasks: int) -> None:
         self.tasks_of = {kind: max(3, round(tasks * share)) for kind, share in _TASK_SHARES.items()}
-        # Steps through the pool that meet every task of a kind before any a second time.
+        # Step widths that pass every task of a kind before any comes a second time.
         steps = (1, 7, 11, 13, 17, 19, 23, 29)
         self.strides = [step for step in steps if all(math.gcd(step, tasks) == 1 for tasks in self.tasks_of.values())]
 
@@ -109,7 +109,7 @@ class Visitor:
     """
 
     def __init__(
-        self, rng: Rng, hands: Hands, device: Device, scripts: Scripts, pool: Pool,
+        self, rng: Rng, hands: Hands, device: Device, scripts: Scripts, pool: TaskPool,
         *, clock: float, end_ms: int, pace: float, bot: bool,
     ) -> None:  # fmt: skip
         self.session = f"s-{rng.getrandbits(64):016x}"
@@ -123,7 +123,7 @@ class Visitor:
         self._pool = pool
         self._places = {kind: int(rng.random() * tasks) for kind, tasks in pool.tasks_of.items()}
         self._stride = pool.strides[int(rng.random() * len(pool.strides))]
-        # Skewed as crowds of paid workers are: most good, some careless.
+        # Accuracy is skewed as among paid workers: most are good, some careless.
         self._accuracy = _BOT_ACCURACY if bot else min(0.99, rng.betavariate(9, 1.4))
         self._x, self._y, self._scrolled = device.width / 2, device.height / 2, 0.0
 

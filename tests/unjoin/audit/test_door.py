@@ -1,4 +1,4 @@
-"""The door's word is held against offsets, letters and the released topic."""
+"""The door's word is held against offsets, dead letters and the released topic."""
 
 import asyncio
 from typing import Any
@@ -11,9 +11,9 @@ from schemas.outcomes import Suppression
 from schemas.topics import LABELED, LABELED_DEAD_LETTERS
 from unjoin.audit import door
 from unjoin.audit.balance import Line
-from unjoin.audit.matching import Marks, Matched
-from unjoin.audit.snapshot import Commit, Span
-from unjoin.audit.tables import Audited, Before
+from unjoin.audit.matching import Matched, OffsetSet
+from unjoin.audit.snapshot import Commit, OffsetRange
+from unjoin.audit.tables import Audited, Snapshot
 
 PART, LETTERS = TopicPartition(LABELED, 0), TopicPartition(LABELED_DEAD_LETTERS, 0)
 END = 50
@@ -24,33 +24,36 @@ TALLY = Tally(since=0, released=20, collapsed=3, verdicts=4, dead_lettered=2, ex
 class Ends:
     """A Kafka that knows where logs end."""
 
-    async def spans(self, parts: Any) -> dict[TopicPartition, Span]:
-        return {one: Span(0, END) for one in parts}
+    async def spans(self, parts: Any) -> dict[TopicPartition, OffsetRange]:
+        return {one: OffsetRange(0, END) for one in parts}
 
 
 def audited(
     tally: Tally = TALLY,
     *,
     offset: int = 40,
-    letters: tuple[int, ...] = (7, 8),
-    letters_start: int = 0,
+    dead_letters: tuple[int, ...] = (7, 8),
+    dead_letters_start: int = 0,
     on_topic: int = 20,
     distinct: int = 19,
     later: Tally | None = None,
-) -> door.Passed:
-    marks = Marks(0, END)
-    for letter in letters:
+) -> door.DoorAudit:
+    marks = OffsetSet(0, END)
+    for letter in dead_letters:
         marks.add(letter)
     commit = Commit(offset, tally.metadata())
-    spans = {PART: Span(5, END), LETTERS: Span(letters_start, letters_start + len(letters))}
-    before = Before({PART: commit}, spans, {PART: marks})
+    spans = {
+        PART: OffsetRange(5, END),
+        LETTERS: OffsetRange(dead_letters_start, dead_letters_start + len(dead_letters)),
+    }
+    snapshot = Snapshot({PART: commit}, spans, {PART: marks})
     matched = Matched(readable=on_topic, versions=distinct)
 
     async def commits(kafka: Any, parts: Any) -> dict[TopicPartition, Commit]:
         return {PART: Commit(offset, (later or tally).metadata())}
 
     labels = Audited(Line(name="labels"), matched, [], on_topic)
-    return asyncio.run(door.audit_door(Ends(), before, labels, commits))  # type: ignore[arg-type]
+    return asyncio.run(door.audit_door(Ends(), snapshot, labels, commits))  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -76,9 +79,9 @@ def test_totals_that_do_not_add_up_to_the_offset_are_a_difference(off: int) -> N
 
 def test_letter_that_is_not_there_is_a_difference_unless_letters_have_expired() -> None:
     """They are counted where they lie, not taken from the door."""
-    assert audited(letters=(7,)).line.missing == 1
-    assert audited(letters=(7, 8, 45)).line.difference == 0, "of a record beyond the commit"
-    assert audited(letters=(), letters_start=2).line.difference == 0
+    assert audited(dead_letters=(7,)).line.missing == 1
+    assert audited(dead_letters=(7, 8, 45)).line.difference == 0, "of a record beyond the commit"
+    assert audited(dead_letters=(), dead_letters_start=2).line.difference == 0
 
 
 def test_label_that_was_released_and_is_not_on_its_topic_is_a_difference() -> None:
@@ -100,6 +103,6 @@ def test_label_that_no_door_released_is_a_difference_once_the_door_has_committed
 def test_offset_that_says_nothing_is_counted_from() -> None:
     """Of the records before, an older version's for instance, nothing can be said; that is said."""
     tally = Tally(since=30, released=8, dead_lettered=2)
-    found = audited(tally, letters=(7, 31, 32))
+    found = audited(tally, dead_letters=(7, 31, 32))
     assert found.line == Line(name="labeled", accepted=20, passed_on=8, dead_lettered=2, held=10)
     assert "since offset 30" in found.notes[0]

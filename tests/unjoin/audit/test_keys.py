@@ -13,7 +13,7 @@ from sinks.clickhouse.embedded import Embedded
 from sinks.engine import Block
 from sinks.rows.tables import TABLES, check, reader_of
 from tests.pipeline.garbage import garbage, good
-from unjoin.audit.keys import NAMED, named_row
+from unjoin.audit.keys import ROW_KEYS, row_key_of
 from unjoin.audit.scratch import TABLE, Buckets, bucket_count, table_entries
 from unjoin.audit.stored import read_slice
 
@@ -45,7 +45,7 @@ def records_of(topic: str) -> list[Any]:
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_row_of_a_record_is_found_under_its_name(engine: Embedded, tmp_path: Any, table: Any) -> None:
     """Were the two ever different, every event would look lost."""
-    named, records = NAMED[table.name], records_of(table.topics[0])
+    named, records = ROW_KEYS[table.name], records_of(table.topics[0])
     read = reader_of(table)
     schema = read(records[0])[0]
     block = Block(table=table, topic=table.topics[0], partition=0, first=0, end=len(records), schema=schema,
@@ -58,8 +58,8 @@ def test_row_of_a_record_is_found_under_its_name(engine: Embedded, tmp_path: Any
 
     assert sum(read_slice(unmerged, named, number, 3, buckets) for number in range(3)) == len(records)
     stored = [entry for number in range(4) for entry in table_entries(buckets, number)]
-    assert {(entry.hash, entry.version) for entry in stored} == {named_row(named, record) for record in records}
-    assert len({entry.hash for entry in stored}) == len({named_row(named, record)[0] for record in records})
+    assert {(entry.hash, entry.version) for entry in stored} == {row_key_of(named, record) for record in records}
+    assert len({entry.hash for entry in stored}) == len({row_key_of(named, record)[0] for record in records})
 
 
 @pytest.mark.parametrize("topic", ["events.signals", "events.analytics", "events.personal", "events.labelers",
@@ -70,7 +70,7 @@ def test_what_the_sink_sets_aside_has_no_name(topic: str) -> None:
     for reason, key, value in garbage(topic, codec.encode(f"{topic}-value", good(topic, "m", 0))):
         record: Any = SimpleNamespace(topic=topic, partition=0, offset=0, timestamp=1, headers=(), key=key, value=value)
         with pytest.raises(DecodeError) as caught:
-            named_row(NAMED[table.name], record)
+            row_key_of(ROW_KEYS[table.name], record)
         assert caught.value.reason == reason
 
 
@@ -78,9 +78,9 @@ def test_text_that_the_sink_does_not_read_is_not_judged() -> None:
     """A sink hands it on as it is: were it read here, a stored row would look like one that was set aside."""
     value = codec.encode("events.analytics-value", {**good("events.analytics", "m", 0), "referrer": "mark"})
     damaged = SimpleNamespace(value=value.replace(b"mark", b"\xff\xfe\xff\xfe"))
-    check(NAMED["analytics"].table, damaged.value)
-    assert reader_of(NAMED["analytics"].table)(damaged)
-    assert named_row(NAMED["analytics"], damaged) == named_row(NAMED["analytics"], SimpleNamespace(value=value))
+    check(ROW_KEYS["analytics"].table, damaged.value)
+    assert reader_of(ROW_KEYS["analytics"].table)(damaged)
+    assert row_key_of(ROW_KEYS["analytics"], damaged) == row_key_of(ROW_KEYS["analytics"], SimpleNamespace(value=value))
 
 
 def test_names_of_different_keys_differ_where_their_text_runs_together() -> None:
@@ -89,7 +89,7 @@ def test_names_of_different_keys_differ_where_their_text_runs_together() -> None
     names = set()
     for site, session, event in (("a", "b", "c"), ("ab", "", "c"), ("a", "", "bc"), ("", "a", "bc"), ("a b", "", "c")):
         datum = {**good(topic, "m", 0), "site": site, "session": session, "event_id": event}
-        names.add(named_row(NAMED["signals"], SimpleNamespace(value=codec.encode(f"{topic}-value", datum)))[0])
+        names.add(row_key_of(ROW_KEYS["signals"], SimpleNamespace(value=codec.encode(f"{topic}-value", datum)))[0])
     assert len(names) == 5
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from unjoin.audit.matching import LogEntry, Marks, Matched, TableEntry, match
+from unjoin.audit.matching import LogEntry, Matched, OffsetSet, TableEntry, match
 
 EVER = -(1 << 63)
 
@@ -93,7 +93,7 @@ def test_buckets_add_up() -> None:
 @given(st.integers(0, 50), st.integers(0, 3_000), st.sets(st.integers(0, 3_100)), st.integers(0, 3_100))
 def test_marks_are_a_set_of_offsets_in_a_range(first: int, length: int, offsets: set[int], below: int) -> None:
     """A bit each, and nothing for what is not marked: a log that goes on for years costs what was set aside."""
-    marks = Marks(first, first + length)
+    marks = OffsetSet(first, first + length)
     for offset in [*offsets, *offsets]:
         marks.add(offset)
     inside = {offset for offset in offsets if first <= offset < first + length}

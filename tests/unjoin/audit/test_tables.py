@@ -1,30 +1,32 @@
-"""The line of a table: positions, letters and retention."""
+"""The line of a table: positions, dead letters and retention."""
 
 from aiokafka import TopicPartition
 
 from schemas.topics import DEAD_LETTERS, SIGNALS
 from sinks.rows.tables import SIGNALS as TABLE
 from unjoin.audit.balance import Line
-from unjoin.audit.matching import Marks, Matched
-from unjoin.audit.snapshot import Commit, Span
-from unjoin.audit.tables import Before, _line, _noted, places
+from unjoin.audit.matching import Matched, OffsetSet
+from unjoin.audit.snapshot import Commit, OffsetRange
+from unjoin.audit.tables import Snapshot, _line, _noted, places
 
 ONE, TWO, LETTERS = TopicPartition(SIGNALS, 0), TopicPartition(SIGNALS, 1), TopicPartition(DEAD_LETTERS, 0)
 
 
-def before(commits: dict[TopicPartition, Commit], spans: dict[TopicPartition, Span], *aside: int) -> Before:
-    marks = {one: Marks(span.start, span.end) for one, span in spans.items()}
+def snapshot_of(
+    commits: dict[TopicPartition, Commit], spans: dict[TopicPartition, OffsetRange], *aside: int
+) -> Snapshot:
+    marks = {one: OffsetSet(span.start, span.end) for one, span in spans.items()}
     for offset in aside:
         marks[ONE].add(offset)
-    return Before(commits, spans, marks)
+    return Snapshot(commits, spans, marks)
 
 
 def test_what_expired_unread_is_accepted_and_expired_and_the_rest_that_left_the_log_is_out_of_reach() -> None:
     """A sink that was away for longer than its topic remembers says so, in its commits, for ever."""
-    spans = {ONE: Span(100, 160), TWO: Span(50, 60)}
+    spans = {ONE: OffsetRange(100, 160), TWO: OffsetRange(50, 60)}
     commits = {ONE: Commit(150, "160 expired=30"), TWO: Commit(40, "expired=1")}
     matched = Matched(records=47, distinct=45, stored=45)
-    line = _line(TABLE, before(commits, spans, 99, 101, 102, 103, 155), [ONE, TWO], spans, matched, 0)
+    line = _line(TABLE, snapshot_of(commits, spans, 99, 101, 102, 103, 155), [ONE, TWO], spans, matched, 0)
     assert line == Line(
         name="signals",
         accepted=60 + 30 + 10 + 11,
@@ -40,16 +42,16 @@ def test_what_expired_unread_is_accepted_and_expired_and_the_rest_that_left_the_
 
 def test_log_that_lost_its_beginning_while_it_was_audited_counts_from_where_it_was_read() -> None:
     """Retention does not wait."""
-    at_first, read = {ONE: Span(0, 20)}, {ONE: Span(5, 30)}
+    at_first, read = {ONE: OffsetRange(0, 20)}, {ONE: OffsetRange(5, 30)}
     matched = Matched(records=13, distinct=13, stored=13)
-    line = _line(TABLE, before({ONE: Commit(20, "")}, at_first, 3, 6, 7), [ONE], read, matched, 0)
+    line = _line(TABLE, snapshot_of({ONE: Commit(20, "")}, at_first, 3, 6, 7), [ONE], read, matched, 0)
     assert (line.accepted, line.dead_lettered, line.held, line.difference, line.before) == (15, 2, 0, 0, 5)
 
 
 def test_sink_that_never_committed_holds_everything() -> None:
     """Nothing is known of the log's beginning but that it is there."""
-    spans = {ONE: Span(0, 20)}
-    line = _line(TABLE, before({ONE: Commit(None, "")}, spans), [ONE], spans, Matched(), 0)
+    spans = {ONE: OffsetRange(0, 20)}
+    line = _line(TABLE, snapshot_of({ONE: Commit(None, "")}, spans), [ONE], spans, Matched(), 0)
     assert (line.accepted, line.held, line.difference) == (20, 20, 0)
 
 
@@ -63,8 +65,8 @@ def test_letter_that_has_left_its_topic_is_known_from_the_table_of_dead_letters(
 
     for start, left, noted in ((0, [3, 4, 5], 0), (7, [4], 2)):
         missing = {ONE: [3, 4, 5]}
-        spans = {ONE: Span(0, 20), LETTERS: Span(start, 9)}
-        assert _noted(before({}, spans), source, [missing]) == noted
+        spans = {ONE: OffsetRange(0, 20), LETTERS: OffsetRange(start, 9)}
+        assert _noted(snapshot_of({}, spans), source, [missing]) == noted
         assert missing == {ONE: left}
     assert len(asked) == 1
     assert f"topic = '{SIGNALS}' AND partition = 0 AND offset IN (3, 4, 5)" in asked[0]

@@ -10,8 +10,8 @@ import pytest
 
 from ingest.access.sites import SitesFile
 from tests.unjoin.confined import DAY
+from unjoin.confine.allowed_paths import Role, allowed_paths_of
 from unjoin.confine.landlock import SandboxError, confine
-from unjoin.confine.reach import Role, reach_of
 from unjoin.keys.keyring import Keyring
 from unjoin.settings import Settings
 
@@ -80,7 +80,7 @@ def test_a_sink_stores_rows_and_opens_no_key(settings: Settings) -> None:
 def test_a_role_reaches_nothing_that_it_must_not(role: Role, tmp_path: Path) -> None:
     """Whatever is opened must hold nothing that is closed, and both kinds of keys are never open at once."""
     settings = Settings(data_dir=tmp_path)
-    reach = reach_of(role, settings)
+    reach = allowed_paths_of(role, settings)
     opened = (*reach.read, *reach.write, *reach.files)
     assert not any(shut.is_relative_to(path) for shut in reach.closed for path in opened)
     keys = {settings.edge_keys_dir, settings.epoch_keys_dir}
@@ -93,7 +93,7 @@ def test_a_sink_of_a_server_writes_temporary_files_alone(tmp_path: Path) -> None
     settings = Settings(
         data_dir=tmp_path, clickhouse_url="clickhouse://store:9000/unjoin", asn_database="/srv/asn.mmdb"
     )
-    reach = reach_of("sink", settings)
+    reach = allowed_paths_of("sink", settings)
     assert reach.write == (settings.clickhouse_dir,)
     assert reach.files == (Path("/srv/asn.mmdb"),)
 

@@ -76,7 +76,7 @@ def test_killed_part_is_started_again(tmp_path: Path) -> None:
     run(test)
 
 
-def test_part_that_dies_at_start_shows_its_last_words(tmp_path: Path) -> None:
+def test_part_that_dies_at_start_shows_its_last_log_line(tmp_path: Path) -> None:
     """The operator needs the reason, and where the rest of it is."""
 
     async def test() -> None:

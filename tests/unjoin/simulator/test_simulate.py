@@ -13,9 +13,9 @@ from rich.console import Console
 
 from schemas.events import AnyEvent
 from unjoin.settings import Settings
+from unjoin.simulator.counts import Summary
 from unjoin.simulator.sender import SimulateError
 from unjoin.simulator.simulate import SimulateOptions, run_simulate, simulate
-from unjoin.simulator.tally import Summary
 
 
 class Collector:

@@ -29,8 +29,8 @@ export function say(id, text) {
 export const randomHex = (bytes) =>
   Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** The category of an event's type; those that only a server's key may write are none of this page's. */
+/** The category of each type that a browser key may write; a page sends no other. */
 export const CATEGORY = {
   pointer: "signals", touch: "signals", scroll: "signals", key: "signals", gyroscope: "signals", accelerometer: "signals",
-  page_view: "analytics", usage: "analytics", image_label: "labeled",
+  page_view: "analytics", usage: "analytics", image_label: "labeled", audio_transcript: "labeled", text_answer: "labeled",
 };

@@ -16,7 +16,7 @@ class FolderError(UnjoinError):
     """A folder that a role needs cannot be made; the text says which and why."""
 
 
-class Reach(msgspec.Struct, frozen=True, kw_only=True):
+class AllowedPaths(msgspec.Struct, frozen=True, kw_only=True):
     """What one role may open beside what Linux and Python need.
 
     Attributes:
@@ -32,22 +32,22 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[Path, ...] = ()
 
 
-def reach_of(role: Role, settings: Settings) -> Reach:
-    """A role's reach."""
+def allowed_paths_of(role: Role, settings: Settings) -> AllowedPaths:
+    """What a role may open."""
     sites, edge, epoch = settings.sites_file.parent, settings.edge_keys_dir, settings.epoch_keys_dir
     kafka, clickhouse, spool = settings.data_dir / "kafka", settings.clickhouse_dir, settings.spool_folder
     match role:
         case "collector":
-            return Reach(read=(sites,), write=(edge, spool), closed=(epoch, clickhouse, kafka))
+            return AllowedPaths(read=(sites,), write=(edge, spool), closed=(epoch, clickhouse, kafka))
         case "processor":
-            return Reach(write=(epoch, settings.processor_dir), closed=(edge, sites, spool, clickhouse, kafka))
+            return AllowedPaths(write=(epoch, settings.processor_dir), closed=(edge, sites, spool, clickhouse, kafka))
         case "sink":
             isps = (Path(settings.asn_database),) if settings.asn_database else ()
-            return Reach(files=isps, write=(clickhouse,), closed=(edge, epoch, sites, spool, kafka))
+            return AllowedPaths(files=isps, write=(clickhouse,), closed=(edge, epoch, sites, spool, kafka))
 
 
 def confine_role(role: Role, settings: Settings) -> bool:
-    """Makes the role's folders, and lets this process open nothing beyond its reach from now on.
+    """Makes the role's folders, and lets this process open nothing else from now on.
 
     Call it before a second thread starts.
 
@@ -58,10 +58,10 @@ def confine_role(role: Role, settings: Settings) -> bool:
         FolderError: a folder cannot be made.
         SandboxError: the data directory lies where the role has to read, or the kernel refused.
     """
-    reach = reach_of(role, settings)
-    for folder in (*reach.read, *reach.write):
+    paths = allowed_paths_of(role, settings)
+    for folder in (*paths.read, *paths.write):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise FolderError(f"{folder} cannot be made: {error.strerror}") from None
-    return confine((*reach.read, *reach.files), reach.write, reach.closed)
+    return confine((*paths.read, *paths.files), paths.write, paths.closed)

@@ -7,7 +7,7 @@ import msgspec
 from rich.table import Table
 
 from schemas.events import AudioTranscript, ImageLabel, TextAnswer, Verdict
-from unjoin.simulator.traffic import Batch
+from unjoin.simulator.traffic import SimulatedBatch
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,15 +16,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         started_ms: Unix milliseconds; no event is later.
         unknown: events of batches that nobody acknowledged: they may or may not be stored.
-        accepted: by category; verdicts are of category `labeled`.
-        accepted_by_type: by event type.
+        accepted: events, by category; verdicts are of category `labeled`.
+        accepted_by_type: events, by type.
         votes: distinct (session, task, UTC day) among accepted answers: the rows of `labels`.
         votes_judged_bot: those of them whose session a verdict of that day calls not human: the door drops them.
         tasks: distinct tasks among accepted answers.
-        sessions: whose events were accepted, the server's own aside.
+        sessions: those with an accepted event; the server's own is not counted.
         requests: posts of a batch, resends included.
-        retries: by HTTP status, or `no_answer`.
-        latency_ms: of acknowledged posts, from sending to the whole answer: p50, p95, p99, max.
+        retries: requests, by HTTP status or `no_answer`.
+        latency_ms: p50, p95, p99 and max of acknowledged posts, from sending to the whole answer.
         last_acknowledged_ms: Unix milliseconds, 0 for never.
     """
 
@@ -49,7 +49,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     last_acknowledged_ms: int
 
 
-class Tally:
+class TrafficCounts:
     """Counts one run."""
 
     def __init__(self, started_ms: int) -> None:
@@ -66,7 +66,7 @@ class Tally:
         self._sent = 0
         self._last_acknowledged_ms = 0
 
-    def send(self, batch: Batch) -> None:
+    def send(self, batch: SimulatedBatch) -> None:
         """A batch is on its way for the first time."""
         self._sent += len(batch.events)
 
@@ -74,7 +74,7 @@ class Tally:
         """A post was not acknowledged and the batch goes again."""
         self.retries[cause] += 1
 
-    def acknowledge(self, batch: Batch, refused: dict[int, str], latency_seconds: float, now_ms: int) -> None:
+    def acknowledge(self, batch: SimulatedBatch, refused: dict[int, str], latency_seconds: float, now_ms: int) -> None:
         """A batch was answered.
 
         Args:

@@ -6,19 +6,19 @@ from aiokafka import TopicPartition
 
 from schemas.dead_letters import origin_of
 from unjoin.audit.logs import records
-from unjoin.audit.matching import Marks
-from unjoin.audit.snapshot import Kafka, Span
+from unjoin.audit.matching import OffsetSet
+from unjoin.audit.snapshot import KafkaReader, OffsetRange
 
 
 async def set_aside(
-    kafka: Kafka,
-    letters: Mapping[TopicPartition, Span],
-    ranges: Mapping[TopicPartition, Span],
+    kafka: KafkaReader,
+    dead_letters: Mapping[TopicPartition, OffsetRange],
+    ranges: Mapping[TopicPartition, OffsetRange],
     advance: Callable[[int], None],
-) -> dict[TopicPartition, Marks]:
-    """The offsets of each range of which there is a letter; a letter that is there twice is one."""
-    marks = {one: Marks(span.start, span.end) for one, span in ranges.items()}
-    async for _, found in records(kafka, letters, advance):
+) -> dict[TopicPartition, OffsetSet]:
+    """Reads which offsets of each range have a dead letter; two of the same offset count once."""
+    marks = {one: OffsetSet(span.start, span.end) for one, span in ranges.items()}
+    async for _, found in records(kafka, dead_letters, advance):
         for record in found:
             origin = origin_of(record.headers)
             if origin is not None and (mark := marks.get(TopicPartition(origin.topic, origin.partition))) is not None:
