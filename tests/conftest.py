@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from sinks.clickhouse.embedded import Embedded
 from testkit.kafka_node import KafkaNode
 from testkit.running_stack import RunningStack
+
+# A busy machine fails no property: nothing here is timed.
+settings.register_profile("unjoin", deadline=None)
+settings.load_profile("unjoin")
 
 ROOT = Path(__file__).parents[1]
 
