@@ -138,7 +138,7 @@ async def _serve_kafka(
     producer: Producer = KafkaProducer(producer_config)  # made here, since it belongs to this loop
     if config.spool is not None:
         left = [Spool(msgspec.structs.replace(config.spool, folder=folder)) for folder in config.spools_left]
-        producer = SpoolingProducer(producer, Spool(config.spool), left=left)
+        producer = SpoolingProducer(producer, Spool(config.spool), config.produce_seconds_max, left)
     await serve(
         config,
         edge_keys,

@@ -1,5 +1,7 @@
 """How long a collector may take to stop; its supervisors wait for longer. Pure."""
 
+from ingest.spool.producer import SPOOL_SECONDS_MAX
+
 # Of a client in mid-body, once the collector is told to stop; others wait for the port.
 STOP_BODY_SECONDS_MAX = 3.0
 # Beyond what each step of a stop may take, before the process is ended whatever holds it.
@@ -9,8 +11,8 @@ SUPERVISOR_SPARE_SECONDS = 3.0
 
 
 def grace_seconds(body_seconds_max: float, produce_seconds_max: float) -> float:
-    """What a request in flight may still wait for, its body and its acknowledgement, once the collector stops."""
-    return min(body_seconds_max, STOP_BODY_SECONDS_MAX) + produce_seconds_max
+    """Seconds that a request in flight may still take once the collector stops: its body, Kafka, then the spool."""
+    return min(body_seconds_max, STOP_BODY_SECONDS_MAX) + produce_seconds_max + SPOOL_SECONDS_MAX
 
 
 def stop_seconds_max(body_seconds_max: float, produce_seconds_max: float) -> float:

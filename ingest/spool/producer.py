@@ -21,8 +21,8 @@ from ingest.spool.writer import Spool
 
 log = logging.getLogger(__name__)
 
-# From the call of `produce` to its end, whatever Kafka and the disk do.
-ANSWER_SECONDS_MAX = 1.9
+# What the disk gets after Kafka had its `produce_seconds_max`.
+SPOOL_SECONDS_MAX = 0.9
 # Of what is sent to Kafka at once while draining: some ms of the loop, so that new requests do not wait for it.
 DRAIN_RECORDS_MAX = 1_000
 DRAIN_BYTES_MAX = 524_288
@@ -43,8 +43,10 @@ class SpoolingProducer:
     """As the producer it wraps, and durable without it for as long as the spool has room.
 
     Args:
-        producer: told `stop` and `start` here; its own deadline must leave some of `answer_seconds_max` to the spool.
+        producer: told `stop` and `start` here.
         spool: as well.
+        produce_seconds_max: the producer's own deadline. `produce` ends `SPOOL_SECONDS_MAX` after it, whatever Kafka
+            and the disk do.
         left: spools that nobody writes to any more, to be drained as well.
 
     Attributes:
@@ -57,7 +59,7 @@ class SpoolingProducer:
         self,
         producer: Producer,
         spool: Spool,
-        answer_seconds_max: float = ANSWER_SECONDS_MAX,
+        produce_seconds_max: float,
         left: Sequence[Spool] = (),
     ) -> None:
         self.spool = spool
@@ -65,7 +67,7 @@ class SpoolingProducer:
         self.stats = getattr(producer, "stats", None)
         self.others_wait: Callable[[], bool] = lambda: False
         self._producer = producer
-        self._answer_seconds_max = answer_seconds_max
+        self._answer_seconds_max = produce_seconds_max + SPOOL_SECONDS_MAX
         # Kafka let a request wait in vain: until the drainer sees it answer, nobody else is made to wait.
         self._silent = False
         self._stopping = asyncio.Event()
