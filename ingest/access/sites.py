@@ -252,7 +252,7 @@ def write_development_sites(path: Path, origins: Iterable[str]) -> None:
 
 
 class WatchedSites:
-    """The file as a collector sees it: looked at again and again, and kept as it was while it is broken.
+    """The file as a collector sees it: read again when it changed; while it is broken, its last good content counts.
 
     Args:
         events_per_second: the quota of a key that has none of its own; 0 for none.
@@ -262,7 +262,7 @@ class WatchedSites:
         errors: how often the file was found broken, for metrics.
     """
 
-    def __init__(self, path: Path, events_per_second: int = 0) -> None:
+    def __init__(self, path: Path, events_per_second: int) -> None:
         self._path = path
         self._events_per_second = events_per_second
         self._seen: tuple[int, int, int] | None = None

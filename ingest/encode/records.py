@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 from ingest.encode.pseudonym import EdgeKeys, day_of_event, voter_of
-from ingest.errors import Rejected
+from ingest.errors import RejectedEvent
 from schemas.encoders import Encoder, encoder_maker
 from schemas.events import AnyEvent, Key, Redacted, Verdict
 from schemas.outcomes import RejectionReason, UnjoinError
@@ -146,7 +146,7 @@ class _Viewed(Redacted, frozen=True):
 
 def records_of(
     events: Iterable[tuple[int, AnyEvent]], sender: Sender, edge_keys: EdgeKeys
-) -> tuple[Records, list[Rejected]]:
+) -> tuple[Records, list[RejectedEvent]]:
     """The records of a batch, and the events that none can be made of any more.
 
     Signals of one kind keep their order, and so do the other events of each key.
@@ -156,7 +156,7 @@ def records_of(
         edge_keys: whatever it raises means that nothing of the batch can be sent now.
     """
     maker = _Maker(sender, edge_keys)
-    closed: list[Rejected] = []
+    closed: list[RejectedEvent] = []
     signals: dict[type, list[AnyEvent]] = {}
     for index, event in events:
         kind = type(event)
@@ -170,7 +170,7 @@ def records_of(
             try:
                 maker.add(event)
             except _DayClosed:
-                closed.append(Rejected(index, event.id, RejectionReason.DAY_CLOSED))
+                closed.append(RejectedEvent(index, event.id, RejectionReason.DAY_CLOSED))
     for kind, alike in signals.items():
         maker.add_signals(kind, alike)
     return maker.records(), closed

@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from urllib.parse import parse_qs
 
 from ingest.errors import Rejection
 from schemas.outcomes import RequestError
@@ -68,6 +69,15 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
             text = value.decode("latin-1")
             found[known] = f"{found[known]}, {text}" if known in found else text
     return found
+
+
+def key_of(headers: Mapping[str, str], query: bytes) -> str | None:
+    """The key in the Authorization header, or in the query of a beacon, which cannot set headers."""
+    authorization = headers.get("authorization")
+    key = bearer_key(authorization) or basic_key(authorization)
+    if key is None and query:
+        key = parse_qs(query.decode("latin-1")).get("key", [None])[0]
+    return key
 
 
 def bearer_key(authorization: str | None) -> str | None:

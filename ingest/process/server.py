@@ -24,24 +24,26 @@ import uvloop
 
 from ingest.access.grants import Quotas
 from ingest.access.sites import WatchedSites
-from ingest.collector import Collector, Edge, Scope, log_without_values
-from ingest.decode.formats import WIRES
+from ingest.collector import Collector, log_without_values
+from ingest.decode.formats import FORMATS
+from ingest.edge import Edge
 from ingest.encode.edge_keys import WatchedKeys
 from ingest.encode.pseudonym import EdgeKeys
 from ingest.errors import Rejection
 from ingest.http.body import BodyRoom, ClientGone, Receive
 from ingest.http.client_address import Network, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
-from ingest.http.responses import Send, error_answer, send_answer
+from ingest.http.responses import Send, error_response, send_response
 from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig, ProducerStats
 from ingest.limits import RequestLimits
 from ingest.metrics.counters import Counters
 from ingest.metrics.worker_link import Worker, metrics_of_all, tell_metrics
 from ingest.overload.fair_queue import QueueBounds
-from ingest.overload.scheduler import Gate
+from ingest.overload.scheduler import RequestScheduler
 from ingest.overload.shedding import Shedding
 from ingest.process.gc_tuning import tune_garbage_collection
 from ingest.process.shutdown_times import grace_seconds, stop_seconds_max
+from ingest.request import Scope
 from ingest.spool.producer import SpoolingProducer
 from ingest.spool.writer import Spool, SpoolConfig
 from ingest.web.app import Web
@@ -68,12 +70,12 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         port: 0 for any that is free.
-        trusted_proxies: networks whose X-Forwarded-For counts, separated by commas; none by default.
+        trusted_proxies: networks whose X-Forwarded-For counts, separated by commas; "" for none.
         bootstrap: brokers as host:port, separated by commas.
         produce_seconds_max: until a batch that Kafka has not acknowledged is spooled, or 503 without a spool.
         in_flight_bytes_max: of records not acknowledged, beyond which batches are spooled, or 503, at once.
         spool: None for none.
-        spools_left: folders of spools that nobody writes to any more, to be drained as well.
+        spools_left: folders of spools that no collector writes to any more, to be drained as well.
         worker: which of several that share the port this is; None for a collector of one process.
         waiting: how long and how much may wait before requests are refused.
         connections_max: beyond it the one that has been idle for longest is closed for a new one.
@@ -82,18 +84,18 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     sites_file: Path
     bootstrap: str
-    host: str = "127.0.0.1"
-    port: int = 8080
-    limits: RequestLimits = RequestLimits()
-    trusted_proxies: str = ""
-    produce_seconds_max: float = 5.0
-    in_flight_bytes_max: int = 67_108_864
-    spool: SpoolConfig | None = None
-    spools_left: tuple[Path, ...] = ()
-    worker: Worker | None = None
-    waiting: QueueBounds = QueueBounds()
-    connections_max: int = 10_000
-    key_events_per_second_max: int = 0
+    host: str
+    port: int
+    limits: RequestLimits
+    trusted_proxies: str
+    produce_seconds_max: float
+    in_flight_bytes_max: int
+    spool: SpoolConfig | None
+    spools_left: tuple[Path, ...]
+    worker: Worker | None
+    waiting: QueueBounds
+    connections_max: int
+    key_events_per_second_max: int
 
 
 def run(
@@ -112,30 +114,30 @@ def run(
     Raises:
         CollectorError: it cannot start.
     """
-    producer_config = ProducerConfig(
-        config.bootstrap,
-        produce_seconds_max=config.produce_seconds_max,
-        in_flight_bytes_max=config.in_flight_bytes_max,
-        topics=tuple(TOPIC_OF_CATEGORY.values()),
-    )
 
     def settled() -> None:
         tune_garbage_collection()
         on_ready()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve_kafka(config, edge_keys, producer_config, page_of, settled))
+        runner.run(_serve_kafka(config, edge_keys, page_of, settled))
     return 0
 
 
 async def _serve_kafka(
     config: CollectorConfig,
     edge_keys: EdgeKeys,
-    producer_config: ProducerConfig,
     page_of: PageOf | None,
     on_ready: Callable[[], object],
 ) -> None:
-    producer: Producer = KafkaProducer(producer_config)  # made here, since it belongs to this loop
+    producer: Producer = KafkaProducer(  # made here, since it belongs to this loop
+        ProducerConfig(
+            config.bootstrap,
+            produce_seconds_max=config.produce_seconds_max,
+            in_flight_bytes_max=config.in_flight_bytes_max,
+            topics=tuple(TOPIC_OF_CATEGORY.values()),
+        )
+    )
     if config.spool is not None:
         left = [Spool(msgspec.structs.replace(config.spool, folder=folder)) for folder in config.spools_left]
         producer = SpoolingProducer(producer, Spool(config.spool), config.produce_seconds_max, left)
@@ -166,7 +168,7 @@ async def serve(
     Args:
         producer: started and stopped here.
         page_of: makes the page at `/`; None for no page.
-        stop: for who runs it inside another program.
+        stop: for a caller that runs it inside another program.
         on_listening: told host and port once requests are answered.
         on_ready: called once, when the producer is ready too.
         on_stopping: called when it is told to stop.
@@ -188,17 +190,17 @@ async def serve(
         now_ms,
         time.monotonic,
         Quotas(),
-        Gate(config.waiting, time.monotonic, producer.congested),
+        RequestScheduler(config.waiting, time.monotonic, producer.congested),
         BodyRoom(config.waiting.bytes_max),
     )
     if isinstance(producer, SpoolingProducer):
-        producer.others_wait = edge.gate.busy
+        producer.others_wait = edge.scheduler.busy
     page = page_of(_view(config, edge)) if page_of else None
     web = Web(edge, distribution_version(), page.routes() if page else (), config.worker)
     _watch(edge)
     listener = _listen(config.host, config.port, shared=config.worker is not None)
     address = listener.getsockname()[:2]
-    shedding = Shedding(edge.gate, sites, edge.counters, edge.trusted_proxies)
+    shedding = Shedding(edge.scheduler, sites, edge.counters, edge.trusted_proxies)
     server = _Server(
         _uvicorn_config(config, Application(Collector(edge), web), shedding),
         lambda: on_listening(*address),
@@ -231,13 +233,14 @@ async def serve(
 
 
 class Application:
-    """The ASGI app: the hot path is one look-up away, everything else is Starlette's."""
+    """The ASGI app: requests that post events go to the collector, all others to Starlette."""
 
     def __init__(self, collector: Collector, web: Web) -> None:
         self._collector = collector
         self._web = web
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request. Shape and source: ASGI 3."""
         if scope["type"] != "http":
             raise NotImplementedError  # lifespan and websockets are off
 
@@ -248,7 +251,7 @@ class Application:
                 raise ClientGone("there is nobody to answer") from None
 
         try:
-            if scope["path"] in WIRES:
+            if scope["path"] in FORMATS:
                 await self._collector(scope, receive, send_while_open)
             else:
                 await self._answer_web(scope, receive, send_while_open)
@@ -262,7 +265,7 @@ class Application:
             raise
         except Exception as error:
             log_without_values(error)
-            await send_answer(send, error_answer(Rejection(500, RequestError.INTERNAL)), [])
+            await send_response(send, error_response(Rejection(500, RequestError.INTERNAL)), [])
 
 
 class _Server(uvicorn.Server):
@@ -274,7 +277,7 @@ class _Server(uvicorn.Server):
         self._grace_seconds = grace_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's; but who does not end in time loses the connection first, so that no task need be cancelled."""
+        """As uvicorn's, but connections that do not end in time are aborted, so that no task need be cancelled."""
         timer = asyncio.get_running_loop().call_later(self._grace_seconds, self._abort_connections)
         try:
             await super().shutdown(sockets)
@@ -309,7 +312,7 @@ def _uvicorn_config(config: CollectorConfig, application: Application, shedding:
     grace = grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max)
     return uvicorn.Config(
         application,
-        http=bounded_protocol(config.limits, shedding.answer, raise_file_limit(config.connections_max)),
+        http=bounded_protocol(config.limits, shedding.refusal_of, raise_file_limit(config.connections_max)),
         ws="none",
         loop="none",
         lifespan="off",
@@ -349,7 +352,7 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
 
 
 def _watch(edge: Edge) -> None:
-    """Metrics of numbers that others keep."""
+    """Adds the metrics of numbers that other objects keep."""
     counters, sites = edge.counters, edge.sites
     counters.watch("unjoin_sites_errors", "Times the file of sites was found broken.", lambda: sites.errors)
     ready = edge.producer.ready
@@ -360,22 +363,22 @@ def _watch(edge: Edge) -> None:
         lambda: len(edge.edge_keys.missing),
         gauge=True,
     )
-    gate = edge.gate
+    scheduler = edge.scheduler
     for name, explanation, value in (
-        ("requests", "Requests that wait for their turn.", lambda: gate.queue.count),
-        ("bytes", "Bytes of what waits for its turn.", lambda: gate.queue.bytes),
+        ("requests", "Requests that wait for their turn.", lambda: scheduler.queue.count),
+        ("bytes", "Bytes of what waits for its turn.", lambda: scheduler.queue.bytes),
         ("receiving_bytes", "Bytes of bodies that are not whole yet.", lambda: edge.body_room.bytes),
         (
             "turn_seconds",
             "Between two turns of the loop, the last time somebody waited.",
-            lambda: gate.stats.turn_seconds,
+            lambda: scheduler.stats.round_seconds,
         ),
     ):
         counters.watch(f"unjoin_waiting_{name}", explanation, value, gauge=True)
     for name, explanation, value in (
-        ("waited", "Requests that had to wait for their turn.", lambda: gate.stats.waited),
-        ("shed_early", "Requests refused as overload before their body was read.", lambda: gate.stats.shed_early),
-        ("shed_late", "Requests refused as overload after that.", lambda: gate.stats.shed_late),
+        ("waited", "Requests that had to wait for their turn.", lambda: scheduler.stats.waited),
+        ("shed_early", "Requests refused as overload before their body was read.", lambda: scheduler.stats.shed_early),
+        ("shed_late", "Requests refused as overload after that.", lambda: scheduler.stats.shed_late),
     ):
         counters.watch(f"unjoin_overload_{name}", explanation, value)
     stats = getattr(edge.producer, "stats", None)

@@ -1,6 +1,6 @@
 """How long a collector may take to stop; its supervisors wait for longer. Pure."""
 
-from ingest.spool.producer import SPOOL_SECONDS_MAX
+from ingest.limits import SPOOL_SECONDS_MAX
 
 # Of a client in mid-body, once the collector is told to stop; others wait for the port.
 STOP_BODY_SECONDS_MAX = 3.0

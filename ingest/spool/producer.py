@@ -15,14 +15,13 @@ from contextlib import suppress
 
 from ingest.encode.records import Record
 from ingest.kafka.producer import NotDurable, Producer
+from ingest.limits import SPOOL_SECONDS_MAX
 from ingest.spool.file import SpoolError, SpoolFull, SpoolHeld
 from ingest.spool.packs import Entry
 from ingest.spool.writer import Spool
 
 log = logging.getLogger(__name__)
 
-# What the disk gets after Kafka had its `produce_seconds_max`.
-SPOOL_SECONDS_MAX = 0.9
 # Of what is sent to Kafka at once while draining: some ms of the loop, so that new requests do not wait for it.
 DRAIN_RECORDS_MAX = 1_000
 DRAIN_BYTES_MAX = 524_288

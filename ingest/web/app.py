@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, Router
 
-from ingest.collector import Edge, Scope
+from ingest.edge import Edge
 from ingest.encode.pseudonym import day_of_event
 from ingest.http.body import Receive
 from ingest.http.responses import Send
 from ingest.metrics.worker_link import Worker, metrics_of_all
+from ingest.request import Scope
 from ingest.web.docs_page import docs_page
 from ingest.web.openapi import openapi
 from ingest.web.registry_routes import REGISTRY_ROUTES
@@ -61,6 +62,7 @@ class Web:
         self._router = Router(routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request. Shape and source: ASGI 3."""
         scope["app"] = self  # where a router looks before it raises instead of answering in plain text
         try:
             await self._router(scope, receive, send)

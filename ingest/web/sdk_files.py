@@ -47,6 +47,7 @@ class SdkFile(msgspec.Struct, frozen=True):
 
     @property
     def etag(self) -> str:
+        """For the `ETag` header: the quoted hash of its path."""
         return f'"{self.path.rpartition("/")[2].removesuffix(".js")}"'
 
     def tag(self, endpoint: str, key: str) -> str:

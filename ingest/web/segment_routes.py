@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ingest.collector import Edge
+from ingest.edge import Edge
 from ingest.errors import Rejection
 from schemas.outcomes import EXPLANATION, RequestError
 

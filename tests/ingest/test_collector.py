@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from ingest.kafka.producer import NotDurable
-from ingest.limits import RequestLimits
 from schemas.codec import decode
 from schemas.outcomes import UnjoinError
+from tests.ingest.configs import request_limits
 from tests.ingest.running_collector import (
     ORIGIN,
     SECONDS_MAX,
@@ -56,7 +56,7 @@ LABELER = {
     "country": "FR",
     "languages": ["fr"],
 }
-SHORT = RequestLimits(body_seconds_max=0.4, header_seconds_max=0.4)
+SHORT = request_limits(body_seconds_max=0.4, header_seconds_max=0.4)
 
 
 def batch(*events: Any, session: str = "s-1") -> dict[str, Any]:

@@ -24,13 +24,14 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 import uvloop
-from ingest.process.server import CollectorConfig, serve
+from ingest.process.server import serve
 from ingest.access.sites import write_development_sites
+from tests.ingest.configs import collector_config
 from tests.ingest.memory_producer import MemoryProducer
 
 folder = Path(sys.argv[1])
 write_development_sites(folder / "sites.json", ["http://localhost"])
-config = CollectorConfig(sites_file=folder / "sites.json", bootstrap="", port=0)
+config = collector_config(folder)
 producer = MemoryProducer()
 
 async def main():
@@ -44,14 +45,13 @@ with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 KAFKA_AWAY = """
 import sys
 from pathlib import Path
-from ingest.process.server import CollectorConfig, run
+from ingest.process.server import run
 from ingest.access.sites import write_development_sites
+from tests.ingest.configs import collector_config
 
 folder = Path(sys.argv[1])
 write_development_sites(folder / "sites.json", ["http://localhost"])
-config = CollectorConfig(
-    sites_file=folder / "sites.json", bootstrap="127.0.0.1:1", port=int(sys.argv[2]), produce_seconds_max=0.5
-)
+config = collector_config(folder, bootstrap="127.0.0.1:1", port=int(sys.argv[2]), produce_seconds_max=0.5)
 sys.exit(run(config, lambda day: bytes(32), lambda: print("ready", flush=True)))
 """
 

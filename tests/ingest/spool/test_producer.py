@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 
 from ingest.encode.records import Record
-from ingest.kafka.producer import NotDurable, ProducerConfig
+from ingest.kafka.producer import NotDurable
+from ingest.limits import SPOOL_SECONDS_MAX
+from ingest.spool.file import SpoolError
 from ingest.spool.packs import Entry
-from ingest.spool.producer import SPOOL_SECONDS_MAX, SpoolingProducer
-from ingest.spool.writer import Spool, SpoolConfig
+from ingest.spool.producer import SpoolingProducer
+from ingest.spool.writer import Spool
 from testkit.clean_loop import run, seconds_of, until
 from tests.contract.memory_broker import MemoryBroker, MemoryProducer
 from tests.contract.memory_spool import MemorySpool
+from tests.ingest.configs import producer_config, spool_config
 
 NOW_MS = 1_790_000_000_000
 HOUR_MS = 3_600_000
@@ -40,12 +43,12 @@ class Edge:
         for topic in ("signals", "labeled"):
             self.broker.create_topic(topic)
         self.spool = spool or self.memory_spool()
-        settings = ProducerConfig("", **{"produce_seconds_max": WAIT_SECONDS, "topics": ("signals",), **config})
+        settings = producer_config("", **{"produce_seconds_max": WAIT_SECONDS, "topics": ("signals",), **config})
         self.kafka = MemoryProducer(settings, self.broker)
         self.producer = SpoolingProducer(self.kafka, self.spool, settings.produce_seconds_max)
 
     def memory_spool(self, **config: Any) -> MemorySpool:
-        return MemorySpool(SpoolConfig(folder=Path(), lives_ms={"labeled": HOUR_MS}, **config), lambda: self.ms)
+        return MemorySpool(spool_config(Path(), lives_ms={"labeled": HOUR_MS}, **config), lambda: self.ms)
 
     def stored(self, topic: str = "signals") -> list[bytes]:
         return [record.value for record in self.broker.topics[topic][0]]
@@ -227,7 +230,7 @@ def test_outage_outlives_a_restart(tmp_path: Path) -> None:
     """Kept on shutdown, quickly, and drained by the next process."""
 
     async def main() -> None:
-        edge = Edge(Spool(SpoolConfig(folder=tmp_path)))
+        edge = Edge(Spool(spool_config(tmp_path)))
         await edge.producer.start()
         edge.broker.pause()
         for n in range(0, 30, 3):
@@ -239,7 +242,7 @@ def test_outage_outlives_a_restart(tmp_path: Path) -> None:
             await edge.producer.produce(records(0))
         assert not edge.producer.ready()
         assert edge.stored() == []
-        later = Edge(Spool(SpoolConfig(folder=tmp_path)))
+        later = Edge(Spool(spool_config(tmp_path)))
         async with later.running():
             await until(lambda: later.spool.counts.waiting == 0)
         assert later.stored() == values(0, 30)
