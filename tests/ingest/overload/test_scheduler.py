@@ -74,6 +74,27 @@ def test_flood_waits_for_its_turns_and_the_honest_key_does_not() -> None:
     run(main())
 
 
+def test_round_of_the_loop_works_no_longer_than_its_time() -> None:
+    """Between two rounds the loop reads, refuses and hears from Kafka; all at once, requests would keep it from that."""
+
+    async def main() -> None:
+        clock, log = Clock(), list[str]()
+        scheduler = RequestScheduler(queue_bounds(wait_seconds_max=60), clock)
+        await requested(scheduler, "flood", 1, clock.work(1.0, log, "first"))
+        flood = asyncio.gather(
+            *(requested(scheduler, "flood", 1, clock.work(ROUND_SECONDS_MIN / 2, log, "flood")) for _ in range(100))
+        )
+        most = 0
+        while not flood.done():
+            before = len(log)
+            await asyncio.sleep(0)  # one round
+            most = max(most, len(log) - before)
+        assert len(await flood) == 100
+        assert most <= 3
+
+    run(main())
+
+
 def test_nothing_is_handed_on_while_kafka_is_behind_and_all_of_it_after() -> None:
     """What waits here can be refused; what waits in the producer cannot."""
 

@@ -136,10 +136,7 @@ def test_collector_without_kafka_answers_503_and_still_ends_well(tmp_path: Path)
 def test_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
     """Not a traceback: what it is, and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        collector = RunningCollector(tmp_path)
-        collector.config = type(collector.config)(
-            sites_file=tmp_path / "sites.json", bootstrap="", port=taken.getsockname()[1]
-        )
+        collector = RunningCollector(tmp_path, port=taken.getsockname()[1])
         with pytest.raises(CollectorError, match=r"cannot listen on 127\.0\.0\.1"):
             collector.start()
 
