@@ -28,7 +28,7 @@ class EventBatch(Redacted, frozen=True):
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    """One batch: up to 500 events of one session."""
+    """One batch: the events of one session."""
 
     session: Session
     events: list[AnyEvent]

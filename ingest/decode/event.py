@@ -1,7 +1,7 @@
 """Pure: one raw event to a typed one, or to the reason why it is rejected.
 
 One decoder over the tagged union validates while it decodes; `batch.py` decodes all events of a batch at once that way.
-`all_sound` checks what no type can say. What the decoder refuses is parsed again with the standard library, for two
+`all_sound` checks what no type expresses. What the decoder refuses is parsed again with the standard library, for two
 reasons:
 
 - msgspec takes the first of duplicate `type` members and stops at a duplicate of a wrong type; the contract lets the
@@ -45,7 +45,7 @@ def parse_event(
 
     Args:
         event_depth_max: levels of arrays and objects, the event itself being the first.
-        stand_in: the JSON escape that stands where the sender escaped a lone surrogate, if the batch has any.
+        stand_in: the JSON escape that replaced lone surrogates, if the batch had any.
 
     Raises:
         Rejection: 400, in spite of the envelope the event is not JSON.
@@ -63,7 +63,7 @@ def parse_event(
 
 
 def all_sound(events: list[AnyEvent], event_depth_max: int) -> bool:
-    """Whether decoded events also keep the rules that no type can say: characters of ids, depth, equal lengths."""
+    """Whether decoded events also keep the rules that no type expresses: characters of ids, depth, equal lengths."""
     for event in events:
         kind = type(event)
         if kind is Pointer or kind is Scroll:  # most of all events: no call for them

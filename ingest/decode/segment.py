@@ -73,7 +73,7 @@ def parse_segment_call(kind: str, body: bytes, limits: RequestLimits) -> list[Ev
 
 
 def _decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[T, str | None]:
-    """The body, and the escape that stands where a lone surrogate was escaped, if there was one."""
+    """The body, and the escape that replaced lone surrogates, if there were any."""
     try:
         body.decode()  # msgspec does not look into strings that it leaves raw
         try:
@@ -90,7 +90,7 @@ def _decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[T, str | No
 
 
 def _mapped(calls: list[Raw], kind: str | None, limits: RequestLimits, stand_in: str | None) -> list[EventBatch]:
-    """At least one batch; the first has the rejected, and what has no session."""
+    """At least one batch; the first holds all rejected calls, and the events that have no session."""
     sessions: dict[str, list[tuple[int, AnyEvent]]] = {NO_SESSION: []}
     rejected: list[RejectedEvent] = []
     for index, raw in enumerate(calls):

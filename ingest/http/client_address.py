@@ -24,6 +24,9 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: tuple[Netwo
     A client can write what it likes into X-Forwarded-For; each proxy appends the peer that it saw. So the header counts
     only when the peer is a trusted proxy, and is read from the right, up to the first hop that is not trusted.
 
+    Not uvicorn's ProxyHeadersMiddleware (tried with 0.54): it takes `unknown` or `; drop` for an address, and does not
+    know a trusted proxy by its IPv4-mapped address.
+
     Args:
         peer: of the connection; "" where there is none.
         forwarded_for: the values of every such header, in order; a malformed one makes all of them void.

@@ -26,7 +26,7 @@ class FastPath:
         self._cycle = cycle
 
     def body(self) -> bytes | None:
-        """The whole body, off the wire; None while it has not arrived, or where the client has gone."""
+        """Takes the whole body; None while it has not arrived, or where the client has gone."""
         cycle = self._cycle
         if cycle.more_body or cycle.disconnected:
             return None

@@ -53,7 +53,7 @@ class NextInLine(msgspec.Struct, Generic[T], frozen=True):
 
 
 class FairQueue(Generic[T]):
-    """What waits, by key and address.
+    """The requests that wait, by key and address.
 
     Attributes:
         count, bytes: of all that waits.
@@ -84,10 +84,10 @@ class FairQueue(Generic[T]):
         return waiting is None or len(waiting.entries) < ADDRESS_COUNT_MIN or now - waiting.entries[0][1] <= wait
 
     def push(self, key: str, address: int, size: int, now: float, item: T) -> bool:
-        """Lets it wait for its turn; False where there is no room for it.
+        """Adds a request; False where there is no room for it.
 
         Args:
-            address: anything that tells addresses apart; a keyed hash, so that none is kept.
+            address: a keyed hash that tells addresses apart, so that no address is kept.
             size: bytes of the body.
         """
         cost = size + REQUEST_OVERHEAD_BYTES
@@ -131,10 +131,10 @@ F = TypeVar("F")
 
 
 class _Flows(Generic[F]):
-    """Flows with something to do, in the order of their virtual start times.
+    """Flows with requests, in the order of their virtual start times.
 
-    A flow that was served and has nothing more to do keeps its debt until the others have caught up, so that nobody
-    gains by coming and going.
+    A flow that was served and has no more requests keeps its debt until the others have caught up. So a client that
+    comes and goes gains nothing.
     """
 
     __slots__ = ("_added", "_debts", "_order", "_virtual", "flows")
@@ -149,7 +149,7 @@ class _Flows(Generic[F]):
     def add(self, name: object, flow: F) -> None:
         self.flows[name] = flow
         start = max(self._virtual, self._debts.pop(name, 0.0))
-        self._added += 1  # of flows that start at the same time the one that came first goes first
+        self._added += 1  # breaks ties between flows with equal start times: first come, first served
         heappush(self._order, (start, self._added, name))
 
     def first(self) -> tuple[object, F]:
@@ -172,7 +172,7 @@ class _Flows(Generic[F]):
 
 
 class _Address(Generic[T]):
-    """What waits of one address; never empty but for a moment. Entries: sequence number, since when, cost, item."""
+    """The waiting requests of one address, at least one: sequence number, seconds since when, cost in bytes, item."""
 
     __slots__ = ("entries",)
 
@@ -181,10 +181,10 @@ class _Address(Generic[T]):
 
 
 class _Key(Generic[T]):
-    """What waits of one key.
+    """The waiting requests of one key.
 
     Attributes:
-        since: by sequence number, so oldest first.
+        since: seconds, by sequence number: the oldest request comes first.
     """
 
     __slots__ = ("addresses", "bytes", "since")

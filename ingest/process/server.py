@@ -11,12 +11,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import uvicorn
@@ -24,31 +22,29 @@ import uvloop
 
 from ingest.access.grants import Quotas
 from ingest.access.sites import WatchedSites
-from ingest.collector import Collector, log_without_values
-from ingest.decode.formats import FORMATS
+from ingest.collector import Collector
 from ingest.edge import Edge
 from ingest.encode.edge_keys import WatchedKeys
 from ingest.encode.pseudonym import EdgeKeys
-from ingest.errors import Rejection
-from ingest.http.body import BodyRoom, ClientGone, Receive
+from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
-from ingest.http.responses import Send, error_response, send_response
-from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig, ProducerStats
+from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig
 from ingest.limits import RequestLimits
 from ingest.metrics.counters import Counters
 from ingest.metrics.worker_link import Worker, metrics_of_all, tell_metrics
 from ingest.overload.fair_queue import QueueBounds
 from ingest.overload.scheduler import RequestScheduler
 from ingest.overload.shedding import Shedding
+from ingest.process.application import Application
+from ingest.process.edge_metrics import watch_edge
 from ingest.process.gc_tuning import tune_garbage_collection
 from ingest.process.shutdown_times import grace_seconds, stop_seconds_max
-from ingest.request import Scope
 from ingest.spool.producer import SpoolingProducer
 from ingest.spool.writer import Spool, SpoolConfig
 from ingest.web.app import Web
 from ingest.web.page import CollectorView, PageOf
-from schemas.outcomes import RequestError, UnjoinError
+from schemas.outcomes import UnjoinError
 from schemas.topics import TOPIC_OF_CATEGORY
 
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 s that load balancers keep an idle connection, so that they close first
@@ -56,7 +52,6 @@ CONNECTIONS_BACKLOG = 2_048
 SEND_BUFFER_BYTES = 65_536
 SITES_SECONDS = 1.0
 READY_SECONDS = 0.05
-GONE_SECONDS = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +192,7 @@ async def serve(
         producer.others_wait = edge.scheduler.busy
     page = page_of(_view(config, edge)) if page_of else None
     web = Web(edge, distribution_version(), page.routes() if page else (), config.worker)
-    _watch(edge)
+    watch_edge(edge)
     listener = _listen(config.host, config.port, shared=config.worker is not None)
     address = listener.getsockname()[:2]
     shedding = Shedding(edge.scheduler, sites, edge.counters, edge.trusted_proxies)
@@ -230,42 +225,6 @@ async def serve(
             await producer.stop(config.produce_seconds_max)
             if page is not None:
                 await page.close()
-
-
-class Application:
-    """The ASGI app: requests that post events go to the collector, all others to Starlette."""
-
-    def __init__(self, collector: Collector, web: Web) -> None:
-        self._collector = collector
-        self._web = web
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request. Shape and source: ASGI 3."""
-        if scope["type"] != "http":
-            raise NotImplementedError  # lifespan and websockets are off
-
-        async def send_while_open(message: MutableMapping[str, Any]) -> None:
-            try:
-                await send(message)
-            except RuntimeError:  # uvloop's, between the end of a connection and the notice of it; or it had begun
-                raise ClientGone("there is nobody to answer") from None
-
-        try:
-            if scope["path"] in FORMATS:
-                await self._collector(scope, receive, send_while_open)
-            else:
-                await self._answer_web(scope, receive, send_while_open)
-        except ClientGone:
-            await asyncio.sleep(GONE_SECONDS)  # until uvicorn has noticed, too: it logs an answer that does not end
-
-    async def _answer_web(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._web(scope, receive, send)
-        except ClientGone:
-            raise
-        except Exception as error:
-            log_without_values(error)
-            await send_response(send, error_response(Rejection(500, RequestError.INTERNAL)), [])
 
 
 class _Server(uvicorn.Server):
@@ -337,7 +296,7 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit it. Left to itself the kernel takes some MB of answers for a client that reads none.
+        # Connections inherit it. By default the kernel buffers some MB of answers for a client that reads none.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -351,56 +310,8 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
     return listener
 
 
-def _watch(edge: Edge) -> None:
-    """Adds the metrics of numbers that other objects keep."""
-    counters, sites = edge.counters, edge.sites
-    counters.watch("unjoin_sites_errors", "Times the file of sites was found broken.", lambda: sites.errors)
-    ready = edge.producer.ready
-    counters.watch("unjoin_ready", "1 while events can be made durable.", lambda: float(ready()), gauge=True)
-    counters.watch(
-        "unjoin_edge_keys_missing",
-        "Days whose labels are refused because their key cannot be had.",
-        lambda: len(edge.edge_keys.missing),
-        gauge=True,
-    )
-    scheduler = edge.scheduler
-    for name, explanation, value in (
-        ("requests", "Requests that wait for their turn.", lambda: scheduler.queue.count),
-        ("bytes", "Bytes of what waits for its turn.", lambda: scheduler.queue.bytes),
-        ("receiving_bytes", "Bytes of bodies that are not whole yet.", lambda: edge.body_room.bytes),
-        (
-            "turn_seconds",
-            "Between two turns of the loop, the last time somebody waited.",
-            lambda: scheduler.stats.round_seconds,
-        ),
-    ):
-        counters.watch(f"unjoin_waiting_{name}", explanation, value, gauge=True)
-    for name, explanation, value in (
-        ("waited", "Requests that had to wait for their turn.", lambda: scheduler.stats.waited),
-        ("shed_early", "Requests refused as overload before their body was read.", lambda: scheduler.stats.shed_early),
-        ("shed_late", "Requests refused as overload after that.", lambda: scheduler.stats.shed_late),
-    ):
-        counters.watch(f"unjoin_overload_{name}", explanation, value)
-    stats = getattr(edge.producer, "stats", None)
-    if isinstance(stats, ProducerStats):
-        for field in msgspec.structs.fields(stats):
-            name = f"unjoin_producer_{field.name}"
-            gauge = field.name == "bytes_in_flight"
-            counters.watch(name, f"The producer's {field.name}.", partial(getattr, stats, field.name), gauge=gauge)
-    if isinstance(edge.producer, SpoolingProducer):
-        left = edge.producer.left
-        counters.watch(
-            "unjoin_spool_left_records",
-            "Records in spools of workers that there no longer are, on their way to Kafka.",
-            lambda: sum(spool.counts.waiting for spool in left),
-            gauge=True,
-        )
-        for name, explanation, gauge, value in edge.producer.spool.numbers():
-            counters.watch(f"unjoin_spool_{name}", explanation, value, gauge=gauge)
-
-
 def distribution_version() -> str:
-    """The version that is installed."""
+    """The installed version of the distribution."""
     try:
         return version("unjoin")
     except PackageNotFoundError:
@@ -409,7 +320,7 @@ def distribution_version() -> str:
 
 @contextmanager
 def _signals_set(stop: asyncio.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop`; off the main thread, where Python takes no signals, nothing happens."""
+    """SIGTERM and SIGINT set `stop`, in the main thread alone: Python takes signals in no other."""
     loop = asyncio.get_running_loop()
     handled = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -437,10 +348,10 @@ async def _end_when(stop: asyncio.Event, server: uvicorn.Server, on_stopping: Ca
 
 
 def _end_whatever_happens(config: CollectorConfig) -> None:
-    """Ends the process with exit code 1 if the stop hangs, and says where: the stack of every thread, no values.
+    """Ends the process with exit code 1 if the stop hangs, and prints the stack of every thread, without values.
 
-    A thread of faulthandler's own does it, so that it needs neither the loop nor the interpreter's lock. What was
-    acknowledged is with Kafka or in the spool, so that there is nothing to lose.
+    faulthandler does it in a thread of its own, which needs neither the loop nor the interpreter's lock. Acknowledged
+    events are in Kafka or in the spool, so that nothing is lost.
     """
     seconds = stop_seconds_max(config.limits.body_seconds_max, config.produce_seconds_max)
     faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
@@ -448,7 +359,7 @@ def _end_whatever_happens(config: CollectorConfig) -> None:
 
 
 def _log_tasks() -> None:
-    """Where every task waits: the stack of a thread shows that of an idle loop only."""
+    """Logs where every task waits: a thread's stack only shows an idle loop."""
     for task in asyncio.all_tasks():
         places = [f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in task.get_stack()]
         log.error("the stop takes long; a task waits at %s", ", ".join(places))
@@ -456,5 +367,5 @@ def _log_tasks() -> None:
 
 async def _tell_when_ready(server: uvicorn.Server, producer: Producer, tell: Callable[[], object]) -> None:
     while not (server.started and producer.ready()):  # noqa: ASYNC110
-        await asyncio.sleep(READY_SECONDS)  # neither has an event for it, and it happens once a start
+        await asyncio.sleep(READY_SECONDS)  # neither offers an event, and this runs once a start
     tell()

@@ -2,11 +2,11 @@
 
 from ingest.limits import SPOOL_SECONDS_MAX
 
-# Of a client in mid-body, once the collector is told to stop; others wait for the port.
+# Once the collector is told to stop, a client in mid-body gets this long: the next collector waits for the port.
 STOP_BODY_SECONDS_MAX = 3.0
-# Beyond what each step of a stop may take, before the process is ended whatever holds it.
+# Added to the sum of what the steps of a stop may take; then the process is ended, whatever holds it.
 STOP_SPARE_SECONDS = 3.0
-# Beyond that, until a supervisor kills it.
+# Added once more for each supervisor, until it kills what it started.
 SUPERVISOR_SPARE_SECONDS = 3.0
 
 

@@ -38,7 +38,7 @@ class Web:
     Args:
         version: of the distribution, for the documents.
         more: routes beside its own, as a page's.
-        worker: whose metrics are those of all that share the port.
+        worker: this worker, where several share the port; their metrics are then summed.
     """
 
     def __init__(self, edge: Edge, version: str, more: Sequence[Route] = (), worker: Worker | None = None) -> None:
@@ -63,7 +63,7 @@ class Web:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Shape and source: ASGI 3."""
-        scope["app"] = self  # where a router looks before it raises instead of answering in plain text
+        scope["app"] = self  # else the router answers a 404 in plain text, instead of raising HTTPException
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
@@ -74,9 +74,9 @@ class Web:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:
-        """Whether events can be made durable right now; for labels that takes today's key, which is made if need be.
+        """Whether events can be made durable right now; labels need today's key, which is made where there is none.
 
-        A missing key of another day refuses labels that come late, and no balancer should send the others elsewhere.
+        A missing key of another day refuses late labels alone, so that the balancer still sends requests here.
         """
         edge = self._edge
         if not edge.producer.ready():
@@ -92,7 +92,7 @@ class Web:
         return JSONResponse({"status": "ready"})
 
     async def metrics(self, _: Request) -> Response:
-        """Counters; of several workers their sum, and an error rather than a part of it."""
+        """The counters, summed over all workers; 503 where not every worker could be asked."""
         text = self._edge.counters.exposition() if self._worker is None else await metrics_of_all(self._worker)
         if text is None:
             return JSONResponse({"status": "not ready", "detail": "the workers' metrics cannot be added up"}, 503)

@@ -75,7 +75,7 @@ def test_flood_waits_for_its_turns_and_the_honest_key_does_not() -> None:
 
 
 def test_round_of_the_loop_works_no_longer_than_its_time() -> None:
-    """Between two rounds the loop reads, refuses and hears from Kafka; all at once, requests would keep it from that."""
+    """Between two rounds the loop reads, refuses and hears from Kafka; a longer round would keep it from that."""
 
     async def main() -> None:
         clock, log = Clock(), list[str]()
