@@ -7,7 +7,7 @@ from ingest.access.grants import Grant
 from ingest.decode.formats import FORMATS
 from ingest.http.body import Body, Receive
 from ingest.http.fast_path import fast_path_of
-from ingest.http.headers import headers_of
+from ingest.http.headers import request_headers
 
 Scope = MutableMapping[str, Any]
 
@@ -26,7 +26,7 @@ class Request:
         self.body_format = FORMATS[scope["path"]]
         self.method: str = scope["method"]
         self.query: bytes = scope["query_string"]
-        self.headers = headers_of(scope["headers"])
+        self.headers = request_headers(scope["headers"])
         self.origin = self.headers.get("origin")
         client = scope.get("client")
         self.peer: str = client[0] if client else ""

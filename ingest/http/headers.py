@@ -57,7 +57,7 @@ def is_gzip(content_encoding: str | None) -> bool:
     raise Rejection(415, RequestError.UNSUPPORTED_ENCODING)
 
 
-def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def request_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """The headers that the collector reads, by lower-case name; one that came more than once is joined by commas.
 
     Copied at once: a server may append a body's trailers to the list that it handed out.

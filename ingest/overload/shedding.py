@@ -14,7 +14,7 @@ from ingest.access.sites import WatchedSites
 from ingest.decode.formats import FORMATS
 from ingest.errors import Rejection
 from ingest.http.client_address import Network, address_mark, client_address
-from ingest.http.headers import forwarded_for, headers_of, key_of
+from ingest.http.headers import forwarded_for, key_of, request_headers
 from ingest.http.responses import VARY, HttpResponse, error_response, readable_by
 from ingest.metrics.counters import Counters
 from ingest.overload.scheduler import RequestScheduler
@@ -42,7 +42,7 @@ class Shedding(msgspec.Struct, frozen=True):
         path, _, query = url.partition(b"?")
         if path.decode("latin-1") not in FORMATS:
             return None
-        headers = headers_of(raw)
+        headers = request_headers(raw)
         try:
             grant = self.sites.admission.grant_of(key_of(headers, query))
         except Rejection:

@@ -21,7 +21,7 @@ steps = st.lists(
 
 @given(steps)
 def test_what_was_let_in_comes_out_once_and_in_order_within_its_flow(steps: list[tuple[str, int, int] | None]) -> None:
-    """The gate hands the queue requests that somebody waits for; one that never came out would hang."""
+    """The scheduler hands the queue requests that somebody waits for; one that never came out would hang."""
     queue: FairQueue[tuple[str, int, int]] = FairQueue(queue_bounds())
     waiting: defaultdict[tuple[str, int], deque[int]] = defaultdict(deque)
     for number, step in enumerate([*steps, *[None] * len(steps)]):

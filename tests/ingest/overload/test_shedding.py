@@ -44,7 +44,7 @@ class Flood:
         self._threads = [threading.Thread(target=self._client, args=(n,)) for n in range(CLIENTS)]
 
     def __enter__(self) -> "Flood":
-        """Some clients have waited at the gate for too long before the others come."""
+        """Some clients have waited for their turn for too long before the others come."""
         first, others = self._threads[:ADDRESS_COUNT_MIN], self._threads[ADDRESS_COUNT_MIN:]
         for thread in first:
             thread.start()
