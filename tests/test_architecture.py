@@ -35,10 +35,12 @@ PURE = {
 }
 # Decisions that live beside the I/O that they decide about.
 PURE_FILES = [
+    "ingest/errors.py",
     "ingest/http/client_address.py",
     "ingest/http/headers.py",
     "ingest/kafka/congestion.py",
     "ingest/kafka/partitioner.py",
+    "ingest/limits.py",
     "ingest/metrics/aggregate.py",
     "ingest/overload/fair_queue.py",
     "ingest/process/shutdown_times.py",
