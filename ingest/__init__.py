@@ -1,1 +1,1 @@
-"""The edge: HTTP in, Kafka out; a 200 means that the events are durable."""
+"""The edge: takes events by HTTP, and answers 200 once they are durable in Kafka or in its spool."""

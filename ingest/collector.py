@@ -1,45 +1,38 @@
-"""POST /v1/events and what Segment's SDKs post to: a bare ASGI app, from events to an answer that comes after they are
-durable.
+"""POST /v1/events, and what Segment's SDKs post to: a bare ASGI app that answers once a request's events are durable.
+
+    admit ──▶ read ──▶ turn: decode ──▶ judge ──▶ encode ──▶ produce ──▶ answer
 
 Cheap refusals come first: key, origin, type and declared length are known before a byte of the body is read.
 """
 
 import logging
-from collections.abc import Callable, MutableMapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
-from ingest.access.grants import Grant, Quotas, Verdicts, allows_origin, check_origin, judge
-from ingest.access.sites import WatchedSites
-from ingest.decode.formats import WIRES, Wire
-from ingest.encode.edge_keys import WatchedKeys
-from ingest.encode.records import Records, Sender, records_of
-from ingest.errors import Rejected, Rejection
-from ingest.http.body import Body, BodyRoom, ClientGone, NoRoom, Receive
-from ingest.http.client_address import Network, client_address
-from ingest.http.fast_path import direct_of
-from ingest.http.headers import check_type, forwarded_for, headers_of, is_gzip, user_agent_of
+from ingest.access.grants import Grant, allows_origin, authorized, check_origin
+from ingest.decode.batch import EventBatch
+from ingest.edge import Edge
+from ingest.encode.records import Records, Run, Sender, records_of
+from ingest.errors import RejectedEvent, Rejection
+from ingest.http.body import ClientGone, NoRoom, Receive
+from ingest.http.client_address import address_mark, client_address
+from ingest.http.headers import check_type, forwarded_for, is_gzip, key_of, user_agent_of
 from ingest.http.responses import (
     VARY,
-    Answer,
     HeaderList,
+    HttpResponse,
     Receipt,
     Send,
-    error_answer,
+    error_response,
     readable_by,
-    send_answer,
-    send_answer_and_close,
+    send_response,
+    send_response_and_close,
 )
-from ingest.kafka.producer import NotDurable, Producer
-from ingest.limits import RequestLimits
-from ingest.metrics.counters import Counters, count_by_category
-from ingest.overload.scheduler import Gate
-from ingest.overload.shedding import address_mark, key_of
+from ingest.kafka.producer import NotDurable
+from ingest.metrics.counters import count_by_category
+from ingest.request import Request, Scope
 from schemas.outcomes import RequestError, UnjoinError
-
-Scope = MutableMapping[str, Any]
 
 KEYS_RETRY_AFTER_S = 30
 
@@ -53,178 +46,132 @@ _PREFLIGHT: HeaderList = [
 log = logging.getLogger(__name__)
 
 
-class Edge(msgspec.Struct, frozen=True):
-    """What the handler works with.
+class Encoded(msgspec.Struct, frozen=True):
+    """What is left of a request while it waits for Kafka.
 
     Attributes:
-        edge_keys: the voters' key of a day.
-        now_ms: Unix milliseconds.
-        monotonic: seconds, for quotas and durations.
+        accepted: how many events, by category.
+        rejected: ascending by index.
     """
 
-    sites: WatchedSites
-    producer: Producer
-    edge_keys: WatchedKeys
-    counters: Counters
-    limits: RequestLimits
-    trusted_proxies: tuple[Network, ...]
-    now_ms: Callable[[], int]
-    monotonic: Callable[[], float]
-    quotas: Quotas
-    gate: Gate
-    body_room: BodyRoom
-
-
-class Request:
-    """One request.
-
-    Attributes:
-        wire: what it speaks.
-        grant: what its key allows, once that is known.
-        direct: to answer it in one write, where the server offers that.
-    """
-
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.wire = WIRES[scope["path"]]
-        self.method: str = scope["method"]
-        self.headers = headers_of(scope["headers"])
-        self.origin = self.headers.get("origin")
-        self.grant: Grant | None = None
-        length = self.headers.get("content-length")
-        self.direct = direct_of(scope)
-        self.body = Body(
-            receive,
-            int(length) if length and length.isdigit() else None,
-            "transfer-encoding" in self.headers,
-            self.direct.body if self.direct else lambda: None,
-        )
-        self._query: bytes = scope["query_string"]
-        client = scope.get("client")
-        self._peer: str = client[0] if client else ""
-
-    def key(self) -> str | None:
-        """The key, of the Authorization header, or of the query for a beacon, which cannot set headers."""
-        return key_of(self.headers, self._query)
-
-    def address(self, trusted: tuple[Network, ...]) -> str:
-        """Where it comes from."""
-        return client_address(self._peer, forwarded_for(self.headers), trusted)
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """What a request waits for Kafka with. Its events are gone by then: freed while they are in the CPU's cache.
-
-    Attributes:
-        accepted: how many, by category.
-    """
-
-    accepted: dict[str, int]
-    rejected: list[Rejected]
     records: Records
+    accepted: dict[str, int]
+    rejected: list[RejectedEvent]
 
 
 class Collector:
-    """The ASGI app of the paths of `WIRES`. Answers everything that happens; raises nothing but cancellation."""
+    """The ASGI app of the paths of `FORMATS`. Answers everything that happens; raises nothing but cancellation."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request. Shape and source: ASGI 3."""
         request = Request(scope, receive)
         counters = self._edge.counters
         try:
-            answer = await self._answer(request)
+            response = await self.collect(request) if request.method == "POST" else self._without_events(request)
         except ClientGone:
             counters.count_gone()
             return
         except Rejection as rejection:
             counters.count_refused(rejection.error)
-            answer = error_answer(rejection, [_ALLOW] if rejection.status == 405 else None)
+            response = error_response(rejection, [_ALLOW] if rejection.status == 405 else None)
         except Exception as error:
             counters.count_refused(RequestError.INTERNAL)
             log_without_values(error)
-            answer = error_answer(Rejection(500, RequestError.INTERNAL))
+            response = error_response(Rejection(500, RequestError.INTERNAL))
         headers = self._cors(request)
-        if request.body.complete and request.direct:
-            await request.direct.send(answer, headers)
+        if request.body.complete and request.fast_path:
+            await request.fast_path.send(response, headers)
         elif request.body.complete:
-            await send_answer(send, answer, headers)
+            await send_response(send, response, headers)
         else:
-            linger = answer.status != 408 and "expect" not in request.headers
-            await send_answer_and_close(send, answer, headers, request.body, linger)
+            linger = response.status != 408 and "expect" not in request.headers
+            await send_response_and_close(send, response, headers, request.body, linger)
 
-    async def _answer(self, request: Request) -> Answer:
-        if request.method == "OPTIONS":
-            if request.origin is not None and not self._edge.sites.admission.lists_origin(request.origin):
-                raise Rejection(403, RequestError.FORBIDDEN_ORIGIN)
-            return Answer(204, [*_PREFLIGHT, _ALLOW], b"")
-        if request.method != "POST":
-            raise Rejection(405, RequestError.METHOD_NOT_ALLOWED)
-        return request.wire.answer(await self._collect(request))
+    async def collect(self, request: Request) -> HttpResponse:
+        """Makes a request's events durable; the 200.
 
-    async def _collect(self, request: Request) -> Receipt:
-        edge = self._edge
-        prepared = await self._prepared(request)
-        began = edge.monotonic()
-        await self._produce(prepared.records)  # returns once durable
-        edge.counters.count_batch(prepared.accepted, prepared.rejected, edge.monotonic() - began)
-        return Receipt(sum(prepared.accepted.values()), prepared.rejected)
-
-    async def _prepared(self, request: Request) -> Prepared:
-        """What to write, when it is the request's turn; nothing else of the body is left then."""
-        edge, limits, wire = self._edge, self._edge.limits, request.wire
-        key = request.key()
-        grant = None if key is None and wire.key_in else self._admit(request, key)
-        check_type(request.headers.get("content-type"), wire.types)
+        Raises:
+            Rejection: the whole request is refused.
+            ClientGone: the client did not wait for an answer.
+        """
+        edge, limits, body_format = self._edge, self._edge.limits, request.body_format
+        key = key_of(request.headers, request.query)
+        grant = None if key is None and body_format.key_in else self._admit(request, key)
+        check_type(request.headers.get("content-type"), body_format.types)
         gzip = is_gzip(request.headers.get("content-encoding"))
         try:
             body = await request.body.read(gzip, limits.body_bytes_max, limits.body_seconds_max, edge.body_room)
         except NoRoom:
-            raise edge.gate.refusal(early=True) from None
+            raise edge.scheduler.refusal(early=True) from None
         if grant is None:
-            assert wire.key_in is not None
-            grant = self._admit(request, wire.key_in(body))
-        address = request.address(edge.trusted_proxies)
-        work = partial(self._prepare, body, wire, grant, address, user_agent_of(request.headers))
-        return await edge.gate.run(grant.quota_name, address_mark(address), len(body), work)
+            assert body_format.key_in is not None
+            grant = self._admit(request, body_format.key_in(body))
+        address = client_address(request.peer, forwarded_for(request.headers), edge.trusted_proxies)
+        with await edge.scheduler.turn(grant.quota_name, address_mark(address), len(body)):
+            batches = body_format.parse(body, limits)
+            edge.quotas.spend(grant, sum([len(one.events) + len(one.rejected) for one in batches]), edge.monotonic())
+            batches = [authorized(one, grant) for one in batches]
+            encoded = self._encode(batches, grant, address, user_agent_of(request.headers))
+            del body, batches  # freed while they are in the CPU's cache, not when Kafka has answered
+        began = edge.monotonic()
+        try:
+            await edge.producer.produce(encoded.records)  # returns once durable
+        except NotDurable as error:
+            raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=error.retry_after_s) from None
+        edge.counters.count_batch(encoded.accepted, encoded.rejected, edge.monotonic() - began)
+        return body_format.response(Receipt(sum(encoded.accepted.values()), encoded.rejected))
 
     def _admit(self, request: Request, key: str | None) -> Grant:
-        """What its key allows, once that is known."""
+        """What the request's key allows where the request comes from; kept, since it decides who may read the answer.
+
+        Raises:
+            Rejection: 401, an unknown key; 403, an origin that the key is not for.
+        """
         grant = request.grant = self._edge.sites.admission.grant_of(key)
         check_origin(grant, request.origin)
         return grant
 
-    def _prepare(self, body: bytes, wire: Wire, grant: Grant, address: str, user_agent: str) -> Prepared:
-        """What to write of a body: all the CPU that a request costs, and nothing that waits."""
-        edge = self._edge
-        batches = wire.parse(body, edge.limits)
-        edge.quotas.spend(grant, sum(len(batch.events) + len(batch.rejected) for batch in batches), edge.monotonic())
-        now_ms = edge.now_ms()
-        parts = [
-            self._encode(judge(batch, grant), Sender(grant.site, batch.session, now_ms, address, user_agent))
-            for batch in batches
-        ]
-        verdicts, records = parts[0] if len(parts) == 1 else together(parts)
-        return Prepared(count_by_category(verdicts.events), verdicts.rejected, records)
+    def _encode(self, batches: Sequence[EventBatch], grant: Grant, address: str, user_agent: str) -> Encoded:
+        """The records of a request. An event that no record can be made of joins the rejected.
 
-    def _encode(self, verdicts: Verdicts, sender: Sender) -> tuple[Verdicts, Records]:
-        """The records of what was accepted; an event that no record can be made of joins the rejected."""
-        try:
-            records, closed = records_of(verdicts.events, sender, self._edge.edge_keys)
-        except UnjoinError:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
-            raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=KEYS_RETRY_AFTER_S) from None
-        if closed:
-            gone = {entry.index for entry in closed}
-            events = [entry for entry in verdicts.events if entry[0] not in gone]
-            rejected = sorted([*verdicts.rejected, *closed], key=lambda entry: entry.index)
-            verdicts = Verdicts(events, rejected)
-        return verdicts, records
+        Args:
+            batches: at least one, no two of one session, so that no two share a key of records.
+        """
+        now_ms = self._edge.now_ms()
+        runs: list[Run] = []
+        accepted: dict[str, int] = {}
+        rejected: list[RejectedEvent] = []
+        for batch in batches:
+            sender = Sender(grant.site, batch.session, now_ms, address, user_agent)
+            try:
+                records, closed = records_of(batch.events, sender, self._edge.edge_keys)
+            except UnjoinError:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
+                raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=KEYS_RETRY_AFTER_S) from None
+            left_out = {entry.index for entry in closed}
+            events = [entry for entry in batch.events if entry[0] not in left_out] if closed else batch.events
+            for category, count in count_by_category(events).items():
+                accepted[category] = accepted.get(category, 0) + count
+            runs += records.runs
+            rejected += batch.rejected
+            rejected += closed
+        if len(rejected) > 1:
+            rejected.sort(key=lambda entry: entry.index)
+        return Encoded(Records(runs), accepted, rejected)
 
-    async def _produce(self, records: Records) -> None:
-        try:
-            await self._edge.producer.produce(records)
-        except NotDurable as error:
-            raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=error.retry_after_s) from None
+    def _without_events(self, request: Request) -> HttpResponse:
+        """What is answered to any other method than POST: a preflight's answer.
+
+        Raises:
+            Rejection: 403, a preflight from an origin that no site lists; 405, another method.
+        """
+        if request.method != "OPTIONS":
+            raise Rejection(405, RequestError.METHOD_NOT_ALLOWED)
+        if request.origin is not None and not self._edge.sites.admission.lists_origin(request.origin):
+            raise Rejection(403, RequestError.FORBIDDEN_ORIGIN)
+        return HttpResponse(204, [*_PREFLIGHT, _ALLOW], b"")
 
     def _cors(self, request: Request) -> HeaderList:
         """On every answer, errors too: a page reads a 429's Retry-After only if it may read the answer at all."""
@@ -236,13 +183,6 @@ class Collector:
         else:
             listed = allows_origin(grant, request.origin)
         return [VARY, *readable_by(request.origin)] if listed else [VARY]
-
-
-def together(parts: Sequence[tuple[Verdicts, Records]]) -> tuple[Verdicts, Records]:
-    """The verdicts and records of one request, of what each of its sessions gave; no two share a key of records."""
-    events = [entry for verdicts, _ in parts for entry in verdicts.events]
-    rejected = sorted((entry for verdicts, _ in parts for entry in verdicts.rejected), key=lambda entry: entry.index)
-    return Verdicts(events, rejected), Records([run for _, records in parts for run in records.runs])
 
 
 def log_without_values(error: BaseException) -> None:

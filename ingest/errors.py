@@ -1,12 +1,15 @@
-"""What the edge says no with.
+"""The refusals of the edge.
 
     UnjoinError
-    └── Rejection    a whole request is refused: HTTP status, error, what to do about it
+    └── Rejection    a whole request is refused: HTTP status, error, and when to try again
 
-A `Rejected` is no error: it is one event of a batch whose neighbours are unharmed.
+A `RejectedEvent` is no exception: the other events of its batch are accepted.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from schemas.events import Redacted
 from schemas.outcomes import EXPLANATION, RejectionReason, RequestError, UnjoinError
@@ -31,16 +34,12 @@ class Rejection(UnjoinError):
         super().__init__(self.detail)
 
 
-class Rejected(Redacted, frozen=True):
-    """One event that was not accepted.
+class RejectedEvent(Redacted, frozen=True):
+    """An event that was not accepted; its neighbours are unharmed."""
 
-    Attributes:
-        index: its place in the batch as it was sent.
-        id: as sent, or None where it is no valid id: an answer never echoes anything else.
-    """
-
-    index: int
-    id: str | None
+    index: Annotated[int, Meta(ge=0, description="Its place in the batch.")]
+    # An answer never echoes an id that is not valid.
+    id: Annotated[str | None, Meta(description="As sent, or null where that is no valid id.")]
     reason: RejectionReason
 
 

@@ -1,6 +1,12 @@
-"""What a request may cost. Pure."""
+"""Pure: what a request may cost and how long it may take; `Settings` has the values that an operator can choose."""
 
 import msgspec
+
+# What the disk gets for a batch after Kafka had its `produce_seconds_max`.
+SPOOL_SECONDS_MAX = 0.9
+# Beyond `produce_seconds_max` a request may wait this long for its turn: an outage of Kafka is noticed only once
+# `produce_seconds_max` has passed, and from then on the spool takes what waited.
+LATE_SPARE_SECONDS = 2.0
 
 
 class RequestLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,10 +20,10 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True):
         header_seconds_max: until the whole of them has arrived.
     """
 
-    body_bytes_max: int = 1_048_576
-    batch_events_max: int = 500
-    event_bytes_max: int = 32_768
-    event_depth_max: int = 32
-    body_seconds_max: float = 10.0
-    header_bytes_max: int = 16_384
-    header_seconds_max: float = 10.0
+    body_bytes_max: int
+    batch_events_max: int
+    event_bytes_max: int
+    event_depth_max: int
+    body_seconds_max: float
+    header_bytes_max: int
+    header_seconds_max: float

@@ -55,6 +55,36 @@ EDGE = (
         ),
     ),
     Mutant(
+        name="spool's deadline that assumes a default of Kafka's",
+        why="An operator who gives Kafka two seconds would be told that the disk failed, though the batch was written.",
+        edits=(
+            Edit(
+                "ingest/spool/producer.py",
+                "self._answer_seconds_max = produce_seconds_max + SPOOL_SECONDS_MAX",
+                "self._answer_seconds_max = 1.0 + SPOOL_SECONDS_MAX",
+            ),
+        ),
+        tests=("tests/ingest/spool/test_producer.py::test_silent_kafka_leaves_the_disk_its_share_of_the_answer",),
+    ),
+    Mutant(
+        name="turns granted without measuring them",
+        why="All that wait would run in one round of the loop, before anything is read, refused or acknowledged.",
+        edits=(
+            Edit(
+                "ingest/overload/scheduler.py",
+                "            waiting.grant()\n",
+                "            waiting.set_result(None)\n",
+            ),
+        ),
+        tests=("tests/ingest/overload/test_scheduler.py::test_round_of_the_loop_works_no_longer_than_its_time",),
+    ),
+    Mutant(
+        name="events kept while their records wait for Kafka",
+        why="A slow Kafka would hold the decoded events of all requests that wait, and their memory.",
+        edits=(Edit("ingest/collector.py", "            del body, batches", "            del body"),),
+        tests=("tests/ingest/test_collector.py::test_events_are_freed_before_their_records_wait_for_kafka",),
+    ),
+    Mutant(
         name="spool drained out of order",
         why="A session is a sequence; what waited must arrive as it was sent.",
         edits=(Edit("ingest/spool/file.py", 'WHERE seq > ? ORDER BY seq"', 'WHERE seq > ? ORDER BY seq DESC"'),),

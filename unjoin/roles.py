@@ -1,4 +1,4 @@
-"""Composition: each role's own config, made of the settings, and the keys and clocks it is given.
+"""Composition: makes each role's config of the settings, and gives it its keys and clocks.
 
 Nothing heavy is imported before its role runs, and a role is confined before anything of it starts a thread.
 """
@@ -18,6 +18,7 @@ from unjoin.keys.keyring import KeyDestroyed, Keyring
 from unjoin.settings import WORKER_SPOOL, Settings
 
 if TYPE_CHECKING:
+    from ingest.process.server import CollectorConfig
     from ingest.web.page import PageOf
 
 
@@ -39,13 +40,34 @@ def run_collector(
     Args:
         worker: NUMBER/COUNT of one of several, as `workers.py` says it.
     """
-    from ingest.limits import RequestLimits
+    from ingest.process.server import run
+
+    config = collector_config(settings, worker)
+    confine_role("collector", settings)
+    keyring = Keyring(settings.edge_keys_dir)
+    with _housekeeping(keyring, "edge", settings):
+        page_of = _playground_of(settings, _workers_of(worker)[1], door_metrics_url) if playground else None
+        return run(config, keys_of(keyring), on_ready=notify_ready, page_of=page_of)
+
+
+def _workers_of(worker: str | None) -> tuple[int, int]:
+    number, count = map(int, (worker or "1/1").split("/"))
+    return number, count
+
+
+def collector_config(settings: Settings, worker: str | None = None) -> CollectorConfig:
+    """How `unjoin collect` runs its collector.
+
+    Args:
+        worker: as `run_collector` takes it.
+    """
+    from ingest.limits import LATE_SPARE_SECONDS, RequestLimits
     from ingest.overload.fair_queue import QueueBounds
-    from ingest.process.server import CollectorConfig, run
+    from ingest.process.server import CollectorConfig
     from ingest.spool.writer import SpoolConfig
 
-    number, count = map(int, (worker or "1/1").split("/"))
-    config = CollectorConfig(
+    number, count = _workers_of(worker)
+    return CollectorConfig(
         sites_file=settings.sites_file,
         bootstrap=settings.bootstrap,
         host=settings.http_host,
@@ -56,6 +78,8 @@ def run_collector(
             event_bytes_max=settings.event_bytes_max,
             event_depth_max=settings.event_depth_max,
             body_seconds_max=settings.body_seconds_max,
+            header_bytes_max=settings.header_bytes_max,
+            header_seconds_max=settings.header_seconds_max,
         ),
         trusted_proxies=settings.trusted_proxies,
         produce_seconds_max=settings.produce_seconds_max,
@@ -73,16 +97,12 @@ def run_collector(
         metrics_port=settings.metrics_port_of(number),
         waiting=QueueBounds(
             wait_seconds_max=settings.queue_ms_max / 1_000,
+            late_seconds=settings.produce_seconds_max + LATE_SPARE_SECONDS,
             bytes_max=settings.waiting_bytes_max,
         ),
         connections_max=settings.connections_max,
         key_events_per_second_max=settings.key_events_per_second_max,
     )
-    confine_role("collector", settings)
-    keyring = Keyring(settings.edge_keys_dir)
-    with _housekeeping(keyring, "edge", settings):
-        page_of = _playground_of(settings, count, door_metrics_url) if playground else None
-        return run(config, keys_of(keyring), on_ready=notify_ready, page_of=page_of)
 
 
 def _playground_of(settings: Settings, workers: int, door_metrics_url: str) -> PageOf:

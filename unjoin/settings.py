@@ -59,6 +59,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     event_bytes_max: Annotated[Positive, Meta(description="Bytes of an event.")] = 32_768
     event_depth_max: Annotated[Positive, Meta(description="Levels an event may nest.")] = 32
     body_seconds_max: Annotated[Positive, Meta(description="Seconds until a body that does not arrive is a 408.")] = 10
+    header_bytes_max: Annotated[Positive, Meta(description="Bytes of a request line and its headers.")] = 16_384
+    header_seconds_max: Annotated[Positive, Meta(description="Seconds until headers that do not arrive are a 408.")] = (
+        10
+    )
     produce_seconds_max: Annotated[
         Positive, Meta(description="Seconds until an unacknowledged batch is spooled; a 503 without a spool.")
     ] = 1
@@ -161,7 +165,7 @@ def settings_of(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings that an environment names, defaults for the rest.
 
     Raises:
-        SettingsError: a name that no setting has, or a value out of bounds.
+        SettingsError: a name that no setting has, a value out of bounds, or two values that exclude each other.
     """
     given: dict[str, Any] = {}
     fields = set(Settings.__struct_fields__)
@@ -173,11 +177,15 @@ def settings_of(environment: Mapping[str, str] = os.environ) -> Settings:
             raise SettingsError(f"there is no setting {name}; the README lists them all")
         given[field] = value
     try:
-        return msgspec.convert(given, Settings, strict=False, dec_hook=_path)
+        settings = msgspec.convert(given, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         field = match.group(1) if (match := re.search(r"\$\.(\w+)", str(error))) else ""
         what = re.sub(r" - at `.*", "", str(error))
         raise SettingsError(f"{PREFIX}{field.upper()}: {what}") from None
+    if settings.waiting_bytes_max < 2 * settings.body_bytes_max:
+        # Else the largest bodies would be told 503 for ever, instead of 413 or 200.
+        raise SettingsError("UNJOIN_WAITING_BYTES_MAX: Expected at least twice UNJOIN_BODY_BYTES_MAX")
+    return settings
 
 
 def settings_table() -> str:

@@ -1,1 +1,1 @@
-"""Who may write: sites, keys, origins, quotas."""
+"""Decides who may write what: sites, keys, origins, categories, quotas."""

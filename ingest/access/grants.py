@@ -1,4 +1,4 @@
-"""Pure: who may write what. Keys, origins, categories and quotas; where sites are kept is `sites.py`'s business.
+"""Pure: who may write what: keys, origins, categories, quotas. `sites.py` keeps them on disk.
 
 Browser keys are public, so they are bound to their site's origins and can write only what a browser may send. Server
 keys are secret, so they are stored as SHA-256, and whatever comes from a browser with one is refused: it has leaked.
@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ingest.decode.batch import Batch
-from ingest.errors import Rejected, Rejection
+from ingest.decode.batch import EventBatch
+from ingest.errors import RejectedEvent, Rejection
 from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent, Redacted, Verdict
 from schemas.outcomes import RejectionReason, RequestError
 
@@ -21,7 +21,7 @@ Kind = Literal["browser", "server"]
 SITE_NAME_PATTERN = r"\A[A-Za-z0-9_.-]{1,64}\Z"
 SiteName = Annotated[str, Meta(pattern=SITE_NAME_PATTERN)]
 
-_event_of = itemgetter(1)  # of an entry of `Batch.events`
+_event_of = itemgetter(1)  # of an entry of `EventBatch.events`
 
 WIDGET_CATEGORIES = frozenset({"signals", "labeled"})
 CATEGORIES_OF_KIND: dict[Kind, frozenset[str]] = {"browser": BROWSER_CATEGORIES, "server": SERVER_CATEGORIES}
@@ -62,7 +62,7 @@ class Grant(Redacted, frozen=True):
 
     Attributes:
         types: of the events that it may write.
-        quota_name: one bucket a key.
+        quota_name: names the key's bucket.
         events_per_second: 0 for no quota.
     """
 
@@ -74,18 +74,6 @@ class Grant(Redacted, frozen=True):
     events_per_second: int
 
 
-class Verdicts(Redacted, frozen=True):
-    """What a batch's key makes of it.
-
-    Attributes:
-        events: (index, event), those that may be written.
-        rejected: ascending by index, those of the parser included.
-    """
-
-    events: list[tuple[int, AnyEvent]]
-    rejected: list[Rejected]
-
-
 class Admission:
     """Every site's keys and origins, ready to be asked; replaced as a whole when sites change.
 
@@ -93,7 +81,7 @@ class Admission:
         events_per_second: the quota of a key that has none of its own; 0 for none.
     """
 
-    def __init__(self, sites: Iterable[Site], events_per_second: int = 0) -> None:
+    def __init__(self, sites: Iterable[Site], events_per_second: int) -> None:
         self._browser: dict[str, Grant] = {}
         self._server: dict[str, Grant] = {}
         self._origins: set[str] = set()
@@ -153,18 +141,19 @@ def check_origin(grant: Grant, origin: str | None) -> None:
         raise Rejection(403, RequestError.FORBIDDEN_ORIGIN)
 
 
-def judge(batch: Batch, grant: Grant) -> Verdicts:
-    """The batch's events, those aside whose category the key may not write."""
+def authorized(batch: EventBatch, grant: Grant) -> EventBatch:
+    """The batch; events whose category the key may not write are moved to the rejected."""
     types = grant.types
     if types.issuperset(map(type, map(_event_of, batch.events))):
-        return Verdicts(batch.events, batch.rejected)
+        return batch
     events = [entry for entry in batch.events if type(entry[1]) in types]
     forbidden = [
-        Rejected(index, event.id, RejectionReason.CATEGORY_NOT_ALLOWED)
+        RejectedEvent(index, event.id, RejectionReason.CATEGORY_NOT_ALLOWED)
         for index, event in batch.events
         if type(event) not in types
     ]
-    return Verdicts(events, sorted([*batch.rejected, *forbidden], key=lambda entry: entry.index))
+    rejected = sorted([*batch.rejected, *forbidden], key=lambda entry: entry.index)
+    return EventBatch(batch.session, events, rejected)
 
 
 def sha256_of(key: str) -> str:
@@ -173,7 +162,7 @@ def sha256_of(key: str) -> str:
 
 
 class Quotas:
-    """A token bucket of events a key, a second's worth deep. What it counts is this collector's traffic alone."""
+    """A token bucket of events for each key, one second's worth deep; it counts the traffic of this process alone."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, tuple[float, float]] = {}
@@ -181,8 +170,8 @@ class Quotas:
     def spend(self, grant: Grant, events: int, now: float) -> None:
         """Takes the tokens of a batch, rejected events included: they cost as much.
 
-        A batch larger than the bucket passes when the bucket is full and leaves it in debt, so that every batch passes
-        some time and the rate holds over time.
+        A batch larger than the bucket passes when the bucket is full, and leaves it in debt. So every batch passes at
+        some time, and the rate holds over time.
 
         Args:
             now: seconds on a monotonic clock.

@@ -1,7 +1,7 @@
 """Sites on disk: one JSON file that `unjoin sites` writes and collectors read.
 
     UnjoinError
-    └── SitesError    the file cannot be used, or what was asked of it cannot be done; the text says what to do
+    └── SitesError    the file cannot be used, or the change cannot be made; the text says what to do
 
 Written to a temporary file, synced, renamed, mode 600; a lock beside it lets one writer at a time in.
 """
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class SitesError(UnjoinError):
-    """The file of sites cannot be used, or what was asked of it cannot be done."""
+    """The file of sites cannot be used, or the change cannot be made."""
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,7 +94,7 @@ class SitesFile:
         return key
 
     def add_known(self, name: str, origins: Iterable[str], kind: Kind, key: str, categories: Iterable[str]) -> None:
-        """As `add`, with a key that somebody chose; nothing changes where the site has it already."""
+        """As `add`, with a key that the caller chose; nothing changes where the site has it already."""
         self._add_key(name, origins, site_key(kind, key, frozenset(categories), 0))
 
     def rotate(self, name: str, key: str) -> str:
@@ -114,7 +114,7 @@ class SitesFile:
         return fresh
 
     def revoke(self, name: str, key: str) -> None:
-        """Revokes a key; it stays listed, so that it is known what it was.
+        """Revokes a key; it stays listed as revoked.
 
         Raises:
             SitesError: no such site, or not exactly one such key.
@@ -185,10 +185,10 @@ def site_key(kind: Kind, key: str, categories: frozenset[str], events_per_second
 
 
 def origin_of(text: str) -> str:
-    """An origin as a browser spells it in its Origin header. Source: the HTML standard, serialisation of an origin.
+    """The origin as a browser spells it in its Origin header. Source: the HTML standard, serialisation of an origin.
 
     Raises:
-        SitesError: it is none; a path, `null` or a wildcard is none.
+        SitesError: the text is no origin; a path, `null` or a wildcard is none.
     """
     try:
         parts = urlsplit(text.strip())
@@ -215,12 +215,12 @@ def read_sites(path: Path) -> tuple[Site, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, msgspec.DecodeError) as error:
-        # msgspec's texts name a place in the document, never what is there.
+        # The text of msgspec's error names a place in the document, never its content.
         raise SitesError(f"{path} cannot be used: {error}; restore it, or remove it and add the sites anew") from None
 
 
 def write_sites(path: Path, sites: Sequence[Site]) -> None:
-    """Replaces the file, mode 600; whoever reads meanwhile sees the old one or the new one, whole."""
+    """Replaces the file, mode 600; readers see the old one or the new one, whole."""
     document = msgspec.json.format(msgspec.json.encode(_Document(sites=tuple(sites)), order="deterministic"), indent=2)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -241,7 +241,7 @@ def write_sites(path: Path, sites: Sequence[Site]) -> None:
 
 
 def write_development_sites(path: Path, origins: Iterable[str]) -> None:
-    """Site `dev` with its two well-known keys; whatever else the file holds stays as it is. Can be repeated.
+    """Adds site `dev` with its two well-known keys; the rest of the file stays as it is. Can be repeated.
 
     Args:
         origins: of the pages on this machine that may use the browser key.
@@ -252,7 +252,7 @@ def write_development_sites(path: Path, origins: Iterable[str]) -> None:
 
 
 class WatchedSites:
-    """The file as a collector sees it: looked at again and again, and kept as it was while it is broken.
+    """The file as a collector sees it: read again when it changed; while it is broken, its last good content counts.
 
     Args:
         events_per_second: the quota of a key that has none of its own; 0 for none.
@@ -262,7 +262,7 @@ class WatchedSites:
         errors: how often the file was found broken, for metrics.
     """
 
-    def __init__(self, path: Path, events_per_second: int = 0) -> None:
+    def __init__(self, path: Path, events_per_second: int) -> None:
         self._path = path
         self._events_per_second = events_per_second
         self._seen: tuple[int, int, int] | None = None
@@ -270,9 +270,9 @@ class WatchedSites:
         self.admission = Admission((), events_per_second)
 
     def look(self) -> bool:
-        """Reads the file if it is another than last time; whether the admission changed. Never raises.
+        """Reads the file if it changed since the last call; whether the admission changed. Never raises.
 
-        A file that is gone is broken too: removing it by mistake must not turn every client away.
+        A file that is gone counts as broken: removing it by mistake must not refuse every client.
         """
         try:
             status = self._path.stat()

@@ -1,1 +1,1 @@
-"""From a body's bytes to events, or to the reason why not."""
+"""Turns a body's bytes into events, or into the reasons why they are rejected."""

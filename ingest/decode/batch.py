@@ -1,4 +1,4 @@
-"""Pure: a body to a batch of events, or the reason why not; never an exception but `Rejection`.
+"""Pure: a body to the events of a batch, or the reason why not; never an exception but `Rejection`.
 
 Source of every rule: the HTTP contract in docs/http.md.
 """
@@ -7,75 +7,74 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ingest.decode.envelope import envelope_of
-from ingest.decode.event import all_sound, id_of, judge
-from ingest.errors import Rejected, Rejection
+from ingest.decode.event import all_sound, id_of, parse_event
+from ingest.errors import RejectedEvent, Rejection
 from ingest.limits import RequestLimits
 from schemas.events import AnyEvent, Redacted, Session, UnixMs
 from schemas.outcomes import RejectionReason, RequestError
 
 
-class Batch(Redacted, frozen=True):
-    """A request's events, each of them either well-formed or rejected.
+class EventBatch(Redacted, frozen=True):
+    """The events of one session in a request, each of them either good so far or rejected.
 
     Attributes:
-        events: (index, event), ascending.
+        events: (index in the request, event), ascending.
         rejected: ascending by index.
     """
 
     session: str
     events: list[tuple[int, AnyEvent]]
-    rejected: list[Rejected]
+    rejected: list[RejectedEvent]
 
 
-class _Typed(msgspec.Struct, forbid_unknown_fields=True):
-    """A batch as it was sent, its events decoded on the way."""
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
+    """One batch: the events of one session."""
 
     session: Session
     events: list[AnyEvent]
     sent_at: UnixMs | UnsetType = UNSET
 
 
-_typed = msgspec.json.Decoder(_Typed)
+_batch = msgspec.json.Decoder(Batch)
 
 
-def parse_batch(body: bytes, limits: RequestLimits) -> Batch:
-    """The batch in a decompressed body.
+def parse_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
+    """The one batch in a decompressed body.
 
     Nearly every batch is faultless, and decoded in one pass. Where that fails, for whatever reason, each event is
-    judged by itself.
+    parsed by itself.
 
     Raises:
         Rejection: 400, the body is not a batch; 413, it holds too many events.
     """
-    return _faultless(body, limits) or _judged(body, limits)
-
-
-def _faultless(body: bytes, limits: RequestLimits) -> Batch | None:
-    """The batch, if there is nothing to reject in it."""
     try:
-        batch = _typed.decode(body)
+        batch = _batch.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return [_parse_each(body, limits)]
     events = batch.events
-    if len(events) > limits.batch_events_max or not all_sound(events, limits.event_depth_max):
-        return None
-    if len(body) > limits.event_bytes_max:  # else no event can be too large
-        raw = envelope_of(body)[0].events
-        if any(memoryview(event).nbytes > limits.event_bytes_max for event in raw):
-            return None
-    return Batch(batch.session, list(enumerate(events)), [])
+    if (
+        len(events) > limits.batch_events_max
+        or not all_sound(events, limits.event_depth_max)
+        or (len(body) > limits.event_bytes_max and _holds_large_event(body, limits.event_bytes_max))
+    ):
+        return [_parse_each(body, limits)]
+    return [EventBatch(batch.session, list(enumerate(events)), [])]
 
 
-def _judged(body: bytes, limits: RequestLimits) -> Batch:
+def _holds_large_event(body: bytes, event_bytes_max: int) -> bool:
+    return any(memoryview(event).nbytes > event_bytes_max for event in envelope_of(body)[0].events)
+
+
+def _parse_each(body: bytes, limits: RequestLimits) -> EventBatch:
     envelope, stand_in = envelope_of(body)
     if len(envelope.events) > limits.batch_events_max:
         raise Rejection(413, RequestError.TOO_MANY_EVENTS)
     events: list[tuple[int, AnyEvent]] = []
-    rejected: list[Rejected] = []
+    rejected: list[RejectedEvent] = []
     for index, raw in enumerate(envelope.events):
-        judged = judge(raw, limits.event_bytes_max, limits.event_depth_max, stand_in)
-        if isinstance(judged, RejectionReason):
-            rejected.append(Rejected(index, id_of(raw), judged))
+        parsed = parse_event(raw, limits.event_bytes_max, limits.event_depth_max, stand_in)
+        if isinstance(parsed, RejectionReason):
+            rejected.append(RejectedEvent(index, id_of(raw), parsed))
         else:
-            events.append((index, judged))
-    return Batch(envelope.session, events, rejected)
+            events.append((index, parsed))
+    return EventBatch(envelope.session, events, rejected)

@@ -1,7 +1,7 @@
 """Pure: a body to its session and its events, each still raw.
 
-msgspec does it in one pass. What it refuses is looked at again: of duplicate members the contract lets the last one
-count, and of a lone surrogate only the event that holds it is at fault.
+msgspec does it in one pass. A body that it refuses is read again, for two rules of the contract: the last of duplicate
+members counts, and a lone surrogate costs only the event that holds it.
 """
 
 import re
@@ -44,7 +44,7 @@ def _not_a_batch(detail: str) -> Rejection:
 
 
 def envelope_of(body: bytes) -> tuple[Envelope, str | None]:
-    """The envelope, and the escape that stands where a lone surrogate was escaped, if there was one.
+    """The envelope, and the escape that replaced lone surrogates, if there were any.
 
     Raises:
         Rejection: 400, the body is not a batch.
@@ -96,7 +96,7 @@ def _member(decoder: msgspec.json.Decoder[Any], raw: Raw, otherwise: str) -> Any
         raise _not_a_batch(otherwise) from None
 
 
-# Any escape, so that the backslash of an escaped backslash starts none; a pair before a lone one.
+# Matches any escape, so that an escaped backslash starts no other one, and a surrogate pair before a lone surrogate.
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
 )
@@ -104,11 +104,11 @@ _NONCHARACTERS = [f"\\ufd{low:02x}" for low in range(0xD0, 0xF0)]
 
 
 def without_lone_surrogates(body: bytes) -> tuple[bytes, str | None]:
-    r"""The body with each escape of a lone surrogate replaced by another of the same length, and which that is.
+    r"""The body with each escape of a lone surrogate replaced by another of the same length, and that other escape.
 
-    JavaScript's JSON.stringify really sends `"\ud800"`; msgspec refuses the whole document for it, where only the
-    event that holds it is at fault. What stands in is a noncharacter (U+FDD0 to U+FDEF) that the body does not use;
-    who uses all 32 of them gets the document refused as it is.
+    JavaScript's JSON.stringify sends `"\ud800"` for a lone surrogate, and msgspec refuses the whole document for it.
+    The replacement is a noncharacter (U+FDD0 to U+FDEF) that the body does not use; a body that uses all 32 of them
+    is refused as it is.
     """
     spelled = body.lower()
     for escape in _NONCHARACTERS:

@@ -1,9 +1,12 @@
 """Pure: one raw event to a typed one, or to the reason why it is rejected.
 
-One decoder over the tagged union validates while it decodes, in `request.py` a whole batch's events at once; what no
-type can say, `all_sound` adds. What the decoder refuses is judged again on the document that the
-standard library sees, because msgspec takes the first of duplicate `type` members and stops at a duplicate of a wrong
-type, where the contract lets the last duplicate count; and because it says in words what the contract has a list for.
+One decoder over the tagged union validates while it decodes; `batch.py` decodes all events of a batch at once that way.
+`all_sound` checks what no type expresses. What the decoder refuses is parsed again with the standard library, for two
+reasons:
+
+- msgspec takes the first of duplicate `type` members and stops at a duplicate of a wrong type; the contract lets the
+  last duplicate count.
+- msgspec explains a refusal in words; the contract has a closed list of reasons.
 """
 
 import json
@@ -35,12 +38,14 @@ _REQUIRED = {
 _KNOWN = {tag: {*kind.__struct_fields__, "type"} for tag, kind in _TYPES.items()}
 
 
-def judge(raw: Raw, event_bytes_max: int, event_depth_max: int, stand_in: str | None) -> AnyEvent | RejectionReason:
+def parse_event(
+    raw: Raw, event_bytes_max: int, event_depth_max: int, stand_in: str | None
+) -> AnyEvent | RejectionReason:
     """One event of a batch.
 
     Args:
         event_depth_max: levels of arrays and objects, the event itself being the first.
-        stand_in: the JSON escape that stands where the sender escaped a lone surrogate, if the batch has any.
+        stand_in: the JSON escape that replaced lone surrogates, if the batch had any.
 
     Raises:
         Rejection: 400, in spite of the envelope the event is not JSON.
@@ -49,16 +54,16 @@ def judge(raw: Raw, event_bytes_max: int, event_depth_max: int, stand_in: str | 
     if text.nbytes > event_bytes_max:
         return RejectionReason.TOO_LARGE
     if stand_in is not None and stand_in.encode() in bytes(text):
-        return _judge_slowly(bytes(text), event_depth_max, stand_in)
+        return _parse_slowly(bytes(text), event_depth_max, stand_in)
     try:
         event: AnyEvent = _event.decode(text)
     except (msgspec.DecodeError, RecursionError):
-        return _judge_slowly(bytes(text), event_depth_max, None)
+        return _parse_slowly(bytes(text), event_depth_max, None)
     return _unsound(event, event_depth_max) or _bad_id(event) or event
 
 
 def all_sound(events: list[AnyEvent], event_depth_max: int) -> bool:
-    """Whether decoded events also keep the rules that no type can say: characters of ids, depth, equal lengths."""
+    """Whether decoded events also keep the rules that no type expresses: characters of ids, depth, equal lengths."""
     for event in events:
         kind = type(event)
         if kind is Pointer or kind is Scroll:  # most of all events: no call for them
@@ -96,7 +101,7 @@ class _OutOfRange:
     """Stands for a number that no 64-bit float holds, until it is known whether its member counts at all."""
 
 
-def _judge_slowly(text: bytes, event_depth_max: int, stand_in: str | None) -> AnyEvent | RejectionReason:
+def _parse_slowly(text: bytes, event_depth_max: int, stand_in: str | None) -> AnyEvent | RejectionReason:
     out_of_range: list[Any] = []
     document = document_of(text, event_depth_max, stand_in, out_of_range)
     if isinstance(document, RejectionReason):
@@ -167,8 +172,8 @@ def _loads(text: bytes, out_of_range: list[Any]) -> Any:
 def _wrong_shape(event: dict[str, Any]) -> RejectionReason | None:
     """What is wrong with the event's type and the names of its fields.
 
-    Of a `key` event every field but the documented ones is forbidden: who sends `which` and who sends `foo` may both
-    be naming a key, and nobody can tell.
+    A `key` event may hold no field but the documented ones: `which` and `foo` may both name a key, and no check can
+    tell.
     """
     if "type" not in event:
         return RejectionReason.MISSING_FIELD

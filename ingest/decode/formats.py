@@ -1,48 +1,44 @@
-"""What is spoken at each path that takes events: our own batches, and the shapes of Segment's SDKs.
+"""The body format of each path that takes events: our own batches, and the shapes of Segment's SDKs.
 
-Everything else about a request, its key, quota, turn, durability, is the same whatever it speaks: `collector.py`.
+Everything else about a request, its key, quota, turn and durability, is the same for all of them: `collector.py`.
 """
 
 from collections.abc import Callable
 
 import msgspec
 
-from ingest.decode.batch import Batch, parse_batch
+from ingest.decode.batch import EventBatch, parse_batch
 from ingest.decode.segment import PARSERS, write_key_of
 from ingest.http.headers import JSON_TYPES
-from ingest.http.responses import Answer, Receipt, receipt_answer, segment_receipt_answer
+from ingest.http.responses import HttpResponse, Receipt, receipt_response, segment_receipt_response
 from ingest.limits import RequestLimits
 
 EVENTS_PATH = "/v1/events"
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True):
-    """What is spoken at a path.
+class BodyFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """What is posted at a path, and how it is answered.
 
     Attributes:
-        parse: a decompressed body to its batches, at least one, each of one session.
-        answer: what is said when every accepted event is durable.
-        types: of bodies.
+        parse: a decompressed body to its batches: at least one, no two of one session.
+        response: the 200 once every accepted event is durable.
+        types: media types that a body may have.
         key_in: finds the key in a body, for clients that put it there.
     """
 
-    parse: Callable[[bytes, RequestLimits], list[Batch]]
-    answer: Callable[[Receipt], Answer]
+    parse: Callable[[bytes, RequestLimits], list[EventBatch]]
+    response: Callable[[Receipt], HttpResponse]
     types: frozenset[str]
     key_in: Callable[[bytes], str | None] | None = None
 
 
-def _one(body: bytes, limits: RequestLimits) -> list[Batch]:
-    return [parse_batch(body, limits)]
+# Some of Segment's SDKs post with the media type that their HTTP client sets by itself, a form's.
+_SEGMENT_TYPES = JSON_TYPES | {"application/x-www-form-urlencoded"}
 
-
-def _of_segment(parse: Callable[[bytes, RequestLimits], list[Batch]]) -> Wire:
-    """Some SDKs post with the type that their HTTP client sets by itself, a form's."""
-    types = JSON_TYPES | {"application/x-www-form-urlencoded"}
-    return Wire(parse=parse, answer=segment_receipt_answer, types=types, key_in=write_key_of)
-
-
-WIRES = {
-    EVENTS_PATH: Wire(parse=_one, answer=receipt_answer, types=JSON_TYPES),
-    **{path: _of_segment(parse) for path, parse in PARSERS.items()},
+FORMATS = {
+    EVENTS_PATH: BodyFormat(parse=parse_batch, response=receipt_response, types=JSON_TYPES),
+    **{
+        path: BodyFormat(parse=parse, response=segment_receipt_response, types=_SEGMENT_TYPES, key_in=write_key_of)
+        for path, parse in PARSERS.items()
+    },
 }

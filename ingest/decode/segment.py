@@ -1,6 +1,6 @@
-"""Pure: a body as Segment's SDKs post it to batches of ours, one a session: a server's batch holds many people's calls.
+"""Pure: a body as Segment's SDKs post it to event batches, one for each session: a server posts many people's calls.
 
-Source: Segment's specification of its HTTP API; what is mapped to what is `segment_calls.py`'s business.
+Source: Segment's specification of its HTTP API; `segment_event.py` maps each call.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from ingest.decode.batch import Batch
+from ingest.decode.batch import EventBatch
 from ingest.decode.envelope import without_lone_surrogates
 from ingest.decode.segment_event import NO_SESSION, Mapped, id_of_call, map_call
-from ingest.errors import Rejected, Rejection
+from ingest.errors import RejectedEvent, Rejection
 from ingest.limits import RequestLimits
 from schemas.events import AnyEvent
 from schemas.outcomes import RequestError
@@ -21,8 +21,8 @@ from schemas.outcomes import RequestError
 T = TypeVar("T")
 
 
-class _Batch(msgspec.Struct):
-    """Of what else a body says, SDKs say it by themselves; it is left out."""
+class _Calls(msgspec.Struct):
+    """A body's calls. SDKs add its other members by themselves; they are left out."""
 
     batch: list[Raw]
 
@@ -31,7 +31,7 @@ class _Keyed(msgspec.Struct):
     writeKey: str | UnsetType | None = UNSET  # noqa: N815
 
 
-_batch = msgspec.json.Decoder(_Batch)
+_batch = msgspec.json.Decoder(_Calls)
 _any = msgspec.json.Decoder(Raw)
 _keyed = msgspec.json.Decoder(_Keyed)
 
@@ -47,7 +47,7 @@ def write_key_of(body: bytes) -> str | None:
         return None
 
 
-def parse_segment_batch(body: bytes, limits: RequestLimits) -> list[Batch]:
+def parse_segment_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
     """The calls of `{"batch": […]}`; each says its type.
 
     Raises:
@@ -62,7 +62,7 @@ def parse_segment_batch(body: bytes, limits: RequestLimits) -> list[Batch]:
     return _mapped(parsed.batch, None, limits, stand_in)
 
 
-def parse_segment_call(kind: str, body: bytes, limits: RequestLimits) -> list[Batch]:
+def parse_segment_call(kind: str, body: bytes, limits: RequestLimits) -> list[EventBatch]:
     """The one call in a body, of the type that its path says.
 
     Raises:
@@ -73,7 +73,7 @@ def parse_segment_call(kind: str, body: bytes, limits: RequestLimits) -> list[Ba
 
 
 def _decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[T, str | None]:
-    """The body, and the escape that stands where a lone surrogate was escaped, if there was one."""
+    """The body, and the escape that replaced lone surrogates, if there were any."""
     try:
         body.decode()  # msgspec does not look into strings that it leaves raw
         try:
@@ -89,22 +89,22 @@ def _decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[T, str | No
         raise Rejection(400, RequestError.NOT_A_BATCH, _NOT_JSON) from None
 
 
-def _mapped(calls: list[Raw], kind: str | None, limits: RequestLimits, stand_in: str | None) -> list[Batch]:
-    """At least one batch; the first has the rejected, and what has no session."""
+def _mapped(calls: list[Raw], kind: str | None, limits: RequestLimits, stand_in: str | None) -> list[EventBatch]:
+    """At least one batch; the first holds all rejected calls, and the events that have no session."""
     sessions: dict[str, list[tuple[int, AnyEvent]]] = {NO_SESSION: []}
-    rejected: list[Rejected] = []
+    rejected: list[RejectedEvent] = []
     for index, raw in enumerate(calls):
         mapped = map_call(raw, kind, limits, stand_in)
         if isinstance(mapped, Mapped):
             sessions.setdefault(mapped.session, []).append((index, mapped.event))
         else:
-            rejected.append(Rejected(index, id_of_call(raw), mapped))
-    first = Batch(NO_SESSION, sessions.pop(NO_SESSION), rejected)
-    others = [Batch(session, events, []) for session, events in sessions.items()]
+            rejected.append(RejectedEvent(index, id_of_call(raw), mapped))
+    first = EventBatch(NO_SESSION, sessions.pop(NO_SESSION), rejected)
+    others = [EventBatch(session, events, []) for session, events in sessions.items()]
     return [first, *others] if first.events or first.rejected or not others else others
 
 
-# By what is posted there, the paths: the first as Segment's documentation has it, the others as SDKs use them.
+# The paths of each kind of call: the first as Segment's documentation has it, the others as SDKs use them.
 PATHS = {
     "batch": ("/v1/batch", "/v1/b", "/v1/import"),
     "track": ("/v1/track", "/v1/t"),
@@ -114,7 +114,7 @@ PATHS = {
     "group": ("/v1/group", "/v1/g"),
     "alias": ("/v1/alias", "/v1/a"),
 }
-PARSERS: dict[str, Callable[[bytes, RequestLimits], list[Batch]]] = {
+PARSERS: dict[str, Callable[[bytes, RequestLimits], list[EventBatch]]] = {
     path: parse_segment_batch if kind == "batch" else partial(parse_segment_call, kind)
     for kind, paths in PATHS.items()
     for path in paths

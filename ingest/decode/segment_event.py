@@ -1,10 +1,11 @@
-"""Pure: one call of a Segment SDK to an event of ours, or to the reason why it cannot be one.
+"""Pure: one call of a Segment SDK to one of our events, or to the reason why it cannot be one.
 
     track ──▶ usage        page, screen ──▶ page_view        identify ──▶ contact        group, alias ──▶ unknown_type
 
-What an SDK adds by itself (most of `context`, `integrations`, `sentAt`, …) is left out: whoever calls it has no say in
-that. What the caller wrote is stored, or the call is rejected: nothing of it is dropped silently. docs/segment.md has
-the rules as tables. Nothing is derived from what differs between two sends of one call, so that they make one row.
+Members that an SDK adds by itself (most of `context`, `integrations`, `sentAt`, …) are left out: its caller does not
+choose them. Members that the caller wrote are stored, or the call is rejected: none is dropped silently. Nothing is
+derived from what differs between two sends of one call, so that they make one row. docs/segment.md has the rules as
+tables.
 
 Source of the shapes: Segment's specification of its HTTP API, and what its SDKs really post (tests/segment/calls.mjs).
 """
@@ -23,7 +24,7 @@ from schemas.outcomes import RejectionReason, UnjoinError
 
 SESSION_CHARACTERS_MAX = 64
 ID_CHARACTERS_MAX = 100
-NO_SESSION = ""  # of a contact, which has none
+NO_SESSION = ""  # a contact has none
 
 _COMMON = frozenset({"type", "messageId", "timestamp", "originalTimestamp", "anonymousId", "userId"})
 _ADDED_BY_SDKS = frozenset(
@@ -43,7 +44,7 @@ _MILLISECOND = datetime.timedelta(milliseconds=1)
 
 
 class Mapped(Redacted, frozen=True):
-    """A call as an event of ours.
+    """A call as one of our events.
 
     Attributes:
         session: `NO_SESSION` where the event has none.
@@ -58,7 +59,7 @@ class _Named(msgspec.Struct, rename={"id": "messageId"}):
 
 
 class _Unmapped(UnjoinError):
-    """The call cannot be an event of ours."""
+    """The call cannot become one of our events."""
 
     def __init__(self, reason: RejectionReason) -> None:
         super().__init__(reason)
@@ -74,7 +75,7 @@ def map_call(raw: Raw, kind: str | None, limits: RequestLimits, stand_in: str | 
 
     Args:
         kind: as the path says it; None where the call itself has to.
-        stand_in: the JSON escape that stands where the sender escaped a lone surrogate, if the body has any.
+        stand_in: the JSON escape that replaced lone surrogates, if the body had any.
 
     Raises:
         Rejection: 400, the call is not JSON.
@@ -103,7 +104,7 @@ def id_of_call(raw: Raw) -> str | None:
 
 
 def fitted(text: str, characters_max: int) -> str:
-    """An id that keeps our rules: as it is where it does, else a hash of it, the same on every resend.
+    """An id that keeps our rules: the text itself where it does, else its hash, the same on every resend.
 
     The hash has no key, so that whoever knows an id can find its rows; it hides nothing.
     """
@@ -127,7 +128,7 @@ def _read(
 
 
 def _present(members: dict[str, Any]) -> dict[str, Any]:
-    """What is there: null says the same as nothing, as SDKs send `"userId": null` of a visitor who has none."""
+    """The members that are not null: SDKs send `"userId": null` for a visitor who has none."""
     return {name: value for name, value in members.items() if value is not None}
 
 
@@ -146,7 +147,7 @@ def _kind_of(call: dict[str, Any], of_path: str | None) -> str:
 
 
 def _mapped(call: dict[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
-    """Session and event, the latter as our own clients would send it."""
+    """The session, and the event as our own clients would send it."""
     if not call.keys() <= _KNOWN[kind]:
         raise _Unmapped(RejectionReason.UNKNOWN_FIELD)
     message_id = _text(call, "messageId")
@@ -185,7 +186,7 @@ def _contact(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name(properties: dict[str, Any], member: str, name: Any) -> None:
-    """Puts what our events have no field for among the properties; what the caller put there is not overwritten."""
+    """Puts a member that our events have no field for among the properties; never over one of the caller's."""
     if not isinstance(name, str):
         raise _Unmapped(RejectionReason.WRONG_TYPE)
     if properties.setdefault(member, name) != name:
@@ -193,7 +194,7 @@ def _name(properties: dict[str, Any], member: str, name: Any) -> None:
 
 
 def _ts(call: dict[str, Any]) -> int:
-    """Unix milliseconds. Of `sentAt` nothing is taken: it is another one on every resend."""
+    """Unix milliseconds, never from `sentAt`: it differs on every resend."""
     text = _text(call, "timestamp" if "timestamp" in call else "originalTimestamp")
     try:
         moment = datetime.datetime.fromisoformat(text)
@@ -208,7 +209,7 @@ def _ts(call: dict[str, Any]) -> int:
 
 
 def _text(members: dict[str, Any], name: str) -> str:
-    """A member that has to be a text, and not an empty one."""
+    """A member that has to be a text and not empty."""
     value = members.get(name, "")
     if not isinstance(value, str):
         raise _Unmapped(RejectionReason.WRONG_TYPE)
@@ -218,7 +219,7 @@ def _text(members: dict[str, Any], name: str) -> str:
 
 
 def _id_text(call: dict[str, Any], name: str) -> str:
-    """The id of somebody; older SDKs let a number be one."""
+    """A user's id; older SDKs allow a number."""
     value = call.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

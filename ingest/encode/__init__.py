@@ -1,1 +1,1 @@
-"""From events to the records that Kafka stores."""
+"""Turns events into the records that Kafka stores."""

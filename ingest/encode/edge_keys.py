@@ -1,4 +1,4 @@
-"""The edge's keys of the day, and which of them could not be had: said once, shown until they can be."""
+"""The edge's keys of the day. A missing key is logged once, and shown in metrics and `/readyz` until it is back."""
 
 import datetime
 import logging
@@ -12,9 +12,9 @@ _TWO_DAYS = datetime.timedelta(days=2)
 
 
 class WatchedKeys:
-    """`EdgeKeys` that remember the days whose key could not be had when it was last asked for.
+    """`EdgeKeys` that remember the days whose key was missing when it was last asked for.
 
-    Labels of such a day are refused with 503, so that nothing is lost; everything else goes on.
+    Labels of such a day are refused with 503, so that nothing is lost; all other events are accepted.
 
     Attributes:
         missing: those days.
@@ -28,7 +28,7 @@ class WatchedKeys:
         """The day's key; None where it was destroyed on record.
 
         Raises:
-            UnjoinError: it cannot be had.
+            UnjoinError: it is missing.
         """
         try:
             key = self._keys(day)
@@ -43,10 +43,10 @@ class WatchedKeys:
         return key
 
     def can_be_had(self, day: datetime.date) -> bool:
-        """Asks for today's key and, again, for those that were missing: nobody else may ask for a while.
+        """Whether today's key is there. Asks for it, and again for those that were missing: labels may ask for none.
 
         Args:
-            day: today; what is two days older is forgotten, since no label can belong there any more.
+            day: today. Missing days more than two days older are forgotten: no label can belong there any more.
         """
         self.missing = {one for one in self.missing if one >= day - _TWO_DAYS}
         for asked in sorted({day, *self.missing}):

@@ -1,4 +1,4 @@
-"""What stands for a session on `events.labeled`: a keyed hash that lasts a day, and the rule that names the day."""
+"""The pseudonym of a session on `events.labeled`: a keyed hash that serves one day, and the rule for which day."""
 
 import datetime
 import hmac
@@ -17,8 +17,8 @@ _DAY_MS = 24 * 3_600_000
 def day_of_event(ts: int, received_at_ms: int) -> datetime.date:
     """The UTC day whose keys apply to a label.
 
-    That of `ts`, so that a resend after midnight stays the same vote, but only where the client's clock is believable:
-    at most 24 h old and 5 min ahead. Else that of the collector's own clock.
+    It is the day of `ts`, so that a resend after midnight stays the same vote, where `ts` is at most 24 h old and at
+    most 5 min ahead. Otherwise it is the day of the collector's own clock.
 
     Args:
         ts: Unix milliseconds, as sent.

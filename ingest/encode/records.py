@@ -1,6 +1,6 @@
-"""Events to Kafka records: one event a record, keyed and stamped as its topic wants it.
+"""Events to Kafka records: one event a record, with the key and timestamp that its topic prescribes.
 
-What a category may carry is decided here by construction: the address and the User-Agent reach analytics and nothing
+The construction here decides what a category may carry: the address and the User-Agent reach analytics and nothing
 else, and a label loses session, id and time before it has a record.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 from ingest.encode.pseudonym import EdgeKeys, day_of_event, voter_of
-from ingest.errors import Rejected
+from ingest.errors import RejectedEvent
 from schemas.encoders import Encoder, encoder_maker
 from schemas.events import AnyEvent, Key, Redacted, Verdict
 from schemas.outcomes import RejectionReason, UnjoinError
@@ -45,7 +45,7 @@ class Run(Redacted, frozen=True):
 
 
 class Records(Sequence[Record]):
-    """The records of a request, run by run; a record's own object is made when somebody looks at it.
+    """The records of a request, run by run; a record's own object is made only when it is looked at.
 
     Attributes:
         runs: none empty, no two with the same topic, key and stamp, so that each key's records keep their order.
@@ -104,7 +104,7 @@ class Sender(Redacted, frozen=True):
 
 
 def _makers_of(subject: str, category: str) -> dict[type, Callable[..., Encoder]]:
-    """For each kind of the category an encoder maker; what the kind's events do not hold is shared by a batch."""
+    """An encoder maker for each event type of the category; a batch shares the fields that its events do not hold."""
     makers = {}
     for kind in AnyEvent.__args__:
         if kind.category == category:
@@ -122,7 +122,7 @@ def _tag_of(kind: type) -> str:
     return tag
 
 
-# By kind of event, what gives an encoder for a sender; an array or a text that the kind does not have is empty.
+# By event type, what makes an encoder for a sender; an array or a text that the type does not have is empty.
 _SIGNALS = _makers_of("events.signals-value", "signals")
 _ANALYTICS = _makers_of("events.analytics-value", "analytics")
 _PERSONAL = _makers_of("events.personal-value", "personal")
@@ -146,17 +146,17 @@ class _Viewed(Redacted, frozen=True):
 
 def records_of(
     events: Iterable[tuple[int, AnyEvent]], sender: Sender, edge_keys: EdgeKeys
-) -> tuple[Records, list[Rejected]]:
-    """The records of a batch, and the events that none can be made of any more.
+) -> tuple[Records, list[RejectedEvent]]:
+    """The records of a batch, and the events that no record can be made of any more.
 
     Signals of one kind keep their order, and so do the other events of each key.
 
     Args:
         events: (index in the batch, event).
-        edge_keys: whatever it raises means that nothing of the batch can be sent now.
+        edge_keys: what it raises is passed on: nothing of the batch can be sent now.
     """
     maker = _Maker(sender, edge_keys)
-    closed: list[Rejected] = []
+    closed: list[RejectedEvent] = []
     signals: dict[type, list[AnyEvent]] = {}
     for index, event in events:
         kind = type(event)
@@ -165,23 +165,23 @@ def records_of(
             alike.append(event)
         elif kind in _SIGNALS:
             signals[kind] = [event]
-            maker.signals()  # their place among the runs
+            maker.signals()  # reserves their place among the runs
         else:
             try:
                 maker.add(event)
             except _DayClosed:
-                closed.append(Rejected(index, event.id, RejectionReason.DAY_CLOSED))
+                closed.append(RejectedEvent(index, event.id, RejectionReason.DAY_CLOSED))
     for kind, alike in signals.items():
         maker.add_signals(kind, alike)
     return maker.records(), closed
 
 
 class _DayClosed(UnjoinError):
-    """The label's day has no key any more: nothing could tell its votes apart, so it cannot be accepted."""
+    """The key of the label's day was destroyed: its votes could not be told apart, so it is not accepted."""
 
 
 class _Maker:
-    """Makes the records of one batch; remembers what most of its events share, the voter of a day included."""
+    """Makes the records of one batch; keeps what most of its events share, such as the voter of a day."""
 
     def __init__(self, sender: Sender, edge_keys: EdgeKeys) -> None:
         self._sender = sender
@@ -200,11 +200,11 @@ class _Maker:
         self.signals().extend(encode(events))
 
     def signals(self) -> list[bytes]:
-        """The values of the run of signals; whoever asks adds some."""
+        """The values of the run of signals; the caller adds at least one."""
         return self._values(SIGNALS, self._session_key, self._sender.received_at_ms)
 
     def add(self, event: Any) -> None:
-        """Makes the records of one event that is no signal: one, of a verdict one a day that it covers.
+        """Makes the records of one event that is no signal: one, or one for each day that a verdict covers.
 
         Raises:
             _DayClosed: a label or verdict of a day whose edge key was destroyed.
@@ -230,7 +230,7 @@ class _Maker:
                 raise AssertionError(event.category)
 
     def _of_session(self, maker: Callable[..., Encoder], kind: type, **more: str) -> Encoder:
-        """An encoder with what every event of a session shares."""
+        """An encoder that holds what every event of a session shares."""
         sender = self._sender
         return maker(
             site=sender.site, session=sender.session, type=_tag_of(kind), received_at=sender.received_at_ms, **more
@@ -245,9 +245,9 @@ class _Maker:
         self._labeled(voter, day).extend(encode((event,)))
 
     def _add_verdict(self, event: Verdict) -> None:
-        """For the verdict's day and the one before: a session may straddle midnight, and then has a voter on each.
+        """Adds a record for the verdict's day and one for the day before: a session over midnight has a voter on each.
 
-        The day before has often no key any more; then none of its labels can still be judged, and it is left out.
+        The key of the day before is often destroyed; then none of its labels can be judged, and that day is left out.
         """
         day = day_of_event(event.ts, self._sender.received_at_ms)
         voters = [(judged, self._voter(event.session, judged)) for judged in (day, day - _ONE_DAY)]
@@ -258,7 +258,7 @@ class _Maker:
                 self._labeled(voter, judged).extend(_VERDICT(voter=voter, day=judged)((event,)))
 
     def _voter(self, session: str, day: datetime.date) -> bytes | None:
-        # None, of a day that has no key any more, is remembered as well.
+        # The None of a day whose key was destroyed is remembered as well.
         if (session, day) not in self._voters:
             edge_key = self._edge_keys(day)
             voter = None if edge_key is None else voter_of(self._sender.site, session, edge_key)
@@ -266,11 +266,11 @@ class _Maker:
         return self._voters[session, day]
 
     def _labeled(self, voter: bytes, day: datetime.date) -> list[bytes]:
-        """Values of `events.labeled`, stamped with no more than their day: the exact time would tell sessions apart."""
+        """Values of `events.labeled`, stamped with midnight of their day: the exact time would tell sessions apart."""
         return self._values(LABELED, voter, (day - _EPOCH).days * DAY_MS)
 
     def _values(self, topic: str, key: bytes, timestamp_ms: int) -> list[bytes]:
-        """The values of the run of that topic and key, which is nobody's but one stamp's: a voter lasts a day."""
+        """The values of the run of that topic and key. They have one timestamp in a request: a voter serves one day."""
         run = self._runs.get((topic, key))
         if run is None:
             run = self._runs[topic, key] = Run(topic, key, timestamp_ms, [])

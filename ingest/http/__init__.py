@@ -1,1 +1,1 @@
-"""HTTP: connections, headers, bodies and responses."""
+"""Speaks HTTP: connections, headers, bodies and responses."""

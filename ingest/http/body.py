@@ -1,4 +1,4 @@
-"""A request's body off the wire: bounded in bytes, before and after decompression, and in time."""
+"""Reads a request's body, bounded in bytes, before and after decompression, and in time."""
 
 import asyncio
 import zlib
@@ -15,19 +15,19 @@ _NOT_ONE_GZIP = "The body is not one whole gzip member."
 
 
 class ClientGone(UnjoinError):
-    """The client closed the connection before its body was whole: nobody is left to answer."""
+    """The client closed the connection before its body was whole: there is nobody to answer."""
 
 
 class NoRoom(UnjoinError):
-    """Bodies that are not whole yet hold as much as they may, and this one more than its share."""
+    """Bodies that are still arriving hold as much memory as they may, and this one more than its share."""
 
 
 class BodyRoom:
-    """Memory for bodies that are not whole yet, shared by all connections.
+    """Counts the memory of bodies that are still arriving, of all connections together.
 
     Args:
-        bytes_max: beyond it a body may still have its share, `bytes_max` by their number, so that small ones pass
-            whatever large ones do; all together never hold more than twice that.
+        bytes_max: of all of them. Beyond it a body may still grow to its share, `bytes_max` by the number of bodies, so
+            that small ones pass whatever large ones do. All together never hold more than twice `bytes_max`.
 
     Attributes:
         bytes: held now.
@@ -56,16 +56,16 @@ class BodyRoom:
 
 
 class Body:
-    """A body on its way.
+    """One request's body, still to be read.
 
     Args:
         receive: of ASGI.
         declared_bytes: of Content-Length, if there is one.
-        chunked: whether it comes in chunks, so that nobody knows how long it is.
-        arrived: gives all of it where that has arrived, else None.
+        chunked: whether it comes in chunks, of unknown total length.
+        arrived: gives the whole body where all of it has arrived, else None.
 
     Attributes:
-        complete: whether all of it was read; what was not is still in the connection.
+        complete: whether all of it was read; the rest is still in the connection.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Body:
         """The whole body, decompressed.
 
         Args:
-            room: that it takes while it is not whole.
+            room: counts what it holds while it arrives.
 
         Raises:
             NoRoom: others hold too much, and this one more than its share.
@@ -95,7 +95,7 @@ class Body:
         """
         if self._declared_bytes is not None and self._declared_bytes > bytes_max:
             raise Rejection(413, RequestError.BODY_TOO_LARGE)
-        if not gzip and (whole := self._arrived()) is not None:  # nearly always: nothing to wait for, or to bound
+        if not gzip and (whole := self._arrived()) is not None:  # nearly always: there is nothing to wait for
             self.complete = True
             if len(whole) > bytes_max:
                 raise Rejection(413, RequestError.BODY_TOO_LARGE)
@@ -127,7 +127,7 @@ class Body:
             if received_bytes > bytes_max:
                 raise Rejection(413, RequestError.BODY_TOO_LARGE)
             try:
-                # One byte more than may be: a bomb costs what the limit allows, whatever it would unfold to.
+                # One byte more than allowed: a decompression bomb costs what the limit allows, whatever its full size.
                 body += inflater.decompress(chunk, bytes_max + 1 - len(body))
             except zlib.error:
                 raise Rejection(400, RequestError.NOT_A_BATCH, _NOT_ONE_GZIP) from None
@@ -154,7 +154,7 @@ class Body:
         return chunk
 
     async def discard(self, bytes_max: int, seconds_max: float) -> None:
-        """Reads and drops what is left, for a moment: closing on a client in mid-send would reset the connection.
+        """Reads and drops the rest within both bounds: closing on a client in mid-send would reset the connection.
 
         The reset can overtake the answer, and the client would see a broken pipe instead of its 413.
 

@@ -1,4 +1,4 @@
-"""Pure: whose address a request has. Source: RFC 7239's predecessor `X-Forwarded-For`, as proxies write it."""
+"""Pure: the client's address of a request. Source: RFC 7239's predecessor `X-Forwarded-For`, as proxies write it."""
 
 import re
 from collections.abc import Sequence
@@ -19,15 +19,18 @@ def networks_of(text: str) -> tuple[Network, ...]:
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: tuple[Network, ...]) -> str:
-    """The address of the client, or of the last hop that nobody trusted vouches for.
+    """The address of the client: the last hop that is no trusted proxy.
 
-    A client can write what it likes into X-Forwarded-For; each proxy appends whom it saw. So the header counts only
-    when the peer is a trusted proxy, read from the right, up to the first hop that is not trusted.
+    A client can write what it likes into X-Forwarded-For; each proxy appends the peer that it saw. So the header counts
+    only when the peer is a trusted proxy, and is read from the right, up to the first hop that is not trusted.
+
+    Not uvicorn's ProxyHeadersMiddleware (tried with 0.54): it takes `unknown` or `; drop` for an address, and does not
+    know a trusted proxy by its IPv4-mapped address.
 
     Args:
         peer: of the connection; "" where there is none.
         forwarded_for: the values of every such header, in order; a malformed one makes all of them void.
-        trusted: networks of proxies; none by default.
+        trusted: networks of proxies.
     """
     if not trusted or not forwarded_for:
         return peer
@@ -43,12 +46,17 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: tuple[Netwo
     return str(hop)
 
 
+def address_mark(address: str) -> int:
+    """A number that tells addresses apart: a hash under a key of this process, so that no address is kept."""
+    return hash(address)
+
+
 def _within(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
     return any(address in network for network in networks)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, with or without port; an IPv4 one that wears IPv6 clothes is undressed."""
+    """An address, with or without port; an IPv4-mapped IPv6 address becomes the IPv4 address."""
     text = text.strip()
     match = _WITH_PORT.match(text)
     if match:

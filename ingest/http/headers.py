@@ -1,10 +1,11 @@
-"""Pure: what a request's headers ask for, or why it cannot be had. Source: RFC 9110, RFC 6750; docs/http.md."""
+"""Pure: what a request's headers say, or why they are refused. Source: RFC 9110, RFC 6750; docs/http.md."""
 
 import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from urllib.parse import parse_qs
 
 from ingest.errors import Rejection
 from schemas.outcomes import RequestError
@@ -23,12 +24,12 @@ _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _QUOTED = re.compile(r'\A"(.*)"\Z')
 
 
-@lru_cache(maxsize=64)  # what is refused is not kept, and what is accepted is short: nobody can fill it
+@lru_cache(maxsize=64)  # keeps accepted types alone, which are short: no client can fill it
 def check_type(content_type: str | None, types: frozenset[str]) -> None:
-    """Passes where the body may hold JSON; also without a Content-Type, since a beacon of a bare Blob has none.
+    """Passes where the body may hold JSON, and without a Content-Type: a beacon of a bare Blob has none.
 
     Args:
-        types: that a body may have.
+        types: media types that a body may have.
 
     Raises:
         Rejection: 415.
@@ -56,7 +57,7 @@ def is_gzip(content_encoding: str | None) -> bool:
     raise Rejection(415, RequestError.UNSUPPORTED_ENCODING)
 
 
-def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def request_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """The headers that the collector reads, by lower-case name; one that came more than once is joined by commas.
 
     Copied at once: a server may append a body's trailers to the list that it handed out.
@@ -70,8 +71,17 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
+def key_of(headers: Mapping[str, str], query: bytes) -> str | None:
+    """The key in the Authorization header, or in the query of a beacon, which cannot set headers."""
+    authorization = headers.get("authorization")
+    key = bearer_key(authorization) or basic_key(authorization)
+    if key is None and query:
+        key = parse_qs(query.decode("latin-1")).get("key", [None])[0]
+    return key
+
+
 def bearer_key(authorization: str | None) -> str | None:
-    """The key of an Authorization header, if that is what it holds."""
+    """The key of a Bearer Authorization header; None for another scheme."""
     scheme, _, key = (authorization or "").strip().partition(" ")
     return (key.strip() or None) if scheme.lower() == "bearer" else None
 
@@ -93,6 +103,6 @@ def forwarded_for(headers: Mapping[str, str]) -> list[str]:
 
 
 def user_agent_of(headers: Mapping[str, str]) -> str:
-    """The User-Agent, in UTF-8 where it is; cut where no browser's is that long."""
+    """The User-Agent, decoded as UTF-8, at most `USER_AGENT_CHARACTERS_MAX` long: no browser's is longer."""
     text = headers.get("user-agent", "")
     return text.encode("latin-1").decode("utf-8", "replace")[:USER_AGENT_CHARACTERS_MAX]

@@ -1,5 +1,7 @@
-"""What uvicorn leaves open on a connection: bounds on headers in bytes and seconds, on requests sent ahead, on clients
-that do not read, on the number of connections; refusals before there is a task; and errors in JSON.
+"""uvicorn's HTTP protocol with the bounds that it lacks.
+
+The bounds: bytes and seconds of a request's headers, requests sent ahead, seconds that a client does not read, the
+number of connections. Besides: refusals before there is a task, and errors in JSON.
 
 uvicorn's httptools protocol has a timer between requests and none for a request line and headers that never end, nor
 a bound on their size (llhttp has none). `tests/ingest/http/test_protocol.py` shows when upstream no longer needs this.
@@ -17,34 +19,36 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ingest.errors import ErrorBody
-from ingest.http.fast_path import EXTENSION, Direct, wire_of
-from ingest.http.responses import Answer
+from ingest.http.fast_path import EXTENSION, FastPath, response_bytes
+from ingest.http.responses import HttpResponse
 from ingest.limits import RequestLimits
 from schemas.outcomes import EXPLANATION, RequestError
 
+# A client that reads nothing for this long loses its connection.
 UNREAD_SECONDS_MAX = 30.0
-# Of a refused request, until its body has been read past.
+# Until the body of a request that was refused from its head has been read past.
 REFUSED_BODY_SECONDS_MAX = 5.0
 # Requests that a client sends ahead, without waiting for an answer; each costs some kB until its turn.
 PIPELINED_MAX = 32
-# Left to everything that is no client: brokers, the spool, the listener, the log.
+# Files that are left to everything but clients: brokers, the spool, the listener, the log.
 RESERVED_FILES = 128
 
 log = logging.getLogger(__name__)
 
-# Method, URL, headers and peer of a request, to a refusal or None.
-Shed = Callable[[bytes, bytes, list[tuple[bytes, bytes]], str], Answer | None]
+# From a request's method, URL, headers and peer to its refusal; None where it is to be handled.
+Shed = Callable[[bytes, bytes, list[tuple[bytes, bytes]], str], HttpResponse | None]
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. Subclassed per collector by `bounded_protocol`, since uvicorn makes instances itself."""
 
-    limits = RequestLimits()
-    idle: "dict[BoundedProtocol, None]"  # those whose client owes us bytes, the longest wait first
-    connections_max = 10_000
+    limits: RequestLimits
+    connections_max: int
+    # Connections that wait for their client to send, the one that has waited for longest first.
+    idle: "dict[BoundedProtocol, None]"
 
     @staticmethod
-    def shed(method: bytes, url: bytes, headers: list[tuple[bytes, bytes]], peer: str) -> Answer | None:
+    def shed(method: bytes, url: bytes, headers: list[tuple[bytes, bytes]], peer: str) -> HttpResponse | None:
         """Whether to refuse a request from its head alone."""
         return None
 
@@ -59,16 +63,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Starts the timer of the first head; beyond `connections_max` aborts the longest idle connection."""
         super().connection_made(transport)
         self._arm()
         self.idle[self] = None
         if len(self.connections) > self.connections_max:
-            # Who has sent nothing whole for longest: a slow client, or one that keeps a connection in case.
-            victim = next(iter(self.idle))  # this one, where all others wait for us
+            # The one that has sent nothing whole for longest: a slow client, or a connection kept for later use.
+            victim = next(iter(self.idle))  # this connection itself, where all others wait for the collector
             del self.idle[victim]
             victim.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Cancels what was started for the connection."""
         self._disarm()
         self.idle.pop(self, None)
         if self._refused_timer is not None:
@@ -77,6 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Parses what came, and refuses a head that grows beyond `header_bytes_max`."""
         if self.transport.is_closing():
             return  # refused already, and what comes now answers nothing
         if self._in_head:
@@ -89,14 +96,17 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse(431, RequestError.HEADERS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
+        """Notes that a head has begun."""
         super().on_message_begin()
         self._seen_bytes = 1
 
     def on_url(self, url: bytes) -> None:
+        """Counts the bytes of the URL."""
         super().on_url(url)
         self._see(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Keeps a header and counts its bytes."""
         name = name.lower()  # as upstream's, without a call for each header of each request
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -106,6 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._see(0)
 
     def on_headers_complete(self) -> None:
+        """Refuses the request from its head, or starts its task."""
         self._disarm()
         self._in_head = False
         if self.transport.is_closing():
@@ -119,9 +130,10 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse_early(refusal)
                 return
         super().on_headers_complete()
-        self.scope["extensions"] = {EXTENSION: Direct(self.cycle)}  # type: ignore[dict-item]
+        self.scope["extensions"] = {EXTENSION: FastPath(self.cycle)}  # type: ignore[dict-item]
 
     def on_message_complete(self) -> None:
+        """Ends the request; the next head may begin."""
         self._in_head = True
         self._head_bytes = self._seen_bytes = 0
         self.idle.pop(self, None)
@@ -138,24 +150,29 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        """Notes that the connection waits for its client again."""
         self.idle[self] = None
         super().on_response_complete()
 
     def on_body(self, body: bytes) -> None:
+        """Drops the body of a request that was refused from its head."""
         if self.cycle is not None:
             super().on_body(body)
 
     def pause_writing(self) -> None:
+        """Gives the client `UNREAD_SECONDS_MAX` to read."""
         super().pause_writing()
         self._unread_timer = self.loop.call_later(UNREAD_SECONDS_MAX, self.transport.abort)
 
     def resume_writing(self) -> None:
+        """The client reads again."""
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP, in JSON."""
         self._refuse(400, RequestError.MALFORMED_HTTP)
 
     def _see(self, size: int) -> None:
@@ -176,16 +193,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def _head_stalled(self) -> None:
         self._head_timer = None
         if self.cycle is not None and not self.cycle.response_complete:
-            self._arm()  # a pipelined request waits for the one before it; that is not the client's doing
+            self._arm()  # a pipelined request waits for the one before it: the client is not slow
         elif self._head_bytes or self._seen_bytes:
             self._refuse(408, RequestError.BODY_STALLED)
         else:
             self.transport.close()
 
-    def _refuse_early(self, refusal: Answer) -> None:
+    def _refuse_early(self, refusal: HttpResponse) -> None:
         """Answers without a task; the parser reads past the body, which has no cycle that could take it."""
         keep = self.parser.should_keep_alive() and not self.expect_100_continue
-        self.transport.write(wire_of(refusal, self.server_state.default_headers, closes=not keep))
+        self.transport.write(response_bytes(refusal, self.server_state.default_headers, closes=not keep))
         if keep:
             self._refused_timer = self.loop.call_later(REFUSED_BODY_SECONDS_MAX, self.transport.close)
         else:

@@ -72,8 +72,8 @@ class ProducerConfig(msgspec.Struct, frozen=True):
     """
 
     bootstrap: str
-    produce_seconds_max: float = 5.0
-    in_flight_bytes_max: int = 67_108_864
+    produce_seconds_max: float
+    in_flight_bytes_max: int
     compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
     batch_bytes_max: int = 131_072
     linger_ms: float = 0.0

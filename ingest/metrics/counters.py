@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, genera
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from ingest.errors import Rejected
+from ingest.errors import RejectedEvent
 from schemas.events import AnyEvent
 from schemas.outcomes import RejectionReason, RequestError
 from schemas.topics import TOPIC_OF_CATEGORY
@@ -62,7 +62,9 @@ class Counters:
             self.registry.register(own)
         ProcessCollector(registry=self.registry)
 
-    def count_batch(self, accepted: Mapping[str, int], rejected: Sequence[Rejected], produce_seconds: float) -> None:
+    def count_batch(
+        self, accepted: Mapping[str, int], rejected: Sequence[RejectedEvent], produce_seconds: float
+    ) -> None:
         """Counts a batch that was answered with 200.
 
         Args:

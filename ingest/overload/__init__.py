@@ -1,1 +1,1 @@
-"""Which request runs now, later, or not at all."""
+"""Decides which request runs now, which one waits, and which one is refused."""

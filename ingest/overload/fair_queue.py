@@ -1,11 +1,11 @@
-"""Pure: whose request is next when there is more to do than can be done, and who is told to come back later.
+"""Pure: whose request is next when there is more work than time, and which requests are refused.
 
 Start-time fair queueing in two levels, by the bytes of the bodies: each key gets the same share of the work, and
 within a key each address does. A key that sends little never waits behind one that floods, and neither does a visitor
 behind another who floods with the public key of their site.
 
-A flow whose oldest request has waited for longer than the target takes no more until it has caught up: what is let in
-is then also served, after a short wait, and all else is refused before its body is read.
+A flow whose oldest request has waited for longer than the target takes no more until it has caught up. So every
+request that is let in is served after a short wait, and all others are refused before their body is read.
 
 Source: Goyal, Vin and Cheng, Start-time Fair Queueing (SIGCOMM 1996); RFC 8290 (FQ-CoDel) for queues by flow with a
 target on the time spent in them.
@@ -19,9 +19,9 @@ import msgspec
 
 T = TypeVar("T")
 
-# Of a waiting request beside its body.
+# A waiting request costs this much beside its body.
 REQUEST_OVERHEAD_BYTES = 2_048
-# So few may always wait: they are no flood, whatever made them wait.
+# This many requests of an address, or of a key, may always wait: they are no flood.
 ADDRESS_COUNT_MIN, KEY_COUNT_MIN = 32, 128
 
 
@@ -31,22 +31,21 @@ class QueueBounds(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         wait_seconds_max: of the oldest request of an address with a key, beyond which that address takes no more than
             `ADDRESS_COUNT_MIN`. A key as a whole takes no more than `KEY_COUNT_MIN` at twice that.
-        late_seconds: what waited for longer is not worked on any more. Long enough to find out that Kafka is away and
-            that the spool takes what waits for it.
+        late_seconds: a request that waited for longer is refused. Longer than an outage of Kafka takes to be noticed.
         bytes_max: of all that waits, `REQUEST_OVERHEAD_BYTES` a request included. Beyond it a key takes no more once
             it holds its share, so that all together hold at most twice that.
     """
 
-    wait_seconds_max: float = 0.1
-    late_seconds: float = 3.0
-    bytes_max: int = 16_777_216
+    wait_seconds_max: float
+    late_seconds: float
+    bytes_max: int
 
 
-class Turn(msgspec.Struct, Generic[T], frozen=True):
-    """What `pop` gives.
+class NextInLine(msgspec.Struct, Generic[T], frozen=True):
+    """What `pop` takes out.
 
     Attributes:
-        late: it waited for too long to be worth the work.
+        late: it waited for more than `late_seconds`.
     """
 
     item: T
@@ -54,7 +53,7 @@ class Turn(msgspec.Struct, Generic[T], frozen=True):
 
 
 class FairQueue(Generic[T]):
-    """What waits, by key and address.
+    """The requests that wait, by key and address.
 
     Attributes:
         count, bytes: of all that waits.
@@ -64,7 +63,7 @@ class FairQueue(Generic[T]):
         self.count = 0
         self.bytes = 0
         self._bounds = bounds
-        self._keys: _Turns[_Key[T]] = _Turns()
+        self._keys: _Flows[_Key[T]] = _Flows()
         self._sequence = 0
 
     def takes(self, key: str, address: int, now: float) -> bool:
@@ -85,10 +84,10 @@ class FairQueue(Generic[T]):
         return waiting is None or len(waiting.entries) < ADDRESS_COUNT_MIN or now - waiting.entries[0][1] <= wait
 
     def push(self, key: str, address: int, size: int, now: float, item: T) -> bool:
-        """Lets it wait for its turn; False where there is no room for it.
+        """Adds a request; False where there is no room for it.
 
         Args:
-            address: anything that tells addresses apart; a keyed hash, so that none is kept.
+            address: a keyed hash that tells addresses apart, so that no address is kept.
             size: bytes of the body.
         """
         cost = size + REQUEST_OVERHEAD_BYTES
@@ -112,8 +111,8 @@ class FairQueue(Generic[T]):
         self.count += 1
         return True
 
-    def pop(self, now: float) -> Turn[T] | None:
-        """Whose turn it is, taken out; None where nothing waits."""
+    def pop(self, now: float) -> NextInLine[T] | None:
+        """Takes out the request whose turn it is; None where nothing waits."""
         if not self.count:
             return None
         key, flow = self._keys.first()
@@ -125,17 +124,17 @@ class FairQueue(Generic[T]):
         self._keys.served(key, cost, empty=not flow.since)
         self.bytes -= cost
         self.count -= 1
-        return Turn(item, now - since > self._bounds.late_seconds)
+        return NextInLine(item, now - since > self._bounds.late_seconds)
 
 
 F = TypeVar("F")
 
 
-class _Turns(Generic[F]):
-    """Flows with something to do, in the order of their virtual start times.
+class _Flows(Generic[F]):
+    """Flows with requests, in the order of their virtual start times.
 
-    A flow that was served and has nothing more to do keeps its debt until the others have caught up, so that nobody
-    gains by coming and going.
+    A flow that was served and has no more requests keeps its debt until the others have caught up. So a client that
+    comes and goes gains nothing.
     """
 
     __slots__ = ("_added", "_debts", "_order", "_virtual", "flows")
@@ -150,7 +149,7 @@ class _Turns(Generic[F]):
     def add(self, name: object, flow: F) -> None:
         self.flows[name] = flow
         start = max(self._virtual, self._debts.pop(name, 0.0))
-        self._added += 1  # of flows that start at the same time the one that came first goes first
+        self._added += 1  # breaks ties between flows with equal start times: first come, first served
         heappush(self._order, (start, self._added, name))
 
     def first(self) -> tuple[object, F]:
@@ -173,7 +172,7 @@ class _Turns(Generic[F]):
 
 
 class _Address(Generic[T]):
-    """What waits of one address; never empty but for a moment. Entries: sequence number, since when, cost, item."""
+    """The waiting requests of one address, at least one: sequence number, seconds since when, cost in bytes, item."""
 
     __slots__ = ("entries",)
 
@@ -182,16 +181,16 @@ class _Address(Generic[T]):
 
 
 class _Key(Generic[T]):
-    """What waits of one key.
+    """The waiting requests of one key.
 
     Attributes:
-        since: by sequence number, so oldest first.
+        since: seconds, by sequence number: the oldest request comes first.
     """
 
     __slots__ = ("addresses", "bytes", "since")
 
     def __init__(self) -> None:
-        self.addresses: _Turns[_Address[T]] = _Turns()
+        self.addresses: _Flows[_Address[T]] = _Flows()
         self.since: dict[int, float] = {}
         self.bytes = 0
 

@@ -1,1 +1,1 @@
-"""The collector as a process: start, serve, stop."""
+"""Runs the collector as a process: starts it, serves, and stops it."""

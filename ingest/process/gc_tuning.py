@@ -1,14 +1,15 @@
-"""Python's garbage collector, tuned for a process whose objects live for one request and hang together in no cycles.
+"""Python's garbage collector, tuned for a process whose objects live for one request and form no cycles.
 
-A batch decodes to some hundred tracked objects that reference counts alone free again. By default every 700 more of
-them start a collection, and every hundredth of those walks the whole heap: a quarter of all CPU at 50 events a request
-(measured: off, and as here, cost the same). What the process has when it is ready stays until it ends, so collections
-need not walk it; cycles do still arise, in exceptions and ended connections, and are found, later.
+A batch decodes to some hundred tracked objects, and reference counts free all of them. By default every 700 new ones
+start a collection, and every hundredth collection walks the whole heap: a quarter of all CPU at 50 events a request.
+With the values below the cost is that of no collector at all (measured). Objects that exist when the process is ready
+stay until it ends, so collections need not walk them. Exceptions and ended connections still form cycles; they are
+found later.
 """
 
 import gc
 
-# Net new tracked objects until a young collection; what thirty requests of 500 events hold at once.
+# New tracked objects, less the freed ones, until a young collection: what thirty requests of 500 events hold at once.
 YOUNG_OBJECTS_MAX = 50_000
 
 

@@ -11,12 +11,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import uvicorn
@@ -24,29 +22,29 @@ import uvloop
 
 from ingest.access.grants import Quotas
 from ingest.access.sites import WatchedSites
-from ingest.collector import Collector, Edge, Scope, log_without_values
-from ingest.decode.formats import WIRES
+from ingest.collector import Collector
+from ingest.edge import Edge
 from ingest.encode.edge_keys import WatchedKeys
 from ingest.encode.pseudonym import EdgeKeys
-from ingest.errors import Rejection
-from ingest.http.body import BodyRoom, ClientGone, Receive
+from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
-from ingest.http.responses import Send, error_answer, send_answer
-from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig, ProducerStats
+from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig
 from ingest.limits import RequestLimits
 from ingest.metrics.counters import Counters
 from ingest.metrics.exporter import metrics_exported
 from ingest.overload.fair_queue import QueueBounds
-from ingest.overload.scheduler import Gate
+from ingest.overload.scheduler import RequestScheduler
 from ingest.overload.shedding import Shedding
+from ingest.process.application import Application
+from ingest.process.edge_metrics import watch_edge
 from ingest.process.gc_tuning import tune_garbage_collection
 from ingest.process.shutdown_times import grace_seconds, stop_seconds_max
 from ingest.spool.producer import SpoolingProducer
 from ingest.spool.writer import Spool, SpoolConfig
 from ingest.web.app import Web
 from ingest.web.page import CollectorView, PageOf
-from schemas.outcomes import RequestError, UnjoinError
+from schemas.outcomes import UnjoinError
 from schemas.topics import TOPIC_OF_CATEGORY
 
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 s that load balancers keep an idle connection, so that they close first
@@ -54,7 +52,6 @@ CONNECTIONS_BACKLOG = 2_048
 SEND_BUFFER_BYTES = 65_536
 SITES_SECONDS = 1.0
 READY_SECONDS = 0.05
-GONE_SECONDS = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +65,12 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         port: 0 for any that is free.
-        trusted_proxies: networks whose X-Forwarded-For counts, separated by commas; none by default.
+        trusted_proxies: networks whose X-Forwarded-For counts, separated by commas; "" for none.
         bootstrap: brokers as host:port, separated by commas.
         produce_seconds_max: until a batch that Kafka has not acknowledged is spooled, or 503 without a spool.
         in_flight_bytes_max: of records not acknowledged, beyond which batches are spooled, or 503, at once.
         spool: None for none.
-        spools_left: folders of spools that nobody writes to any more, to be drained as well.
+        spools_left: folders of spools that no collector writes to any more, to be drained as well.
         port_shared: whether other collectors of this machine listen on `port`, too.
         metrics_port: where `/metrics` is answered; 0 for none.
         waiting: how long and how much may wait before requests are refused.
@@ -83,20 +80,20 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     sites_file: Path
     bootstrap: str
-    host: str = "127.0.0.1"
-    port: int = 8080
-    limits: RequestLimits = RequestLimits()
-    trusted_proxies: str = ""
-    produce_seconds_max: float = 5.0
-    in_flight_bytes_max: int = 67_108_864
-    spool: SpoolConfig | None = None
-    spools_left: tuple[Path, ...] = ()
-    port_shared: bool = False
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int = 0
-    waiting: QueueBounds = QueueBounds()
-    connections_max: int = 10_000
-    key_events_per_second_max: int = 0
+    host: str
+    port: int
+    limits: RequestLimits
+    trusted_proxies: str
+    produce_seconds_max: float
+    in_flight_bytes_max: int
+    spool: SpoolConfig | None
+    spools_left: tuple[Path, ...]
+    port_shared: bool
+    metrics_host: str
+    metrics_port: int
+    waiting: QueueBounds
+    connections_max: int
+    key_events_per_second_max: int
 
 
 def run(
@@ -115,33 +112,33 @@ def run(
     Raises:
         CollectorError: it cannot start.
     """
-    producer_config = ProducerConfig(
-        config.bootstrap,
-        produce_seconds_max=config.produce_seconds_max,
-        in_flight_bytes_max=config.in_flight_bytes_max,
-        topics=tuple(TOPIC_OF_CATEGORY.values()),
-    )
 
     def settled() -> None:
         tune_garbage_collection()
         on_ready()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve_kafka(config, edge_keys, producer_config, page_of, settled))
+        runner.run(_serve_kafka(config, edge_keys, page_of, settled))
     return 0
 
 
 async def _serve_kafka(
     config: CollectorConfig,
     edge_keys: EdgeKeys,
-    producer_config: ProducerConfig,
     page_of: PageOf | None,
     on_ready: Callable[[], object],
 ) -> None:
-    producer: Producer = KafkaProducer(producer_config)  # made here, since it belongs to this loop
+    producer: Producer = KafkaProducer(  # made here, since it belongs to this loop
+        ProducerConfig(
+            config.bootstrap,
+            produce_seconds_max=config.produce_seconds_max,
+            in_flight_bytes_max=config.in_flight_bytes_max,
+            topics=tuple(TOPIC_OF_CATEGORY.values()),
+        )
+    )
     if config.spool is not None:
         left = [Spool(msgspec.structs.replace(config.spool, folder=folder)) for folder in config.spools_left]
-        producer = SpoolingProducer(producer, Spool(config.spool), left=left)
+        producer = SpoolingProducer(producer, Spool(config.spool), config.produce_seconds_max, left)
     await serve(
         config,
         edge_keys,
@@ -171,7 +168,7 @@ async def serve(
         producer: started and stopped here.
         counters: for who wants to read them; None for new ones.
         page_of: makes the page at `/`; None for no page.
-        stop: for who runs it inside another program.
+        stop: for a caller that runs it inside another program.
         on_listening: told host and port once requests are answered.
         on_ready: called once, when the producer is ready too.
         on_stopping: called when it is told to stop.
@@ -194,17 +191,17 @@ async def serve(
         now_ms,
         time.monotonic,
         Quotas(),
-        Gate(config.waiting, time.monotonic, producer.congested),
+        RequestScheduler(config.waiting, time.monotonic, producer.congested),
         BodyRoom(config.waiting.bytes_max),
     )
     if isinstance(producer, SpoolingProducer):
-        producer.others_wait = edge.gate.busy
+        producer.others_wait = edge.scheduler.busy
     page = page_of(_view(producer)) if page_of else None
     web = Web(edge, distribution_version(), page.routes() if page else ())
-    _watch(edge)
+    watch_edge(edge)
     listener = _listen(config.host, config.port, shared=config.port_shared)
     address = listener.getsockname()[:2]
-    shedding = Shedding(edge.gate, sites, edge.counters, edge.trusted_proxies)
+    shedding = Shedding(edge.scheduler, sites, edge.counters, edge.trusted_proxies)
     server = _Server(
         _uvicorn_config(config, Application(Collector(edge), web), shedding),
         lambda: on_listening(*address),
@@ -238,41 +235,6 @@ async def serve(
                 await page.close()
 
 
-class Application:
-    """The ASGI app: the hot path is one look-up away, everything else is Starlette's."""
-
-    def __init__(self, collector: Collector, web: Web) -> None:
-        self._collector = collector
-        self._web = web
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise NotImplementedError  # lifespan and websockets are off
-
-        async def send_while_open(message: MutableMapping[str, Any]) -> None:
-            try:
-                await send(message)
-            except RuntimeError:  # uvloop's, between the end of a connection and the notice of it; or it had begun
-                raise ClientGone("there is nobody to answer") from None
-
-        try:
-            if scope["path"] in WIRES:
-                await self._collector(scope, receive, send_while_open)
-            else:
-                await self._answer_web(scope, receive, send_while_open)
-        except ClientGone:
-            await asyncio.sleep(GONE_SECONDS)  # until uvicorn has noticed, too: it logs an answer that does not end
-
-    async def _answer_web(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._web(scope, receive, send)
-        except ClientGone:
-            raise
-        except Exception as error:
-            log_without_values(error)
-            await send_answer(send, error_answer(Rejection(500, RequestError.INTERNAL)), [])
-
-
 class _Server(uvicorn.Server):
     """uvicorn without its signal handling, which raises the signal again after a graceful end: never exit code 0."""
 
@@ -282,7 +244,7 @@ class _Server(uvicorn.Server):
         self._grace_seconds = grace_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's; but who does not end in time loses the connection first, so that no task need be cancelled."""
+        """As uvicorn's, but connections that do not end in time are aborted, so that no task need be cancelled."""
         timer = asyncio.get_running_loop().call_later(self._grace_seconds, self._abort_connections)
         try:
             await super().shutdown(sockets)
@@ -311,7 +273,7 @@ def _uvicorn_config(config: CollectorConfig, application: Application, shedding:
     grace = grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max)
     return uvicorn.Config(
         application,
-        http=bounded_protocol(config.limits, shedding.answer, raise_file_limit(config.connections_max)),
+        http=bounded_protocol(config.limits, shedding.refusal_of, raise_file_limit(config.connections_max)),
         ws="none",
         loop="none",
         lifespan="off",
@@ -336,7 +298,7 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit it. Left to itself the kernel takes some MB of answers for a client that reads none.
+        # Connections inherit it. By default the kernel buffers some MB of answers for a client that reads none.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -350,56 +312,8 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
     return listener
 
 
-def _watch(edge: Edge) -> None:
-    """Metrics of numbers that others keep."""
-    counters, sites = edge.counters, edge.sites
-    counters.watch("unjoin_sites_errors", "Times the file of sites was found broken.", lambda: sites.errors)
-    ready = edge.producer.ready
-    counters.watch("unjoin_ready", "1 while events can be made durable.", lambda: float(ready()), gauge=True)
-    counters.watch(
-        "unjoin_edge_keys_missing",
-        "Days whose labels are refused because their key cannot be had.",
-        lambda: len(edge.edge_keys.missing),
-        gauge=True,
-    )
-    gate = edge.gate
-    for name, explanation, value in (
-        ("requests", "Requests that wait for their turn.", lambda: gate.queue.count),
-        ("bytes", "Bytes of what waits for its turn.", lambda: gate.queue.bytes),
-        ("receiving_bytes", "Bytes of bodies that are not whole yet.", lambda: edge.body_room.bytes),
-        (
-            "turn_seconds",
-            "Between two turns of the loop, the last time somebody waited.",
-            lambda: gate.stats.turn_seconds,
-        ),
-    ):
-        counters.watch(f"unjoin_waiting_{name}", explanation, value, gauge=True)
-    for name, explanation, value in (
-        ("waited", "Requests that had to wait for their turn.", lambda: gate.stats.waited),
-        ("shed_early", "Requests refused as overload before their body was read.", lambda: gate.stats.shed_early),
-        ("shed_late", "Requests refused as overload after that.", lambda: gate.stats.shed_late),
-    ):
-        counters.watch(f"unjoin_overload_{name}", explanation, value)
-    stats = getattr(edge.producer, "stats", None)
-    if isinstance(stats, ProducerStats):
-        for field in msgspec.structs.fields(stats):
-            name = f"unjoin_producer_{field.name}"
-            gauge = field.name == "bytes_in_flight"
-            counters.watch(name, f"The producer's {field.name}.", partial(getattr, stats, field.name), gauge=gauge)
-    if isinstance(edge.producer, SpoolingProducer):
-        left = edge.producer.left
-        counters.watch(
-            "unjoin_spool_left_records",
-            "Records in spools of workers that there no longer are, on their way to Kafka.",
-            lambda: sum(spool.counts.waiting for spool in left),
-            gauge=True,
-        )
-        for name, explanation, gauge, value in edge.producer.spool.numbers():
-            counters.watch(f"unjoin_spool_{name}", explanation, value, gauge=gauge)
-
-
 def distribution_version() -> str:
-    """The version that is installed."""
+    """The installed version of the distribution."""
     try:
         return version("unjoin")
     except PackageNotFoundError:
@@ -408,7 +322,7 @@ def distribution_version() -> str:
 
 @contextmanager
 def _signals_set(stop: asyncio.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop`; off the main thread, where Python takes no signals, nothing happens."""
+    """SIGTERM and SIGINT set `stop`, in the main thread alone: Python takes signals in no other."""
     loop = asyncio.get_running_loop()
     handled = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -436,10 +350,10 @@ async def _end_when(stop: asyncio.Event, server: uvicorn.Server, on_stopping: Ca
 
 
 def _end_whatever_happens(config: CollectorConfig) -> None:
-    """Ends the process with exit code 1 if the stop hangs, and says where: the stack of every thread, no values.
+    """Ends the process with exit code 1 if the stop hangs, and prints the stack of every thread, without values.
 
-    A thread of faulthandler's own does it, so that it needs neither the loop nor the interpreter's lock. What was
-    acknowledged is with Kafka or in the spool, so that there is nothing to lose.
+    faulthandler does it in a thread of its own, which needs neither the loop nor the interpreter's lock. Acknowledged
+    events are in Kafka or in the spool, so that nothing is lost.
     """
     seconds = stop_seconds_max(config.limits.body_seconds_max, config.produce_seconds_max)
     faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
@@ -447,7 +361,7 @@ def _end_whatever_happens(config: CollectorConfig) -> None:
 
 
 def _log_tasks() -> None:
-    """Where every task waits: the stack of a thread shows that of an idle loop only."""
+    """Logs where every task waits: a thread's stack only shows an idle loop."""
     for task in asyncio.all_tasks():
         places = [f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in task.get_stack()]
         log.error("the stop takes long; a task waits at %s", ", ".join(places))
@@ -455,5 +369,5 @@ def _log_tasks() -> None:
 
 async def _tell_when_ready(server: uvicorn.Server, producer: Producer, tell: Callable[[], object]) -> None:
     while not (server.started and producer.ready()):  # noqa: ASYNC110
-        await asyncio.sleep(READY_SECONDS)  # neither has an event for it, and it happens once a start
+        await asyncio.sleep(READY_SECONDS)  # neither offers an event, and this runs once a start
     tell()

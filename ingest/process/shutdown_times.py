@@ -1,16 +1,18 @@
 """How long a collector may take to stop; its supervisors wait for longer. Pure."""
 
-# Of a client in mid-body, once the collector is told to stop; others wait for the port.
+from ingest.limits import SPOOL_SECONDS_MAX
+
+# Once the collector is told to stop, a client in mid-body gets this long: the next collector waits for the port.
 STOP_BODY_SECONDS_MAX = 3.0
-# Beyond what each step of a stop may take, before the process is ended whatever holds it.
+# Added to the sum of what the steps of a stop may take; then the process is ended, whatever holds it.
 STOP_SPARE_SECONDS = 3.0
-# Beyond that, until a supervisor kills it.
+# Added once more for each supervisor, until it kills what it started.
 SUPERVISOR_SPARE_SECONDS = 3.0
 
 
 def grace_seconds(body_seconds_max: float, produce_seconds_max: float) -> float:
-    """What a request in flight may still wait for, its body and its acknowledgement, once the collector stops."""
-    return min(body_seconds_max, STOP_BODY_SECONDS_MAX) + produce_seconds_max
+    """Seconds that a request in flight may still take once the collector stops: its body, Kafka, then the spool."""
+    return min(body_seconds_max, STOP_BODY_SECONDS_MAX) + produce_seconds_max + SPOOL_SECONDS_MAX
 
 
 def stop_seconds_max(body_seconds_max: float, produce_seconds_max: float) -> float:

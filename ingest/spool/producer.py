@@ -16,14 +16,13 @@ from contextlib import suppress
 
 from ingest.encode.records import Record
 from ingest.kafka.producer import NotDurable, Producer
+from ingest.limits import SPOOL_SECONDS_MAX
 from ingest.spool.file import SpoolError, SpoolFull, SpoolHeld
 from ingest.spool.packs import Entry
 from ingest.spool.writer import Spool
 
 log = logging.getLogger(__name__)
 
-# From the call of `produce` to its end, whatever Kafka and the disk do.
-ANSWER_SECONDS_MAX = 1.9
 # The drain sends at most this much at once: it takes the event loop a few milliseconds, which new requests wait for.
 DRAIN_RECORDS_MAX = 1_000
 DRAIN_BYTES_MAX = 524_288
@@ -44,8 +43,10 @@ class SpoolingProducer:
     """As the producer it wraps, and durable without it for as long as the spool has room.
 
     Args:
-        producer: told `stop` and `start` here; its own deadline must leave some of `answer_seconds_max` to the spool.
+        producer: told `stop` and `start` here.
         spool: as well.
+        produce_seconds_max: the producer's own deadline. `produce` ends `SPOOL_SECONDS_MAX` after it, whatever Kafka
+            and the disk do.
         left: spools that nobody writes to any more, to be drained as well.
 
     Attributes:
@@ -58,7 +59,7 @@ class SpoolingProducer:
         self,
         producer: Producer,
         spool: Spool,
-        answer_seconds_max: float = ANSWER_SECONDS_MAX,
+        produce_seconds_max: float,
         left: Sequence[Spool] = (),
     ) -> None:
         self.spool = spool
@@ -66,7 +67,7 @@ class SpoolingProducer:
         self.stats = getattr(producer, "stats", None)
         self.others_wait: Callable[[], bool] = lambda: False
         self._producer = producer
-        self._answer_seconds_max = answer_seconds_max
+        self._answer_seconds_max = produce_seconds_max + SPOOL_SECONDS_MAX
         # A request waited in vain for Kafka. Other requests go to the spool at once, until the drain gets an answer.
         self._unresponsive = False
         self._stopping = asyncio.Event()

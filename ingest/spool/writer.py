@@ -43,8 +43,8 @@ class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     folder: Path
-    bytes_max: int = 268_435_456
-    lives_ms: Mapping[str, int] = {}
+    bytes_max: int
+    lives_ms: Mapping[str, int]
 
 
 class SpoolStats(msgspec.Struct):

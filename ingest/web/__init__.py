@@ -1,1 +1,1 @@
-"""Everything a collector serves beside events: health, documentation, schemas, the SDK."""
+"""Serves everything beside events: health, metrics, documentation, schemas, the SDK."""

@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, Router
 
-from ingest.collector import Edge, Scope
+from ingest.edge import Edge
 from ingest.encode.pseudonym import day_of_event
 from ingest.http.body import Receive
 from ingest.http.responses import Send
+from ingest.request import Scope
 from ingest.web.docs_page import docs_page
 from ingest.web.openapi import openapi
 from ingest.web.registry_routes import REGISTRY_ROUTES
@@ -56,7 +57,8 @@ class Web:
         self._router = Router(routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = self  # where a router looks before it raises instead of answering in plain text
+        """Answers one request. Shape and source: ASGI 3."""
+        scope["app"] = self  # else the router answers a 404 in plain text, instead of raising HTTPException
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
@@ -67,9 +69,9 @@ class Web:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:
-        """Whether events can be made durable right now; for labels that takes today's key, which is made if need be.
+        """Whether events can be made durable right now; labels need today's key, which is made where there is none.
 
-        A missing key of another day refuses labels that come late, and no balancer should send the others elsewhere.
+        A missing key of another day refuses late labels alone, so that the balancer still sends requests here.
         """
         edge = self._edge
         if not edge.producer.ready():

@@ -78,7 +78,7 @@ def _schema(name: str, schema: dict[str, Any]) -> list[str]:
 
 
 def _shape(schema: dict[str, Any]) -> str:
-    """One line that says what fits."""
+    """One line that describes the values that a schema allows."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'
@@ -102,6 +102,6 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _prose(text: str) -> str:
-    """Escaped text, its backticks as code."""
+    """Escaped text; what stands in backticks becomes code."""
     pieces = escape(text).split("`")
     return "".join(f"<code>{piece}</code>" if place % 2 else piece for place, piece in enumerate(pieces))

@@ -1,15 +1,15 @@
 """Pure: the HTTP contract as an OpenAPI 3.1 document, its schemas generated from the types that decode."""
 
 from functools import cache
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
+from ingest.decode.batch import Batch
 from ingest.errors import ErrorBody
+from ingest.http.responses import Receipt
 from ingest.limits import RequestLimits
 from ingest.web.segment_openapi import SEGMENT_SCHEMAS, segment_paths
-from schemas.events import AnyEvent, Session, UnixMs
 from schemas.outcomes import EXPLANATION, RejectionReason, RequestError
 
 _EXAMPLE = {
@@ -34,29 +34,6 @@ _EXAMPLE = {
     ],
 }
 _RECEIPT_EXAMPLE = {"accepted": 1, "rejected": [{"index": 1, "id": "e-2", "reason": "unknown_type"}]}
-
-
-class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    """One batch: up to 500 events of one session."""
-
-    session: Session
-    events: list[AnyEvent]
-    sent_at: UnixMs | msgspec.UnsetType = msgspec.UNSET
-
-
-class RejectedEvent(msgspec.Struct):
-    """An event that was not accepted; its neighbours are unharmed."""
-
-    index: Annotated[int, Meta(ge=0, description="Its place in the batch.")]
-    id: Annotated[str | None, Meta(description="As sent, or null where that is no valid id.")]
-    reason: RejectionReason
-
-
-class Receipt(msgspec.Struct):
-    """What became of a batch: accepted means durable."""
-
-    accepted: Annotated[int, Meta(ge=0)]
-    rejected: list[RejectedEvent]
 
 
 _ERRORS = {
@@ -151,7 +128,7 @@ def _errors() -> dict[str, Any]:
 
 def _error(status: int) -> dict[str, Any]:
     errors = _ERRORS[status]
-    answer: dict[str, Any] = {
+    response: dict[str, Any] = {
         "description": _listed(errors),
         "content": {
             "application/json": {
@@ -161,10 +138,10 @@ def _error(status: int) -> dict[str, Any]:
         },
     }
     if status in (429, 503):
-        answer["headers"] = {
+        response["headers"] = {
             "Retry-After": {"required": True, "description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
         }
-    return answer
+    return response
 
 
 def _listed(names: list[Any]) -> str:

@@ -1,4 +1,4 @@
-"""A page that a collector may serve at `/` beside its own routes: what it is given, and what is asked of it."""
+"""The interface of a page that a collector may serve at `/` beside its own routes."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -21,10 +21,10 @@ class Page(Protocol):
     """A page at `/`."""
 
     def routes(self) -> Sequence[Route]:
-        """What it answers."""
+        """The routes of the page."""
 
     def end(self) -> None:
-        """Ends every answer that goes on, so that a stop need not wait for pages to go."""
+        """Ends every streamed answer, so that a stop need not wait for its clients."""
 
     async def close(self) -> None:
         """Closes its connections."""

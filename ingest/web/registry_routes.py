@@ -1,4 +1,4 @@
-"""Enough of the Confluent registry's API for a stock consumer to decode what lies on the topics; read-only.
+"""The part of the Confluent registry's API that a stock consumer needs to decode the topics; read-only.
 
 Source: Confluent Schema Registry API reference, its paths, shapes and error codes.
 """
@@ -75,7 +75,7 @@ def _of_subject(request: Request) -> list[Registered]:
 
 
 def _number(text: str) -> int:
-    """0, which is no id and no version, where it is no number."""
+    """The number; 0, which is no id and no version, where the text is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 

@@ -1,4 +1,4 @@
-"""The browser SDK as a collector serves it: `/sdk.js`, and under a URL whose content never changes.
+"""The browser SDK as a collector serves it: at `/sdk.js`, and at a URL whose content never changes.
 
 `sdk.js` is built from `sdk/` by `make sdk` and committed, so that no collector needs Node. Builds that were released
 before lie in `sdk_releases/`: a page that names one by its hash must find it after an upgrade too.
@@ -47,6 +47,7 @@ class SdkFile(msgspec.Struct, frozen=True):
 
     @property
     def etag(self) -> str:
+        """For the `ETag` header: the quoted hash of its path."""
         return f'"{self.path.rpartition("/")[2].removesuffix(".js")}"'
 
     def tag(self, endpoint: str, key: str) -> str:
@@ -81,11 +82,11 @@ class SdkFiles:
         return [Route("/sdk.js", self.newest), Route("/sdk/{name}", self.pinned)]
 
     async def newest(self, request: Request) -> Response:
-        """The build of this version, asked for again after five minutes."""
+        """The build of this version; clients keep it for five minutes."""
         return _reply(request, self.current, _SHORT)
 
     async def pinned(self, request: Request) -> Response:
-        """One build, for ever."""
+        """One build; clients keep it for ever."""
         file = self._by_path.get(request.url.path)
         if file is None:
             raise HTTPException(404)

@@ -1,13 +1,13 @@
-"""What `@segment/analytics-next` asks for besides posting calls: its settings, and a place for metrics about itself.
+"""The routes that `@segment/analytics-next` needs besides those for calls: its settings, and its metrics.
 
-With the collector as its `cdnURL` it needs to be told nothing else, and has no reason to talk to anybody else.
+With the collector as its `cdnURL` the SDK needs no other setting, and contacts no other host.
 """
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ingest.collector import Edge
+from ingest.edge import Edge
 from ingest.errors import Rejection
 from schemas.outcomes import EXPLANATION, RequestError
 
@@ -28,7 +28,7 @@ class SegmentRoutes:
         ]
 
     async def settings(self, request: Request) -> Response:
-        """Where the SDK posts what is called with a browser key: here, and nowhere else; no metrics about itself."""
+        """The SDK's settings for a browser key: it posts calls to this collector alone, and no metrics about itself."""
         origin = request.headers.get("origin")
         try:
             grant = self._edge.sites.admission.grant_of(request.path_params["key"])
@@ -40,14 +40,14 @@ class SegmentRoutes:
             return JSONResponse({"error": str(error), "detail": EXPLANATION[error]}, 404, headers=headers)
         if origin is not None:
             headers["access-control-allow-origin"] = origin
-        # A page that came by https may call nothing else, so its collector speaks https, if only at a proxy before it.
+        # A page loaded by https may call https alone, so its collector speaks https, perhaps at a proxy before it.
         protocol = "https" if (origin or "").startswith("https:") else request.url.scheme
         host = f"{request.url.netloc}/v1"
         segment = {"apiKey": request.path_params["key"], "apiHost": host, "protocol": protocol}
         return JSONResponse({"integrations": {"Segment.io": segment}, "metrics": {"sampleRate": 0}}, headers=headers)
 
     async def metrics(self, request: Request) -> Response:
-        """Takes none of the SDK's metrics about itself, in a way that does not trouble a page's console."""
+        """Drops the SDK's metrics about itself with a 200: another status would show up in the page's console."""
         headers, origin = dict(_HEADERS), request.headers.get("origin")
         if origin is not None and self._edge.sites.admission.lists_origin(origin):
             headers["access-control-allow-origin"] = origin

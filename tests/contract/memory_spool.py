@@ -1,5 +1,6 @@
 """A spool in memory that keeps the same contract as the one on disk, for tests of what stands on it."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -35,6 +36,12 @@ class MemorySpool:
         return self.works and self._has_room(1_048_576)
 
     async def append(self, records: Sequence[Record], seconds_max: float) -> None:
+        try:
+            async with asyncio.timeout(seconds_max):
+                await asyncio.sleep(0)  # as the one on disk, which always waits for its thread
+        except TimeoutError:
+            self.stats.failed += 1
+            raise SpoolError("the disk took too long") from None
         self._check()
         if not self._has_room(_size(records)):
             self.stats.full += 1

@@ -11,10 +11,11 @@ import pytest
 
 from ingest.encode.records import Record
 from ingest.kafka.partitioner import positive_hash
-from ingest.kafka.producer import KafkaProducer, NotDurable, Producer, ProducerConfig
+from ingest.kafka.producer import KafkaProducer, NotDurable, Producer
 from testkit.clean_loop import run, seconds_of, until
 from testkit.kafka_node import KafkaNode, create_topic, stored_records
 from tests.contract.memory_broker import MemoryBroker, MemoryProducer
+from tests.ingest.configs import producer_config
 
 Stored = tuple[int, bytes | None, bytes, int]
 NOW_MS = int(time.time() * 1_000)
@@ -36,7 +37,7 @@ class MemoryBackend:
         self.pause, self.resume = self._broker.pause, self._broker.resume
 
     def producer(self, **config: Any) -> Producer:
-        return MemoryProducer(ProducerConfig("", **config), self._broker)
+        return MemoryProducer(producer_config("", **config), self._broker)
 
     async def create_topic(self, partitions: int = 1, name: str = "") -> str:
         name = name or f"topic-{len(self._broker.topics)}"
@@ -57,7 +58,7 @@ class KafkaBackend:
         self.pause, self.resume = node.pause, node.resume
 
     def producer(self, **config: Any) -> Producer:
-        return KafkaProducer(ProducerConfig(self._node.bootstrap, **{"compression": "none", **config}))
+        return KafkaProducer(producer_config(self._node.bootstrap, **{"compression": "none", **config}))
 
     async def create_topic(self, partitions: int = 1, name: str = "") -> str:
         return await asyncio.to_thread(create_topic, self._node.bootstrap, partitions, name=name)

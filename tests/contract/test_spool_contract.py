@@ -10,9 +10,10 @@ import pytest
 
 from ingest.encode.records import Record
 from ingest.spool.file import SpoolError, SpoolFull
-from ingest.spool.writer import Spool, SpoolConfig
+from ingest.spool.writer import Spool
 from testkit.clean_loop import run, seconds_of
 from tests.contract.memory_spool import MemorySpool
+from tests.ingest.configs import spool_config
 
 NOW_MS = 1_790_000_000_000
 HOUR_MS = 3_600_000
@@ -29,7 +30,7 @@ class Desk:
 
     def spool(self, **config: Any) -> Any:
         kind = Spool if self._kind == "disk" else MemorySpool
-        return kind(SpoolConfig(folder=self._folder, lives_ms={"labeled": 2 * HOUR_MS}, **config), lambda: self.ms)
+        return kind(spool_config(self._folder, lives_ms={"labeled": 2 * HOUR_MS}, **config), lambda: self.ms)
 
     @asynccontextmanager
     async def running(self, **config: Any) -> AsyncIterator[Any]:

@@ -18,9 +18,10 @@ import uvloop
 from ingest.access.sites import SitesFile, write_development_sites
 from ingest.encode.pseudonym import EdgeKeys
 from ingest.metrics.counters import Counters
-from ingest.process.server import CollectorConfig, serve
+from ingest.process.server import serve
 from ingest.web.page import PageOf
 from schemas.outcomes import UnjoinError
+from tests.ingest.configs import collector_config
 from tests.ingest.memory_producer import MemoryProducer
 
 ORIGIN = "https://shop.example"
@@ -49,7 +50,7 @@ class RunningCollector:
     def __init__(self, folder: Path, page_of: PageOf | None = None, **settings: Any) -> None:
         self.sites = SitesFile(folder / "sites.json")
         write_development_sites(folder / "sites.json", [ORIGIN])
-        self.config = CollectorConfig(sites_file=folder / "sites.json", bootstrap="", port=0, **settings)
+        self.config = collector_config(folder, **settings)
         self.page_of = page_of
         self.counters = Counters()
         self.closed_days: set[date] = set()

@@ -1,5 +1,6 @@
 """Every row of the contract's HTTP section, over real sockets."""
 
+import gc
 import gzip
 import http.client
 import json
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 from ingest.kafka.producer import NotDurable
-from ingest.limits import RequestLimits
 from schemas.codec import decode
+from schemas.events import Pointer
 from schemas.outcomes import UnjoinError
+from tests.ingest.configs import request_limits
 from tests.ingest.running_collector import (
     ORIGIN,
     SECONDS_MAX,
@@ -56,7 +58,7 @@ LABELER = {
     "country": "FR",
     "languages": ["fr"],
 }
-SHORT = RequestLimits(body_seconds_max=0.4, header_seconds_max=0.4)
+SHORT = request_limits(body_seconds_max=0.4, header_seconds_max=0.4)
 
 
 def batch(*events: Any, session: str = "s-1") -> dict[str, Any]:
@@ -136,6 +138,20 @@ def test_accepted_is_never_said_before_the_producer_says_durable(collector: Runn
     collector.loop.call_soon_threadsafe(collector.producer.gate.set)
     assert read_reply(connection).status == 200
     connection.close()
+
+
+def test_events_are_freed_before_their_records_wait_for_kafka(collector: RunningCollector) -> None:
+    """Freed later, they are out of the CPU's cache by then, and a slow Kafka holds the memory of all that wait."""
+    collector.producer.gate.clear()
+    connection = http.client.HTTPConnection("127.0.0.1", collector.port, timeout=SECONDS_MAX)
+    body = json.dumps(batch({**POINTER, "id": "e-freed"}))
+    connection.request("POST", "/v1/events", body, {"Authorization": "Bearer dev-browser-key"})
+    until(lambda: collector.producer.waiting)
+    held = [found for found in gc.get_objects() if type(found) is Pointer and found.id == "e-freed"]
+    collector.loop.call_soon_threadsafe(collector.producer.gate.set)
+    assert read_reply(connection).status == 200
+    connection.close()
+    assert not held
 
 
 def test_what_could_not_be_made_durable_is_a_503_with_retry_after(collector: RunningCollector) -> None:

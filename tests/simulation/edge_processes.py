@@ -172,7 +172,9 @@ class EdgeProcess:
         spool_config = SpoolConfig(folder=self._disk.folder, bytes_max=600_000, lives_ms=self._lives_ms)
         assert self.loop is not None
         self.spool = SimulatedSpool(spool_config, self._disk, self._ledger, self.loop)
-        self.producer = SpoolingProducer(KafkaProducer(config, clock=lambda: universe.now), self.spool)
+        self.producer = SpoolingProducer(
+            KafkaProducer(config, clock=lambda: universe.now), self.spool, config.produce_seconds_max
+        )
         await self.producer.start()
         self.ready = True
         await self._stopping.wait()

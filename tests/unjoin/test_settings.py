@@ -23,12 +23,21 @@ def test_environment_sets_typed_fields() -> None:
         ("UNJOIN_HTTP_PORT", "many"),
         ("UNJOIN_HTTP_PORT", "70000"),
         ("UNJOIN_PARTITIONS", "0"),
+        ("UNJOIN_WAITING_BYTES_MAX", "2000000"),
     ],
 )
 def test_unusable_setting_is_named(name: str, value: str) -> None:
     """Whoever mistypes a setting must learn which one."""
     with pytest.raises(SettingsError, match=name):
         settings_of({name: value})
+
+
+def test_bodies_that_could_never_wait_for_their_turn_are_an_error_at_the_start() -> None:
+    """A client would be told 503 and to come back, again and again, for a body that the limit allows."""
+    with pytest.raises(SettingsError, match=r"WAITING_BYTES_MAX.*BODY_BYTES_MAX"):
+        settings_of({"UNJOIN_BODY_BYTES_MAX": "33554432"})
+    larger = {"UNJOIN_BODY_BYTES_MAX": "33554432", "UNJOIN_WAITING_BYTES_MAX": "67108864"}
+    assert settings_of(larger).body_bytes_max == 33_554_432
 
 
 def test_value_of_a_setting_is_not_echoed() -> None:

@@ -18,7 +18,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def statuses(path: Path, *keys: str) -> list[int]:
-    watched = WatchedSites(path)
+    watched = WatchedSites(path, 0)
     watched.look()
     found = []
     for key in keys:
@@ -138,7 +138,7 @@ def test_development_sites_leave_everything_else_as_it_is(path: Path) -> None:
 def test_broken_file_keeps_the_sites_before_it(path: Path) -> None:
     """A typing error must not turn every client away; it is counted, once a change."""
     write_development_sites(path, ["http://localhost"])
-    watched = WatchedSites(path)
+    watched = WatchedSites(path, 0)
     assert watched.look()
     assert not watched.look()
     good = path.read_bytes()
@@ -158,7 +158,7 @@ def test_broken_file_keeps_the_sites_before_it(path: Path) -> None:
 
 def test_file_that_never_was_is_no_site_and_no_error(path: Path) -> None:
     """A collector may start before its first site."""
-    watched = WatchedSites(path)
+    watched = WatchedSites(path, 0)
     assert not watched.look()
     assert watched.errors == 0
     SitesFile(path).add("shop", ["https://shop.example"])

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.decode.batch import Batch, parse_batch
+from ingest.decode.batch import EventBatch
+from ingest.decode.batch import parse_batch as parse_batches
 from ingest.errors import Rejection
 from ingest.limits import RequestLimits
 from schemas.events import AnyEvent, EventId, Session, UnixMs
 from schemas.outcomes import RejectionReason as Reason
 from schemas.outcomes import RequestError
+from tests.ingest.configs import request_limits
 
-LIMITS = RequestLimits()
+LIMITS = request_limits()
 POINTER: dict[str, Any] = {
     "id": "e-1",
     "type": "pointer",
@@ -39,6 +41,11 @@ PAGE: dict[str, Any] = {"id": "e-4", "type": "page_view", "ts": 1_790_000_000_12
 def body_of(*events: Any, session: str = "s-1") -> bytes:
     raw = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
     return b'{"sent_at": 1790000000999, "session": "%s", "events": [%s]}' % (session.encode(), b", ".join(raw))
+
+
+def parse_batch(body: bytes, limits: RequestLimits) -> EventBatch:
+    (only,) = parse_batches(body, limits)
+    return only
 
 
 def reasons_of(*events: Any, limits: RequestLimits = LIMITS) -> list[tuple[int, str | None, str]]:
@@ -212,12 +219,12 @@ def test_body_that_is_no_batch_is_a_400(body: bytes) -> None:
 
 def test_batch_without_sent_at_or_events_is_a_batch() -> None:
     """`sent_at` decides nothing, so a client that leaves it out loses nothing."""
-    assert parse_batch(b'{"session":"s","events":[]}', LIMITS) == Batch("s", [], [])
+    assert parse_batch(b'{"session":"s","events":[]}', LIMITS) == EventBatch("s", [], [])
     assert parse_batch(b'{"session":5,"session":"s","events":[]}', LIMITS).session == "s"
 
 
 def test_501_events_are_too_many_and_500_are_not() -> None:
-    """The bound holds before any event is judged."""
+    """The bound holds before any event is parsed."""
     assert len(parse_batch(body_of(*[ANSWER] * 500), LIMITS).events) == 500
     with pytest.raises(Rejection) as caught:
         parse_batch(body_of(*[5] * 501), LIMITS)
@@ -437,5 +444,5 @@ def test_any_bytes_are_a_batch_or_a_rejection(body: bytes) -> None:
     """Bytes of strangers must not find a line that raises anything else: that would be a 500, or a traceback."""
     with suppress(Rejection):
         batch = parse_batch(body, LIMITS)
-        assert isinstance(batch, Batch)
+        assert isinstance(batch, EventBatch)
         assert reference(body, LIMITS) is not None or b"9" * 5_000 in body

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.decode.batch import Batch
+from ingest.decode.batch import EventBatch
 from ingest.decode.segment import PARSERS, PATHS, parse_segment_batch, write_key_of
 from ingest.decode.segment_event import fitted
 from ingest.errors import Rejection
@@ -17,9 +17,10 @@ from ingest.limits import RequestLimits
 from schemas.events import AnyEvent, EventId, Session
 from schemas.outcomes import RejectionReason as Reason
 from schemas.outcomes import RequestError
+from tests.ingest.configs import request_limits
 from tests.ingest.decode.test_batch import nested
 
-LIMITS = RequestLimits()
+LIMITS = request_limits()
 TS, ISO = 1_790_000_000_123, "2026-09-21T14:13:20.123Z"
 BASE: dict[str, Any] = {"messageId": "m-1", "timestamp": ISO, "anonymousId": "s-1"}
 TRACK = {**BASE, "type": "track", "event": "Opened", "properties": {"n": 1}}
@@ -27,20 +28,20 @@ PAGE = {**BASE, "type": "page", "name": "Docs", "properties": {"plan": "free"}}
 IDENTIFY = {**BASE, "type": "identify", "userId": "acme", "traits": {"name": "N", "email": "a@acme.example"}}
 
 
-def parsed(*calls: Any, path: str = "/v1/batch", limits: RequestLimits = LIMITS) -> list[Batch]:
+def parsed(*calls: Any, path: str = "/v1/batch", limits: RequestLimits = LIMITS) -> list[EventBatch]:
     body = {"batch": calls, "sentAt": ISO, "context": {"ip": "203.0.113.7"}} if path == "/v1/batch" else calls[0]
     return PARSERS[path](json.dumps(body).encode(), limits)
 
 
 def event_of(call: Any, **limits: int) -> tuple[str, dict[str, Any]]:
-    (batch,) = parsed(call, limits=RequestLimits(**limits))
+    (batch,) = parsed(call, limits=request_limits(**limits))
     assert batch.rejected == []
     ((_, event),) = batch.events
     return batch.session, msgspec.to_builtins(event)
 
 
 def reason_of(call: Any, **limits: int) -> Reason:
-    (batch,) = parsed(call, limits=RequestLimits(**limits))
+    (batch,) = parsed(call, limits=request_limits(**limits))
     assert batch.events == []
     (rejected,) = batch.rejected
     return rejected.reason
@@ -252,7 +253,7 @@ def test_body_without_a_batch_is_a_400(body: bytes) -> None:
 def test_batch_of_too_many_calls_is_a_413() -> None:
     """The limit is that of our own batches."""
     with pytest.raises(Rejection) as refused:
-        parsed(*[TRACK] * 3, limits=RequestLimits(batch_events_max=2))
+        parsed(*[TRACK] * 3, limits=request_limits(batch_events_max=2))
     assert (refused.value.status, refused.value.error) == (413, RequestError.TOO_MANY_EVENTS)
 
 

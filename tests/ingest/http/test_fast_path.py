@@ -9,8 +9,8 @@ from http import HTTPStatus
 
 import pytest
 
-from ingest.http.fast_path import wire_of
-from ingest.http.responses import Answer
+from ingest.http.fast_path import response_bytes
+from ingest.http.responses import HttpResponse
 from tests.ingest.running_collector import RunningCollector, read_all, running
 
 BODY = json.dumps(
@@ -25,7 +25,7 @@ POST = HEAD % len(BODY) + BODY
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
-    with running(tmp_path_factory.mktemp("direct")) as collector:
+    with running(tmp_path_factory.mktemp("fast_path")) as collector:
         yield collector
 
 
@@ -48,12 +48,15 @@ def answers_of(connection: socket.socket, count: int) -> list[tuple[bytes, bytes
 
 def test_answer_has_status_headers_length_and_body() -> None:
     """RFC 9112: who reads it knows nothing of how it was sent."""
-    answer = Answer(200, [(b"content-type", b"application/json")], b"{}")
-    assert wire_of(answer, [(b"date", b"now")], [(b"vary", b"Origin")], closes=False) == (
+    response = HttpResponse(200, [(b"content-type", b"application/json")], b"{}")
+    assert response_bytes(response, [(b"date", b"now")], [(b"vary", b"Origin")], closes=False) == (
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: now\r\nvary: Origin\r\ncontent-length: 2\r\n\r\n{}"
     )
-    assert wire_of(Answer(204, [], b""), closes=True) == b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
-    assert all(wire_of(Answer(status, [], b""), closes=False) for status in HTTPStatus)
+    assert (
+        response_bytes(HttpResponse(204, [], b""), closes=True)
+        == b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
+    )
+    assert all(response_bytes(HttpResponse(status, [], b""), closes=False) for status in HTTPStatus)
 
 
 def test_connection_serves_one_request_after_the_other(collector: RunningCollector) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest.limits import RequestLimits
+from tests.ingest.configs import request_limits
 from tests.ingest.running_collector import RunningCollector, read_all, running
 
-LIMITS = RequestLimits(body_seconds_max=0.4, header_seconds_max=0.4)
+LIMITS = request_limits(body_seconds_max=0.4, header_seconds_max=0.4)
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest.limits import RequestLimits
 from testkit.slow_clients import SlowClients
+from tests.ingest.configs import request_limits
 from tests.ingest.running_collector import SECONDS_MAX, read_all, read_reply, running
 
-LIMITS = RequestLimits(body_seconds_max=0.6, header_seconds_max=0.6)
+LIMITS = request_limits(body_seconds_max=0.6, header_seconds_max=0.6)
 EVENT = {"id": "e", "type": "pointer", "ts": 1, "t": [0], "x": [1], "y": [2]}
 BODY = json.dumps({"session": "s", "events": [EVENT]}).encode()
 

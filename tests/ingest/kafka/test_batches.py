@@ -20,7 +20,8 @@ from ingest.kafka.batches import (
     codec_of,
     size_of,
 )
-from ingest.kafka.producer import KafkaProducer, NotDurable, ProducerConfig
+from ingest.kafka.producer import KafkaProducer, NotDurable
+from tests.ingest.configs import producer_config
 
 
 def queue_of(batch_bytes_max: int = 10_000) -> PartitionQueue:
@@ -169,7 +170,7 @@ def test_produce_before_any_broker_was_found_ends_at_its_deadline_and_leaves_no_
 
     async def main() -> None:
         producer = KafkaProducer(
-            ProducerConfig("127.0.0.1:1", produce_seconds_max=0.05, in_flight_bytes_max=100, compression="none")
+            producer_config("127.0.0.1:1", produce_seconds_max=0.05, in_flight_bytes_max=100, compression="none")
         )
         record = Record("topic", b"k", b"v", 1)
         calls = [asyncio.create_task(producer.produce([record])) for _ in range(4)]

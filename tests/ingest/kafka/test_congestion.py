@@ -37,7 +37,7 @@ def test_there_is_always_room_to_begin_with() -> None:
 
 
 def test_kafka_is_away_once_it_has_acknowledged_nothing_for_as_long_as_a_request_waits() -> None:
-    """Then requests must not wait for it in the queue of requests: the spool takes them."""
+    """Then requests must not wait for their turn: the spool takes them."""
     window = CongestionWindow(1.0)
     assert not window.acknowledging(0.0)
     window.note_acknowledged(1_000, 5.0)

@@ -15,9 +15,10 @@ from confluent_kafka import Producer as StockProducer
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from ingest.encode.records import Record
-from ingest.kafka.producer import KafkaProducer, NotDurable, ProducerConfig
+from ingest.kafka.producer import KafkaProducer, NotDurable
 from testkit.clean_loop import run, seconds_of, until
 from testkit.kafka_node import KafkaNode, create_topic, stored_records
+from tests.ingest.configs import producer_config
 from tests.ingest.kafka.test_aiokafka_client import silent_server
 from unjoin.host.kafka import free_port
 
@@ -38,7 +39,7 @@ def own_node(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @asynccontextmanager
 async def producing(bootstrap: str, **config: Any) -> AsyncIterator[KafkaProducer]:
-    producer = KafkaProducer(ProducerConfig(bootstrap, **{"compression": "none", **config}))
+    producer = KafkaProducer(producer_config(bootstrap, **{"compression": "none", **config}))
     await producer.start()
     try:
         yield producer
@@ -142,7 +143,7 @@ def test_start_and_stop_return_in_time_when_something_listens_and_never_answers(
 
     async def main() -> None:
         async with silent_server() as bootstrap:
-            producer = KafkaProducer(ProducerConfig(bootstrap, produce_seconds_max=0.3, compression="none"))
+            producer = KafkaProducer(producer_config(bootstrap, produce_seconds_max=0.3, compression="none"))
             seconds, error = await seconds_of(producer.start())
             assert error is None
             assert seconds < 1.0
@@ -215,7 +216,7 @@ def test_produce_does_not_return_while_its_broker_is_silent(kafka_node: KafkaNod
 
     async def main() -> None:
         topic = await asyncio.to_thread(create_topic, kafka_node.bootstrap)
-        producer = KafkaProducer(ProducerConfig(kafka_node.bootstrap, produce_seconds_max=60.0, topics=(topic,)))
+        producer = KafkaProducer(producer_config(kafka_node.bootstrap, produce_seconds_max=60.0, topics=(topic,)))
         await producer.start()
         try:
             await producer.produce([Record(topic, b"k", b"0", 1)])
@@ -340,7 +341,7 @@ def test_ready_is_false_once_no_broker_answered_for_a_while(kafka_node: KafkaNod
 
     async def main() -> None:
         nonlocal skew
-        config = ProducerConfig(kafka_node.bootstrap, compression="none")
+        config = producer_config(kafka_node.bootstrap, compression="none")
         producer = KafkaProducer(config, clock=lambda: time.monotonic() + skew)
         await producer.start()
         assert producer.ready()
@@ -366,7 +367,7 @@ def test_broker_that_comes_back_elsewhere_is_found_by_the_bootstrap_addresses(ow
 
     async def main() -> None:
         nonlocal skew
-        config = ProducerConfig(
+        config = producer_config(
             f"127.0.0.1:{first},127.0.0.1:{second}", produce_seconds_max=0.5, topics=(topic,), compression="none"
         )
         producer = KafkaProducer(config, clock=lambda: time.monotonic() + skew)

@@ -1,4 +1,4 @@
-"""The gate before parsing, on a clock that the work itself moves."""
+"""Turns of requests, on a clock that the work itself moves."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,10 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from ingest.errors import Rejection
-from ingest.overload.fair_queue import ADDRESS_COUNT_MIN, QueueBounds
-from ingest.overload.scheduler import TURN_SECONDS_MIN, Gate
+from ingest.overload.fair_queue import ADDRESS_COUNT_MIN
+from ingest.overload.scheduler import ROUND_SECONDS_MIN, RequestScheduler
 from schemas.outcomes import RequestError
 from testkit.clean_loop import run, until
+from tests.ingest.configs import queue_bounds
 
 
 class Clock:
@@ -30,17 +31,23 @@ class Clock:
         return done
 
 
-def test_what_a_turn_can_do_is_done_at_once() -> None:
+async def requested(scheduler: RequestScheduler, key: str, address: int, work: Callable[[], str]) -> str:
+    """As the collector does a request's work."""
+    with await scheduler.turn(key, address, 100):
+        return work()
+
+
+def test_what_a_round_can_do_is_done_at_once() -> None:
     """The hot path: no future, no wait, where nothing waits."""
 
     async def main() -> None:
         clock, log = Clock(), list[str]()
-        gate = Gate(QueueBounds(), clock)
-        running = gate.run("a", 1, 100, clock.work(0.0001, log, "done"))
+        scheduler = RequestScheduler(queue_bounds(), clock)
+        running = requested(scheduler, "a", 1, clock.work(0.0001, log, "done"))
         with pytest.raises(StopIteration) as ended:
             running.send(None)  # ended without giving the loop a turn
         assert ended.value.value == "done"
-        assert (gate.stats.waited, gate.queue.count) == (0, 0)
+        assert (scheduler.stats.waited, scheduler.queue.count) == (0, 0)
         await asyncio.sleep(0)
 
     run(main())
@@ -51,18 +58,39 @@ def test_flood_waits_for_its_turns_and_the_honest_key_does_not() -> None:
 
     async def main() -> None:
         clock, log = Clock(), list[str]()
-        gate = Gate(QueueBounds(wait_seconds_max=60), clock)
-        await gate.run("flood", 1, 100, clock.work(1.0, log, "first"))
+        scheduler = RequestScheduler(queue_bounds(wait_seconds_max=60), clock)
+        await requested(scheduler, "flood", 1, clock.work(1.0, log, "first"))
         flood = [
-            asyncio.create_task(gate.run("flood", 1, 100, clock.work(TURN_SECONDS_MIN / 2, log, "flood")))
+            asyncio.create_task(requested(scheduler, "flood", 1, clock.work(ROUND_SECONDS_MIN / 2, log, "flood")))
             for _ in range(100)
         ]
         await asyncio.sleep(0)
-        assert gate.queue.count > 90
-        assert gate.busy()
-        assert await gate.run("honest", 2, 100, clock.work(TURN_SECONDS_MIN / 2, log, "honest")) == "honest"
+        assert scheduler.queue.count > 90
+        assert scheduler.busy()
+        assert await requested(scheduler, "honest", 2, clock.work(ROUND_SECONDS_MIN / 2, log, "honest")) == "honest"
         assert log.index("honest") < 10
         assert await asyncio.gather(*flood) == ["flood"] * 100
+
+    run(main())
+
+
+def test_round_of_the_loop_works_no_longer_than_its_time() -> None:
+    """Between two rounds the loop reads, refuses and hears from Kafka; a longer round would keep it from that."""
+
+    async def main() -> None:
+        clock, log = Clock(), list[str]()
+        scheduler = RequestScheduler(queue_bounds(wait_seconds_max=60), clock)
+        await requested(scheduler, "flood", 1, clock.work(1.0, log, "first"))
+        flood = asyncio.gather(
+            *(requested(scheduler, "flood", 1, clock.work(ROUND_SECONDS_MIN / 2, log, "flood")) for _ in range(100))
+        )
+        most = 0
+        while not flood.done():
+            before = len(log)
+            await asyncio.sleep(0)  # one round
+            most = max(most, len(log) - before)
+        assert len(await flood) == 100
+        assert most <= 3
 
     run(main())
 
@@ -73,21 +101,22 @@ def test_nothing_is_handed_on_while_kafka_is_behind_and_all_of_it_after() -> Non
     async def main() -> None:
         clock, log = Clock(), list[str]()
         behind = True
-        gate = Gate(QueueBounds(), clock, lambda: behind)
+        scheduler = RequestScheduler(queue_bounds(), clock, lambda: behind)
         calls = [
-            asyncio.create_task(gate.run("a", 1, 100, clock.work(0.0, log, "done"))) for _ in range(ADDRESS_COUNT_MIN)
+            asyncio.create_task(requested(scheduler, "a", 1, clock.work(0.0, log, "done")))
+            for _ in range(ADDRESS_COUNT_MIN)
         ]
-        await until(lambda: gate.queue.count == ADDRESS_COUNT_MIN)
+        await until(lambda: scheduler.queue.count == ADDRESS_COUNT_MIN)
         clock.now += 0.11
-        assert not gate.takes("a", 1)
-        refusal = gate.refusal(early=True)
+        assert not scheduler.takes("a", 1)
+        refusal = scheduler.refusal(early=True)
         assert (refusal.status, refusal.error) == (503, RequestError.OVERLOADED)
         assert refusal.retry_after_s is not None
         assert 1 <= refusal.retry_after_s <= 4
         assert not log
         behind = False
         assert await asyncio.gather(*calls) == ["done"] * ADDRESS_COUNT_MIN
-        assert gate.takes("a", 1)
+        assert scheduler.takes("a", 1)
 
     run(main())
 
@@ -98,19 +127,19 @@ def test_late_and_cancelled_requests_are_not_worked_on() -> None:
     async def main() -> None:
         clock, log = Clock(), list[str]()
         behind = True
-        gate = Gate(QueueBounds(), clock, lambda: behind)
-        late = asyncio.create_task(gate.run("a", 1, 100, clock.work(0.0, log, "late")))
-        gone = asyncio.create_task(gate.run("a", 2, 100, clock.work(0.0, log, "gone")))
-        await until(lambda: gate.queue.count == 2)
+        scheduler = RequestScheduler(queue_bounds(), clock, lambda: behind)
+        late = asyncio.create_task(requested(scheduler, "a", 1, clock.work(0.0, log, "late")))
+        gone = asyncio.create_task(requested(scheduler, "a", 2, clock.work(0.0, log, "gone")))
+        await until(lambda: scheduler.queue.count == 2)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
-        clock.now += QueueBounds().late_seconds + 0.1
+        clock.now += queue_bounds().late_seconds + 0.1
         behind = False
         with pytest.raises(Rejection) as refused:
             await late
         assert refused.value.error == RequestError.OVERLOADED
         assert not log
-        assert gate.stats.shed_late == 1
+        assert scheduler.stats.shed_late == 1
 
     run(main())
 
@@ -121,13 +150,15 @@ def test_error_of_the_work_reaches_its_own_request_alone() -> None:
     async def main() -> None:
         clock, log = Clock(), list[str]()
         behind = True
-        gate = Gate(QueueBounds(), clock, lambda: behind)
+        scheduler = RequestScheduler(queue_bounds(), clock, lambda: behind)
 
         def bad() -> str:
             raise Rejection(400, RequestError.NOT_A_BATCH)
 
-        calls = [asyncio.create_task(gate.run("a", 1, 100, work)) for work in (bad, clock.work(0.0, log, "good"))]
-        await until(lambda: gate.queue.count == 2)
+        calls = [
+            asyncio.create_task(requested(scheduler, "a", 1, work)) for work in (bad, clock.work(0.0, log, "good"))
+        ]
+        await until(lambda: scheduler.queue.count == 2)
         behind = False
         first, second = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(first, Rejection)

@@ -24,13 +24,14 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 import uvloop
-from ingest.process.server import CollectorConfig, serve
+from ingest.process.server import serve
 from ingest.access.sites import write_development_sites
+from tests.ingest.configs import collector_config
 from tests.ingest.memory_producer import MemoryProducer
 
 folder = Path(sys.argv[1])
 write_development_sites(folder / "sites.json", ["http://localhost"])
-config = CollectorConfig(sites_file=folder / "sites.json", bootstrap="", port=0)
+config = collector_config(folder)
 producer = MemoryProducer()
 
 async def main():
@@ -44,14 +45,13 @@ with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 KAFKA_AWAY = """
 import sys
 from pathlib import Path
-from ingest.process.server import CollectorConfig, run
+from ingest.process.server import run
 from ingest.access.sites import write_development_sites
+from tests.ingest.configs import collector_config
 
 folder = Path(sys.argv[1])
 write_development_sites(folder / "sites.json", ["http://localhost"])
-config = CollectorConfig(
-    sites_file=folder / "sites.json", bootstrap="127.0.0.1:1", port=int(sys.argv[2]), produce_seconds_max=0.5
-)
+config = collector_config(folder, bootstrap="127.0.0.1:1", port=int(sys.argv[2]), produce_seconds_max=0.5)
 sys.exit(run(config, lambda day: bytes(32), lambda: print("ready", flush=True)))
 """
 
@@ -136,10 +136,7 @@ def test_collector_without_kafka_answers_503_and_still_ends_well(tmp_path: Path)
 def test_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
     """Not a traceback: what it is, and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        collector = RunningCollector(tmp_path)
-        collector.config = type(collector.config)(
-            sites_file=tmp_path / "sites.json", bootstrap="", port=taken.getsockname()[1]
-        )
+        collector = RunningCollector(tmp_path, port=taken.getsockname()[1])
         with pytest.raises(CollectorError, match=r"cannot listen on 127\.0\.0\.1"):
             collector.start()
 

@@ -24,10 +24,10 @@ import asyncio, signal, sys, time
 from pathlib import Path
 from ingest.process import server
 from ingest.process import shutdown_times as stop_bounds
-from ingest.limits import RequestLimits
+from tests.ingest.configs import collector_config, request_limits
 stop_bounds.STOP_SPARE_SECONDS = 0.5
-config = server.CollectorConfig(
-    sites_file=Path("/nowhere"), bootstrap="", produce_seconds_max=0.1, limits=RequestLimits(body_seconds_max=0.1)
+config = collector_config(
+    Path("/nowhere"), produce_seconds_max=0.1, limits=request_limits(body_seconds_max=0.1)
 )
 async def canary_that_hangs():
     server._end_whatever_happens(config)

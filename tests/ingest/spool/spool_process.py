@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ingest.encode.records import Record
 from ingest.spool.file import SpoolError
-from ingest.spool.writer import Spool, SpoolConfig
+from ingest.spool.writer import Spool
+from tests.ingest.configs import spool_config
 
 
 def request(number: int) -> list[Record]:
@@ -21,7 +22,7 @@ def request(number: int) -> list[Record]:
 
 
 async def main(folder: Path, first: int, clients: int, requests: int, file_bytes_max: int | None) -> None:
-    spool = Spool(SpoolConfig(folder=folder))
+    spool = Spool(spool_config(folder))
     await spool.start()
     numbers = iter(range(first, first + requests))
     if file_bytes_max:

@@ -17,8 +17,9 @@ import pytest
 from ingest.encode.records import Record
 from ingest.spool.file import SpoolError, SpoolFile, SpoolFull, SpoolHeld
 from ingest.spool.packs import Pack
-from ingest.spool.writer import Spool, SpoolConfig
+from ingest.spool.writer import Spool
 from testkit.clean_loop import run, seconds_of, until
+from tests.ingest.configs import spool_config
 from tests.ingest.spool.spool_process import request
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +36,7 @@ def contents(folder: Path) -> list[Record]:
     """What the next process finds, in order."""
 
     async def main() -> list[Record]:
-        spool = Spool(SpoolConfig(folder=folder))
+        spool = Spool(spool_config(folder))
         await spool.start()
         found = [record for entry in await spool.read(0, *ALL) for record in entry.records]
         assert spool.counts.set_aside == spool.stats.broken == 0
@@ -105,7 +106,7 @@ def test_device_without_room_refuses_and_goes_on(
     monkeypatch.setattr("ingest.spool.file.DISK_FREE_BYTES_MIN", left_free)
 
     async def main() -> None:
-        spool = Spool(SpoolConfig(folder=small_disk / "spool"))
+        spool = Spool(spool_config(small_disk / "spool"))
         await spool.start()
         if not left_free:
             (small_disk / "others").write_bytes(bytes(18_000_000))
@@ -137,7 +138,7 @@ def test_requests_that_wait_at_the_same_moment_share_a_sync(tmp_path: Path) -> N
     """A sync takes milliseconds; one a request would be a few hundred requests a second."""
 
     async def main() -> None:
-        spool = Spool(SpoolConfig(folder=tmp_path))
+        spool = Spool(spool_config(tmp_path))
         await spool.start()
         await asyncio.gather(*(spool.append(request(n), 10.0) for n in range(200)))
         assert spool.stats.syncs <= 5
@@ -150,7 +151,7 @@ def test_one_collector_owns_a_folder_and_its_death_frees_it(tmp_path: Path) -> N
     """Two writers would drain and delete each other's records."""
 
     async def refused() -> None:
-        spool = Spool(SpoolConfig(folder=tmp_path))
+        spool = Spool(spool_config(tmp_path))
         with pytest.raises(SpoolHeld, match="UNJOIN_SPOOL_DIR"):
             await spool.start()
         await spool.stop(1.0)
@@ -182,7 +183,7 @@ def test_disk_that_hangs_is_a_refusal_in_time_and_stop_does_not_wait_for_it(
     StuckFile.gate.clear()
 
     async def main() -> None:
-        spool = Spool(SpoolConfig(folder=tmp_path))
+        spool = Spool(spool_config(tmp_path))
         await spool.start()
         seconds, error = await seconds_of(spool.append(request(3), 0.2))
         assert isinstance(error, SpoolError)
@@ -202,7 +203,7 @@ def test_folder_that_cannot_be_used_is_no_reason_not_to_start(tmp_path: Path) ->
     (tmp_path / "spool").write_text("in the way")
 
     async def main() -> None:
-        spool = Spool(SpoolConfig(folder=tmp_path / "spool"))
+        spool = Spool(spool_config(tmp_path / "spool"))
         await spool.start()
         assert not spool.accepts()
         with pytest.raises(SpoolError):
@@ -221,7 +222,7 @@ def test_request_that_is_cancelled_takes_nobody_with_it(tmp_path: Path) -> None:
     """Requests share transactions; a browser that closes its tab must not fail the others'."""
 
     async def main() -> None:
-        spool = Spool(SpoolConfig(folder=tmp_path))
+        spool = Spool(spool_config(tmp_path))
         await spool.start()
         calls = [asyncio.create_task(spool.append(request(n), 5.0)) for n in range(10)]
         await asyncio.sleep(0)

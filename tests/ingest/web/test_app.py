@@ -10,7 +10,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from ingest.collector import Edge
+from ingest.edge import Edge
 from ingest.web.app import Web
 from schemas.events import AnyEvent
 from schemas.outcomes import RejectionReason

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.limits import RequestLimits
-from ingest.overload.fair_queue import ADDRESS_COUNT_MIN, QueueBounds
+from ingest.overload.fair_queue import ADDRESS_COUNT_MIN
 from schemas.topics import SIGNALS
+from tests.ingest.configs import queue_bounds, request_limits
 from tests.ingest.running_collector import ORIGIN, SECONDS_MAX, WIDGET_KEY, RunningCollector, read_reply, running
 
 BYTES_MAX = 400_000
@@ -23,8 +23,8 @@ PADDING = b" " * 8_000
 
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[RunningCollector]:
-    bounds = QueueBounds(wait_seconds_max=WAIT_SECONDS, bytes_max=BYTES_MAX, late_seconds=60.0)
-    with running(tmp_path, waiting=bounds, limits=RequestLimits(body_seconds_max=2.0)) as collector:
+    bounds = queue_bounds(wait_seconds_max=WAIT_SECONDS, bytes_max=BYTES_MAX, late_seconds=60.0)
+    with running(tmp_path, waiting=bounds, limits=request_limits(body_seconds_max=2.0)) as collector:
         yield collector
 
 
@@ -44,7 +44,7 @@ class Flood:
         self._threads = [threading.Thread(target=self._client, args=(n,)) for n in range(CLIENTS)]
 
     def __enter__(self) -> "Flood":
-        """Some clients have waited at the gate for too long before the others come."""
+        """Some clients have waited for their turn for too long before the others come."""
         first, others = self._threads[:ADDRESS_COUNT_MIN], self._threads[ADDRESS_COUNT_MIN:]
         for thread in first:
             thread.start()

@@ -1,5 +1,6 @@
 """Segment's paths on a running collector: keys, types, statuses, and the records that come of calls."""
 
+import asyncio
 import base64
 import gzip
 import json
@@ -12,12 +13,14 @@ import pytest
 from ingest.access.sites import DEVELOPMENT_SITE, WatchedSites, write_development_sites
 from ingest.decode.segment import PATHS
 from ingest.encode.records import Record
+from ingest.http.client_address import address_mark
 from ingest.kafka.producer import NotDurable
 from ingest.metrics.counters import Counters
-from ingest.overload.fair_queue import ADDRESS_COUNT_MIN, QueueBounds
-from ingest.overload.scheduler import Gate
-from ingest.overload.shedding import Shedding, address_mark
+from ingest.overload.fair_queue import ADDRESS_COUNT_MIN
+from ingest.overload.scheduler import RequestScheduler, Waiting
+from ingest.overload.shedding import Shedding
 from schemas.codec import decode
+from tests.ingest.configs import queue_bounds
 from tests.ingest.decode.test_segment import BASE, IDENTIFY, PAGE, TRACK, TS
 from tests.ingest.running_collector import ORIGIN, SERVER_KEY, WIDGET_KEY, Reply, RunningCollector, running
 from tests.ingest.test_collector import until
@@ -172,20 +175,22 @@ def test_what_cannot_be_durable_now_is_a_503_and_a_quota_a_429(collector: Runnin
 def test_overload_is_refused_from_the_head_alone_as_elsewhere(tmp_path: Path) -> None:
     """By the same queue: what floods by this way must not cost more than by the other."""
     write_development_sites(tmp_path / "sites.json", [ORIGIN])
-    sites = WatchedSites(tmp_path / "sites.json")
+    sites = WatchedSites(tmp_path / "sites.json", 0)
     sites.look()
-    gate = Gate(QueueBounds(wait_seconds_max=0.1), lambda: 10.0)
+    scheduler = RequestScheduler(queue_bounds(wait_seconds_max=0.1), lambda: 10.0)
+    loop = asyncio.new_event_loop()
     for _ in range(ADDRESS_COUNT_MIN):
-        gate.queue.push(WIDGET_KEY, address_mark("192.0.2.1"), 100, 0.0, (None, list))  # type: ignore[arg-type]
-    shedding = Shedding(gate, sites, Counters(), ())
+        scheduler.queue.push(WIDGET_KEY, address_mark("192.0.2.1"), 100, 0.0, Waiting(loop=loop))
+    shedding = Shedding(scheduler, sites, Counters(), ())
     headers = [(b"authorization", basic(WIDGET_KEY).encode())]
     for path in (b"/v1/t", b"/v1/batch", b"/v1/events"):
-        answer = shedding.answer(b"POST", path, headers, "192.0.2.1")
+        answer = shedding.refusal_of(b"POST", path, headers, "192.0.2.1")
         assert answer is not None
         assert answer.status == 503
         assert int(dict(answer.headers)[b"retry-after"]) >= 1
-    assert shedding.answer(b"POST", b"/v1/t", headers, "192.0.2.2") is None
-    assert shedding.answer(b"POST", b"/v1/nothing", headers, "192.0.2.1") is None
+    assert shedding.refusal_of(b"POST", b"/v1/t", headers, "192.0.2.2") is None
+    assert shedding.refusal_of(b"POST", b"/v1/nothing", headers, "192.0.2.1") is None
+    loop.close()
 
 
 def test_settings_lead_the_browser_sdk_here_and_nowhere_else(collector: RunningCollector) -> None:
