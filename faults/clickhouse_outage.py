@@ -22,8 +22,9 @@ from rich.table import Table
 
 from sinks.clickhouse.server import address_of
 from testkit.clickhouse_server import ClickHouseServer, binary
+from testkit.contract_table import PLAIN, datum
 from testkit.kafka_node import QUIET, KafkaNode, create_topic
-from testkit.server_world import PLAIN, SinkOfServer, datum
+from testkit.server_sink import ServerSinkConfig
 
 ROOT = Path(__file__).parents[1]
 PARTITIONS = 2
@@ -132,10 +133,10 @@ def run(arguments: argparse.Namespace, folder: Path, console: Console) -> int:
         for statement in ("CREATE DATABASE unjoin", PLAIN.format(by="tuple()")):
             stored.ask(statement)
         topic = create_topic(node.bootstrap, PARTITIONS)
-        config = SinkOfServer(
+        config = ServerSinkConfig(
             bootstrap=node.bootstrap, url=server.url, topic=topic, group="outage", rows_max=100_000, ms_max=1_000
         )
-        command = [sys.executable, "-m", "testkit.server_world", msgspec.json.encode(config).decode()]
+        command = [sys.executable, "-m", "testkit.server_sink", msgspec.json.encode(config).decode()]
         with (folder / "sink.log").open("wb") as log:
             sink = subprocess.Popen(command, cwd=ROOT, stderr=log)
         with Source(node.bootstrap, topic, arguments.rate) as source:

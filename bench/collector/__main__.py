@@ -16,7 +16,7 @@ from rich.progress import Progress
 from bench.collector.contenders import PEERS, Contender, Nginx, Peer, Unjoin
 from bench.collector.mixes import MIXES, Mix
 from bench.collector.report import Report
-from bench.collector.rounds import Result, Scene, scene
+from bench.collector.rounds import Environment, Result, environment
 from testkit.lists import numbers, words
 from testkit.machine import machine, spread
 
@@ -39,7 +39,7 @@ def main() -> int:
     console = Console(width=150)
     report = Report(machine("aiokafka", "aiohttp", "pydantic", "orjson", "fastavro", "msgspec", "uvloop"))
     contenders = [c for c in (Unjoin(), *map(Peer, PEERS), Nginx()) if c.name.split()[0] not in options.without]
-    with scene(contenders) as at, Progress(console=console) as progress:
+    with environment(contenders) as at, Progress(console=console) as progress:
         costs(at, contenders, options, report, progress)
         latencies(at, [contender for contender in contenders if contender.stores], options, report, progress)
     if options.growth:
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def costs(
-    at: Scene, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
+    at: Environment, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
 ) -> None:
     """As many requests as are answered, of each size and mix."""
     cases = [(mix, events) for mix in options.mixes for events in options.events]
@@ -69,7 +69,7 @@ def costs(
 
 
 def latencies(
-    at: Scene, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
+    at: Environment, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
 ) -> None:
     """Each at the same share of what it can do at most itself."""
     if LATENCY_EVENTS not in options.events:
@@ -91,7 +91,7 @@ def growth(options: argparse.Namespace, report: Report, console: Console) -> Non
     """The product alone, as one thing grows and all else stays."""
 
     def measured(product: Contender, partitions: int, connections: int) -> list[Result]:
-        with scene([product], partitions) as at:
+        with environment([product], partitions) as at:
             return [
                 at.run(product, "small", LATENCY_EVENTS, connections, options.seconds) for _ in range(options.rounds)
             ]

@@ -54,7 +54,7 @@ class Result(msgspec.Struct, frozen=True):
         return self.measured.ms(share)
 
 
-class Scene:
+class Environment:
     """A broker, and the contenders in front of it."""
 
     def __init__(self, node: KafkaNode, kafka_pid: int) -> None:
@@ -110,7 +110,7 @@ class Scene:
 
 
 @contextmanager
-def scene(contenders: Sequence[Contender], partitions: int = 2) -> Iterator[Scene]:
+def environment(contenders: Sequence[Contender], partitions: int = 2) -> Iterator[Environment]:
     """Everything started; all of it ended afterwards."""
     with TemporaryDirectory(prefix="unjoin-bench-") as name:
         folder = Path(name)
@@ -120,4 +120,4 @@ def scene(contenders: Sequence[Contender], partitions: int = 2) -> Iterator[Scen
                 contender.start(node.bootstrap, folder)
                 started.callback(contender.stop)
             assert node.pid is not None
-            yield Scene(node, node.pid)
+            yield Environment(node, node.pid)

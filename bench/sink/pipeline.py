@@ -78,7 +78,7 @@ def flow(bootstrap: str, kind: Kind, rows: int, block_rows: int) -> Flow:
         log = Path(folder) / "sink.log"
         text = msgspec.json.encode(config, enc_hook=str).decode()
         with log.open("wb") as file:
-            command = [sys.executable, "-m", "tests.sinks.sink_process", text]
+            command = [sys.executable, "-m", "testkit.sink_process", text]
             sink = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
         try:
             _until(lambda: b"sink ready" in log.read_bytes(), sink)

@@ -1,4 +1,4 @@
-"""What is held against what: the ledger and the log against the rows, after a round and at a stage's end."""
+"""What is held against what: the ledger and the log against the rows, after a round and at a scenario's end."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,7 +10,7 @@ from faults.chaos.rows import RowCounts
 
 
 class Comparison:
-    """Of one stage; every finding goes to the run once."""
+    """Of one scenario; every finding goes to the run once."""
 
     def __init__(self, run: Run, ledger: Ledger) -> None:
         self._run, self._ledger = run, ledger

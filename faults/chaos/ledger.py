@@ -41,7 +41,7 @@ class Batch(msgspec.Struct):
 
 
 class Ledger:
-    """Every batch of one stage."""
+    """Every batch of one scenario."""
 
     def __init__(self) -> None:
         self.round = 0

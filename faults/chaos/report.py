@@ -72,7 +72,7 @@ def summary(run: Run) -> list[str]:
         f" {run.server_rows:,} rows on the server",
         f"{resent:,} batches sent more than once; answers {dict(sorted(run.statuses.items()))}",
         f"engine: {inside} of {aimed} kills left a part half written",
-        f"a marker is in time within {', '.join(map(str, run.normal_seconds))} s (per stage)",
+        f"a marker is in time within {', '.join(map(str, run.normal_seconds))} s (per scenario)",
         *(f"not run: {one}" for one in run.skipped),
         f"end to end within 60 s of a kill: p95 {kills_end_to_end_p95(run) or 0:.1f} s, bar {KILL_SECONDS_MAX:.0f} s",
         *(f"unjoin audit: {one}" for one in run.audits),

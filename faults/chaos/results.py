@@ -14,7 +14,7 @@ class RoundResult(msgspec.Struct, kw_only=True):
     """One round.
 
     Attributes:
-        acknowledged, stored: events first sent in it; both as of the stage's end.
+        acknowledged, stored: events first sent in it; both as of the scenario's end.
         unacknowledged: events never answered, stored or not.
         rejected: events answered with a reason.
         lost, doubled: as `judge` says.
@@ -28,7 +28,7 @@ class RoundResult(msgspec.Struct, kw_only=True):
     number: int
     part: str
     fault: str
-    scene: str
+    environment: str
     crowd_min: int
     note: str = ""
     acknowledged: int = 0
@@ -48,8 +48,8 @@ class Run(msgspec.Struct, kw_only=True):
     """Everything that one call found.
 
     Attributes:
-        normal_seconds: per stage, within which a marker counts as in time; from the load before the first fault.
-        audits: what `unjoin audit` said at the end of each stage.
+        normal_seconds: per scenario, within which a marker counts as in time; from the load before the first fault.
+        audits: what `unjoin audit` said at the end of each scenario.
         merged_parts: parts that a merge made, of tables whose merges were held still: none, or doubles may have hidden.
         failures: whatever else was not as it must be.
     """

@@ -7,7 +7,8 @@ import pytest
 from sinks.clickhouse.server import AddressError, Server, address_of
 from sinks.engine import EngineError, Unknown
 from testkit.clickhouse_server import PASSWORD, ClickHouseServer, binary
-from tests.contract.test_engine_contract import DDL, Tried, block_of, expected, row
+from testkit.contract_table import DDL, block_of, row
+from tests.contract.test_engine_contract import Tried, expected
 
 
 @pytest.fixture

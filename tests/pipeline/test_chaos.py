@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from faults.chaos.__main__ import execute
+from faults.chaos.environment import run_rows
 from faults.chaos.judge import doubled, lost, unstored
 from faults.chaos.plan import KINDS, PlanError, plan
 from faults.chaos.results import Run
 from faults.chaos.rows import counts_of
-from faults.chaos.scene import run_rows
 
 SEED = 7
 SELECTION = ("collector:SIGKILL", "engine:SIGKILL", "kafka:SIGKILL")
@@ -22,7 +22,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from sinks.clickhouse.embedded import Embedded
-from tests.sinks.records import signal, signals
+from testkit.sink_records import signal, signals
 engine = Embedded(Path(sys.argv[1]))
 for first in (0, 0, 2, 4):
     engine.insert(signals([signal(row) for row in range(first, first + 2)]))
@@ -70,15 +70,19 @@ def test_judge_tells_lost_doubled_and_collapsed_apart() -> None:
 
 def test_any_round_of_a_plan_can_be_played_alone() -> None:
     """What a run prints is the seed and the number; the same fault, part, crowd and moment come of it."""
-    stages = plan(SEED, 200)
-    assert plan(SEED, 200) == stages
-    assert plan(SEED + 1, 200) != stages
-    assert {one.kind for stage in stages for one in stage.rounds} == set(KINDS)
-    assert {stage.crowd_min for stage in stages if stage.scene == "up"} == {1, 5}
-    for stage in stages:
-        for one in stage.rounds:
+    scenarios = plan(SEED, 200)
+    assert plan(SEED, 200) == scenarios
+    assert plan(SEED + 1, 200) != scenarios
+    assert {one.kind for scenario in scenarios for one in scenario.rounds} == set(KINDS)
+    assert {scenario.crowd_min for scenario in scenarios if scenario.environment == "up"} == {1, 5}
+    for scenario in scenarios:
+        for one in scenario.rounds:
             (alone,) = plan(SEED, 200, number=one.number)
-            assert (alone.scene, alone.crowd_min, alone.rounds) == (stage.scene, stage.crowd_min, (one,))
+            assert (alone.environment, alone.crowd_min, alone.rounds) == (
+                scenario.environment,
+                scenario.crowd_min,
+                (one,),
+            )
     with pytest.raises(PlanError, match="201"):
         plan(SEED, 200, number=201)
     with pytest.raises(PlanError, match="sink:SIGKILL"):
@@ -87,6 +91,6 @@ def test_any_round_of_a_plan_can_be_played_alone() -> None:
 
 def test_every_kind_gets_its_share_of_two_hundred_rounds() -> None:
     """Rare ones are not left to chance."""
-    played = Counter(one.kind for stage in plan(SEED, 200) for one in stage.rounds)
+    played = Counter(one.kind for scenario in plan(SEED, 200) for one in scenario.rounds)
     whole = sum(kind.weight for kind in KINDS)
     assert all(abs(played[kind] - kind.weight * 200 / whole) <= 1 for kind in KINDS)

@@ -18,8 +18,8 @@ from schemas.registry import latest
 from sinks.clickhouse.embedded import Embedded
 from sinks.engine import Block, EngineError, Refused
 from sinks.rows.tables import LABELS, SIGNALS, check, value_schema
+from testkit.sink_records import NOW_MS, encoded, label, labels, record, signal, signals
 from tests.sinks.killed_inserts import ROWS
-from tests.sinks.records import NOW_MS, encoded, label, labels, record, signal, signals
 
 ROOT = Path(__file__).parents[3]
 

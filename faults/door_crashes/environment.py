@@ -15,7 +15,7 @@ MOMENT_S_MAX = 150.0
 PAUSE_S = (0.5 * SESSION_S, 4 * SESSION_S)
 
 
-class Scene:
+class Environment:
     """What a fault needs: the broker, its doors, and what is seen of them.
 
     Args:
