@@ -31,7 +31,7 @@ ENGINE = ReplacingMergeTree(version) PARTITION BY tuple() ORDER BY (id, number)"
 PLAIN = f"""CREATE TABLE unjoin.contract
 {_COLUMNS}
 ENGINE = MergeTree PARTITION BY {{by}} ORDER BY (id, number)"""
-_FIELDS = [
+_FIELDS: list[dict[str, Any]] = [
     {"name": "id", "type": "string"},
     {"name": "number", "type": "long"},
     {"name": "samples", "type": {"type": "array", "items": "double"}},

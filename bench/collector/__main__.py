@@ -17,7 +17,7 @@ from bench.collector.contenders import PEERS, Contender, Nginx, Peer, Unjoin
 from bench.collector.mixes import MIXES, Mix
 from bench.collector.report import Report
 from bench.collector.rounds import Environment, Result, environment
-from testkit.lists import numbers, words
+from testkit.lists import numbers, rotated, words
 from testkit.machine import machine, spread
 
 CONNECTIONS = 32
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--mixes", type=words, default=list(MIXES))
     parser.add_argument("--without", action="append", default=[], help="leave a contender out")
     parser.add_argument("--growth", action="store_true", help="partitions, connections and workers as well")
-    parser.add_argument("--out", type=Path, help="folder for collector.json and its plots")
+    parser.add_argument("--out", type=Path, help="folder for collector.csv and its plots")
     options = parser.parse_args()
     console = Console(width=150)
     report = Report(machine("aiokafka", "aiohttp", "pydantic", "orjson", "fastavro", "msgspec", "uvloop"))
@@ -44,12 +44,20 @@ def main() -> int:
         latencies(at, [contender for contender in contenders if contender.stores], options, report, progress)
     if options.growth:
         if options.out:
-            report.write(options.out)  # what is known already, should the rest break off
+            write(report, options.out)  # what is known already, should the rest break off
         growth(options, report, console)
     report.show(console)
     if options.out:
-        report.write(options.out)
+        write(report, options.out)
     return 0
+
+
+def write(report: Report, folder: Path) -> None:
+    """Writes the table and the plots."""
+    from bench.collector import plots  # noqa: PLC0415  matplotlib takes a second to load
+
+    report.write(folder)
+    plots.draw(report, folder)
 
 
 def costs(
@@ -105,12 +113,6 @@ def growth(options: argparse.Namespace, report: Report, console: Console) -> Non
     for workers in (1, 2):
         console.print(f"growth: {workers} workers")
         report.growth["workers"][workers] = measured(Unjoin(workers), 2, CONNECTIONS)
-
-
-def rotated(contenders: Sequence[Contender], number: int) -> list[Contender]:
-    """In another order each round."""
-    first = number % len(contenders)
-    return [*contenders[first:], *contenders[:first]]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from rich.console import Console
 from faults.chaos.clock import library_path
 from faults.chaos.disks import can_mount
 from faults.chaos.plan import Scenario, plan
-from faults.chaos.report import draw, judge_kills, print_run, publish, write_json
+from faults.chaos.report import FILES, judge_kills, print_run, publish, write_run
 from faults.chaos.results import Run
 from faults.chaos.scenario import ScenarioRun
 from schemas.outcomes import UnjoinError
@@ -47,13 +47,12 @@ def main() -> int:
     run.machine = f"{os.cpu_count()} cores, load average at the end {load}"
     judge_kills(run)
     print_run(run, console)
-    write_json(run, folder / "chaos.json")
-    draw(run, folder / "chaos.svg")
+    write_run(run, folder)
     if options.publish:
         publish(run, PAGE)
-        for name in ("chaos.json", "chaos.svg"):
+        for name in FILES:
             shutil.copyfile(folder / name, FIGURES / name)
-    console.print(f"written: {folder / 'chaos.json'}, {folder / 'chaos.svg'}", highlight=False)
+    console.print(f"written to {folder}: {', '.join(FILES)}", highlight=False)
     return 0 if run.holds else 1
 
 
@@ -116,9 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", metavar="PART:FAULT", help="these alone; can be repeated")
     parser.add_argument("--rate", type=float, default=250.0, help="events a second")
     parser.add_argument("--stop-seconds", type=float, default=30.0, help="how long SIGSTOP lasts")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="logs, chaos.json and chaos.svg (default: a new folder)"
-    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="tables, plot and logs (default: a new folder)")
     parser.add_argument("--publish", action="store_true", help="renew docs/faults.md and its figures")
     return parser
 

@@ -123,6 +123,7 @@ class ScenarioRun:
     async def _round(self, one: Round) -> None:
         self._ledger.round = one.number
         result = RoundResult(
+            seed=one.seed,
             number=one.number,
             part=one.kind.part,
             fault=one.kind.fault,
@@ -254,7 +255,7 @@ class ScenarioRun:
         ends = [*self._began[1:], time.monotonic()]
         for result, began, end in zip(self._results, self._began, ends, strict=True):
             times = self._fresh.seconds_between(began, min(end, began + END_TO_END_SECONDS))
-            result.end_to_end_s = [round(seconds, 2) for seconds in times]
+            result.end_to_end_s = [round(seconds, 1) for seconds in times]
         self._run.rounds += self._results
         self._run.records += self._log.count
         self._run.physical_rows += sum(

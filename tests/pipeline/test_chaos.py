@@ -9,9 +9,11 @@ import pytest
 
 from faults.chaos.__main__ import execute
 from faults.chaos.environment import run_rows
+from faults.chaos.joined import joined
 from faults.chaos.judge import doubled, lost, unstored
 from faults.chaos.plan import KINDS, PlanError, plan
-from faults.chaos.results import Run
+from faults.chaos.report import markdown, read_run, write_run
+from faults.chaos.results import RoundResult, Run, rows_of
 from faults.chaos.rows import counts_of
 
 SEED = 7
@@ -94,3 +96,39 @@ def test_every_kind_gets_its_share_of_two_hundred_rounds() -> None:
     played = Counter(one.kind for scenario in plan(SEED, 200) for one in scenario.rounds)
     whole = sum(kind.weight for kind in KINDS)
     assert all(abs(played[kind] - kind.weight * 200 / whole) <= 1 for kind in KINDS)
+
+
+def test_written_run_is_read_back_with_the_same_table(tmp_path: Path) -> None:
+    """A line a round is all that is kept, and joining runs must not change a figure of theirs."""
+    rounds = [
+        RoundResult(
+            seed=SEED, number=number, part="sink", fault="SIGKILL", environment="up", crowd_min=5, note="a, b",
+            acknowledged=100, stored=100, seconds_to_recover=None if number == 2 else 1.25 * number,
+            end_to_end_s=[0.4, 0.4, 0.1 * number],
+        )
+        for number in range(1, 6)
+    ]  # fmt: skip
+    run = Run(seed=SEED, rounds_asked=5, stop_seconds=30.0, rate=250.0, rounds=rounds, audits=["difference 0"])
+    write_run(run, tmp_path)
+    assert len((tmp_path / "chaos.csv").read_text().splitlines()) == 1 + len(rounds)
+    again = read_run(tmp_path)
+    assert markdown(again) == markdown(run)
+    assert markdown(joined([again, again])) == markdown(joined([run, run]))
+
+
+def test_share_of_rounds_that_may_lose_something_is_left_out_where_it_says_nothing() -> None:
+    """At most 100 % of rounds is no figure."""
+    rounds = [
+        RoundResult(seed=SEED, number=number, part=part, fault="SIGKILL", environment="up", crowd_min=1)
+        for part, count in (("kafka", 1), ("sink", 3), ("collector", 4))
+        for number in range(count)
+    ]
+    rows = rows_of(Run(seed=SEED, rounds_asked=8, stop_seconds=0, rate=1, rounds=rounds))
+    assert {row.part: row.bound for row in rows} == {"kafka": None, "sink": None, "collector": 0.75, "all": 0.375}
+
+
+def test_run_without_a_finished_round_is_written_and_read(tmp_path: Path) -> None:
+    """Every scenario broke off: what went wrong is still on record."""
+    run = Run(seed=SEED, rounds_asked=5, stop_seconds=30.0, rate=250.0, failures=["scenario 1 broke off"])
+    write_run(run, tmp_path)
+    assert read_run(tmp_path) == run
