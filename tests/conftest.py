@@ -1,26 +1,22 @@
 """Real parts for tests: a broker for the session, and a whole stack where a test asks for one."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sinks.clickhouse.embedded import Embedded
-from testkit.kafka_node import KafkaNode
+from testkit.kafka_node import KafkaNode, kafka_home
 from testkit.running_stack import RunningStack
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="session")
-def kafka_home() -> Path:
+@pytest.fixture(scope="session", name="kafka_home")
+def _kafka_home() -> Path:
     """Kafka's jars, as `make setup` puts them."""
-    home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
-    assert (home / "jars").is_dir(), f"no jars in {home}: run `make setup`"
-    assert shutil.which("java"), "no java: run `make setup`"
-    return home
+    return kafka_home()
 
 
 @pytest.fixture(scope="session")

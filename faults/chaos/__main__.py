@@ -24,6 +24,7 @@ from faults.chaos.results import Run
 from faults.chaos.scenario import ScenarioRun
 from schemas.outcomes import UnjoinError
 from testkit.clickhouse_server import binary
+from testkit.kafka_node import kafka_home
 
 ROOT = Path(__file__).parents[2]
 START_TRIES = 3
@@ -74,24 +75,23 @@ def possible_environments(folder: Path, skipped: list[str]) -> list[str]:
 
 def execute(run: Run, scenarios: tuple[Scenario, ...], folder: Path, say: Callable[[str], None]) -> None:
     """Plays the scenarios one after the other; the folder of one that did not hold stays for a look."""
-    kafka_home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")).absolute()
     for number, scenario in enumerate(scenarios, 1):
         where = f"{scenario.environment}, crowds of {scenario.crowd_min}"
         say(f"scenario {number} of {len(scenarios)}: {where}, {len(scenario.rounds)} rounds")
         place = folder / f"scenario-{number}"
         found = len(run.findings) + len(run.failures)
-        play(run, scenario, number, place, kafka_home, say)
+        play(run, scenario, number, place, say)
         if len(run.findings) + len(run.failures) == found:
             shutil.rmtree(place, ignore_errors=True)
         else:
             say(f"its logs and data stay in {place}")
 
 
-def play(run: Run, scenario: Scenario, number: int, place: Path, kafka_home: Path, say: Callable[[str], None]) -> None:
+def play(run: Run, scenario: Scenario, number: int, place: Path, say: Callable[[str], None]) -> None:
     """One scenario; where it does not start it is tried again, for another program may have taken one of its ports."""
     for tries_left in reversed(range(START_TRIES)):
         shutil.rmtree(place, ignore_errors=True)
-        scenario_run = ScenarioRun(scenario, run, place, kafka_home, say)
+        scenario_run = ScenarioRun(scenario, run, place, kafka_home(), say)
         try:
             asyncio.run(scenario_run.execute())
         except (AssertionError, OSError, TimeoutError) as error:
