@@ -34,7 +34,7 @@ P95_SECONDS_MAX = 5.0
 VISIBLE_SECONDS_MAX = 60.0
 KEY = "dev-browser-key"
 TABLES = {"signals": "pointer", "analytics": "page_view"}
-# Of each ten batches one is of page views: the table whose rows are decoded and enriched on their way.
+# One batch in ten is of page views, whose table's rows are decoded and enriched on their way.
 ANALYTICS_EVERY = 10
 ROOT = Path(__file__).parents[1]
 

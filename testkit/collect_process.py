@@ -73,12 +73,12 @@ class Collect:
 
     @property
     def pid(self) -> int:
-        """Of the process that was started last."""
+        """Process id of the collector that was started last."""
         return self._process.pid
 
     @property
     def memory_bytes(self) -> int:
-        """What it holds in memory now."""
+        """Resident memory, bytes."""
         return memory_bytes(self._process.pid)
 
     def metric(self, name: str) -> float:
@@ -146,7 +146,7 @@ def batch_of(session: str, ids: list[str], task: str) -> dict[str, Any]:
 
 
 def ids_on(bootstrap: str) -> Counter[str]:
-    """How often each event lies on its topic."""
+    """Counts the records of each event id on the topics."""
     # Confluent header, then the id: its length as a zigzag varint, one byte for so short a text.
     values = [message.value() for message in stored_records(bootstrap, SIGNALS)]
     return Counter(value[6 : 6 + value[5] // 2].decode() for value in values)

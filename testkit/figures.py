@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def thinned(points: Sequence[T], points_max: int = POINTS_MAX) -> list[T]:
-    """At most so many of a curve's points, evenly spaced, the first and the last among them."""
+    """Picks at most so many of a curve's points, evenly spaced, the first and the last among them."""
     if len(points) <= points_max:
         return list(points)
     step = (len(points) - 1) / (points_max - 1)

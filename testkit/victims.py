@@ -28,10 +28,10 @@ class Victim(Protocol):
     def stop(self) -> None: ...
 
     def insert(self, first: int, end: int) -> bool:
-        """Whether it was stored; if not, the engine is dead."""
+        """Inserts rows; gives whether they were stored. If not, the engine is dead."""
 
     def repair(self, first: int, end: int) -> int:
-        """How many rows were missing."""
+        """Inserts those of the rows that are missing; gives their number."""
 
     def counts(self) -> tuple[int, int]:
         """Rows, and different rows."""
@@ -163,7 +163,7 @@ class Experiment:
         return self._repaired(survived)
 
     def kill_after(self, seconds: float) -> Killed:
-        """As `kill_before`, at a moment instead of a call; for comparison."""
+        """Kills as `kill_before` does, at a moment instead of a call; for comparison."""
         timer = threading.Timer(seconds, os.kill, (self._victim.pid, signal.SIGKILL))
         timer.start()
         survived = self._victim.insert(self._next, self._next + self._block_rows)

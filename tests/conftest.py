@@ -30,7 +30,7 @@ def kafka_node(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="session")
 def bootstrap(kafka_node: KafkaNode) -> str:
-    """Where the session's broker answers."""
+    """Address of the session's broker."""
     return kafka_node.bootstrap
 
 

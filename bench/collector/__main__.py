@@ -63,7 +63,7 @@ def write(report: Report, folder: Path) -> None:
 def costs(
     at: Environment, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
 ) -> None:
-    """As many requests as are answered, of each size and mix."""
+    """Sends requests of each size and mix as fast as they are answered."""
     cases = [(mix, events) for mix in options.mixes for events in options.events]
     task = progress.add_task("cost", total=len(cases) * options.rounds * (len(contenders) + 1))
     for mix, events in cases:

@@ -36,7 +36,7 @@ class Report:
         return spread([r.us_an_event for r in self.costs if (r.contender, r.mix, r.events) == (contender, mix, events)])
 
     def ratio(self, peer: str, mix: str, events: int) -> Spread:
-        """How often the product's CPU an event goes into the peer's, round against round."""
+        """The peer's CPU an event divided by the product's, round against round."""
         rounds = [
             [r.us_an_event for r in self.costs if (r.contender, r.mix, r.events) == (name, mix, events)]
             for name in (peer, OURS)
@@ -44,7 +44,7 @@ class Report:
         return spread([theirs / ours for theirs, ours in zip(*rounds, strict=True)])
 
     def names(self) -> list[str]:
-        """Of the contenders, in the order they were given."""
+        """Names of the contenders, in the order they were given."""
         return list(dict.fromkeys(result.contender for result in self.costs))
 
     def show(self, console: Console) -> None:

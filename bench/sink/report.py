@@ -37,7 +37,7 @@ class Report:
         return list(dict.fromkeys(r.contender for r in self.rounds if (r.engine, r.kind) == (engine, kind)))
 
     def ratios(self, case: tuple[str, str, int], peer: str, engine: str = "") -> tuple[Spread, Spread]:
-        """How often the peer's rows a second go into ours, and our CPU a row into the peer's; round against round.
+        """Our rows a second divided by the peer's, and the peer's CPU a row divided by ours; round against round.
 
         Args:
             engine: the peer's, where it is not the same.

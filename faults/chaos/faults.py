@@ -50,7 +50,7 @@ class Lengths(msgspec.Struct, frozen=True):
 
 
 class Injector:
-    """Of one stack."""
+    """Makes the faults of one stack."""
 
     def __init__(self, environment: Environment, lengths: Lengths) -> None:
         self._environment = environment
@@ -89,7 +89,7 @@ class Injector:
         began = time.monotonic()
         end(pid, number)
         gone = time.monotonic()
-        # Of a SIGTERM the drain is part of the outage: recovery counts from the signal.
+        # The drain after a SIGTERM is part of the outage: recovery counts from the signal.
         return Injected(began, began, f"gone after {gone - began:.1f} s" if number == signal.SIGTERM else "")
 
     async def _pause(self, part: str) -> Injected:
@@ -179,7 +179,7 @@ class Injector:
         return Injected(began, time.monotonic(), f"{count} connections reset")
 
     async def _lose_replies(self, part: str, chance: random.Random) -> Injected:
-        """What is asked is done, and never answered; then the connection breaks."""
+        """Lets requests through and throws their answers away, then resets the connections."""
         began = time.monotonic()
         connections = self._kafka_proxy().of(self._environment.pid_of(part))
         for connection in connections:

@@ -30,7 +30,7 @@ def pid_of(part: str, parent: int) -> int | None:
 
 
 def running_pid_of(part: str, parent: int) -> int:
-    """As `pid_of`, once it runs."""
+    """Process id of a part; waits until it runs."""
     return wait_for(lambda: pid_of(part, parent), f"{part} does not run", PART_SECONDS_MAX)
 
 

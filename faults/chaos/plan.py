@@ -69,7 +69,7 @@ class Round(msgspec.Struct, frozen=True):
     moment_s: float
 
     def chance(self) -> random.Random:
-        """Whatever else the fault leaves to chance."""
+        """Random numbers for whatever else the fault leaves to chance."""
         return random.Random(f"{self.seed}-{self.number}-fault")
 
 

@@ -27,7 +27,7 @@ NORMAL_SECONDS = (3.0, 10.0)
 RECOVER_SECONDS_MAX = 120.0
 STORED_SECONDS_MAX = 60.0
 END_TO_END_SECONDS = 60.0
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 CLOSING_SESSIONS = 10
 
 
@@ -101,7 +101,7 @@ class ScenarioRun:
         self._log.close()
 
     def _audit(self) -> None:
-        """What the pipeline's own books say, before it stops."""
+        """Runs `unjoin audit` before the stack stops, and notes what it says."""
         name = f"{self._scenario.environment}, crowds of {self._scenario.crowd_min}"
         done = self._environment.stack.command("audit", "--format", "json")
         said = msgspec.json.decode(done.stdout)["difference"] if done.returncode in (0, 1) else "it could not tell"
@@ -116,7 +116,7 @@ class ScenarioRun:
         deadline = until + RECOVER_SECONDS_MAX
         while time.monotonic() < until or self._fresh.recovered(0, RECOVER_SECONDS_MAX) is None:
             assert time.monotonic() < deadline, f"nothing that is posted becomes visible: {dict(self._load.statuses)}"
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         usual = percentile([one.seconds for one in self._fresh.seen], 95) or 0.0
         return min(max(2 * usual, NORMAL_SECONDS[0]), NORMAL_SECONDS[1])
 
@@ -167,7 +167,7 @@ class ScenarioRun:
             if time.monotonic() > deadline:
                 return None
             self._environment.mind(self._run.failures)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         return found
 
     async def _compared(self, moment: float) -> int:
@@ -193,7 +193,7 @@ class ScenarioRun:
                     return 0
             if time.monotonic() > deadline:
                 return len(self._ledger.acknowledged_before(moment))
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     def _off_by_half_an_hour(self, number: int) -> int:
         """Records of a round that bear another time than ours: that the clock was moved at all."""

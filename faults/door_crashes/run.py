@@ -170,7 +170,7 @@ class Run:
         )
 
     def _follow(self) -> Follow:
-        """What order the released records may have come in."""
+        """The order in which released records may have come."""
         if self._faults.get(Fault.BROKER):
             return any_order
         return several_writers if self._processors > 1 or self._faults.get(Fault.PAUSE) else one_writer

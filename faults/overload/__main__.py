@@ -234,7 +234,7 @@ def conclude(
 
 
 def recovery_seconds(honest: Traffic, ended: float, ms_max: float) -> float:
-    """Until the honest client's answers are all 200 and under `ms_max` at p99, second by second, and stay so."""
+    """Seconds until the honest client's answers are, and stay, all 200 and under `ms_max` at each second's p99."""
     last = ended
     for at, second in honest.seconds:
         bad = any(status != 200 for status in second.statuses) or share(sorted(second.milliseconds), 0.99) > ms_max
@@ -248,7 +248,7 @@ def share(values: list[float], part: float) -> float:
 
 
 def number_of(value: bytes | None) -> bytes:
-    """Whose event a record is: the first ten bytes of its id, after the Confluent header and a length of one byte."""
+    """First ten bytes of a record's event id, which name its client; before them are header and length, six bytes."""
     assert value is not None
     return value[6:16]
 

@@ -205,7 +205,7 @@ def test_server_that_goes_away_and_comes_back_costs_no_row(
 def test_rows_that_a_server_refuses_are_found_and_set_aside_alone(
     bootstrap: str, server: ClickHouseServer, table: ServerTable
 ) -> None:
-    """By bisection under smaller intents; the rest goes on, though replies are lost meanwhile."""
+    """Bisection under smaller intents finds them; the rest goes on, though replies are lost meanwhile."""
 
     async def play() -> None:
         chance = random.Random(5)
