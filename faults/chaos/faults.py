@@ -192,13 +192,13 @@ class Injector:
     async def _break_insert(self, chance: random.Random, *, swallow: bool) -> Injected:
         proxy = self._environment.server_proxy
         assert proxy is not None
-        bytes_after = chance.randint(1, 4_000)
+        share = chance.random()
 
         def choose(request: bytes) -> Fault | None:
             place = request.find(INSERT_MARK)
             if place < 0:
                 return None
-            return Fault("swallow") if swallow else Fault("reset", place + bytes_after)
+            return Fault("swallow") if swallow else Fault("reset", place + int(share * (len(request) - place)))
 
         found = await asyncio.to_thread(proxy.once(choose).wait, AIM_SECONDS_MAX)
         began = time.monotonic()
