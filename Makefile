@@ -14,8 +14,8 @@ run: setup ## Sets up what is missing, then runs the whole pipeline here (Ctrl-C
 test: setup-test lint ## Sets up what is missing, then passes every test on real parts
 	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-quick: ## The tests that need no broker, engine or browser, for while you write
-	@$(BIN)/python -m pytest -m "not kafka and not server and not browser" --numprocesses=2 --dist=loadfile
+quick: ## The quick tests that need no broker, server or browser, for while you write
+	@$(BIN)/python -m pytest -m "not kafka and not server and not browser and not slow" --numprocesses=2 --dist=loadfile
 
 setup: ## Virtual environment, locked dependencies, Kafka's jars
 	@scripts/setup run

@@ -30,7 +30,7 @@ class Tried:
         return Counter((each["id"], int(each["number"])) for each in rows)
 
 
-@pytest.fixture(params=["memory", "chdb", "server"])
+@pytest.fixture(params=["memory", "chdb", pytest.param("server", marks=pytest.mark.server)])
 def tried(request: pytest.FixtureRequest) -> Iterator[Tried]:
     if request.param == "memory":
         yield Tried(MemoryEngine(refuses=lambda each: not each["parsed"].isdecimal()))

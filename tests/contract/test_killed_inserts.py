@@ -10,7 +10,7 @@ from testkit.clickhouse_server import binary
 from testkit.victims import PARTS, Chdb, Experiment, OldServer, Victim
 
 
-@pytest.fixture(params=["chdb", "server"])
+@pytest.fixture(params=["chdb", pytest.param("server", marks=pytest.mark.server)])
 def experiment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Experiment]:
     if not can_aim():
         pytest.skip(MISSING)

@@ -23,6 +23,8 @@ from testkit.fault_proxy import Fault, FaultProxy
 from testkit.server_sink import ServerSinkConfig
 from testkit.sink_environment import ContractSinkEnvironment, running, until
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[2]
 LIMITS = BlockLimits(rows_max=200, bytes_max=1_000_000, ms_max=50)
 BY_DAY = PLAIN.format(by="day")
