@@ -25,7 +25,7 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: closing sends RST. Source: 
 class Fault(NamedTuple):
     """What happens to a request.
 
-    reset   its first `bytes_sent` bytes arrive, then both sides are reset; a request that is no longer passes
+    reset   its first `bytes_sent` bytes arrive, then both sides are reset; a shorter request passes
     lose    it arrives whole; at the first byte of the answer both sides are reset
     swallow it arrives whole; the answer never does, and nobody hears of that
     hold    nothing of it arrives until `release`, then all, even when its client is gone
