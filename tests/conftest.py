@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from sinks.clickhouse.embedded import Embedded
 from testkit.kafka_node import KafkaNode, kafka_home
 from testkit.running_stack import RunningStack
 
-ROOT = Path(__file__).parents[1]
+# No test is timed: how long an example takes says more of the machine's other work than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", name="kafka_home")
