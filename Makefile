@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: help run test setup setup-test lint mutants chaos simulate format sdk lock bench clean
+.PHONY: help run test quick setup setup-test lint mutants chaos simulate format sdk lock bench clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -13,6 +13,9 @@ run: setup ## Sets up what is missing, then runs the whole pipeline here (Ctrl-C
 
 test: setup-test lint ## Sets up what is missing, then passes every test on real parts
 	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+quick: ## The quick tests that need no broker, server or browser, for while you write
+	@$(BIN)/python -m pytest -m "not kafka and not server and not browser and not slow" --numprocesses=2 --dist=loadfile
 
 setup: ## Virtual environment, locked dependencies, Kafka's jars
 	@scripts/setup run
@@ -34,7 +37,7 @@ chaos: setup-test ## The real stack under load, a fault a round, every event acc
 simulate: ## The pipeline on a seeded clock, network, disk, broker and engine (SEEDS=1000 of each world)
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
 
-bench: ## The collector, the sink, the door and the whole beside what others would write: figures, JSON and plots in OUT
+bench: ## The collector, the sink, the door and the whole beside what others would write: tables and plots in OUT
 	@scripts/setup bench
 	@$(BIN)/python -m bench.collector --growth --out $(or $(OUT),figures)
 	@$(BIN)/python -m bench.sink --out $(or $(OUT),figures)

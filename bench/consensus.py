@@ -105,7 +105,7 @@ def merge(engine: Embedded, progress: Progress) -> None:
 
 
 def parts_of(engine: Embedded) -> int:
-    """How many parts a query has to look through."""
+    """Number of parts that a query has to look through."""
     return int(engine.select("SELECT count() FROM system.parts WHERE table = 'labels' AND active", "TSV"))
 
 

@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def fill(engine: Embedded, options: argparse.Namespace, progress: Progress) -> None:
-    """As many inserts as there shall be parts, none merged; the last ones store some rows again."""
+    """Inserts once for each part that is asked for, merging none; the last inserts store some rows again."""
     engine.select("SYSTEM STOP MERGES unjoin.signals", "Null")
     again = int(options.rows * options.again)
     task = progress.add_task("storing", total=options.rows + again)
@@ -99,7 +99,7 @@ def insert(start: int, count: int, *, later: bool) -> str:
 
 
 def parts_of(engine: Embedded) -> int:
-    """How many parts a query has to look through."""
+    """Number of parts that a query has to look through."""
     return int(engine.select("SELECT count() FROM system.parts WHERE table = 'signals' AND active", "TSV"))
 
 

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from testkit.kafka_node import kafka_home
 from testkit.machine import percentile
 from testkit.running_stack import RunningStack
 
@@ -33,7 +34,7 @@ P95_SECONDS_MAX = 5.0
 VISIBLE_SECONDS_MAX = 60.0
 KEY = "dev-browser-key"
 TABLES = {"signals": "pointer", "analytics": "page_view"}
-# Of each ten batches one is of page views: the table whose rows are decoded and enriched on their way.
+# One batch in ten is of page views, whose table's rows are decoded and enriched on their way.
 ANALYTICS_EVERY = 10
 ROOT = Path(__file__).parents[1]
 
@@ -71,10 +72,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     console = Console(width=120)
-    kafka_home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")).absolute()
     runs = []
     with tempfile.TemporaryDirectory(prefix="unjoin-freshness-") as folder:
-        stack = RunningStack(kafka_home, Path(folder))
+        stack = RunningStack(kafka_home(), Path(folder))
         with console.status("starting a pipeline"):
             stack.start()
         try:

@@ -133,7 +133,7 @@ def main_thread_ms(events: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def places(seconds: float) -> Iterator[tuple[int, int]]:
-    """Where the mouse is, 60 times a second, in real time; a zigzag that never repeats a place at once."""
+    """Yields the mouse's place 60 times a second, in real time: a zigzag that never repeats a place at once."""
     began = time.monotonic()
     for move in range(int(seconds * MOVES_PER_SECOND)):
         time.sleep(max(0.0, began + move / MOVES_PER_SECOND - time.monotonic()))

@@ -21,6 +21,7 @@ from rich.table import Table
 from bench.collector.contenders import family
 from bench.collector.generator import Measured, Order
 from bench.collector.mixes import MIXES
+from testkit.kafka_node import kafka_home
 from testkit.lists import words
 from testkit.machine import machine
 from testkit.running_stack import RunningStack
@@ -55,8 +56,7 @@ def main() -> int:
 def measured(mix: str, options: argparse.Namespace, console: Console) -> dict[str, object]:
     """One run on a pipeline of its own."""
     with tempfile.TemporaryDirectory(prefix="unjoin-throughput-") as name:
-        home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
-        stack = RunningStack(home, Path(name))
+        stack = RunningStack(kafka_home(), Path(name))
         began = time.monotonic()
         stack.start()
         ready = time.monotonic() - began

@@ -6,12 +6,10 @@ connections open, and comes back. The sink is neither touched nor restarted.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -22,8 +20,10 @@ from rich.table import Table
 
 from sinks.clickhouse.server import address_of
 from testkit.clickhouse_server import ClickHouseServer, binary
-from testkit.kafka_node import QUIET, KafkaNode, create_topic
-from testkit.server_world import PLAIN, SinkOfServer, datum
+from testkit.contract_table import PLAIN, datum
+from testkit.kafka_node import QUIET, KafkaNode, create_topic, kafka_home
+from testkit.processes import cpu_seconds, memory_bytes, wait_for
+from testkit.server_sink import ServerSinkConfig
 
 ROOT = Path(__file__).parents[1]
 PARTITIONS = 2
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace, folder: Path, console: Console) -> int:
         return 1
     for name in ("kafka", "server"):
         (folder / name).mkdir()
-    node = KafkaNode(Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")), folder / "kafka")
+    node = KafkaNode(kafka_home(), folder / "kafka")
     server = ClickHouseServer(folder / "server")
     node.start()
     server.start()
@@ -132,21 +132,21 @@ def run(arguments: argparse.Namespace, folder: Path, console: Console) -> int:
         for statement in ("CREATE DATABASE unjoin", PLAIN.format(by="tuple()")):
             stored.ask(statement)
         topic = create_topic(node.bootstrap, PARTITIONS)
-        config = SinkOfServer(
+        config = ServerSinkConfig(
             bootstrap=node.bootstrap, url=server.url, topic=topic, group="outage", rows_max=100_000, ms_max=1_000
         )
-        command = [sys.executable, "-m", "testkit.server_world", msgspec.json.encode(config).decode()]
+        command = [sys.executable, "-m", "testkit.server_sink", msgspec.json.encode(config).decode()]
         with (folder / "sink.log").open("wb") as log:
             sink = subprocess.Popen(command, cwd=ROOT, stderr=log)
         with Source(node.bootstrap, topic, arguments.rate) as source:
             phases = Phases(source, stored, sink.pid)
-            until(lambda: bool(stored.rows()))
+            wait_for(lambda: bool(stored.rows()), "the sink does not catch up", CATCH_UP_SECONDS_MAX)
             time.sleep(SETTLE_SECONDS)
             phases.end("ClickHouse there")
             caught_up = outage(arguments, server, stored, source, phases)
             time.sleep(SETTLE_SECONDS)
             phases.end("afterwards")
-        until(lambda: stored.rows() == source.acknowledged)
+        wait_for(lambda: stored.rows() == source.acknowledged, "the sink does not catch up", CATCH_UP_SECONDS_MAX)
         ((rows, different),) = stored.ask("SELECT count(), uniqExact(number) FROM unjoin.contract")
         console.print(phases.table)
         alive = sink.poll() is None
@@ -179,27 +179,10 @@ def outage(
     server.start() if arguments.fault == "kill" else server.resume()
     stored.away = False
     began = time.monotonic()
-    until(lambda: source.acknowledged - (stored.rows() or 0) < 3 * arguments.rate)
+    wait_for(
+        lambda: source.acknowledged - (stored.rows() or 0) < 3 * arguments.rate,
+        "the sink does not catch up",
+        CATCH_UP_SECONDS_MAX,
+    )
     phases.end("catching up")
     return time.monotonic() - began
-
-
-def until(good: Callable[[], bool]) -> None:
-    """Returns once it is so."""
-    deadline = time.monotonic() + CATCH_UP_SECONDS_MAX
-    while not good():
-        if time.monotonic() > deadline:
-            raise SystemExit("the sink does not catch up")
-        time.sleep(0.1)
-
-
-def memory_bytes(pid: int) -> int:
-    """Resident."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
-
-
-def cpu_seconds(pid: int) -> float:
-    """Of all its threads, in user and system mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

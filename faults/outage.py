@@ -6,7 +6,6 @@ were answered in each phase. `--part clickhouse` is `clickhouse_outage.py`.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from rich.table import Table
 
 from faults import clickhouse_outage
 from testkit.collect_process import Collect, Load, ids_on
-from testkit.kafka_node import KafkaNode, node_with_topics
+from testkit.kafka_node import KafkaNode, kafka_home, node_with_topics
 
 ROOT = Path(__file__).parents[1]
 ANSWER_SECONDS_MAX = 2.0
@@ -85,8 +84,7 @@ def main() -> int:
 
 def run(arguments: argparse.Namespace, folder: Path, console: Console) -> int:
     """One outage."""
-    home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
-    with node_with_topics(home, folder / "kafka", killable=True) as node:
+    with node_with_topics(kafka_home(), folder / "kafka", killable=True) as node:
         collect = Collect(folder / "data", node.bootstrap, UNJOIN_SPOOL_BYTES_MAX=str(arguments.spool_bytes_max))
         try:
             collect.start()

@@ -19,7 +19,8 @@ from rich.table import Table
 from faults.overload.__main__ import Traffic, share
 from faults.overload.traffic import Order
 from testkit.collect_process import Collect
-from testkit.kafka_node import node_with_topics
+from testkit.kafka_node import kafka_home, node_with_topics
+from testkit.processes import cpu_seconds
 from testkit.slow_clients import SlowClients
 
 ROOT = Path(__file__).parents[1]
@@ -34,15 +35,16 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=100.0, help="honest requests of 10 events a second")
     options = parser.parse_args()
     console = Console(width=130)
-    with tempfile.TemporaryDirectory(prefix="unjoin-slow-") as folder:
-        home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
-        with node_with_topics(home, Path(folder) / "kafka") as node:
-            collect = Collect(Path(folder) / "data", node.bootstrap)
-            try:
-                collect.start()
-                return measure(options, collect, console)
-            finally:
-                collect.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="unjoin-slow-") as folder,
+        node_with_topics(kafka_home(), Path(folder) / "kafka") as node,
+    ):
+        collect = Collect(Path(folder) / "data", node.bootstrap)
+        try:
+            collect.start()
+            return measure(options, collect, console)
+        finally:
+            collect.stop()
 
 
 def measure(options: argparse.Namespace, collect: Collect, console: Console) -> int:
@@ -82,12 +84,6 @@ def phase(options: argparse.Namespace, collect: Collect, honest: Traffic) -> tup
         f"{len(took) + bad:,}", f"{bad:,}", *(f"{ms:,.1f}" for ms in figures),
         f"{memory / 1e6:,.0f}", f"{files:,}", f"{100 * used:.0f}",
     ], bad  # fmt: skip
-
-
-def cpu_seconds(pid: int) -> float:
-    """What the process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def _outcomes(mutants: Sequence[Mutant], trees: Sequence[Tree], bar: Progress) -> list[Outcome]:
-    """In the order of the mutants; as many at a time as there are trees."""
+    """Runs the mutants, one in each tree at a time; outcomes are in the mutants' order."""
     task = bar.add_task("mutants", total=len(mutants))
     free: SimpleQueue[Tree] = SimpleQueue()
     for tree in trees:

@@ -35,7 +35,7 @@ async def until(condition: Callable[[], bool], seconds_max: float = 20.0) -> Non
 
 
 async def seconds_of(awaitable: Awaitable[Any]) -> tuple[float, BaseException | None]:
-    """How long it took, and with what error it ended."""
+    """Gives the seconds that it took and the error that it ended with."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     try:

@@ -44,12 +44,12 @@ class ClickHouseServer:
 
     @property
     def url(self) -> str:
-        """As a setting names it."""
+        """The server's address as a setting names it."""
         return f"clickhouse://writer:p%40ss%3Aw%2Frd@127.0.0.1:{self.port}/unjoin"
 
     @property
     def pid(self) -> int:
-        """Of the process that runs or ran last."""
+        """Process id of the server that runs or ran last."""
         assert self._process
         return self._process.pid
 

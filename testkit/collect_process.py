@@ -16,6 +16,7 @@ from typing import Any
 from ingest.access.sites import write_development_sites
 from schemas.topics import SIGNALS
 from testkit.kafka_node import stored_records
+from testkit.processes import memory_bytes, wait_for
 from unjoin.host.kafka import free_port
 
 WAIT_SECONDS_MAX = 60.0
@@ -75,14 +76,13 @@ class Collect:
 
     @property
     def pid(self) -> int:
-        """Of the process that was started last."""
+        """Process id of the collector that was started last."""
         return self._process.pid
 
     @property
     def memory_bytes(self) -> int:
-        """What it holds in memory now."""
-        resident = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
-        return int(resident) * os.sysconf("SC_PAGE_SIZE")
+        """Resident memory, bytes."""
+        return memory_bytes(self._process.pid)
 
     def metric(self, name: str) -> float:
         """One series, as Prometheus would scrape it, added up over the workers."""
@@ -101,11 +101,8 @@ class Collect:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Returns once the condition holds."""
-        deadline = time.monotonic() + WAIT_SECONDS_MAX
-        while not condition():
-            assert self._process.poll() is None, (self.data_dir / "collector.log").read_text()[-2_000:]
-            assert time.monotonic() < deadline, (self.data_dir / "collector.log").read_text()[-2_000:]
-            time.sleep(0.05)
+        log = self.data_dir / "collector.log"
+        wait_for(condition, lambda: log.read_text()[-2_000:], WAIT_SECONDS_MAX, [self._process])
 
 
 class Load:
@@ -160,7 +157,7 @@ def batch_of(session: str, ids: list[str], task: str) -> dict[str, Any]:
 
 
 def ids_on(bootstrap: str) -> Counter[str]:
-    """How often each event lies on its topic."""
+    """Counts the records of each event id on the topics."""
     # Confluent header, then the id: its length as a zigzag varint, one byte for so short a text.
     values = [message.value() for message in stored_records(bootstrap, SIGNALS)]
     return Counter(value[6 : 6 + value[5] // 2].decode() for value in values)

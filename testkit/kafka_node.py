@@ -1,5 +1,7 @@
 """A real broker of a test's own, to be stopped, killed, paused and started again, and what is stored on it."""
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from schemas.topics import TOPIC_OF_CATEGORY
 from unjoin.host.kafka import child_environment, free_port, prepare_node
 
+ROOT = Path(__file__).parents[1]
 READY_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 # A killed node may only come back when the controller has given its predecessor up: after 9 s by default. A paused one
@@ -25,6 +28,18 @@ KILLABLE = "broker.session.timeout.ms=1000\nbroker.heartbeat.interval.ms=200\n"
 QUICK_GROUPS = "group.min.session.timeout.ms=500\n"
 # librdkafka writes every refused connection to stderr otherwise.
 QUIET = {"log_level": 0}
+
+
+def kafka_home() -> Path:
+    """Kafka's folder: `UNJOIN_KAFKA_HOME`, or where `scripts/setup` puts it.
+
+    Raises:
+        AssertionError: it has no jars, or there is no Java; `make setup` gets both.
+    """
+    home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")).absolute()
+    assert (home / "jars").is_dir(), f"no jars in {home}: run `make setup`"
+    assert shutil.which("java"), "no java: run `make setup`"
+    return home
 
 
 class KafkaNode:

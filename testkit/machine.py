@@ -1,4 +1,4 @@
-"""What a figure was measured on, and how it is said."""
+"""Says what a figure was measured on, and summarizes the rounds of a figure."""
 
 import math
 import os
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Of several rounds: their median, and the smallest and largest."""
+    """Median, smallest and largest value of several rounds."""
 
     median: float
     low: float
@@ -25,7 +25,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Of at least one value."""
+    """Summarizes at least one value."""
     return Spread(statistics.median(values), min(values), max(values), len(values))
 
 

@@ -176,7 +176,7 @@ def wait(condition, seconds=20):
 
 
 def wait_on(page, condition, seconds=20):
-    """As `wait`, while the page's own events go on."""
+    """Waits as `wait` does, while the page's own events go on."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -194,7 +194,7 @@ def noted(page):
 
 
 def go_hidden(page):
-    """What a browser does when another tab comes to the front."""
+    """Does what a browser does when another tab comes to the front."""
     page.evaluate(
         """() => { Object.defineProperty(document, 'visibilityState', {value: 'hidden', configurable: true});
         document.dispatchEvent(new Event('visibilitychange')); }"""

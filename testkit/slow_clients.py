@@ -54,7 +54,7 @@ class SlowClients:
 
     @property
     def open(self) -> int:
-        """How many are connected now."""
+        """Number of clients that are connected now."""
         return len(self._connections)
 
     def _open(self, kind: Kind) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from sinks.clickhouse.server import Server, address_of
-from sinks.engine import Block, Unknown
+from sinks.engine import Unknown
 from testkit.aimed_kill import Aim, AimedKill
 from testkit.clickhouse_server import ClickHouseServer
-from testkit.server_world import PLAIN, Look, datum
-from tests.contract.test_engine_contract import SCHEMA, TABLE
+from testkit.contract_table import PLAIN, ServerTable, block
 
 ROOT = Path(__file__).parents[1]
 PARTS = 4  # of a block
@@ -29,17 +28,17 @@ class Victim(Protocol):
     def stop(self) -> None: ...
 
     def insert(self, first: int, end: int) -> bool:
-        """Whether it was stored; if not, the engine is dead."""
+        """Inserts rows; gives whether they were stored. If not, the engine is dead."""
 
     def repair(self, first: int, end: int) -> int:
-        """How many rows were missing."""
+        """Inserts those of the rows that are missing; gives their number."""
 
     def counts(self) -> tuple[int, int]:
         """Rows, and different rows."""
 
 
 class Chdb:
-    """`obedient_engine` in a process."""
+    """`commanded_engine` as a process."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -49,7 +48,7 @@ class Chdb:
         return self._process.pid
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.sinks.obedient_engine", str(self._folder / "data")]
+        command = [sys.executable, "-m", "testkit.commanded_engine", str(self._folder / "data")]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -98,37 +97,33 @@ class OldServer:
 
     def start(self) -> None:
         self._server.start()
-        self._look = Look(self._server)
+        self._table = ServerTable(self._server)
         self._engine = Server(address_of(self._server.url))
         if not self._made:
-            self._look.begin(PLAIN.format(by="day"))
+            self._table.create(PLAIN.format(by="day"))
             self._made = True
-        self._look.hold_merges()
-        self._look.stored()  # what the first query of a server loads is loaded
+        self._table.stop_merges()
+        self._table.stored()  # what the first query of a server loads is loaded
 
     def stop(self) -> None:
         self._engine.close()
-        self._look.close()
+        self._table.close()
         self._server.kill()
 
     def insert(self, first: int, end: int) -> bool:
         try:
-            self._engine.insert(self._block(first, end))
+            self._engine.insert(block(first, end))
         except Unknown:
             self.stop()
             return False
         return True
 
     def repair(self, first: int, end: int) -> int:
-        return self._engine.insert_missing(self._block(first, end))
+        return self._engine.insert_missing(block(first, end))
 
     def counts(self) -> tuple[int, int]:
-        stored = self._look.stored()
+        stored = self._table.stored()
         return stored.total(), len(stored)
-
-    @staticmethod
-    def _block(first: int, end: int) -> Block:
-        return Block(TABLE, "contract", 0, first, end, SCHEMA, [datum(number) for number in range(first, end)])
 
 
 class Killed(NamedTuple):
@@ -168,7 +163,7 @@ class Experiment:
         return self._repaired(survived)
 
     def kill_after(self, seconds: float) -> Killed:
-        """As `kill_before`, at a moment instead of a call; for comparison."""
+        """Kills as `kill_before` does, at a moment instead of a call; for comparison."""
         timer = threading.Timer(seconds, os.kill, (self._victim.pid, signal.SIGKILL))
         timer.start()
         survived = self._victim.insert(self._next, self._next + self._block_rows)

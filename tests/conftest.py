@@ -1,7 +1,6 @@
 """Real parts for tests: a broker for the session, and a whole stack where a test asks for one."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,23 +8,18 @@ import pytest
 from hypothesis import settings
 
 from sinks.clickhouse.embedded import Embedded
-from testkit.kafka_node import KafkaNode
+from testkit.kafka_node import KafkaNode, kafka_home
 from testkit.running_stack import RunningStack
 
-# A busy machine fails no property: nothing here is timed.
-settings.register_profile("unjoin", deadline=None)
-settings.load_profile("unjoin")
-
-ROOT = Path(__file__).parents[1]
+# No test is timed: how long an example takes says more of the machine's other work than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
-@pytest.fixture(scope="session")
-def kafka_home() -> Path:
+@pytest.fixture(scope="session", name="kafka_home")
+def _kafka_home() -> Path:
     """Kafka's jars, as `make setup` puts them."""
-    home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
-    assert (home / "jars").is_dir(), f"no jars in {home}: run `make setup`"
-    assert shutil.which("java"), "no java: run `make setup`"
-    return home
+    return kafka_home()
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +33,7 @@ def kafka_node(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="session")
 def bootstrap(kafka_node: KafkaNode) -> str:
-    """Where the session's broker answers."""
+    """Address of the session's broker."""
     return kafka_node.bootstrap
 
 

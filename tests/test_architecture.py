@@ -112,6 +112,41 @@ def test_no_import_runs_up_or_sideways(room: str) -> None:
         assert other_rooms <= may, f"{file.relative_to(ROOT)} imports {other_rooms - may}"
 
 
+@pytest.mark.parametrize("room", CHECKS_MAY_IMPORT)
+def test_no_module_of_the_checks_is_started_by_a_name_that_it_may_not_import(room: str) -> None:
+    """`python -m tests.some_process` in a string is an import like any other."""
+    forbidden = {*MAY_IMPORT, *CHECKS_MAY_IMPORT} - CHECKS_MAY_IMPORT[room] - {room}
+    for file in (ROOT / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                started, dot, module = node.value.partition(".")
+                names_module = dot and module.replace(".", "").isidentifier()
+                assert not (names_module and started in forbidden), f"{file.relative_to(ROOT)} names {node.value}"
+
+
+@pytest.mark.parametrize("room", CHECKS_MAY_IMPORT)
+def test_no_modules_of_the_checks_import_each_other_in_a_circle(room: str) -> None:
+    """Not for their types alone either: what needs each other's types is one module, or lacks a third."""
+    modules = {
+        file.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): file
+        for file in (ROOT / room).rglob("*.py")
+        if "node_modules" not in file.parts
+    }
+    left = {
+        module: {
+            name
+            for found in _modules_imported(file)
+            for name in (found, found.rpartition(".")[0])
+            if name in modules and name != module
+        }
+        for module, file in modules.items()
+    }
+    while ready := [module for module, needs in left.items() if not needs & left.keys()]:
+        for module in ready:
+            left.pop(module)
+    assert not left, f"a circle among {sorted(left)}"
+
+
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_no_folders_import_each_other_in_a_circle(room: str) -> None:
     """A circle is one folder in two drawers: nobody can read either of them alone."""

@@ -25,6 +25,7 @@ from attacks.canaries.places import Place
 from attacks.canaries.posting import CanaryError, post_all, produce_garbage, send_bad_requests, send_queries
 from attacks.canaries.traffic import EXPECTED, Traffic
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, TOPIC_OF_CATEGORY
+from testkit.kafka_node import kafka_home
 from testkit.running_stack import RunningStack
 
 CLOSING_SESSIONS, CLOSING_LABELS_MAX = 60, 500
@@ -80,9 +81,8 @@ def run(events: int, seed: int, console: Console) -> list[Finding]:
     Raises:
         CanaryError: the pipeline did not do what it should, so that a search would prove nothing.
     """
-    kafka_home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ".kafka")).absolute()
     with tempfile.TemporaryDirectory(prefix="unjoin-canaries-") as folder:
-        stack = RunningStack(kafka_home, Path(folder), UNJOIN_TRUSTED_PROXIES="127.0.0.0/8")
+        stack = RunningStack(kafka_home(), Path(folder), UNJOIN_TRUSTED_PROXIES="127.0.0.0/8")
         canaries = Canaries(Random(seed))
         stack.start()
         try:

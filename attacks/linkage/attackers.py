@@ -119,7 +119,7 @@ def by_order_among(view: View, activity: Activity, crowds: Crowds) -> Guesses:
 
 
 def by_both_crowds(view: View, activity: Activity, crowds: Crowds) -> dict[int, str]:
-    """For the labels whose pseudonym came in several crowds, the member that was active in all of them, and the most.
+    """Guesses labels whose pseudonym came in several crowds: the member who was active in all of them, and most active.
 
     Gives index -> session, of those labels alone.
     """
@@ -186,7 +186,7 @@ def same_session_auc(view: View, rng: np.random.Generator, pairs: int, rounds: i
 
 
 def vote_by_pseudonym(view: View, guesses: Guesses) -> Guesses:
-    """For each label, the guess that most labels of its pseudonym got."""
+    """Gives each label the guess that most labels of its pseudonym got."""
     votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for pseudonym, guess in zip(view.pseudonym, guesses, strict=True):
         votes[pseudonym][guess] += 1

@@ -211,7 +211,7 @@ def success(view: View, hidden: Bools, guesses: Guesses) -> Share:
 
 
 def largest_shares(view: View) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """For each label, the share of its crowd that the crowd's largest voter gave."""
+    """Gives for each label the share of its crowd's labels that the crowd's largest voter gave."""
     counts: dict[int, Counter[str]] = {}
     for number, owner in zip(view.crowd.tolist(), view.owner, strict=True):
         counts.setdefault(number, Counter())[owner] += 1

@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
 import msgspec
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from attacks.linkage.crowd_shares import CrowdsOfAnswers
 from attacks.linkage.evaluation import CONTROL_MIN, MARGIN, TRIES_MIN, Report
 from attacks.linkage.limits import Limit
+from testkit.figures import drawn
 
 INK, BEFORE, AFTER, CHANCE = "#24292f", "#c2410c", "#1d6fb8", "#8a929b"
 
@@ -80,12 +78,8 @@ def draw(report: Report, file: Path) -> None:
     """Attack success before and after the door, against chance, as SVG."""
     results = report.results
     labels = [*(f"{one.attack}  ({one.adversary})" for one in results), "same session?  (at rest)"]
-    with mpl.rc_context(
-        {"svg.hashsalt": "linkage", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
-    ):
-        figure = Figure(figsize=(9, 0.42 * len(labels) + 1.7), facecolor="white", layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+    size = (9.0, 0.42 * len(labels) + 1.7)
+    with drawn(file, size=size, style={"font.family": "sans-serif", "font.size": 10}) as (figure, (axes,)):
         for row, one in enumerate(results):
             axes.plot([one.after.value, one.before.value], [row, row], color="#e3e7eb", linewidth=3, zorder=1)
             axes.plot([one.chance] * 2, [row - 0.3, row + 0.3], color=CHANCE, linewidth=2, zorder=2)
@@ -120,7 +114,6 @@ def draw(report: Report, file: Path) -> None:
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
-        figure.savefig(file, format="svg", metadata={"Date": None})
 
 
 def _print_attacks(report: Report, console: Console) -> None:

@@ -16,8 +16,8 @@ from rich.progress import Progress
 from bench.collector.contenders import PEERS, Contender, Nginx, Peer, Unjoin
 from bench.collector.mixes import MIXES, Mix
 from bench.collector.report import Report
-from bench.collector.rounds import Result, Scene, scene
-from testkit.lists import numbers, words
+from bench.collector.rounds import Environment, Result, environment
+from testkit.lists import numbers, rotated, words
 from testkit.machine import machine, spread
 
 CONNECTIONS = 32
@@ -34,28 +34,36 @@ def main() -> int:
     parser.add_argument("--mixes", type=words, default=list(MIXES))
     parser.add_argument("--without", action="append", default=[], help="leave a contender out")
     parser.add_argument("--growth", action="store_true", help="partitions, connections and workers as well")
-    parser.add_argument("--out", type=Path, help="folder for collector.json and its plots")
+    parser.add_argument("--out", type=Path, help="folder for collector.csv and its plots")
     options = parser.parse_args()
     console = Console(width=150)
     report = Report(machine("aiokafka", "aiohttp", "pydantic", "orjson", "fastavro", "msgspec", "uvloop"))
     contenders = [c for c in (Unjoin(), *map(Peer, PEERS), Nginx()) if c.name.split()[0] not in options.without]
-    with scene(contenders) as at, Progress(console=console) as progress:
+    with environment(contenders) as at, Progress(console=console) as progress:
         costs(at, contenders, options, report, progress)
         latencies(at, [contender for contender in contenders if contender.stores], options, report, progress)
     if options.growth:
         if options.out:
-            report.write(options.out)  # what is known already, should the rest break off
+            write(report, options.out)  # what is known already, should the rest break off
         growth(options, report, console)
     report.show(console)
     if options.out:
-        report.write(options.out)
+        write(report, options.out)
     return 0
 
 
+def write(report: Report, folder: Path) -> None:
+    """Writes the table and the plots."""
+    from bench.collector import plots  # noqa: PLC0415  matplotlib takes a second to load
+
+    report.write(folder)
+    plots.draw(report, folder)
+
+
 def costs(
-    at: Scene, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
+    at: Environment, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
 ) -> None:
-    """As many requests as are answered, of each size and mix."""
+    """Sends requests of each size and mix as fast as they are answered."""
     cases = [(mix, events) for mix in options.mixes for events in options.events]
     task = progress.add_task("cost", total=len(cases) * options.rounds * (len(contenders) + 1))
     for mix, events in cases:
@@ -69,7 +77,7 @@ def costs(
 
 
 def latencies(
-    at: Scene, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
+    at: Environment, contenders: Sequence[Contender], options: argparse.Namespace, report: Report, progress: Progress
 ) -> None:
     """Each at the same share of what it can do at most itself."""
     if LATENCY_EVENTS not in options.events:
@@ -91,7 +99,7 @@ def growth(options: argparse.Namespace, report: Report, console: Console) -> Non
     """The product alone, as one thing grows and all else stays."""
 
     def measured(product: Contender, partitions: int, connections: int) -> list[Result]:
-        with scene([product], partitions) as at:
+        with environment([product], partitions) as at:
             return [
                 at.run(product, "small", LATENCY_EVENTS, connections, options.seconds) for _ in range(options.rounds)
             ]
@@ -105,12 +113,6 @@ def growth(options: argparse.Namespace, report: Report, console: Console) -> Non
     for workers in (1, 2):
         console.print(f"growth: {workers} workers")
         report.growth["workers"][workers] = measured(Unjoin(workers), 2, CONNECTIONS)
-
-
-def rotated(contenders: Sequence[Contender], number: int) -> list[Contender]:
-    """In another order each round."""
-    first = number % len(contenders)
-    return [*contenders[first:], *contenders[:first]]
 
 
 if __name__ == "__main__":

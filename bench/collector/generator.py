@@ -15,12 +15,12 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from pathlib import Path
 
 import msgspec
 import uvloop
 
 from bench.collector.mixes import MARK, Mix, templates
+from testkit.processes import cpu_seconds
 
 TICK_SECONDS = 0.001
 DRAIN_SECONDS_MAX = 30.0
@@ -73,15 +73,6 @@ class Measured(msgspec.Struct):
         """A quantile of the answers' times."""
         times = sorted(self.milliseconds)
         return times[int(share * (len(times) - 1))] if times else float("nan")
-
-
-def cpu_seconds(pids: list[int]) -> float:
-    """Of processes with all their threads, so far; children that ended count with their parent."""
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += sum(map(int, fields[11:15]))
-    return ticks / TICKS_PER_SECOND
 
 
 class Client:
@@ -156,8 +147,10 @@ class Client:
             self.due.append(due)
 
     def _cpu(self) -> dict[str, float]:
-        watched = {name: cpu_seconds(pids) for name, pids in self.order.watch.items()}
-        return {**watched, "generator": cpu_seconds([os.getpid()])}
+        watched = {
+            name: sum(cpu_seconds(pid, children=True) for pid in pids) for name, pids in self.order.watch.items()
+        }
+        return {**watched, "generator": cpu_seconds(os.getpid(), children=True)}
 
     def free(self, connection: "Connection") -> None:
         """A connection has been answered and can send again."""

@@ -43,7 +43,7 @@ class Template(msgspec.Struct, frozen=True):
 
 
 def templates(mix: Mix, events: int, seed: int = 1) -> list[Template]:
-    """As many different requests of `events` events each as a generator goes round in."""
+    """Makes the different requests of `events` events each that a generator sends in turn."""
     rng = random.Random(f"{mix} {events} {seed}")
     return [_template(rng, mix, events, server=mix == "realistic" and n % 50 == 49) for n in range(POOL)]
 

@@ -1,4 +1,4 @@
-"""What came out, as ratios first, tables, JSON and plots."""
+"""What came out: tables, ratios first, and CSV."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bench.collector.contenders import PEERS, Unjoin
 from bench.collector.rounds import Result
+from testkit.figures import write_csv
 from testkit.machine import Spread, spread
 
 OURS = Unjoin.name
@@ -35,7 +36,7 @@ class Report:
         return spread([r.us_an_event for r in self.costs if (r.contender, r.mix, r.events) == (contender, mix, events)])
 
     def ratio(self, peer: str, mix: str, events: int) -> Spread:
-        """How often the product's CPU an event goes into the peer's, round against round."""
+        """The peer's CPU an event divided by the product's, round against round."""
         rounds = [
             [r.us_an_event for r in self.costs if (r.contender, r.mix, r.events) == (name, mix, events)]
             for name in (peer, OURS)
@@ -43,7 +44,7 @@ class Report:
         return spread([theirs / ours for theirs, ours in zip(*rounds, strict=True)])
 
     def names(self) -> list[str]:
-        """Of the contenders, in the order they were given."""
+        """Names of the contenders, in the order they were given."""
         return list(dict.fromkeys(result.contender for result in self.costs))
 
     def show(self, console: Console) -> None:
@@ -89,30 +90,17 @@ class Report:
             console.print(table)
 
     def write(self, folder: Path) -> None:
-        """collector.json, with every round, and plots beside it."""
+        """Writes collector.csv: a line a round, a line a round of the produce floor, and the machine in each."""
         folder.mkdir(parents=True, exist_ok=True)
-        rounds = {"costs": self.costs, "latencies": self.latencies}
-        document: dict[str, Any] = {
-            "machine": self.machine,
-            "ratios": {
-                f"{mix}/{events}/{peer}": self.ratio(peer, mix, events)
-                for mix, events in self.cases()
-                for peer in PEERS
-                if peer in self.names()
-            },
-            "produce_us": {f"{mix}/{events}": spread(us) for (mix, events), us in self.produce.items()},
-            **{name: [_brief(result) for result in results] for name, results in rounds.items()},
-            "growth": {
-                what: {str(step): [_brief(result) for result in results] for step, results in steps.items()}
-                for what, steps in self.growth.items()
-            },
-        }
-        text = msgspec.json.format(msgspec.json.encode(document), indent=1)
-        (folder / "collector.json").write_bytes(text + b"\n")
-        from bench.collector import plots  # noqa: PLC0415  matplotlib takes a second to load
-
-        plots.cost(self, folder / "collector.svg")
-        plots.latency(self, folder / "collector-latency.svg")
+        growth = {f"growth: {step} {what}": found for what, of in self.growth.items() for step, found in of.items()}
+        measured = {"cost": self.costs, "latency at 60 % load": self.latencies, **growth}
+        rows = [{"what": what, **_brief(result)} for what, results in measured.items() for result in results]
+        floors = [
+            dict.fromkeys(rows[0], "") | {"what": "produce alone", "mix": mix, "events": events, "us_an_event": us}
+            for (mix, events), found in self.produce.items()
+            for us in found
+        ]
+        write_csv(folder / "collector.csv", [{**row, **self.machine} for row in [*rows, *floors]])
 
 
 _GROWTH: tuple[Callable[[Result], float], ...] = (
@@ -137,9 +125,10 @@ def _brief(result: Result) -> dict[str, Any]:
     """A round without each single time."""
     measured = msgspec.to_builtins(result.measured)
     del measured["milliseconds"]
+    cpu_seconds = {f"cpu_seconds_{name}": seconds for name, seconds in measured.pop("cpu_seconds").items()}
     return {
         "contender": result.contender, "mix": result.mix, "events": result.events, "connections": result.connections,
         "rate": round(result.rate, 1), "us_an_event": round(result.us_an_event, 3),
         "events_a_second": round(result.events_a_second), "p50_ms": result.ms(0.5), "p99_ms": result.ms(0.99),
-        "stored": result.stored, **measured,
+        "stored": result.stored, **measured, **cpu_seconds,
     }  # fmt: skip

@@ -1,7 +1,6 @@
 """The measurement: contenders take turns, round by round, against one broker."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from bench.collector.contenders import ROOT, Contender
 from bench.collector.generator import Measured, Order
 from bench.collector.mixes import Mix
 from schemas.topics import TOPIC_OF_CATEGORY
-from testkit.kafka_node import QUIET, KafkaNode, node_with_topics
+from testkit.kafka_node import QUIET, KafkaNode, kafka_home, node_with_topics
 
 WARM_SECONDS = 1.0
 
@@ -54,7 +53,7 @@ class Result(msgspec.Struct, frozen=True):
         return self.measured.ms(share)
 
 
-class Scene:
+class Environment:
     """A broker, and the contenders in front of it."""
 
     def __init__(self, node: KafkaNode, kafka_pid: int) -> None:
@@ -110,14 +109,13 @@ class Scene:
 
 
 @contextmanager
-def scene(contenders: Sequence[Contender], partitions: int = 2) -> Iterator[Scene]:
+def environment(contenders: Sequence[Contender], partitions: int = 2) -> Iterator[Environment]:
     """Everything started; all of it ended afterwards."""
     with TemporaryDirectory(prefix="unjoin-bench-") as name:
         folder = Path(name)
-        home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
-        with node_with_topics(home, folder / "kafka", partitions) as node, ExitStack() as started:
+        with node_with_topics(kafka_home(), folder / "kafka", partitions) as node, ExitStack() as started:
             for contender in contenders:
                 contender.start(node.bootstrap, folder)
                 started.callback(contender.stop)
             assert node.pid is not None
-            yield Scene(node, node.pid)
+            yield Environment(node, node.pid)

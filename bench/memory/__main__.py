@@ -6,21 +6,19 @@ by more than `--limit` MiB an hour, that is, where no interval lies above it.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import msgspec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from testkit.figures import drawn, thinned, write_csv
 from testkit.running_stack import RunningStack
 from testkit.slope import Slope, slope_of
 from unjoin.settings import settings_of
@@ -51,7 +49,7 @@ def main() -> int:
     parser.add_argument("--warm-up", type=float, metavar="MINUTES", help="default a sixth of it, at least one")
     parser.add_argument("--rate", type=int, default=1_000, help="events a second")
     parser.add_argument("--limit", type=float, default=10.0, help="MiB an hour that no process may surely exceed")
-    parser.add_argument("--out", type=Path, default=Path("memory"), help="folder of memory.json and memory.svg")
+    parser.add_argument("--out", type=Path, default=Path("memory"), help="folder of the tables and the plot")
     options = parser.parse_args()
     options.warm_up = options.warm_up or max(1.0, options.minutes / 6)
     with tempfile.TemporaryDirectory(prefix="unjoin-memory-") as folder:
@@ -147,13 +145,9 @@ def conclude(samples: list[Sample], stored: int, options: argparse.Namespace, co
         highlight=False,
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    figures: Mapping[str, Any] = {
-        "minutes": options.minutes, "warm_up_minutes": options.warm_up, "rate": options.rate, "stored": stored,
-        "slopes_mib_per_hour": msgspec.to_builtins(slopes), "restarted": restarted,
-        "samples": msgspec.to_builtins(samples),
-    }  # fmt: skip
-    (options.out / "memory.json").write_text(json.dumps(figures) + "\n")
-    draw(samples, slopes["rss"], options)
+    write_csv(options.out / "memory.csv", [row_of(role, kept[role][-1], slopes) for role in roles])
+    write_csv(options.out / "memory-samples.csv", [msgspec.to_builtins(sample) for sample in samples])
+    draw(samples, slopes["rss"], options.warm_up, options.out / "memory.svg")
     grows = [role for role in roles if slopes["rss"][role].low > options.limit]
     for role in grows:
         console.print(f"{role} grows by more than {options.limit:g} MiB an hour", style="red")
@@ -164,26 +158,34 @@ def words(slope: Slope) -> str:
     return f"{slope.value:+,.2f} ({slope.low:+,.2f} to {slope.high:+,.2f})"
 
 
-def draw(samples: list[Sample], slopes: Mapping[str, Slope], options: argparse.Namespace) -> None:
-    """A panel a process: samples, the fitted line, and what was left out."""
-    mpl.use("Agg")
-    from matplotlib import pyplot  # noqa: PLC0415 - after the backend is chosen
+def row_of(role: str, last: Sample, slopes: Mapping[str, Mapping[str, Slope]]) -> dict[str, object]:
+    """A process as a line of memory.csv; slopes in MiB an hour, with the bounds of their 95 % intervals."""
+    row: dict[str, object] = {"process": role, "rss_mib": round(last.rss / MIB, 1), "pss_mib": round(last.pss / MIB, 1)}
+    for measure, of_role in slopes.items():
+        slope = of_role[role]
+        row |= {
+            f"{measure}_slope": round(slope.value, 3),
+            f"{measure}_low": round(slope.low, 3),
+            f"{measure}_high": round(slope.high, 3),
+            f"{measure}_correlation": round(slope.correlation, 3),
+        }
+    return row | {"samples": slopes["rss"][role].samples}
 
-    figure, panels = pyplot.subplots(len(slopes), 1, figsize=(8, 1.7 * len(slopes)), sharex=True, layout="constrained")
-    for panel, (role, slope) in zip(panels, slopes.items(), strict=True):
-        minutes = [60 * s.hours for s in samples if s.role == role]
-        sizes = [s.rss / MIB for s in samples if s.role == role]
-        kept = [(m, size) for m, size in zip(minutes, sizes, strict=True) if m >= options.warm_up]
-        middle_x, middle_y = (sum(column) / len(kept) for column in zip(*kept, strict=True))
-        panel.plot(minutes, sizes, ".", markersize=3, color="#30638e")
-        ends = [kept[0][0], kept[-1][0]]
-        panel.plot(ends, [middle_y + slope.value / 60 * (x - middle_x) for x in ends], color="#d1495b")
-        panel.axvspan(0, options.warm_up, color="0.93")
-        panel.set_title(f"{role}: {words(slope)} MiB/h", fontsize=9, loc="left")
-        panel.set_ylabel("MiB", fontsize=8)
-    panels[-1].set_xlabel("minutes; grey: left out")
-    figure.savefig(options.out / "memory.svg")
-    pyplot.close(figure)
+
+def draw(samples: list[Sample], slopes: Mapping[str, Slope], warm_up_minutes: float, path: Path) -> None:
+    """A panel a process: samples, the fitted line, and what was left out."""
+    with drawn(path, len(slopes), size=(8, 1.7 * len(slopes)), sharex=True) as (_, panels):
+        for panel, (role, slope) in zip(panels, slopes.items(), strict=True):
+            points = [(60 * s.hours, s.rss / MIB) for s in samples if s.role == role]
+            kept = [(minute, size) for minute, size in points if minute >= warm_up_minutes]
+            middle_x, middle_y = (sum(column) / len(kept) for column in zip(*kept, strict=True))
+            panel.plot(*zip(*thinned(points), strict=True), linewidth=1, color="#30638e")
+            ends = [kept[0][0], kept[-1][0]]
+            panel.plot(ends, [middle_y + slope.value / 60 * (x - middle_x) for x in ends], color="#d1495b")
+            panel.axvspan(0, warm_up_minutes, color="0.93")
+            panel.set_title(f"{role}: {words(slope)} MiB/h", fontsize=9, loc="left")
+            panel.set_ylabel("MiB", fontsize=8)
+        panels[-1].set_xlabel("minutes; grey: left out")
 
 
 if __name__ == "__main__":

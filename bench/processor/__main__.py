@@ -9,13 +9,11 @@ older clients than the project's: give it an environment of its own,
 import argparse
 import datetime
 import json
-import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -25,10 +23,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench.collector.contenders import ROOT, family
-from bench.collector.generator import cpu_seconds
 from schemas.codec import encode
-from testkit.kafka_node import QUIET, KafkaNode, create_topic
+from testkit.kafka_node import QUIET, KafkaNode, create_topic, kafka_home
 from testkit.machine import machine, spread
+from testkit.processes import cpu_seconds, wait_for
 
 SECONDS_MAX = 300.0
 SESSION_LABELS = 20
@@ -110,36 +108,21 @@ class Run:
             return sum(reader.get_watermark_offsets(TopicPartition(out, p), timeout=10)[1] for p in range(2))
 
         def cpu() -> float:
-            return sum(cpu_seconds(family(process.pid)) for process in processes)
+            return sum(cpu_seconds(pid, children=True) for process in processes for pid in family(process.pid))
 
         try:
             total = len(self.values)
-            until(lambda: released() > 0, processes)
+            wait_for(lambda: released() > 0, f"{name} is not done", SECONDS_MAX, processes)
             # A tenth is for warming up, and, with several workers, for the rebalance.
-            until(lambda: released() > total / 10, processes)
+            wait_for(lambda: released() > total / 10, f"{name} is not done", SECONDS_MAX, processes)
             first, began, before = released(), time.monotonic(), cpu()
             # With crowds the last one never completes: what it holds stays.
             wanted = total if crowd_min < 2 else 0.97 * total
-            until(lambda: released() >= wanted, processes)
+            wait_for(lambda: released() >= wanted, f"{name} is not done", SECONDS_MAX, processes)
             last, ended, after = released(), time.monotonic(), cpu()
         finally:
             reader.close()
         return Round(name, workers, last - first, last, ended - began, after - before)
-
-
-def until(condition: Callable[[], bool], processes: list["subprocess.Popen[bytes]"]) -> None:
-    """Returns once it holds.
-
-    Raises:
-        SystemExit: a contender ended, or it took too long.
-    """
-    deadline = time.monotonic() + SECONDS_MAX
-    while not condition():
-        if any(process.poll() is not None for process in processes):
-            raise SystemExit(f"{processes[0].args!r} ended with {[process.poll() for process in processes]}")
-        if time.monotonic() > deadline:
-            raise SystemExit(f"{processes[0].args!r} is not done after {SECONDS_MAX:.0f} s")
-        time.sleep(0.02)
 
 
 def labels(count: int, seed: int) -> list[tuple[bytes, bytes]]:
@@ -187,7 +170,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="unjoin-bench-") as name, Progress(console=console) as progress:
         folder = Path(name)
         (folder / "kafka").mkdir()
-        node = KafkaNode(Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")), folder / "kafka")
+        node = KafkaNode(kafka_home(), folder / "kafka")
         node.start()
         try:
             run = Run(options, node, folder)

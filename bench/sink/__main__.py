@@ -8,19 +8,17 @@ before the next one begins.
 import argparse
 import gc
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
-from bench.sink.contenders import Contender
 from bench.sink.pipeline import broker, flow
 from bench.sink.report import Report
 from bench.sink.rounds import places
 from bench.sink.rows import KINDS, records
 from sinks.main import YOUNG_OBJECTS_MAX
-from testkit.lists import numbers, words
+from testkit.lists import numbers, rotated, words
 from testkit.machine import machine
 
 
@@ -34,7 +32,7 @@ def main() -> int:
     parser.add_argument("--engines", type=words, default=["embedded", "server"], metavar="ENGINE,ENGINE")
     parser.add_argument("--same-gc", action="store_true", help="the garbage collector as rare for all as for a sink")
     parser.add_argument("--pipeline", action="store_true", help="the whole sink process behind a broker, instead")
-    parser.add_argument("--out", type=Path, help="folder for sink.json and its plot")
+    parser.add_argument("--out", type=Path, help="folder for sink.csv and its plot")
     options = parser.parse_args()
     console = Console(width=150)
     report = Report(machine("chdb", "fastavro", "clickhouse-driver", "aiokafka", "pyarrow", "numpy"))
@@ -43,6 +41,10 @@ def main() -> int:
     report.show(console)
     if options.out:
         report.write(options.out)
+    if options.out and report.rounds:
+        from bench.sink import plot  # noqa: PLC0415  matplotlib takes a second to load
+
+        plot.rows_a_second(report, options.out / "sink.svg")
     return 0
 
 
@@ -80,12 +82,6 @@ def pipeline(options: argparse.Namespace, report: Report, progress: Progress) ->
             for kind in options.kinds:
                 report.flows.append(flow(bootstrap, kind, 5 * options.rows, max(options.blocks)))
                 progress.advance(task)
-
-
-def rotated(contenders: Sequence[Contender], number: int) -> list[Contender]:
-    """In another order each round."""
-    first = number % len(contenders)
-    return [*contenders[first:], *contenders[:first]]
 
 
 if __name__ == "__main__":

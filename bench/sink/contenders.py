@@ -50,7 +50,7 @@ class Contender(ABC):
 
 
 class Unjoin(Contender):
-    """As a sink's worker does it: the header of each record checked, its value handed on."""
+    """Does what a sink's worker does: checks each record's header and hands its value on."""
 
     name = "unjoin"
     young_objects_max = YOUNG_OBJECTS_MAX

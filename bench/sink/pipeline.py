@@ -1,10 +1,9 @@
 """The whole sink: real Kafka, a sink process with an embedded engine, and what a row costs that process end to end."""
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +13,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bench.sink.rows import TABLE_OF, Kind, records
 from sinks.main import SinkConfig
-from testkit.kafka_node import QUIET, KafkaNode, create_topic
+from testkit.kafka_node import QUIET, KafkaNode, create_topic, kafka_home
+from testkit.processes import cpu_seconds, wait_for
 from unjoin.host.kafka import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ class Flow(msgspec.Struct, frozen=True):
 def broker() -> Iterator[str]:
     """Its address; ended afterwards."""
     with TemporaryDirectory(prefix="unjoin-bench-") as folder:
-        node = KafkaNode(Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")), Path(folder))
+        node = KafkaNode(kafka_home(), Path(folder))
         node.start()
         try:
             yield node.bootstrap
@@ -60,7 +60,7 @@ def flow(bootstrap: str, kind: Kind, rows: int, block_rows: int) -> Flow:
     """One round, with a topic, a group and a sink process of its own.
 
     Raises:
-        SystemExit: the sink ended, or did not store all in time.
+        AssertionError: the sink ended, or did not store all in time.
     """
     table = TABLE_OF[kind]
     topic = create_topic(bootstrap)
@@ -78,19 +78,24 @@ def flow(bootstrap: str, kind: Kind, rows: int, block_rows: int) -> Flow:
         log = Path(folder) / "sink.log"
         text = msgspec.json.encode(config, enc_hook=str).decode()
         with log.open("wb") as file:
-            command = [sys.executable, "-m", "tests.sinks.sink_process", text]
+            command = [sys.executable, "-m", "testkit.sink_process", text]
             sink = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
         try:
-            _until(lambda: b"sink ready" in log.read_bytes(), sink)
-            began, cpu = time.perf_counter(), _cpu_seconds(sink.pid)
+            wait_for(lambda: b"sink ready" in log.read_bytes(), "the sink is not ready", SECONDS_MAX, [sink])
+            began, cpu = time.perf_counter(), cpu_seconds(sink.pid)
             _send(bootstrap, topic, kind, rows)
             group = f"{topic}-{table.name}"
             with_offsets = Consumer({"bootstrap.servers": bootstrap, "group.id": group, **QUIET})
             try:
-                _until(lambda: with_offsets.committed([TopicPartition(topic, 0)], 10)[0].offset >= rows, sink)
+                wait_for(
+                    lambda: with_offsets.committed([TopicPartition(topic, 0)], 10)[0].offset >= rows,
+                    "the sink did not store all",
+                    SECONDS_MAX,
+                    [sink],
+                )
             finally:
                 with_offsets.close()
-            return Flow(kind, block_rows, rows, time.perf_counter() - began, _cpu_seconds(sink.pid) - cpu)
+            return Flow(kind, block_rows, rows, time.perf_counter() - began, cpu_seconds(sink.pid) - cpu)
         finally:
             sink.terminate()
             sink.wait(30)
@@ -109,18 +114,3 @@ def _send(bootstrap: str, topic: str, kind: Kind, rows: int) -> None:
         if producer.produce_batch(topic, batch, partition=0) != len(batch) or producer.flush(60):
             raise SystemExit("the broker does not take the records")
         left -= len(batch)
-
-
-def _until(reached: Callable[[], bool], sink: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + SECONDS_MAX
-    while not reached():
-        if sink.poll() is not None:
-            raise SystemExit("the sink ended by itself")
-        if time.monotonic() > deadline:
-            raise SystemExit("the sink did not store all in time")
-        time.sleep(0.05)
-
-
-def _cpu_seconds(pid: int) -> float:
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,7 +1,6 @@
-"""What came out, as ratios first, tables, JSON and a plot."""
+"""What came out: tables, ratios first, and CSV."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -10,6 +9,7 @@ from rich.table import Table
 from bench.sink.contenders import DriverRows, Unjoin
 from bench.sink.pipeline import Flow
 from bench.sink.rounds import Round
+from testkit.figures import write_csv
 from testkit.machine import Spread, spread
 
 OURS, ROWS = Unjoin.name, DriverRows.name
@@ -37,7 +37,7 @@ class Report:
         return list(dict.fromkeys(r.contender for r in self.rounds if (r.engine, r.kind) == (engine, kind)))
 
     def ratios(self, case: tuple[str, str, int], peer: str, engine: str = "") -> tuple[Spread, Spread]:
-        """How often the peer's rows a second go into ours, and our CPU a row into the peer's; round against round.
+        """Our rows a second divided by the peer's, and the peer's CPU a row divided by ours; round against round.
 
         Args:
             engine: the peer's, where it is not the same.
@@ -87,23 +87,8 @@ class Report:
         console.print(table)
 
     def write(self, folder: Path) -> None:
-        """sink.json, with every round, and a plot beside it."""
+        """Writes sink.csv: a line a round, and the machine in each."""
         folder.mkdir(parents=True, exist_ok=True)
-        document: dict[str, Any] = {
-            "machine": self.machine,
-            "ratios": {
-                "/".join(map(str, (*case, peer))): dict(
-                    zip(("rows_a_second", "cpu"), self.ratios(case, peer), strict=True)
-                )
-                for case in self.cases()
-                for peer in self.names(*case[:2])[1:]
-            },
-            "rounds": self.rounds,
-            "pipeline": self.flows,
-        }
-        text = msgspec.json.format(msgspec.json.encode(document), indent=1)
-        (folder / "sink.json").write_bytes(text + b"\n")
-        if self.rounds:
-            from bench.sink import plot  # noqa: PLC0415  matplotlib takes a second to load
-
-            plot.rows_a_second(self, folder / "sink.svg")
+        rows = [msgspec.to_builtins(one) for one in (*self.rounds, *self.flows)]
+        columns = dict.fromkeys((name for row in rows for name in row), "")
+        write_csv(folder / "sink.csv", [columns | row | self.machine for row in rows])

@@ -1,7 +1,6 @@
 """The measurement: contenders take turns, round by round, each into an empty table."""
 
 import gc
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +16,7 @@ from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Engine, Table
 from testkit.clickhouse_server import ClickHouseServer, binary
-
-_TICKS = os.sysconf("SC_CLK_TCK")
+from testkit.processes import cpu_seconds
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -88,10 +86,7 @@ class Place:
             self._engine.select(sql, "Null")
 
     def _server_seconds(self) -> float:
-        if not self._pid:
-            return 0.0
-        words = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / _TICKS
+        return cpu_seconds(self._pid) if self._pid else 0.0
 
 
 @contextmanager

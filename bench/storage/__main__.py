@@ -44,7 +44,7 @@ class Measured(msgspec.Struct):
     warm_ms: dict[str, list[float]]
 
     def milliseconds(self, question: str, *, cold: bool) -> Spread:
-        """Of all runs."""
+        """Times of all runs of a question, ms."""
         return spread((self.cold_ms if cold else self.warm_ms)[question])
 
 

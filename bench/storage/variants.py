@@ -88,7 +88,7 @@ def order(table: str, key: str) -> Callable[[str, str], str]:
 
 
 def unchanged(_table: str, statement: str) -> str:
-    """As the migrations have it."""
+    """The table's statement as the migrations have it."""
     return statement
 
 

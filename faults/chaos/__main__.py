@@ -18,12 +18,13 @@ from rich.console import Console
 
 from faults.chaos.clock import library_path
 from faults.chaos.disks import can_mount
-from faults.chaos.plan import Stage, plan
-from faults.chaos.report import draw, judge_kills, print_run, publish, write_json
+from faults.chaos.plan import Scenario, plan
+from faults.chaos.report import FILES, judge_kills, print_run, publish, write_run
 from faults.chaos.results import Run
-from faults.chaos.stage import StageRun
+from faults.chaos.scenario import ScenarioRun
 from schemas.outcomes import UnjoinError
 from testkit.clickhouse_server import binary
+from testkit.kafka_node import kafka_home
 
 ROOT = Path(__file__).parents[2]
 START_TRIES = 3
@@ -38,67 +39,66 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="unjoin-chaos-")) if options.out is None else options.out.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(seed=options.seed, rounds_asked=options.rounds, stop_seconds=options.stop_seconds, rate=options.rate)
-    scenes = possible_scenes(folder, run.skipped)
-    stages = plan(options.seed, options.rounds, options.only or (), options.round, scenes)
+    environments = possible_environments(folder, run.skipped)
+    scenarios = plan(options.seed, options.rounds, options.only or (), options.round, environments)
     began = time.monotonic()
-    execute(run, stages, folder, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
+    execute(run, scenarios, folder, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
     run.seconds = round(time.monotonic() - began, 1)
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     run.machine = f"{os.cpu_count()} cores, load average at the end {load}"
     judge_kills(run)
     print_run(run, console)
-    write_json(run, folder / "chaos.json")
-    draw(run, folder / "chaos.svg")
+    write_run(run, folder)
     if options.publish:
         publish(run, PAGE)
-        for name in ("chaos.json", "chaos.svg"):
+        for name in FILES:
             shutil.copyfile(folder / name, FIGURES / name)
-    console.print(f"written: {folder / 'chaos.json'}, {folder / 'chaos.svg'}", highlight=False)
+    console.print(f"written to {folder}: {', '.join(FILES)}", highlight=False)
     return 0 if run.holds else 1
 
 
-def possible_scenes(folder: Path, skipped: list[str]) -> list[str]:
-    """The scenes whose faults this machine can make; says why not of the others."""
-    scenes = ["up"]
+def possible_environments(folder: Path, skipped: list[str]) -> list[str]:
+    """The environments whose faults this machine can make; says why not of the others."""
+    environments = ["up"]
     if not can_mount(folder):
-        skipped.append("wires: this user may not mount a small disk; run it as root")
+        skipped.append("proxies: this user may not mount a small disk; run it as root")
     elif binary() is None:
-        skipped.append("wires: Debian's clickhouse-server is missing: scripts/setup test")
+        skipped.append("proxies: Debian's clickhouse-server is missing: scripts/setup test")
     else:
-        scenes.append("wires")
+        environments.append("proxies")
     if library_path() is None:
         skipped.append("clock: libfaketime is missing: apt-get install faketime")
     else:
-        scenes.append("clock")
-    return scenes
+        environments.append("clock")
+    return environments
 
 
-def execute(run: Run, stages: tuple[Stage, ...], folder: Path, say: Callable[[str], None]) -> None:
-    """Plays the stages one after the other; the folder of one that did not hold stays for a look."""
-    kafka_home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka")).absolute()
-    for number, stage in enumerate(stages, 1):
-        say(f"stage {number} of {len(stages)}: {stage.scene}, crowds of {stage.crowd_min}, {len(stage.rounds)} rounds")
-        place = folder / f"stage-{number}"
+def execute(run: Run, scenarios: tuple[Scenario, ...], folder: Path, say: Callable[[str], None]) -> None:
+    """Plays the scenarios one after the other; the folder of one that did not hold stays for a look."""
+    for number, scenario in enumerate(scenarios, 1):
+        where = f"{scenario.environment}, crowds of {scenario.crowd_min}"
+        say(f"scenario {number} of {len(scenarios)}: {where}, {len(scenario.rounds)} rounds")
+        place = folder / f"scenario-{number}"
         found = len(run.findings) + len(run.failures)
-        play(run, stage, number, place, kafka_home, say)
+        play(run, scenario, number, place, say)
         if len(run.findings) + len(run.failures) == found:
             shutil.rmtree(place, ignore_errors=True)
         else:
             say(f"its logs and data stay in {place}")
 
 
-def play(run: Run, stage: Stage, number: int, place: Path, kafka_home: Path, say: Callable[[str], None]) -> None:
-    """One stage; where it does not start it is tried again, for another program may have taken one of its ports."""
+def play(run: Run, scenario: Scenario, number: int, place: Path, say: Callable[[str], None]) -> None:
+    """One scenario; where it does not start it is tried again, for another program may have taken one of its ports."""
     for tries_left in reversed(range(START_TRIES)):
         shutil.rmtree(place, ignore_errors=True)
-        stage_run = StageRun(stage, run, place, kafka_home, say)
+        scenario_run = ScenarioRun(scenario, run, place, kafka_home(), say)
         try:
-            asyncio.run(stage_run.execute())
+            asyncio.run(scenario_run.execute())
         except (AssertionError, OSError, TimeoutError) as error:
-            # A part that never came back, or a broker that does not answer: other stages may still tell something.
-            if stage_run.started or not tries_left:
+            # A part that never came back, or a broker that does not answer: other scenarios may still tell something.
+            if scenario_run.started or not tries_left:
                 why = str(error)[:ERROR_SHOWN] or type(error).__name__
-                broke = f"stage {number} broke off, and its rounds are not in the table: {why}"
+                broke = f"scenario {number} broke off, and its rounds are not in the table: {why}"
                 say(broke)
                 run.failures.append(broke)
                 return
@@ -115,9 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", metavar="PART:FAULT", help="these alone; can be repeated")
     parser.add_argument("--rate", type=float, default=250.0, help="events a second")
     parser.add_argument("--stop-seconds", type=float, default=30.0, help="how long SIGSTOP lasts")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="logs, chaos.json and chaos.svg (default: a new folder)"
-    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="tables, plot and logs (default: a new folder)")
     parser.add_argument("--publish", action="store_true", help="renew docs/faults.md and its figures")
     return parser
 

@@ -23,7 +23,7 @@ class FakeClock:
         self.set(0)
 
     def environment(self) -> dict[str, str]:
-        """What a process needs to live by it."""
+        """Environment variables that make a process read this clock."""
         library = library_path()
         assert library is not None
         return {
@@ -48,5 +48,5 @@ class FakeClock:
 
 
 def library_path() -> Path | None:
-    """Where Debian's package `faketime` has it; None where it is not installed."""
+    """Path of the library of Debian's package `faketime`; None where it is not installed."""
     return next((path for root in ("/usr/lib", "/usr/lib64") for path in Path(root).glob(f"**/{_LIBRARY}")), None)

@@ -1,4 +1,4 @@
-"""What is held against what: the ledger and the log against the rows, after a round and at a stage's end."""
+"""Compares the ledger and the log with the rows, after a round and at a scenario's end."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,14 +10,14 @@ from faults.chaos.rows import RowCounts
 
 
 class Comparison:
-    """Of one stage; every finding goes to the run once."""
+    """Compares within one scenario; every finding goes to the run once."""
 
     def __init__(self, run: Run, ledger: Ledger) -> None:
         self._run, self._ledger = run, ledger
         self._noted: set[tuple[str, str, str, str]] = set()
 
     def note_doubles(self, log: LogTail, counts: RowCounts, seen_twice: Iterable[str] = ()) -> None:
-        """Of the events that `counts` is about.
+        """Notes events of `counts` that have more rows than records.
 
         Args:
             seen_twice: answer to `seen_twice_sql` in TabSeparated.
@@ -34,7 +34,7 @@ class Comparison:
             self._note("doubled", table, event, f"{seen} rows with FINAL", positions)
 
     def note_lost(self, log: LogTail, counts: RowCounts) -> None:
-        """Once everything had time to arrive."""
+        """Notes what is missing; called once everything had time to arrive."""
         for table in TABLES:
             records = log.records[table]
             gone = set(lost(_acknowledged(self._ledger.batches, table), counts[table]))

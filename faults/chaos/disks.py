@@ -19,7 +19,7 @@ class SmallDisk:
         _mount("-t", "tmpfs", "-o", f"size={ROOM_BYTES},mode=700", "chaos", str(self.folder))
 
     def fill(self) -> None:
-        """From now on nothing more can be written: the file system shrinks to what it holds."""
+        """Shrinks the file system to what it holds: nothing more can be written."""
         room = os.statvfs(self.folder)
         used = (room.f_blocks - room.f_bfree) * room.f_frsize
         self._resize(max(PAGE_BYTES, used))

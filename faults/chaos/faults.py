@@ -12,11 +12,11 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
+from faults.chaos.environment import Environment
 from faults.chaos.insert_watch import InsertWatch
 from faults.chaos.parts import end
 from faults.chaos.plan import Round
-from faults.chaos.scene import SceneStack
-from faults.chaos.wire import DEAF_SECONDS, Connection, Wire
+from testkit.fault_proxy import Fault, FaultProxy, never
 
 AIM_SECONDS_MAX = 15.0
 AIM_TABLES = ("signals", "analytics", "labels")
@@ -24,6 +24,7 @@ INSERT_SECONDS = (0.0, 0.006)
 STORM_GROUPS = ("unjoin-sink-signals", "unjoin-sink-analytics", "unjoin-sink-labels")
 STORM_TOPICS = {"signals": "events.signals", "analytics": "events.analytics", "labels": "labels.deidentified"}
 INSERT_MARK = b"INSERT INTO"
+SWALLOW_SECONDS = 0.5
 
 
 class Injected(msgspec.Struct, frozen=True):
@@ -49,10 +50,10 @@ class Lengths(msgspec.Struct, frozen=True):
 
 
 class Injector:
-    """Of one stack."""
+    """Makes the faults of one stack."""
 
-    def __init__(self, scene: SceneStack, lengths: Lengths) -> None:
-        self._scene = scene
+    def __init__(self, environment: Environment, lengths: Lengths) -> None:
+        self._environment = environment
         self._lengths = lengths
 
     async def inject(self, one: Round) -> Injected:
@@ -73,8 +74,8 @@ class Injector:
         of_their_own: dict[str, Callable[[], Awaitable[Injected]]] = {
             "engine:SIGKILL": lambda: asyncio.to_thread(self._kill_inside_insert, chance),
             "server:SIGKILL": lambda: asyncio.to_thread(self._kill_server, chance),
-            "server:reset": lambda: self._break_insert(chance, deaf=False),
-            "server:lost-reply": lambda: self._break_insert(chance, deaf=True),
+            "server:reset": lambda: self._break_insert(chance, swallow=False),
+            "server:lost-reply": lambda: self._break_insert(chance, swallow=True),
         }
         return await of_their_own.get(one.kind.name, made.get(fault, self._unknown))()
 
@@ -84,15 +85,15 @@ class Injector:
     # Signals.
 
     def _signal(self, part: str, number: signal.Signals) -> Injected:
-        pid = self._scene.pid_of(part)
+        pid = self._environment.pid_of(part)
         began = time.monotonic()
         end(pid, number)
         gone = time.monotonic()
-        # Of a SIGTERM the drain is part of the outage: recovery counts from the signal.
+        # The drain after a SIGTERM is part of the outage: recovery counts from the signal.
         return Injected(began, began, f"gone after {gone - began:.1f} s" if number == signal.SIGTERM else "")
 
     async def _pause(self, part: str) -> Injected:
-        pid = self._scene.pid_of(part)
+        pid = self._environment.pid_of(part)
         began = time.monotonic()
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -103,8 +104,8 @@ class Injector:
 
     def _kill_inside_insert(self, chance: random.Random) -> Injected:
         table, later = chance.choice(AIM_TABLES), chance.uniform(*INSERT_SECONDS)
-        pid = self._scene.pid_of("sink")
-        with InsertWatch(self._scene.clickhouse_dir, table) as watch:
+        pid = self._environment.pid_of("sink")
+        with InsertWatch(self._environment.clickhouse_dir, table) as watch:
             begun = watch.wait(AIM_SECONDS_MAX)
             time.sleep(later)
             began = time.monotonic()
@@ -127,7 +128,7 @@ class Injector:
     async def _visit(self, group: str, seconds: float) -> None:
         visitor = AIOKafkaConsumer(
             STORM_TOPICS[group.rpartition("-")[2]],
-            bootstrap_servers=self._scene.bootstrap,
+            bootstrap_servers=self._environment.bootstrap,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -149,8 +150,8 @@ class Injector:
         """Second processors, real ones, that come, may be given the partition, and go again."""
         began = time.monotonic()
         members = 0
-        environment = {**self._scene.stack.environment, "UNJOIN_METRICS_PORT": "0"}
-        environment.setdefault("UNJOIN_KAFKA_BOOTSTRAP", self._scene.stack.bootstrap)
+        environment = {**self._environment.stack.environment, "UNJOIN_METRICS_PORT": "0"}
+        environment.setdefault("UNJOIN_KAFKA_BOOTSTRAP", self._environment.stack.bootstrap)
         while time.monotonic() - began < self._lengths.storm:
             visitor = await asyncio.to_thread(self._processor, environment)
             await asyncio.sleep(chance.uniform(2.0, 4.0))
@@ -160,87 +161,88 @@ class Injector:
         return Injected(began, time.monotonic(), f"{members} visits")
 
     def _processor(self, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-        with (self._scene.data_dir / "logs" / "storm.log").open("ab") as log:
-            return subprocess.Popen([*self._scene.stack.python, "process"], env=environment, stdout=log, stderr=log)
+        with (self._environment.data_dir / "logs" / "storm.log").open("ab") as log:
+            return subprocess.Popen(
+                [*self._environment.stack.python, "process"], env=environment, stdout=log, stderr=log
+            )
 
-    # The wires.
+    # Connections.
 
     async def _reset(self, part: str, chance: random.Random) -> Injected:
-        wire, pid = self._wire(), self._scene.pid_of(part)
+        proxy, pid = self._kafka_proxy(), self._environment.pid_of(part)
         began, count = time.monotonic(), 0
         for _ in range(chance.randint(1, 4)):
-            for connection in wire.of(pid):
+            for connection in proxy.of(pid):
                 connection.reset()
                 count += 1
             await asyncio.sleep(chance.uniform(0.02, 0.8))
         return Injected(began, time.monotonic(), f"{count} connections reset")
 
     async def _lose_replies(self, part: str, chance: random.Random) -> Injected:
-        """What is asked is done, and never answered; then the connection breaks."""
-        wire, pid = self._wire(), self._scene.pid_of(part)
+        """Lets requests through and throws their answers away, then resets the connections."""
         began = time.monotonic()
-        deaf = wire.of(pid)
-        for connection in deaf:
-            connection.deaf = True
+        connections = self._kafka_proxy().of(self._environment.pid_of(part))
+        for connection in connections:
+            connection.swallows = True
         await asyncio.sleep(chance.uniform(0.3, 1.5))
-        for connection in deaf:
+        for connection in connections:
             connection.reset()
-        return Injected(began, time.monotonic(), f"{len(deaf)} connections without replies")
+        return Injected(began, time.monotonic(), f"{len(connections)} connections without replies")
 
-    async def _break_insert(self, chance: random.Random, *, deaf: bool) -> Injected:
-        wire = self._scene.server_wire
-        assert wire is not None
-        hits: list[Connection] = []
+    async def _break_insert(self, chance: random.Random, *, swallow: bool) -> Injected:
+        proxy = self._environment.server_proxy
+        assert proxy is not None
+        share = chance.random()
 
-        def hit(connection: Connection) -> None:
-            hits.append(connection)
-            if deaf:
-                connection.deaf = True
-            else:
-                connection.reset()
+        def choose(request: bytes) -> Fault | None:
+            place = request.find(INSERT_MARK)
+            if place < 0:
+                return None
+            return Fault("swallow") if swallow else Fault("reset", place + int(share * (len(request) - place)))
 
-        skip = 0 if deaf else chance.randint(1, 4_000)
-        found = await wire.aim(INSERT_MARK, skip, hit, AIM_SECONDS_MAX)
+        found = await asyncio.to_thread(proxy.once(choose).wait, AIM_SECONDS_MAX)
         began = time.monotonic()
-        if deaf:
-            await asyncio.sleep(DEAF_SECONDS)  # the insert ends in that time
-            for connection in hits:
-                connection.reset()
+        if swallow:
+            await asyncio.sleep(SWALLOW_SECONDS)  # the insert ends in that time
+            for connection in list(proxy.connections):
+                if connection.swallows:
+                    connection.reset()
+        proxy.choose = never
         return Injected(began, time.monotonic(), "inside an insert" if found else "no insert came")
 
     def _kill_server(self, chance: random.Random) -> Injected:
-        assert self._scene.server is not None
+        assert self._environment.server is not None
         began = time.monotonic()
-        self._scene.server.kill()
+        self._environment.server.kill()
         time.sleep(chance.uniform(0.1, 2.0))
-        self._scene.server.start()
+        self._environment.server.start()
         return Injected(began, began)
 
-    def _wire(self) -> Wire:
-        assert self._scene.wire is not None
-        return self._scene.wire
+    def _kafka_proxy(self) -> FaultProxy:
+        assert self._environment.kafka_proxy is not None
+        return self._environment.kafka_proxy
 
     # The machine.
 
     async def _fill(self, part: str) -> Injected:
         """The sink's disk; or a collector's spool, and Kafka out of the collector's reach, or the spool would idle."""
-        disk, wire = self._scene.disks[part], self._wire()
-        collector = self._scene.pid_of("collector")
+        disk, proxy = self._environment.disks[part], self._kafka_proxy()
+        collector = self._environment.pid_of("collector")
         began = time.monotonic()
         if part == "spool":
-            wire.cut.add(collector)
-            for connection in wire.of(collector):
+            proxy.refused.add(collector)
+            for connection in proxy.of(collector):
                 connection.reset()
         await asyncio.to_thread(disk.fill)
         try:
             await asyncio.sleep(self._lengths.full)
         finally:
             await asyncio.to_thread(disk.relieve)
-            wire.cut.discard(collector)
+            proxy.refused.discard(collector)
         return Injected(began, time.monotonic())
 
     async def _skew(self, seconds: int) -> Injected:
-        clock = self._scene.clock
+        clock = self._environment.clock
         assert clock is not None
         began = time.monotonic()
         clock.set(seconds)

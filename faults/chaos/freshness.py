@@ -1,4 +1,4 @@
-"""How long a batch takes from its first try to a row that a reader sees; and so, when a fault is over."""
+"""Measures how long a batch takes from its first try to a row that a reader sees, which says when a fault is over."""
 
 import asyncio
 import time
@@ -35,27 +35,27 @@ class Freshness:
     def __init__(self, reader: Reader) -> None:
         self.seen: list[Seen] = []
         self._reader = reader
-        self._looked_at = 0
+        self._batches_seen = 0
         self._waiting: dict[str, dict[str, float]] = {table: {} for table in TABLES}
 
     async def run(self, batches: list[Batch]) -> None:
-        """Until cancelled.
+        """Looks for markers until it is cancelled.
 
         Args:
             batches: grows while it runs.
         """
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            for batch in batches[self._looked_at :]:
+            for batch in batches[self._batches_seen :]:
                 if batch.number % MARKER_EVERY == 0 and "signals" in batch.ids:
                     for table in TABLES:
                         key = batch.ids["labels"][0] if table == "labels" else batch.session
                         self._waiting[table][key] = batch.sent_at
-            self._looked_at = len(batches)
+            self._batches_seen = len(batches)
             if any(self._waiting.values()):
-                await self._look()
+                await self._poll()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         asked = []
         for table, waiting in self._waiting.items():
             if waiting:
@@ -76,7 +76,10 @@ class Freshness:
                 self.seen.append(Seen(table, sent_at, now))
 
     def recovered(self, since: float, normal_seconds: float) -> Seen | None:
-        """Of the first markers of each table that were sent after `since` and came through in normal time, the last."""
+        """The marker that ends an outage, or None.
+
+        Each table's first marker that was sent after `since` and seen in normal time counts; the last of these ends it.
+        """
         first = []
         for table in TABLES:
             in_time = [
@@ -90,7 +93,7 @@ class Freshness:
         return max(first, key=lambda one: one.visible_at)
 
     def seconds_between(self, begin: float, end: float) -> list[float]:
-        """Of the markers sent in that time; those not seen yet count as long as they wait by now."""
+        """Seconds of the markers sent in that time; those not seen yet count with the time they have waited."""
         now = time.monotonic()
         waiting = [now - sent for waiting in self._waiting.values() for sent in waiting.values() if begin <= sent < end]
         return [one.seconds for one in self.seen if begin <= one.sent_at < end] + waiting

@@ -16,7 +16,7 @@ BEGUN = b"tmp_insert_"
 
 
 class InsertWatch:
-    """Of one table's folder."""
+    """Watches one table's folder."""
 
     def __init__(self, clickhouse_dir: Path, table: str) -> None:
         self.folder = (clickhouse_dir / "data" / "unjoin" / table).resolve()

@@ -1,4 +1,4 @@
-"""`python -m faults.chaos.joined A.json B.json --out DIR`: several runs as one, with one table and one plot."""
+"""`python -m faults.chaos.joined FOLDER FOLDER --out DIR`: several runs as one, with one table and one plot."""
 
 import argparse
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from faults.chaos.report import draw, print_run, publish, read_json, write_json
+from faults.chaos.report import FILES, print_run, publish, read_run, write_run
 from faults.chaos.results import Run
 
 ROOT = Path(__file__).parents[2]
@@ -44,19 +44,18 @@ def joined(runs: list[Run]) -> Run:
 def main() -> int:
     """0 where all of them hold."""
     parser = argparse.ArgumentParser(prog="python -m faults.chaos.joined", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="CHAOS_JSON")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="FOLDER", help="of a run: its `--out`")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--publish", action="store_true", help="renew docs/faults.md and its figures")
     options = parser.parse_args()
-    runs = [read_json(path) for path in options.runs]
+    runs = [read_run(path) for path in options.runs]
     run = joined(runs)
     options.out.mkdir(parents=True, exist_ok=True)
     print_run(run, Console(width=160))
-    write_json(run, options.out / "chaos.json")
-    draw(run, options.out / "chaos.svg")
+    write_run(run, options.out)
     if options.publish:
-        publish(run, ROOT / "docs" / "faults.md", [one.seed for one in runs])
-        for name in ("chaos.json", "chaos.svg"):
+        publish(run, ROOT / "docs" / "faults.md")
+        for name in FILES:
             shutil.copyfile(options.out / name, ROOT / "docs" / "figures" / name)
     return 0 if run.holds else 1
 

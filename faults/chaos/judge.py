@@ -60,5 +60,5 @@ def doubled(log: Log, rows: Rows) -> list[tuple[str, str]]:
 
 
 def _age(copy: str) -> int:
-    """What the table's engine compares: when it was received, or a vote's version."""
+    """The number that the table's engine compares: time of receipt, ms, or a vote's version."""
     return int(copy.rpartition(":")[2])

@@ -41,7 +41,7 @@ class Batch(msgspec.Struct):
 
 
 class Ledger:
-    """Every batch of one stage."""
+    """Every batch of one scenario."""
 
     def __init__(self) -> None:
         self.round = 0
@@ -68,5 +68,5 @@ class Ledger:
 
 
 def round_of(event_id: str) -> int:
-    """In which round an event was first sent."""
+    """Number of the round in which an event was first sent."""
     return int(event_id[1 : event_id.index(".")])

@@ -36,7 +36,7 @@ class Load:
         self._number = 0
 
     async def run(self) -> None:
-        """Until `stop`, and then until every batch is answered."""
+        """Posts until `stop`, and then until every batch is answered."""
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS_MAX)
         connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as client:

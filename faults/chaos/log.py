@@ -1,4 +1,4 @@
-"""What lies on the topics, record by record: read on from where the last look ended, by a plain consumer."""
+"""Reads every record of the topics with a plain consumer, each time on from where it ended."""
 
 import datetime
 import time
@@ -59,7 +59,7 @@ class LogTail:
                     continue  # away; it fetches again by itself
                 self._take(topic, partition, offset, message.value())
                 self._next[topic, partition] = offset + 1
-            # Of offsets that hold no record the position tells.
+            # The position passes offsets that hold no record.
             for of in list(missing):
                 if max(self._next.get(of, 0), self._position(of)) >= ends[of]:
                     missing.discard(of)

@@ -3,10 +3,10 @@
 import contextlib
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from testkit.processes import wait_for
 
 T = TypeVar("T")
 
@@ -30,8 +30,8 @@ def pid_of(part: str, parent: int) -> int | None:
 
 
 def running_pid_of(part: str, parent: int) -> int:
-    """As `pid_of`, once it runs."""
-    return wait_for(lambda: pid_of(part, parent), f"{part} does not run")
+    """Process id of a part; waits until it runs."""
+    return wait_for(lambda: pid_of(part, parent), f"{part} does not run", PART_SECONDS_MAX)
 
 
 def end(pid: int, number: signal.Signals, seconds_max: float = PART_SECONDS_MAX) -> None:
@@ -39,15 +39,6 @@ def end(pid: int, number: signal.Signals, seconds_max: float = PART_SECONDS_MAX)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
     wait_for(lambda: _gone(pid), "a part does not end", seconds_max)
-
-
-def wait_for(condition: Callable[[], T | None], what: str, seconds_max: float = PART_SECONDS_MAX) -> T:
-    """What the condition gives, once it gives something."""
-    deadline = time.monotonic() + seconds_max
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return found
 
 
 def _gone(pid: int) -> bool:

@@ -1,8 +1,8 @@
 """Pure: from a seed, which fault hits which part in which round, and when.
 
-A scene is a stack with what its faults need: `up` is `unjoin up` as it is; in `wires` Kafka answers through a proxy,
-engine and spool lie on small disks of their own, and a second sink writes to a ClickHouse server; in `clock` every
-role reads its time through libfaketime. Rounds of a scene follow each other on one stack.
+An environment is a stack with what its faults need: `up` is `unjoin up` as it is; in `proxies` Kafka answers through
+a proxy, engine and spool lie on small disks of their own, and a second sink writes to a ClickHouse server; in `clock`
+every role reads its time through libfaketime. A scenario is some rounds after each other on one stack.
 """
 
 import random
@@ -13,9 +13,9 @@ import msgspec
 
 from schemas.outcomes import UnjoinError
 
-Scene = Literal["up", "wires", "clock"]
+EnvironmentName = Literal["up", "proxies", "clock"]
 
-ROUNDS_OF_A_STAGE_MAX = 20
+ROUNDS_OF_A_SCENARIO_MAX = 20
 MOMENT_SECONDS = (0.2, 1.5)
 CROWDS = (5, 1)
 
@@ -34,7 +34,7 @@ class Kind(msgspec.Struct, frozen=True):
     part: str
     fault: str
     weight: int
-    scene: Scene = "up"
+    environment: EnvironmentName = "up"
 
     @property
     def name(self) -> str:
@@ -47,10 +47,10 @@ KINDS = (
     *(Kind(part, "SIGTERM", 8) for part in ("collector", "kafka", "processor", "sink")),
     *(Kind(part, "SIGSTOP", 3) for part in ("collector", "kafka", "processor", "sink")),
     *(Kind(part, "storm", 5) for part in ("processor", "sink")),
-    *(Kind(part, "reset", 5, "wires") for part in ("collector", "processor", "sink")),
-    *(Kind(part, "lost-replies", 5, "wires") for part in ("collector", "processor", "sink")),
-    *(Kind("server", fault, 5, "wires") for fault in ("reset", "lost-reply", "SIGKILL")),
-    *(Kind(part, "disk-full", 4, "wires") for part in ("sink", "spool")),
+    *(Kind(part, "reset", 5, "proxies") for part in ("collector", "processor", "sink")),
+    *(Kind(part, "lost-replies", 5, "proxies") for part in ("collector", "processor", "sink")),
+    *(Kind("server", fault, 5, "proxies") for fault in ("reset", "lost-reply", "SIGKILL")),
+    *(Kind(part, "disk-full", 4, "proxies") for part in ("sink", "spool")),
     *(Kind("clock", fault, 3, "clock") for fault in ("ahead", "back")),
 )
 
@@ -69,31 +69,31 @@ class Round(msgspec.Struct, frozen=True):
     moment_s: float
 
     def chance(self) -> random.Random:
-        """Whatever else the fault leaves to chance."""
+        """Random numbers for whatever else the fault leaves to chance."""
         return random.Random(f"{self.seed}-{self.number}-fault")
 
 
-class Stage(msgspec.Struct, frozen=True):
-    """Rounds on one stack.
+class Scenario(msgspec.Struct, frozen=True):
+    """Some rounds on one stack.
 
     Attributes:
         crowd_min: sessions whose labels leave the door together; 1 for no crowds.
     """
 
-    scene: Scene
+    environment: EnvironmentName
     crowd_min: int
     rounds: tuple[Round, ...]
 
 
 def plan(
-    seed: int, count: int, only: Sequence[str] = (), number: int | None = None, scenes: Sequence[str] = ()
-) -> tuple[Stage, ...]:
-    """The stages of a run.
+    seed: int, count: int, only: Sequence[str] = (), number: int | None = None, environments: Sequence[str] = ()
+) -> tuple[Scenario, ...]:
+    """The scenarios of a run.
 
     Args:
         only: names of kinds, `sink:SIGKILL`; all of them where empty.
         number: of the one round of the whole run to replay.
-        scenes: those whose faults this machine can make; all of them where empty.
+        environments: those whose faults this machine can make; all of them where empty.
 
     Raises:
         PlanError: there is no such kind or round.
@@ -101,17 +101,21 @@ def plan(
     known = {kind.name for kind in KINDS}
     if unknown := sorted(set(only) - known):
         raise PlanError(f"there is no fault {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    kinds = [kind for kind in KINDS if (not only or kind.name in only) and (not scenes or kind.scene in scenes)]
+    kinds = [
+        kind
+        for kind in KINDS
+        if (not only or kind.name in only) and (not environments or kind.environment in environments)
+    ]
     if not kinds:
         raise PlanError("none of these faults can be made on this machine")
     weights = {kind: 1 if only else kind.weight for kind in kinds}
-    stages = _numbered(seed, _staged(random.Random(f"{seed}-plan"), _chosen(random.Random(seed), weights, count)))
+    scenarios = _numbered(seed, _grouped(random.Random(f"{seed}-plan"), _chosen(random.Random(seed), weights, count)))
     if number is None:
-        return stages
-    for stage in stages:
-        for one in stage.rounds:
+        return scenarios
+    for scenario in scenarios:
+        for one in scenario.rounds:
             if one.number == number:
-                return (Stage(stage.scene, stage.crowd_min, (one,)),)
+                return (Scenario(scenario.environment, scenario.crowd_min, (one,)),)
     raise PlanError(f"round {number} is not among the {count} of this plan; give --rounds as in the run to replay")
 
 
@@ -129,28 +133,28 @@ def _chosen(chance: random.Random, weights: Mapping[Kind, int], count: int) -> l
     return chosen
 
 
-def _staged(chance: random.Random, chosen: list[Kind]) -> list[tuple[Scene, int, list[Kind]]]:
-    stages: list[tuple[Scene, int, list[Kind]]] = []
-    scenes: tuple[Scene, ...] = ("up", "wires", "clock")
-    for scene in scenes:
-        kinds = [kind for kind in chosen if kind.scene == scene]
+def _grouped(chance: random.Random, chosen: list[Kind]) -> list[tuple[EnvironmentName, int, list[Kind]]]:
+    scenarios: list[tuple[EnvironmentName, int, list[Kind]]] = []
+    environments: tuple[EnvironmentName, ...] = ("up", "proxies", "clock")
+    for environment in environments:
+        kinds = [kind for kind in chosen if kind.environment == environment]
         chance.shuffle(kinds)
-        # Both crowds, even where one stage could hold them all.
-        stages_min = 2 if scene == "up" and len(kinds) > 6 else 1
-        parts = max(stages_min, -(-len(kinds) // ROUNDS_OF_A_STAGE_MAX))
+        # Both crowds, even where one scenario could hold them all.
+        scenarios_min = 2 if environment == "up" and len(kinds) > 6 else 1
+        parts = max(scenarios_min, -(-len(kinds) // ROUNDS_OF_A_SCENARIO_MAX))
         for part in range(parts):
             if mine := kinds[part::parts]:
-                stages.append((scene, CROWDS[len(stages) % 2], mine))
-    return stages
+                scenarios.append((environment, CROWDS[len(scenarios) % 2], mine))
+    return scenarios
 
 
-def _numbered(seed: int, stages: list[tuple[Scene, int, list[Kind]]]) -> tuple[Stage, ...]:
+def _numbered(seed: int, scenarios: list[tuple[EnvironmentName, int, list[Kind]]]) -> tuple[Scenario, ...]:
     numbered, number = [], 0
-    for scene, crowd_min, kinds in stages:
+    for environment, crowd_min, kinds in scenarios:
         rounds = []
         for kind in kinds:
             number += 1
             moment = random.Random(f"{seed}-{number}").uniform(*MOMENT_SECONDS)
             rounds.append(Round(number, kind, seed, moment))
-        numbered.append(Stage(scene, crowd_min, tuple(rounds)))
+        numbered.append(Scenario(environment, crowd_min, tuple(rounds)))
     return tuple(numbered)

@@ -1,22 +1,21 @@
-"""What a run found: a table for people, JSON for programs, a picture, and the page's table made of the JSON."""
+"""What a run found: a table for people, CSV with a line a round, a plot, and the page's table."""
 
+import csv
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import msgspec
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from faults.chaos.results import Row, Run, kills_end_to_end_p95, rows_of
+from faults.chaos.results import Row, Run, kills_end_to_end_p95, line_of, round_of, rows_of
+from testkit.figures import drawn, write_csv
 
 INK, DOT, MEDIAN = "#24292f", "#1d6fb8", "#c2410c"
 COLUMNS = ("part", "fault", "rounds", "acknowledged", "stored", "lost", "doubled", "lost or doubled in at most")
 TIMES = ("recovered, median s", "p95 s", "max s", "end to end, p95 s")
+FILES = ("chaos.csv", "chaos-run.json", "chaos.svg")
 FINDINGS_SHOWN = 20
 KILL_SECONDS_MAX = 30.0
 _GENERATED = re.compile(r"(<!-- chaos: generated[^>]*-->\n).*?(<!-- /chaos -->)", re.DOTALL)
@@ -72,7 +71,7 @@ def summary(run: Run) -> list[str]:
         f" {run.server_rows:,} rows on the server",
         f"{resent:,} batches sent more than once; answers {dict(sorted(run.statuses.items()))}",
         f"engine: {inside} of {aimed} kills left a part half written",
-        f"a marker is in time within {', '.join(map(str, run.normal_seconds))} s (per stage)",
+        f"a marker is in time within {', '.join(map(str, run.normal_seconds))} s (per scenario)",
         *(f"not run: {one}" for one in run.skipped),
         f"end to end within 60 s of a kill: p95 {kills_end_to_end_p95(run) or 0:.1f} s, bar {KILL_SECONDS_MAX:.0f} s",
         *(f"unjoin audit: {one}" for one in run.audits),
@@ -80,15 +79,19 @@ def summary(run: Run) -> list[str]:
     ]
 
 
-def write_json(run: Run, file: Path) -> None:
-    """All of it."""
-    body = {"run": msgspec.to_builtins(run), "table": [msgspec.to_builtins(row) for row in rows_of(run)]}
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=1) + b"\n")
+def write_run(run: Run, folder: Path) -> None:
+    """Writes chaos.csv, a line a round; chaos-run.json, what is not of one round; and chaos.svg."""
+    write_csv(folder / "chaos.csv", [line_of(one) for one in run.rounds])
+    whole = msgspec.structs.replace(run, rounds=[])
+    (folder / "chaos-run.json").write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n")
+    draw(run, folder / "chaos.svg")
 
 
-def read_json(file: Path) -> Run:
-    """What `write_json` wrote."""
-    return msgspec.convert(msgspec.json.decode(file.read_bytes())["run"], Run)
+def read_run(folder: Path) -> Run:
+    """What `write_run` wrote there."""
+    run = msgspec.json.decode((folder / "chaos-run.json").read_bytes(), type=Run)
+    with (folder / "chaos.csv").open(newline="") as file:
+        return msgspec.structs.replace(run, rounds=[round_of(line) for line in csv.DictReader(file)])
 
 
 def markdown(run: Run) -> str:
@@ -99,15 +102,11 @@ def markdown(run: Run) -> str:
     return "\n".join(lines)
 
 
-def publish(run: Run, page: Path, seeds: Sequence[int] = ()) -> None:
-    """Puts the table where the page has a place for it.
-
-    Args:
-        seeds: of several runs that were joined.
-    """
+def publish(run: Run, page: Path) -> None:
+    """Puts the table where the page has a place for it."""
     text = page.read_text()
     failed = "".join(f"- failed: {one}\n" for one in run.failures)
-    named = ", ".join(map(str, seeds or [run.seed]))
+    named = ", ".join(map(str, dict.fromkeys(one.seed for one in run.rounds)))
     said = f"Seed {named}; {len(run.rounds)} rounds.\n\n{markdown(run)}\n{failed}"
     page.write_text(_GENERATED.sub(lambda match: match[1] + said + match[2], text))
 
@@ -115,10 +114,7 @@ def publish(run: Run, page: Path, seeds: Sequence[int] = ()) -> None:
 def draw(run: Run, file: Path) -> None:
     """Seconds to recover: a dot a round, a line a median, a fault and part a row."""
     rows = list(rows_of(run)[:-1])
-    with mpl.rc_context({"svg.hashsalt": "chaos", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(8, 0.26 * len(rows) + 1.2), facecolor="white", layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+    with drawn(file, size=(8, 0.26 * len(rows) + 1.2)) as (_, (axes,)):
         for place, row in enumerate(rows):
             times = [
                 one.seconds_to_recover
@@ -134,7 +130,6 @@ def draw(run: Run, file: Path) -> None:
         axes.tick_params(length=0, colors=INK)
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
-        figure.savefig(file, format="svg", metadata={"Date": None})
 
 
 def _cells(row: Row) -> list[str]:

@@ -1,8 +1,8 @@
 """What a run found: a row a round, summed up a fault and part."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -14,21 +14,22 @@ class RoundResult(msgspec.Struct, kw_only=True):
     """One round.
 
     Attributes:
-        acknowledged, stored: events first sent in it; both as of the stage's end.
+        acknowledged, stored: events first sent in it; both as of the scenario's end.
         unacknowledged: events never answered, stored or not.
         rejected: events answered with a reason.
         lost, doubled: as `judge` says.
         seconds_to_recover: from the fault, or from its end where it lasts, to the first marker of every table that was
             sent after that and came through in normal time; None where none did.
         last_table: the one whose marker came last.
-        end_to_end_s: of the markers sent in the 60 s after the fault began, until the next one.
+        end_to_end_s: of the markers sent in the 60 s after the fault began, until the next one; to a tenth.
         resent: batches sent more than once.
     """
 
+    seed: int
     number: int
     part: str
     fault: str
-    scene: str
+    environment: str
     crowd_min: int
     note: str = ""
     acknowledged: int = 0
@@ -44,12 +45,27 @@ class RoundResult(msgspec.Struct, kw_only=True):
     end_to_end_s: list[float] = []
 
 
+def line_of(result: RoundResult) -> dict[str, object]:
+    """A round as a line of chaos.csv, its times end to end as `0.4x12`: twelve markers took 0.4 s."""
+    times = Counter(result.end_to_end_s)
+    line = msgspec.to_builtins(result)
+    return {**line, "end_to_end_s": " ".join(f"{seconds:.1f}x{times[seconds]}" for seconds in sorted(times))}
+
+
+def round_of(line: Mapping[str, str]) -> RoundResult:
+    """A line of chaos.csv as a round."""
+    counted = (cell.split("x") for cell in line["end_to_end_s"].split())
+    times = [float(seconds) for seconds, count in counted for _ in range(int(count))]
+    filled = {name: cell for name, cell in line.items() if cell}
+    return msgspec.convert({**filled, "end_to_end_s": times}, RoundResult, strict=False)
+
+
 class Run(msgspec.Struct, kw_only=True):
     """Everything that one call found.
 
     Attributes:
-        normal_seconds: per stage, within which a marker counts as in time; from the load before the first fault.
-        audits: what `unjoin audit` said at the end of each stage.
+        normal_seconds: per scenario, within which a marker counts as in time; from the load before the first fault.
+        audits: what `unjoin audit` said at the end of each scenario.
         merged_parts: parts that a merge made, of tables whose merges were held still: none, or doubles may have hidden.
         failures: whatever else was not as it must be.
     """
@@ -102,9 +118,11 @@ class Row(msgspec.Struct, kw_only=True):
     def bound(self) -> float | None:
         """With 95 % confidence at most this share of such rounds loses or doubles anything, where none did.
 
+        None where one did, and of three rounds or fewer, which say nothing about a share.
+
         Source: the rule of three, Hanley and Lippman-Hand, 1983.
         """
-        return min(1.0, 3 / self.rounds) if not self.lost and not self.doubled else None
+        return 3 / self.rounds if self.rounds > 3 and not self.lost and not self.doubled else None
 
 
 def rows_of(run: Run) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What ClickHouse holds, per event and copy; and holding its merges still.
+"""Counts ClickHouse's rows by event and copy, and stops its merges.
 
     python -m faults.chaos.rows still DIRECTORY        before a stack's first start
     python -m faults.chaos.rows dump DIRECTORY FILE    after its last stop

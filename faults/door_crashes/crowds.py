@@ -74,7 +74,7 @@ class Expected(msgspec.Struct):
 
     @property
     def row_ids(self) -> set[str]:
-        """Of every vote that has to leave."""
+        """Row ids of every vote that has to leave."""
         return {label.row_id for crowd in self.crowds for label in crowd.labels}
 
 

@@ -24,8 +24,8 @@ from faults.door_crashes.crowds import (
     one_writer,
     several_writers,
 )
+from faults.door_crashes.environment import SESSION_S, Environment
 from faults.door_crashes.faults import Fault, Moment, schedule
-from faults.door_crashes.scene import SESSION_S, Scene
 from faults.door_crashes.workers import Worker
 from processors.masking.mask import mask
 from schemas.events import DeidentifiedLabel
@@ -120,12 +120,12 @@ class Run:
             for door in doors:
                 door.start()
             flowing = asyncio.create_task(self._feed(feed))
-            scene = Scene(node, doors, watch, offsets, feed, flowing)
+            environment = Environment(node, doors, watch, offsets, feed, flowing)
             try:
                 planned = schedule(self._faults, self._rng)
                 for done, (fault, moment) in enumerate(planned):
                     self._say(f"{fault} {moment}", done)
-                    await scene.do(fault, moment, self._rng)
+                    await environment.do(fault, moment, self._rng)
                     self._moments[moment] += 1
                 self._dry.set()
                 await flowing
@@ -133,10 +133,10 @@ class Run:
                 log = await log_of(bootstrap)
                 expected = self._expected(log)
                 wanted = expected.row_ids
-                await scene.until(lambda: _holds(wanted <= watch.row_ids), SETTLE_S_MAX, "the last crowd")
-                await scene.until(lambda: _reached(offsets, expected.open_from), SETTLE_S_MAX, "the last commit")
+                await environment.until(lambda: _holds(wanted <= watch.row_ids), SETTLE_S_MAX, "the last crowd")
+                await environment.until(lambda: _reached(offsets, expected.open_from), SETTLE_S_MAX, "the last commit")
                 for door in doors:
-                    await scene.until(door.is_ready, SETTLE_S_MAX, "a door")
+                    await environment.until(door.is_ready, SETTLE_S_MAX, "a door")
                 for door in doors:
                     await asyncio.to_thread(door.stop)
             finally:
@@ -170,7 +170,7 @@ class Run:
         )
 
     def _follow(self) -> Follow:
-        """What order the released records may have come in."""
+        """The order in which released records may have come."""
         if self._faults.get(Fault.BROKER):
             return any_order
         return several_writers if self._processors > 1 or self._faults.get(Fault.PAUSE) else one_writer

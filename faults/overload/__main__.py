@@ -8,7 +8,6 @@ bound, the honest client was never refused, and it was as fast as before within 
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,8 @@ from faults.overload.traffic import Order, Second
 from ingest.access.sites import SitesFile
 from schemas.topics import SIGNALS
 from testkit.collect_process import Collect
-from testkit.kafka_node import node_with_topics, stored_records
+from testkit.kafka_node import kafka_home, node_with_topics, stored_records
+from testkit.processes import cpu_seconds
 
 ROOT = Path(__file__).parents[2]
 RECOVER_SECONDS_MAX = 60.0
@@ -94,8 +94,7 @@ def main() -> int:
 
 def run(options: argparse.Namespace, folder: Path, console: Console) -> int:
     """One flood."""
-    home = Path(os.environ.get("UNJOIN_KAFKA_HOME", ROOT / ".kafka"))
-    with node_with_topics(home, folder / "kafka") as node:
+    with node_with_topics(kafka_home(), folder / "kafka") as node:
         collect = Collect(folder / "data", node.bootstrap)
         sites = SitesFile(folder / "data" / "sites" / "sites.json")
         keys = {name: sites.add(name, ["http://localhost"]) for name in ("honest", *FLOODS)}
@@ -137,7 +136,7 @@ class Flood:
         watch.start()
         time.sleep(options.settle)
         spooled = collect.metric("unjoin_spool_spooled_total")
-        cpu = self._cpu_seconds()
+        cpu = cpu_seconds(self._collect.pid)
         began = time.monotonic()
         floods = [
             self._start(name, name, options.connections // 2, options.times * per_second / 2, f"127.0.0.{2 + i}")
@@ -145,7 +144,7 @@ class Flood:
         ]
         time.sleep(options.seconds)
         ended = time.monotonic()
-        cpu = self._cpu_seconds() - cpu
+        cpu = cpu_seconds(self._collect.pid) - cpu
         for traffic in floods:
             traffic.stop()
         time.sleep(max(options.settle, 2))
@@ -158,10 +157,6 @@ class Flood:
             "memory": watch.memory, "drained_s": drained - ended, "cpu_share": cpu / (ended - began),
             "spooled": collect.metric("unjoin_spool_spooled_total") - spooled,
         }  # fmt: skip
-
-    def _cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self._collect._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _until_drained(self) -> float:
         deadline = time.monotonic() + 2 * RECOVER_SECONDS_MAX
@@ -239,7 +234,7 @@ def conclude(
 
 
 def recovery_seconds(honest: Traffic, ended: float, ms_max: float) -> float:
-    """Until the honest client's answers are all 200 and under `ms_max` at p99, second by second, and stay so."""
+    """Seconds until the honest client's answers are, and stay, all 200 and under `ms_max` at each second's p99."""
     last = ended
     for at, second in honest.seconds:
         bad = any(status != 200 for status in second.statuses) or share(sorted(second.milliseconds), 0.99) > ms_max
@@ -253,7 +248,7 @@ def share(values: list[float], part: float) -> float:
 
 
 def number_of(value: bytes | None) -> bytes:
-    """Whose event a record is: the first ten bytes of its id, after the Confluent header and a length of one byte."""
+    """First ten bytes of a record's event id, which name its client; before them are header and length, six bytes."""
     assert value is not None
     return value[6:16]
 

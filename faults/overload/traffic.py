@@ -90,7 +90,7 @@ class Client:
         return self._number, (b"%s%08d" % (self.order.name.encode(), self._number)).join(self._template)
 
     async def run(self) -> None:
-        """Until standard input is closed."""
+        """Sends until standard input is closed."""
         for _ in range(self.order.connections):
             await self.connect()
         ended = self.loop.run_in_executor(None, sys.stdin.read)

@@ -36,7 +36,7 @@ class MemoryBroker:
 
 
 class MemoryProducer:
-    """As `ingest.kafka.producer.KafkaProducer`, with a memory for a broker."""
+    """Stands for `ingest.kafka.producer.KafkaProducer`, with a list in memory for a broker."""
 
     def __init__(self, config: ProducerConfig, broker: MemoryBroker) -> None:
         self.stats = ProducerStats()

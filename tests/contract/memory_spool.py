@@ -12,7 +12,7 @@ from ingest.spool.writer import MINUTE_MS, SpoolConfig, SpoolStats
 
 
 class MemorySpool:
-    """As `ingest.spool.writer.Spool`; its disk fails while `failing` is set."""
+    """Stands for `ingest.spool.writer.Spool`; its disk fails while `failing` is set."""
 
     def __init__(self, config: SpoolConfig, now_ms: Callable[[], int]) -> None:
         self.stats = SpoolStats()

@@ -83,7 +83,7 @@ def test_refusal_of_the_server_is_definite(code: int) -> None:
     ],
 )
 def test_any_other_failure_of_the_server_is_unknown(code: int) -> None:
-    """Of several parts some may be in place when the disk fills up; and no row is at fault."""
+    """When the disk fills up, some of several parts may be in place; and no row is at fault."""
     failure = insert_failure(errors.ServerException("'secret'", code), sent=True)
     assert isinstance(failure, Unknown)
     assert "secret" not in str(failure)

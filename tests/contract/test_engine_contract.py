@@ -1,85 +1,18 @@
 """One suite for every engine: a list in memory, chdb, and Debian's clickhouse-server, which knows no DateTime64."""
 
-import io
 import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import fastavro
 import msgspec
 import pytest
 
 from sinks.clickhouse.server import Server, address_of
-from sinks.engine import Block, Engine, EngineError, Refused, Table
+from sinks.engine import Engine, EngineError, Refused, Table
+from testkit.contract_table import DDL, OLD_SCHEMA, TABLE, block_of, row
 from tests.contract.memory_engine import MemoryEngine
-
-TABLE = Table(
-    name="contract",
-    topics=("contract",),
-    columns=(
-        ("id", "String", "`id`"),
-        ("number", "Int64", "`number`"),
-        ("samples", "Array(Float64)", "`samples`"),
-        ("day", "Date", "`day`"),
-        ("version", "Int64", "toUInt64(`version`)"),
-        ("parsed", "String", "toInt64(`parsed`)"),
-    ),
-    key=("id", "number", "version"),
-)
-DDL = """CREATE TABLE IF NOT EXISTS unjoin.contract
-(id String, number Int64, samples Array(Float64), day Date, version UInt64, parsed Int64)
-ENGINE = ReplacingMergeTree(version) PARTITION BY tuple() ORDER BY (id, number)"""
-SCHEMA = fastavro.parse_schema(
-    {
-        "type": "record",
-        "name": "Contract",
-        "fields": [
-            {"name": "id", "type": "string"},
-            {"name": "number", "type": "long"},
-            {"name": "samples", "type": {"type": "array", "items": "double"}},
-            {"name": "day", "type": {"type": "int", "logicalType": "date"}},
-            {"name": "version", "type": "long"},
-            {"name": "parsed", "type": "string"},
-        ],
-    }
-)
-OLD_SCHEMA = fastavro.parse_schema(
-    {
-        "type": "record",
-        "name": "Contract",
-        "fields": [
-            {"name": "id", "type": "string"},
-            {"name": "number", "type": "long"},
-            {"name": "day", "type": {"type": "int", "logicalType": "date"}},
-            {"name": "version", "type": "long"},
-            {"name": "parsed", "type": "string"},
-        ],
-    }
-)
-
-
-def row(number: int, **changes: Any) -> dict[str, Any]:
-    samples = [0.5, float(number)]
-    made = {
-        "id": f"é'\\\t\x00{number}",
-        "number": -number,
-        "samples": samples,
-        "day": 20_000,
-        "version": -1,
-        "parsed": "7",
-    }
-    return made | changes
-
-
-def block_of(*rows: dict[str, Any], schema: Any = SCHEMA, table: Table = TABLE) -> Block:
-    datums = []
-    for each in rows:
-        out = io.BytesIO()
-        fastavro.schemaless_writer(out, schema, each)
-        datums.append(out.getvalue())
-    return Block(table, "contract", 0, 0, len(rows), schema, datums)
 
 
 class Tried:
@@ -97,7 +30,7 @@ class Tried:
         return Counter((each["id"], int(each["number"])) for each in rows)
 
 
-@pytest.fixture(params=["memory", "chdb", "server"])
+@pytest.fixture(params=["memory", "chdb", pytest.param("server", marks=pytest.mark.server)])
 def tried(request: pytest.FixtureRequest) -> Iterator[Tried]:
     if request.param == "memory":
         yield Tried(MemoryEngine(refuses=lambda each: not each["parsed"].isdecimal()))

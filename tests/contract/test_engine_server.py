@@ -7,7 +7,8 @@ import pytest
 from sinks.clickhouse.server import AddressError, Server, address_of
 from sinks.engine import EngineError, Unknown
 from testkit.clickhouse_server import PASSWORD, ClickHouseServer, binary
-from tests.contract.test_engine_contract import DDL, Tried, block_of, expected, row
+from testkit.contract_table import DDL, block_of, row
+from tests.contract.test_engine_contract import Tried, expected
 
 
 @pytest.fixture
@@ -18,6 +19,7 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> ClickHouseServer:
     return ClickHouseServer(tmp_path_factory.mktemp("clickhouse-server"))
 
 
+@pytest.mark.server
 def test_killed_server_is_an_unknown_outcome_and_is_repaired_when_it_is_back(own_server: ClickHouseServer) -> None:
     """The same engine object goes on: a sink does not restart because its server did."""
     own_server.start()
@@ -41,6 +43,7 @@ def test_killed_server_is_an_unknown_outcome_and_is_repaired_when_it_is_back(own
         own_server.stop()
 
 
+@pytest.mark.server
 def test_server_killed_in_the_middle_of_inserts_leaves_every_row_once(own_server: ClickHouseServer) -> None:
     """Some of them are stored and not acknowledged, some neither; the anti-join sorts it out."""
     own_server.start()
@@ -68,6 +71,7 @@ def test_server_killed_in_the_middle_of_inserts_leaves_every_row_once(own_server
         own_server.stop()
 
 
+@pytest.mark.server
 def test_wrong_password_is_waited_out_and_never_shown(own_server: ClickHouseServer) -> None:
     """No row's fault: setting rows aside for it would drain the topic."""
     own_server.start()
@@ -83,6 +87,7 @@ def test_wrong_password_is_waited_out_and_never_shown(own_server: ClickHouseServ
         own_server.stop()
 
 
+@pytest.mark.server
 def test_closing_ends_a_call_that_waits(own_server: ClickHouseServer) -> None:
     """A stopping sink must not wait two minutes for an answer."""
     own_server.start()
@@ -107,6 +112,7 @@ def test_closing_ends_a_call_that_waits(own_server: ClickHouseServer) -> None:
         own_server.stop()
 
 
+@pytest.mark.server
 def test_select_speaks_the_formats_it_names(own_server: ClickHouseServer) -> None:
     """The native protocol has none; `unjoin query` needs some."""
     own_server.start()

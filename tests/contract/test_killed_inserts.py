@@ -10,7 +10,7 @@ from testkit.clickhouse_server import binary
 from testkit.victims import PARTS, Chdb, Experiment, OldServer, Victim
 
 
-@pytest.fixture(params=["chdb", "server"])
+@pytest.fixture(params=["chdb", pytest.param("server", marks=pytest.mark.server)])
 def experiment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Experiment]:
     if not can_aim():
         pytest.skip(MISSING)
@@ -23,7 +23,7 @@ def experiment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Exper
 
 
 def test_killed_at_every_rename_of_a_block_of_several_parts_it_is_repaired_exactly(experiment: Experiment) -> None:
-    """Of its parts none, some or all are in place; after the repair every row is there once, in a plain MergeTree.
+    """None, some or all of its parts are in place; after the repair every row is there once, in a plain MergeTree.
 
     A part appears by its rename. A deduplication log that is written before it would swallow the repair here.
     """

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from faults.chaos.__main__ import execute
+from faults.chaos.environment import run_rows
+from faults.chaos.joined import joined
 from faults.chaos.judge import doubled, lost, unstored
 from faults.chaos.plan import KINDS, PlanError, plan
-from faults.chaos.results import Run
+from faults.chaos.report import markdown, read_run, write_run
+from faults.chaos.results import RoundResult, Run, rows_of
 from faults.chaos.rows import counts_of
-from faults.chaos.scene import run_rows
 
 SEED = 7
 SELECTION = ("collector:SIGKILL", "engine:SIGKILL", "kafka:SIGKILL")
@@ -22,7 +24,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from sinks.clickhouse.embedded import Embedded
-from tests.sinks.records import signal, signals
+from testkit.sink_records import signal, signals
 engine = Embedded(Path(sys.argv[1]))
 for first in (0, 0, 2, 4):
     engine.insert(signals([signal(row) for row in range(first, first + 2)]))
@@ -70,15 +72,19 @@ def test_judge_tells_lost_doubled_and_collapsed_apart() -> None:
 
 def test_any_round_of_a_plan_can_be_played_alone() -> None:
     """What a run prints is the seed and the number; the same fault, part, crowd and moment come of it."""
-    stages = plan(SEED, 200)
-    assert plan(SEED, 200) == stages
-    assert plan(SEED + 1, 200) != stages
-    assert {one.kind for stage in stages for one in stage.rounds} == set(KINDS)
-    assert {stage.crowd_min for stage in stages if stage.scene == "up"} == {1, 5}
-    for stage in stages:
-        for one in stage.rounds:
+    scenarios = plan(SEED, 200)
+    assert plan(SEED, 200) == scenarios
+    assert plan(SEED + 1, 200) != scenarios
+    assert {one.kind for scenario in scenarios for one in scenario.rounds} == set(KINDS)
+    assert {scenario.crowd_min for scenario in scenarios if scenario.environment == "up"} == {1, 5}
+    for scenario in scenarios:
+        for one in scenario.rounds:
             (alone,) = plan(SEED, 200, number=one.number)
-            assert (alone.scene, alone.crowd_min, alone.rounds) == (stage.scene, stage.crowd_min, (one,))
+            assert (alone.environment, alone.crowd_min, alone.rounds) == (
+                scenario.environment,
+                scenario.crowd_min,
+                (one,),
+            )
     with pytest.raises(PlanError, match="201"):
         plan(SEED, 200, number=201)
     with pytest.raises(PlanError, match="sink:SIGKILL"):
@@ -87,6 +93,42 @@ def test_any_round_of_a_plan_can_be_played_alone() -> None:
 
 def test_every_kind_gets_its_share_of_two_hundred_rounds() -> None:
     """Rare ones are not left to chance."""
-    played = Counter(one.kind for stage in plan(SEED, 200) for one in stage.rounds)
+    played = Counter(one.kind for scenario in plan(SEED, 200) for one in scenario.rounds)
     whole = sum(kind.weight for kind in KINDS)
     assert all(abs(played[kind] - kind.weight * 200 / whole) <= 1 for kind in KINDS)
+
+
+def test_written_run_is_read_back_with_the_same_table(tmp_path: Path) -> None:
+    """A line a round is all that is kept, and joining runs must not change a figure of theirs."""
+    rounds = [
+        RoundResult(
+            seed=SEED, number=number, part="sink", fault="SIGKILL", environment="up", crowd_min=5, note="a, b",
+            acknowledged=100, stored=100, seconds_to_recover=None if number == 2 else 1.25 * number,
+            end_to_end_s=[0.4, 0.4, 0.1 * number],
+        )
+        for number in range(1, 6)
+    ]  # fmt: skip
+    run = Run(seed=SEED, rounds_asked=5, stop_seconds=30.0, rate=250.0, rounds=rounds, audits=["difference 0"])
+    write_run(run, tmp_path)
+    assert len((tmp_path / "chaos.csv").read_text().splitlines()) == 1 + len(rounds)
+    again = read_run(tmp_path)
+    assert markdown(again) == markdown(run)
+    assert markdown(joined([again, again])) == markdown(joined([run, run]))
+
+
+def test_share_of_rounds_that_may_lose_something_is_left_out_where_it_says_nothing() -> None:
+    """At most 100 % of rounds is no figure."""
+    rounds = [
+        RoundResult(seed=SEED, number=number, part=part, fault="SIGKILL", environment="up", crowd_min=1)
+        for part, count in (("kafka", 1), ("sink", 3), ("collector", 4))
+        for number in range(count)
+    ]
+    rows = rows_of(Run(seed=SEED, rounds_asked=8, stop_seconds=0, rate=1, rounds=rounds))
+    assert {row.part: row.bound for row in rows} == {"kafka": None, "sink": None, "collector": 0.75, "all": 0.375}
+
+
+def test_run_without_a_finished_round_is_written_and_read(tmp_path: Path) -> None:
+    """Every scenario broke off: what went wrong is still on record."""
+    run = Run(seed=SEED, rounds_asked=5, stop_seconds=30.0, rate=250.0, failures=["scenario 1 broke off"])
+    write_run(run, tmp_path)
+    assert read_run(tmp_path) == run

@@ -53,6 +53,7 @@ def test_missing_extra_is_named_together_with_what_installs_it(monkeypatch: pyte
         run_attack(["--in-process"])
 
 
+@pytest.mark.slow
 def test_few_tries_do_not_pass_the_bars(tmp_path: Path) -> None:
     """The bound, not the share, is held against the bar: a thousand tries prove nothing, and the exit code says so."""
     assert run_attack(["--in-process", *SMALL, "--out", str(tmp_path)]) == 1
@@ -72,6 +73,7 @@ def test_same_recording_gives_the_same_picture(tmp_path: Path) -> None:
     assert pictures[0] == pictures[1]
 
 
+@pytest.mark.slow
 def test_limits_are_leaks_that_the_attacks_do_find() -> None:
     """What the documentation warns of is measured, not asserted: both are well above chance."""
     for limit in measured_limits(1, sessions=100, answers=12_000, tasks=6_000):

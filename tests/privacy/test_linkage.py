@@ -35,6 +35,7 @@ def leaks_of(report: Report) -> set[str]:
     return leaking | ({"same session"} if report.pairs.after > 0.6 else set())
 
 
+@pytest.mark.slow
 def test_no_attack_joins_what_left_the_door() -> None:
     """The promise. With 2,000 tries, a leak must be larger than at full size to be seen."""
     report = attacked(Weakness.NONE)
@@ -50,6 +51,7 @@ def test_every_attack_succeeds_before_the_door() -> None:
     assert report.pairs.sees
 
 
+@pytest.mark.slow
 def test_order_of_arrival_is_found_out() -> None:
     """Sorting by a keyed hash is what keeps a watcher from counting its way back."""
     report = attacked(Weakness.ARRIVAL_ORDER)

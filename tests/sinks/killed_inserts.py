@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sinks.clickhouse.embedded import Embedded
 from sinks.engine import Block
-from tests.sinks.records import signal, signals
+from testkit.sink_records import signal, signals
 
 ROWS = 2_000
 

@@ -14,7 +14,7 @@ import pytest
 
 from sinks.kafka.block_planner import Intent
 from sinks.main import SinkConfig
-from tests.sinks.kafka.test_consumer import Scene, scene, until
+from testkit.sink_environment import SinkEnvironment, until
 from unjoin.host.kafka import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.kafka
 class Sink:
     """One life after another of the same sink."""
 
-    def __init__(self, world: Scene, folder: Path, **changes: object) -> None:
+    def __init__(self, world: SinkEnvironment, folder: Path, **changes: object) -> None:
         self.directory, self.log, self.port = folder / "clickhouse", folder / "sink.log", free_port()
         self.config = SinkConfig(
             bootstrap=world.bootstrap,
@@ -41,7 +41,7 @@ class Sink:
         self.process: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
-        command = [sys.executable, "-m", "tests.sinks.sink_process", "plain", str(self.directory)]
+        command = [sys.executable, "-m", "testkit.sink_process", "plain", str(self.directory)]
         subprocess.run(command, cwd=ROOT, check=True)
 
     async def start(self) -> None:
@@ -49,7 +49,7 @@ class Sink:
         text = msgspec.json.encode(self.config, enc_hook=str).decode()
         self.log.write_bytes(b"")
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "tests.sinks.sink_process", text]
+            command = [sys.executable, "-m", "testkit.sink_process", text]
             self.process = subprocess.Popen(command, cwd=ROOT, stderr=log, stdout=log)  # noqa: ASYNC220
         async with asyncio.timeout(READY_SECONDS_MAX):
             while b"sink ready" not in self.log.read_bytes():
@@ -79,7 +79,7 @@ def test_killed_again_and_again_under_load_it_stores_every_row_once(bootstrap: s
 
     async def play() -> None:
         chance = random.Random(7)
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             world.group += "signals"
             sink = Sink(world, tmp_path)
             sink.prepare()
@@ -111,7 +111,7 @@ def test_sigterm_under_load_ends_with_0_and_nothing_open(bootstrap: str, tmp_pat
     """What was not inserted stays on the topic; the next start goes on."""
 
     async def play() -> None:
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             world.group += "signals"
             sink = Sink(world, tmp_path)
             producing = asyncio.create_task(world.produce(20_000))
@@ -139,7 +139,7 @@ def test_address_that_is_taken_ends_the_process_with_a_sentence(bootstrap: str, 
     """Whoever watches it sees why."""
 
     async def play() -> None:
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             first = Sink(world, tmp_path / "first")
             second = Sink(world, tmp_path / "second", http_port=first.port)
             for sink in (first, second):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sinks.clickhouse.embedded import Embedded
-from tests.sinks.records import signal, signals
+from testkit.sink_records import signal, signals
 from unjoin.confine.allowed_paths import Role, confine_role
 from unjoin.confine.landlock import SandboxError, confine
 from unjoin.keys.keyring import Keyring, KeyringError

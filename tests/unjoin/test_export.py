@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sinks.clickhouse.embedded import Embedded
-from tests.sinks.records import label, labels
+from testkit.sink_records import label, labels
 from unjoin.export import CONSENSUS, VOTES, Exported, ExportError, fetch, run_export, slices_of, write_parquet
 from unjoin.query import SelectRows
 from unjoin.settings import Settings

@@ -18,7 +18,7 @@ QUEUED_MAX = 100_000
 
 
 def records(mix: Mix, events: int) -> list[dict[str, list[dict[str, bytes]]]]:
-    """For each request of the mix, its records by topic."""
+    """Gives the records of each request of the mix, by topic."""
     requests = []
     for template in templates(mix, events):
         body = json.loads(template.numbered(MARK.encode()).partition(b"\r\n\r\n")[2])

@@ -51,6 +51,7 @@ def numbered(lines: Iterator[str]) -> list[int]:
     return [int(line) for line in lines if line.strip().isdigit()]
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_writes_every_acknowledged_record_is_there_once(tmp_path: Path) -> None:
     """Twenty seeded moments on one folder, so that each process also goes on with what the one before it left."""
     acknowledged: list[int] = []

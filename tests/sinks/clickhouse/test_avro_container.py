@@ -7,7 +7,7 @@ import pytest
 
 from schemas.registry import latest
 from sinks.clickhouse.avro_container import DATUMS_PER_BLOCK, container
-from tests.sinks.records import encoded, signal
+from testkit.sink_records import encoded, signal
 
 
 @pytest.mark.parametrize("count", [0, 1, DATUMS_PER_BLOCK, DATUMS_PER_BLOCK + 1, 3 * DATUMS_PER_BLOCK + 7])

@@ -4,7 +4,7 @@ import json
 
 from sinks.clickhouse.embedded import Embedded
 from sinks.http.read_only import Bounds, judge_of
-from tests.sinks.records import label, labels, signal, signals
+from testkit.sink_records import label, labels, signal, signals
 
 ROWS = 60
 QUESTIONS = (

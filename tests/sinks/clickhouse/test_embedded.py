@@ -18,8 +18,8 @@ from schemas.registry import latest
 from sinks.clickhouse.embedded import Embedded
 from sinks.engine import Block, EngineError, Refused
 from sinks.rows.tables import LABELS, SIGNALS, check, value_schema
+from testkit.sink_records import NOW_MS, encoded, label, labels, record, signal, signals
 from tests.sinks.killed_inserts import ROWS
-from tests.sinks.records import NOW_MS, encoded, label, labels, record, signal, signals
 
 ROOT = Path(__file__).parents[3]
 
@@ -216,6 +216,7 @@ def test_a_second_directory_in_one_process_is_refused(embedded: Embedded, tmp_pa
         Embedded(tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_inserts_no_row_is_lost_or_doubled(tmp_path: Path) -> None:
     """What the protocol stands on: of the block that was under way, the missing rows are found, and only they."""
     rng = random.Random(int(os.environ.get("UNJOIN_TEST_SEED", "11")))

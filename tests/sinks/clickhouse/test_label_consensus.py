@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from sinks.clickhouse.embedded import Embedded
-from tests.sinks.records import label, labels
+from testkit.sink_records import label, labels
 
 
 def consensus(engine: Embedded) -> dict[str, dict[str, object]]:

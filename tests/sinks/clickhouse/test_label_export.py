@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sinks.clickhouse.embedded import Embedded
-from tests.sinks.records import label, labels
+from testkit.sink_records import label, labels
 
 DAY = datetime.date(2026, 9, 21)
 

@@ -7,8 +7,8 @@ import pytest
 
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.migrate import Migration, MigrationError, migrate, migrations
-from tests.sinks.records import label as label_row
-from tests.sinks.records import labels
+from testkit.sink_records import label as label_row
+from testkit.sink_records import labels
 
 
 class Database:

@@ -11,7 +11,7 @@ from sinks.clickhouse.statements import literal
 from sinks.clickhouse.transcoder import Transcoder, shape_of
 from sinks.engine import Refused, Unknown
 from sinks.rows.tables import SIGNALS
-from tests.sinks.records import signal, signals
+from testkit.sink_records import signal, signals
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from sinks.clickhouse.embedded import Embedded
 from sinks.http.interface import HttpSettings, serve_http
 from sinks.http.read_only import Bounds
-from tests.sinks.records import label, labels, signal, signals
+from testkit.sink_records import label, labels, signal, signals
 
 BOUNDS = Bounds(max_execution_time=2, max_result_rows=200_000, max_memory_usage=200_000_000)
 

@@ -2,193 +2,39 @@
 
 import asyncio
 import random
-import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.errors import KafkaError, RequestTimedOutError
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic, RecordsToDelete
+from aiokafka.errors import RequestTimedOutError
 
-from schemas.codec import encode
 from schemas.dead_letters import origin_of
-from sinks.engine import Refused, Table, Unknown
+from sinks.engine import Refused, Unknown
 from sinks.kafka import consumer as consumer_module
-from sinks.kafka.block_planner import BlockLimits, split_expired
-from sinks.kafka.consumer import ConsumerConfig, TableConsumer, _Partition
-from sinks.kafka.dead_letters import DeadLetters
+from sinks.kafka.block_planner import BlockLimits
+from sinks.kafka.consumer import _Partition
 from sinks.kafka.partition_worker import Halted, Lost
-from sinks.metrics import SinkMetrics
-from sinks.rows.tables import SIGNALS, check, reader_of
 from testkit.kafka_node import KafkaNode
+from testkit.sink_environment import LIMITS, SECONDS_MAX, SinkEnvironment, running, signal_value, until
 from tests.contract.memory_engine import MemoryEngine
 
 pytestmark = pytest.mark.kafka
-
-LIMITS = BlockLimits(rows_max=500, bytes_max=1_000_000, ms_max=50)
-SECONDS_MAX = 60
 
 
 class Killed(Exception):
     """Stands for the end of the process: nothing after it is done."""
 
 
-def signal(number: int) -> bytes:
-    return encode(
-        "events.signals-value",
-        {
-            "event_id": f"e{number}",
-            "site": "site",
-            "session": "session",
-            "type": "pointer",
-            "ts": number,
-            "received_at": number,
-            "t": [0.0, 1.0],
-            "x": [1.5],
-            "y": [2.5],
-            "z": [],
-            "force": [],
-            "t_up": [],
-        },
-    )
-
-
-class Scene:
-    """Topics of its own, what is produced there, and a table that reads it."""
-
-    def __init__(self, bootstrap: str, partitions: int) -> None:
-        self.bootstrap = bootstrap
-        self.topic = f"test.{uuid.uuid4().hex}"
-        self.partitions = [TopicPartition(self.topic, number) for number in range(partitions)]
-        self.dead_topic = f"{self.topic}.dead"
-        self.table: Table = msgspec.structs.replace(SIGNALS, topics=(self.topic,))
-        self.group = f"unjoin-sink-{self.topic}"
-        self.admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
-        self.letters = DeadLetters(bootstrap, lambda _topic: self.dead_topic)
-        self.produced: list[int] = []
-        self.metrics = SinkMetrics()
-
-    def value(self, number: int) -> bytes:
-        return signal(number)
-
-    async def produce(self, count: int) -> None:
-        start = len(self.produced)
-        futures = []
-        for number in range(start, start + count):
-            partition = number % len(self.partitions)
-            futures.append(await self.producer.send(self.topic, self.value(number), partition=partition))
-        await asyncio.gather(*futures)
-        self.produced += range(start, start + count)
-
-    async def produce_garbage(self, key: bytes | None, value: bytes | None) -> int:
-        """One record; gives its offset. As a batch, since `send` refuses one of neither key nor value."""
-        batch = self.producer.create_batch()
-        batch.append(key=key, value=value, timestamp=None)
-        sent = await (await self.producer.send_batch(batch, self.topic, partition=0))
-        offset: int = sent.offset
-        return offset
-
-    def consumer(self, engine: Any, limits: BlockLimits = LIMITS, **config: Any) -> TableConsumer:
-        return TableConsumer(
-            self.table,
-            engine,
-            ConsumerConfig(bootstrap=self.bootstrap, limits=limits, group=self.group, **config),
-            datum_of=self.datum_of,
-            check=self.check_value,
-            letters=self.letters,
-            metrics=self.metrics,
-        )
-
-    def datum_of(self, record: Any) -> tuple[Any, bytes]:
-        return reader_of(self.table)(record)
-
-    def check_value(self, value: bytes | None) -> None:
-        check(self.table, value)
-
-    async def commits(self) -> dict[int, tuple[int, str]]:
-        try:
-            found = await self.admin.list_consumer_group_offsets(self.group, partitions=self.partitions)
-        except KafkaError:  # a new broker makes its offsets topic when the first group asks
-            return {}
-        return {
-            partition.partition: (commit.offset, split_expired(commit.metadata)[0])
-            for partition, commit in found.items()
-        }
-
-    async def ends(self) -> dict[int, tuple[int, str]]:
-        """The commits of a group that has stored everything."""
-        reader = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
-        await reader.start()
-        try:
-            ends = await reader.end_offsets(self.partitions)
-        finally:
-            await reader.stop()
-        return {partition.partition: (end, "") for partition, end in ends.items()}
-
-    async def dead_letters(self, count: int) -> list[Any]:
-        reader = AIOKafkaConsumer(self.dead_topic, bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
-        await reader.start()
-        try:
-            return [await asyncio.wait_for(reader.getone(), SECONDS_MAX) for _ in range(count)]
-        finally:
-            await reader.stop()
-
-    async def run_until_drained(self, engine: Any, *consumers: TableConsumer) -> None:
-        """Runs them until every partition's commit is the log's end with nothing open, then stops them."""
-        ends = await self.ends()
-        async with running(*consumers or (self.consumer(engine),)):
-            await until(self.commits, lambda commits: commits == ends)
-
-    def check(self, engine: MemoryEngine) -> None:
-        """Every row physically once."""
-        stored = Counter(row["ts"] for row in engine.rows.get("signals", []))
-        assert stored == Counter(self.produced)
-
-
-async def until(read: Callable[[], Any], good: Callable[[Any], bool]) -> None:
-    async with asyncio.timeout(SECONDS_MAX):
-        while not good(await read()):  # noqa: ASYNC110  # a broker's and a thread's state; nobody sets an event
-            await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def running(*consumers: TableConsumer) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
-    try:
-        yield
-    finally:
-        for consumer in consumers:
-            consumer.stop()
-        await asyncio.wait_for(asyncio.gather(*tasks), SECONDS_MAX)
-
-
-@asynccontextmanager
-async def scene(bootstrap: str, partitions: int = 2, kind: Callable[[str, int], Scene] = Scene) -> AsyncIterator[Scene]:
-    made = kind(bootstrap, partitions)
-    await made.admin.start()
-    await made.admin.create_topics([NewTopic(made.topic, partitions, 1), NewTopic(made.dead_topic, 1, 1)])
-    await made.producer.start()
-    try:
-        yield made
-    finally:
-        await made.letters.close()
-        await made.producer.stop()
-        await made.admin.delete_topics([made.topic, made.dead_topic])
-        await made.admin.close()
-
-
 def test_ten_thousand_records_become_ten_thousand_rows(bootstrap: str) -> None:
     """The plain case: two partitions, many blocks, an idle group with nothing open."""
 
     async def play() -> None:
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             engine = MemoryEngine()
             await world.produce(10_000)
             await world.run_until_drained(engine)
@@ -202,7 +48,7 @@ def test_records_that_come_while_it_runs_are_stored_within_the_block_age(bootstr
     """And only with plain inserts: nothing of them was ever in doubt."""
 
     async def play() -> None:
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             engine = MemoryEngine()
             async with running(world.consumer(engine)):
                 for _ in range(5):
@@ -218,7 +64,7 @@ def test_stopping_leaves_no_open_intent(bootstrap: str) -> None:
     """A clean restart costs no anti-join."""
 
     async def play() -> None:
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             engine = MemoryEngine()
             await world.produce(3_000)
             async with running(world.consumer(engine)):
@@ -236,7 +82,7 @@ def test_lost_replies_leave_every_row_once(bootstrap: str, seed: int) -> None:
     """Before or after storing, nobody can tell; the range is repeated and only missing rows are inserted."""
 
     async def play() -> None:
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             chance = random.Random(seed)
             engine = MemoryEngine(fault=lambda _block: chance.choice(["before", "after", None, None]))
             await world.produce(4_000)
@@ -277,7 +123,7 @@ def test_deaths_at_any_step_leave_every_row_once(bootstrap: str, seed: int, monk
 
     async def play() -> None:
         nonlocal odds
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             engine = Mortal()
             deaths = 0
             monkeypatch.setattr(consumer_module._Partition, "commit", mortal_commit)
@@ -302,7 +148,7 @@ def test_two_consumers_of_a_group_hand_over_without_a_double_row(bootstrap: str)
     """Partitions move while blocks are in work: a second member comes, then the first leaves."""
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=4) as world:
+        async with SinkEnvironment(bootstrap, partitions=4) as world:
             engine = MemoryEngine()
             limits = msgspec.structs.replace(LIMITS, rows_max=50)
             first, second = world.consumer(engine, limits), world.consumer(engine, limits)
@@ -328,7 +174,7 @@ def test_two_consumers_of_a_group_hand_over_without_a_double_row(bootstrap: str)
 
 def test_garbage_is_set_aside_and_its_neighbours_are_whole(bootstrap: str) -> None:
     """A wrong magic byte, an unknown id, another topic's schema, trailing bytes, a cut datum, no value, nothing."""
-    good = signal(0)
+    good = signal_value(0)
     garbage: list[tuple[bytes | None, bytes | None, str]] = [
         (b"key", b"\x01" + good[1:], "not_confluent"),
         (b"key", b"", "not_confluent"),
@@ -341,7 +187,7 @@ def test_garbage_is_set_aside_and_its_neighbours_are_whole(bootstrap: str) -> No
     ]
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=1) as world:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
             engine = MemoryEngine()
             await world.produce(3)
             await world.run_until_drained(engine)  # with a commit, what comes is inserted before anybody looks at it
@@ -365,7 +211,7 @@ def test_garbage_is_set_aside_and_its_neighbours_are_whole(bootstrap: str) -> No
 
 def test_datum_that_ends_an_insert_without_an_answer_ends_it_once(bootstrap: str) -> None:
     """Were it tried again as it is, an engine that dies of it would never get past it."""
-    good = signal(0)
+    good = signal_value(0)
 
     class Fragile(MemoryEngine):
         """Says nothing where it cannot read a datum."""
@@ -377,7 +223,7 @@ def test_datum_that_ends_an_insert_without_an_answer_ends_it_once(bootstrap: str
                 raise Unknown("no answer") from None
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=1) as world:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
             engine = Fragile()
             await world.produce(20)
             await world.run_until_drained(engine)
@@ -398,14 +244,14 @@ def test_row_that_the_engine_refuses_is_set_aside_alone(bootstrap: str) -> None:
     """Bisection finds it; everything around it is stored."""
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=1) as world:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
             engine = MemoryEngine(refuses=lambda row: row["ts"] in (17, 18, 300))
             await world.produce(400)
             await world.run_until_drained(engine)
             world.produced = [number for number in world.produced if number not in (17, 18, 300)]
             world.check(engine)
             letters = await world.dead_letters(3)
-            assert [letter.value for letter in letters] == [signal(17), signal(18), signal(300)]
+            assert [letter.value for letter in letters] == [signal_value(17), signal_value(18), signal_value(300)]
             assert {dict(letter.headers)["reason"] for letter in letters} == {b"refused"}
 
     asyncio.run(play())
@@ -415,7 +261,7 @@ def test_engine_that_refuses_everything_halts_the_consumer(bootstrap: str) -> No
     """And nothing was set aside: after the repair every row is there."""
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=1) as world:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
             await world.produce(1_000)
             with pytest.raises(Halted, match="signals"):
                 await asyncio.wait_for(world.consumer(MemoryEngine(refuses=lambda _row: True)).run(), SECONDS_MAX)
@@ -430,7 +276,7 @@ def test_open_intent_is_completed_with_what_retention_left(bootstrap: str) -> No
     """Exactly its range, only what is missing; what is gone is counted and does not stop anything."""
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=1) as world:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
             engine = MemoryEngine()
             await world.produce(100)
             blocked = world.consumer(MemoryEngine(fault=lambda _block: "before"), hand_over_seconds_max=0.2)
@@ -456,7 +302,7 @@ def test_intent_whose_whole_range_expired_neither_hangs_nor_ends_the_sink(bootst
     """
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=1) as world:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
             engine = MemoryEngine()
             await world.produce(100)
             blocked = world.consumer(MemoryEngine(fault=lambda _block: "before"), hand_over_seconds_max=0.2)
@@ -484,7 +330,7 @@ def test_back_pressure_pauses_reading_while_the_engine_is_away(bootstrap: str) -
     """A sink whose engine is away for a day must not read the topic into memory."""
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=1) as world:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
             away = True
             engine = MemoryEngine(fault=lambda _block: "before" if away else None)
             limits = BlockLimits(rows_max=200, bytes_max=10_000_000, ms_max=50)
@@ -532,7 +378,7 @@ def test_commit_that_gets_no_answer_is_sent_again_before_anything_is_inserted(
         await commit(self, offset, metadata)
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=1) as world:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
             engine = MemoryEngine()
             await world.produce(1_200)
             monkeypatch.setattr(consumer_module._Partition, "commit", failing)
@@ -572,7 +418,7 @@ def test_broker_killed_and_started_again_costs_no_row(kafka_home: Path, tmp_path
     node = KafkaNode(kafka_home, tmp_path)
 
     async def play() -> None:
-        async with scene(node.bootstrap) as world:
+        async with SinkEnvironment(node.bootstrap) as world:
             engine = MemoryEngine()
             async with running(world.consumer(engine, msgspec.structs.replace(LIMITS, rows_max=100))):
                 await world.produce(5_000)
@@ -597,7 +443,7 @@ def test_fetch_that_pauses_after_an_error_does_not_end_the_sink(
     """aiokafka cancels it while it stops, and lets the cancellation out: each restart of a broker ended the sink."""
 
     async def play() -> None:
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             engine = MemoryEngine()
             await world.produce(40)
             close = consumer_module._Session.close
@@ -618,7 +464,7 @@ def test_consumer_started_before_its_broker_and_topic_waits_for_them(bootstrap: 
     """Roles start in any order."""
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=1) as world:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
             await world.admin.delete_topics([world.topic])
             engine = MemoryEngine()
             async with running(world.consumer(engine)):

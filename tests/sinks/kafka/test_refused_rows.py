@@ -15,8 +15,8 @@ from sinks.clickhouse.embedded import Embedded
 from sinks.kafka.block_planner import BlockLimits
 from sinks.kafka.consumer import ConsumerConfig, TableConsumer
 from sinks.rows.tables import LABELS, check, reader_of
-from tests.sinks.kafka.test_consumer import Scene, scene
-from tests.sinks.records import encoded, label
+from testkit.sink_environment import SinkEnvironment
+from testkit.sink_records import encoded, label
 
 pytestmark = pytest.mark.kafka
 
@@ -24,7 +24,7 @@ LIMITS = BlockLimits(rows_max=64, bytes_max=1_000_000, ms_max=50)
 SUBJECT = "labels.deidentified-value"
 
 
-class LabelScene(Scene):
+class LabelSinkEnvironment(SinkEnvironment):
     """Labels; `refused` are numbers whose row id is no UUID, which is a string to Avro all the same."""
 
     def __init__(self, bootstrap: str, partitions: int) -> None:
@@ -48,8 +48,7 @@ def test_rows_that_the_engine_refuses_are_found_and_set_aside_alone(bootstrap: s
     """One bad row costs a bisection under smaller intents, a neighbour none, and every other row is there once."""
 
     async def play() -> None:
-        async with scene(bootstrap, partitions=1, kind=LabelScene) as world:
-            assert isinstance(world, LabelScene)
+        async with LabelSinkEnvironment(bootstrap, partitions=1) as world:
             world.refused = {0, 41, 42, 199}
             await world.produce(200)
             consumer = TableConsumer(

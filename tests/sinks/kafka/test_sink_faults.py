@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from testkit.aimed_kill import MISSING, RENAMES, Aim, AimedKill, can_aim
-from tests.sinks.kafka.test_consumer import scene, until
+from testkit.sink_environment import SinkEnvironment, until
 from tests.sinks.test_sink_process import Sink
 
 pytestmark = pytest.mark.kafka
@@ -38,7 +38,7 @@ def test_sink_killed_at_a_rename_of_a_part_under_load_stores_every_row_once(boot
         pytest.skip(MISSING)
 
     async def play() -> None:
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             world.group += "signals"
             sink = Sink(world, tmp_path, block_ms_max=20)
             sink.prepare()
@@ -67,7 +67,7 @@ def test_full_disk_is_waited_out_and_costs_no_row(bootstrap: str, tmp_path: Path
     """The engine refuses for a reason that is no row's fault: nothing is set aside, and it goes on by itself."""
 
     async def play() -> None:
-        async with scene(bootstrap) as world:
+        async with SinkEnvironment(bootstrap) as world:
             world.group += "signals"
             sink = Sink(world, tmp_path)
             sink.directory = small_disk / "clickhouse"

@@ -26,7 +26,7 @@ from sinks.rows.tables import (
     row_schema,
     value_schema,
 )
-from tests.sinks.records import NOW_MS, FakeRecord, encoded, label, record, signal
+from testkit.sink_records import NOW_MS, FakeRecord, encoded, label, record, signal
 
 PAGE_VIEW = {
     "event_id": "p-1",

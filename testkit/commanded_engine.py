@@ -1,6 +1,6 @@
 """An embedded engine in a process that can be killed within an insert; it does what its input says.
 
-python -m tests.sinks.obedient_engine DIRECTORY
+python -m testkit.commanded_engine DIRECTORY
 
     insert FIRST END    plain insert of these rows      stored
     repair FIRST END    those of them that are missing  how many they were
@@ -19,7 +19,7 @@ from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.migrate import DIRECTORY
 from sinks.engine import Block
 from sinks.rows.tables import SIGNALS
-from tests.sinks.records import signal, signals
+from testkit.sink_records import signal, signals
 
 SITES = 4
 TABLE = msgspec.structs.replace(SIGNALS, name="signals_by_site")

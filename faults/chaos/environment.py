@@ -1,4 +1,4 @@
-"""The stack of a stage: started with merges held still, with wires, small disks or a clock of its own where needed."""
+"""Starts the stack of a scenario: with merges stopped, and the proxies, small disks or clock that it needs."""
 
 import contextlib
 import os
@@ -13,36 +13,36 @@ import msgspec
 from faults.chaos.clock import FakeClock
 from faults.chaos.disks import SmallDisk
 from faults.chaos.parts import running_pid_of
-from faults.chaos.plan import Stage
-from faults.chaos.server_sink import DDL, Config
-from faults.chaos.wire import Wire
+from faults.chaos.plan import Scenario
 from sinks.clickhouse.server import Server, address_of
 from testkit.clickhouse_server import ClickHouseServer
+from testkit.fault_proxy import FaultProxy
 from testkit.kafka_node import KafkaNode
 from testkit.running_stack import RunningStack
+from testkit.server_sink import SIGNAL_IDS_DDL, ServerSinkConfig
 
 ROOT = Path(__file__).parents[2]
 CHILD_SECONDS_MAX = 120.0
 
 
-class SceneStack:
-    """One stage's stack and what its faults reach into.
+class Environment:
+    """The stack of one scenario, and what its faults act on.
 
     Attributes:
-        wire, server_wire: in front of Kafka, and of the ClickHouse server; None where the scene has none.
-        disks: by part.
+        kafka_proxy, server_proxy: in front of Kafka, and of the ClickHouse server; None where the environment has none.
+        disks: small ones, by the part that writes to them.
     """
 
-    def __init__(self, stage: Stage, kafka_home: Path, folder: Path) -> None:
-        self.stage = stage
+    def __init__(self, scenario: Scenario, kafka_home: Path, folder: Path) -> None:
+        self.scenario = scenario
         self.data_dir = folder / "data"
         self.data_dir.mkdir(parents=True)
-        self.clock = FakeClock() if stage.scene == "clock" else None
-        settings = {"UNJOIN_CROWD_MIN": str(stage.crowd_min), **(self.clock.environment() if self.clock else {})}
+        self.clock = FakeClock() if scenario.environment == "clock" else None
+        settings = {"UNJOIN_CROWD_MIN": str(scenario.crowd_min), **(self.clock.environment() if self.clock else {})}
         self.stack = RunningStack(kafka_home, self.data_dir, **settings)
-        self.wire: Wire | None = None
+        self.kafka_proxy: FaultProxy | None = None
         self.server: ClickHouseServer | None = None
-        self.server_wire: Wire | None = None
+        self.server_proxy: FaultProxy | None = None
         self.disks: dict[str, SmallDisk] = {}
         self._folder = folder
         self._node: KafkaNode | None = None
@@ -55,32 +55,32 @@ class SceneStack:
 
     @property
     def bootstrap(self) -> str:
-        """Of the log's own reader: past the wire for the first contact."""
+        """Where the reader of the whole log asks first: Kafka itself, not its proxy."""
         return self._node.bootstrap if self._node else self.stack.bootstrap
 
     def pid_of(self, part: str) -> int:
-        """Of a part that runs, or is about to."""
+        """Process id of a part that runs, or is about to."""
         return running_pid_of(part, self.stack.pid)
 
-    async def start_wires(self) -> None:
-        """The part of `start` that belongs to the running loop; before it."""
-        if self.stage.scene == "up":
+    def _prepare(self) -> None:
+        """Makes Kafka, the server and the proxies in front of them, where the environment has them."""
+        if self.scenario.environment == "up":
             return
         state_dir = self.data_dir / "kafka"
         state_dir.mkdir()
         self._node = KafkaNode(self._kafka_home, state_dir)
-        if self.stage.scene == "wires":
+        if self.scenario.environment == "proxies":
             server_dir = self._folder / "server"
             server_dir.mkdir()
             self.server = ClickHouseServer(server_dir)
-            self.server_wire, self.wire = Wire(self.server.port), Wire(self._node.port)
-            await self.server_wire.start()
-            await self.wire.start()
-            self._node.properties += f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.wire.port}\n"
+            self.server_proxy = FaultProxy(self.server.port)
+            self.kafka_proxy = FaultProxy(self._node.port, owners=True)
+            self._node.properties += f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.kafka_proxy.port}\n"
 
     def start(self) -> None:
         """Returns once everything is ready."""
-        if self.stage.scene == "wires":
+        self._prepare()
+        if self.scenario.environment == "proxies":
             self.disks = {
                 "sink": SmallDisk(self.clickhouse_dir),
                 "spool": SmallDisk(self.data_dir / "spool"),
@@ -106,13 +106,13 @@ class SceneStack:
             if self._node is not None:
                 self._node.stop()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Lets go of whatever still stands; after `stop`, or instead of it."""
         with contextlib.suppress(Exception):
             self.stop()
-        for wire in (self.wire, self.server_wire):
-            if wire is not None and wire.port:
-                await wire.close()
+        for proxy in (self.kafka_proxy, self.server_proxy):
+            if proxy is not None:
+                proxy.close()
         if self.server is not None:
             with contextlib.suppress(Exception):
                 self.server.stop()
@@ -128,7 +128,7 @@ class SceneStack:
             self._start_server_sink()
 
     def server_rows(self) -> list[tuple[str, int]]:
-        """Event ids and their physical rows, past the wire."""
+        """Event ids and how many physical rows each has, asked without the proxy."""
         assert self.server is not None
         engine = Server(address_of(self.server.url))
         try:
@@ -139,25 +139,27 @@ class SceneStack:
         return [(event, int(count)) for event, count in lines]
 
     def _roles_bootstrap(self) -> str:
-        return f"127.0.0.1:{self.wire.port}" if self.wire else self.bootstrap
+        return f"127.0.0.1:{self.kafka_proxy.port}" if self.kafka_proxy else self.bootstrap
 
     def _start_server(self) -> None:
         assert self.server is not None
         self.server.start()
         engine = Server(address_of(self.server.url))
-        for statement in DDL:
+        for statement in SIGNAL_IDS_DDL:
             engine._run(statement)
         engine.close()
 
     def _start_server_sink(self) -> None:
         assert self.server is not None
-        assert self.server_wire is not None
-        url = self.server.url.replace(f":{self.server.port}/", f":{self.server_wire.port}/")
-        config = msgspec.json.encode(Config(self._roles_bootstrap(), url)).decode()
+        assert self.server_proxy is not None
+        url = self.server.url.replace(f":{self.server.port}/", f":{self.server_proxy.port}/")
+        config = ServerSinkConfig(
+            bootstrap=self._roles_bootstrap(), url=url, topic="events.signals", group="chaos-server", table="signals",
+            rows_max=100_000, ms_max=300,
+        )  # fmt: skip
+        command = [sys.executable, "-m", "testkit.server_sink", msgspec.json.encode(config).decode()]
         with (self._folder / "server_sink.log").open("ab") as log:
-            self._server_sink = subprocess.Popen(
-                [sys.executable, "-m", "faults.chaos.server_sink", config], cwd=ROOT, stdout=log, stderr=log
-            )
+            self._server_sink = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
     def _end_server_sink(self) -> None:
         if self._server_sink is None:

@@ -1,4 +1,4 @@
-"""One stage: a stack, load that never stops, a fault a round, and the comparison after each and at the end."""
+"""One scenario: a stack, load that never stops, a fault a round, and the comparison after each and at the end."""
 
 import asyncio
 import time
@@ -11,28 +11,28 @@ import msgspec
 from aiohttp import ClientError
 
 from faults.chaos.comparison import Comparison, missing_of
+from faults.chaos.environment import Environment, run_rows
 from faults.chaos.faults import Injector, Lengths
 from faults.chaos.freshness import Freshness, Seen, percentile
 from faults.chaos.ledger import Ledger
 from faults.chaos.load import Load
 from faults.chaos.log import LogTail
-from faults.chaos.plan import Round, Stage
+from faults.chaos.plan import Round, Scenario
 from faults.chaos.reader import Away, Reader
 from faults.chaos.results import RoundResult, Run
 from faults.chaos.rows import counts_of, physical_sql, seen_twice_sql
-from faults.chaos.scene import SceneStack, run_rows
 
 WARM_SECONDS = 4.0
 NORMAL_SECONDS = (3.0, 10.0)
 RECOVER_SECONDS_MAX = 120.0
 STORED_SECONDS_MAX = 60.0
 END_TO_END_SECONDS = 60.0
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 CLOSING_SESSIONS = 10
 
 
-class StageRun:
-    """One stage of a run.
+class ScenarioRun:
+    """One scenario of a run.
 
     Args:
         say: receives a line a round.
@@ -41,15 +41,17 @@ class StageRun:
         started: its stack was ready once.
     """
 
-    def __init__(self, stage: Stage, run: Run, folder: Path, kafka_home: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, scenario: Scenario, run: Run, folder: Path, kafka_home: Path, say: Callable[[str], None]
+    ) -> None:
         self.started = False
-        self._stage, self._run, self._say = stage, run, say
+        self._scenario, self._run, self._say = scenario, run, say
         self._folder = folder
-        self._scene = SceneStack(stage, kafka_home, folder)
+        self._environment = Environment(scenario, kafka_home, folder)
         self._ledger = Ledger()
         self._results: list[RoundResult] = []
         self._began: list[float] = []
-        self._injector = Injector(self._scene, Lengths(stop=run.stop_seconds))
+        self._injector = Injector(self._environment, Lengths(stop=run.stop_seconds))
         self._server: dict[str, int] = {}
         self._comparison = Comparison(run, self._ledger)
 
@@ -57,26 +59,25 @@ class StageRun:
         """Runs every round and adds what was found to the run."""
         began = time.monotonic()
         try:
-            await self._scene.start_wires()
-            await asyncio.to_thread(self._scene.start)
+            await asyncio.to_thread(self._environment.start)
             self.started = True
             self._say(f"ready after {time.monotonic() - began:.1f} s")
             await self._rounds()
         finally:
-            await self._scene.close()
+            await asyncio.to_thread(self._environment.close)
 
     async def _rounds(self) -> None:
-        scene, run = self._scene, self._run
-        self._log = await asyncio.to_thread(LogTail, scene.bootstrap)
-        self._load = load = Load(scene.stack.http, self._ledger, run.rate)
-        async with Reader(scene.stack.clickhouse_port) as self._reader:
+        environment, run = self._environment, self._run
+        self._log = await asyncio.to_thread(LogTail, environment.bootstrap)
+        self._load = load = Load(environment.stack.http, self._ledger, run.rate)
+        async with Reader(environment.stack.clickhouse_port) as self._reader:
             self._fresh = Freshness(self._reader)
             looking = asyncio.create_task(self._fresh.run(self._ledger.batches))
             posting = asyncio.create_task(load.run())
             try:
                 self._normal = await self._warm()
                 run.normal_seconds.append(round(self._normal, 2))
-                for one in self._stage.rounds:
+                for one in self._scenario.rounds:
                     await self._round(one)
                 self._ledger.round = 0
                 ended = time.monotonic()
@@ -88,11 +89,11 @@ class StageRun:
                     task.cancel()
                 await asyncio.gather(looking, posting, return_exceptions=True)
         await asyncio.to_thread(self._log.read_on)
-        if scene.server is not None:
-            self._server = dict(await asyncio.to_thread(scene.server_rows))
+        if environment.server is not None:
+            self._server = dict(await asyncio.to_thread(environment.server_rows))
         await asyncio.to_thread(self._audit)
-        if code := await asyncio.to_thread(scene.stop):
-            run.failures.append(f"`unjoin up` ended with {code} after stage {self._stage.scene}")
+        if code := await asyncio.to_thread(environment.stop):
+            run.failures.append(f"`unjoin up` ended with {code} after scenario {self._scenario.environment}")
         await self._final()
         self._say(f"settled, audited, stopped and compared in {time.monotonic() - ended:.1f} s")
         for status, count in load.statuses.items():
@@ -100,9 +101,9 @@ class StageRun:
         self._log.close()
 
     def _audit(self) -> None:
-        """What the pipeline's own books say, before it stops."""
-        name = f"{self._stage.scene}, crowds of {self._stage.crowd_min}"
-        done = self._scene.stack.command("audit", "--format", "json")
+        """Runs `unjoin audit` before the stack stops, and notes what it says."""
+        name = f"{self._scenario.environment}, crowds of {self._scenario.crowd_min}"
+        done = self._environment.stack.command("audit", "--format", "json")
         said = msgspec.json.decode(done.stdout)["difference"] if done.returncode in (0, 1) else "it could not tell"
         self._run.audits.append(f"{name}: difference {said}")
         if done.returncode:
@@ -115,18 +116,19 @@ class StageRun:
         deadline = until + RECOVER_SECONDS_MAX
         while time.monotonic() < until or self._fresh.recovered(0, RECOVER_SECONDS_MAX) is None:
             assert time.monotonic() < deadline, f"nothing that is posted becomes visible: {dict(self._load.statuses)}"
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         usual = percentile([one.seconds for one in self._fresh.seen], 95) or 0.0
         return min(max(2 * usual, NORMAL_SECONDS[0]), NORMAL_SECONDS[1])
 
     async def _round(self, one: Round) -> None:
         self._ledger.round = one.number
         result = RoundResult(
+            seed=one.seed,
             number=one.number,
             part=one.kind.part,
             fault=one.kind.fault,
-            scene=self._stage.scene,
-            crowd_min=self._stage.crowd_min,
+            environment=self._scenario.environment,
+            crowd_min=self._scenario.crowd_min,
         )
         self._results.append(result)
         round_began = time.monotonic()
@@ -164,14 +166,14 @@ class StageRun:
         while (found := self._fresh.recovered(since, self._normal)) is None:
             if time.monotonic() > deadline:
                 return None
-            self._scene.mind(self._run.failures)
-            await asyncio.sleep(LOOK_SECONDS)
+            self._environment.mind(self._run.failures)
+            await asyncio.sleep(POLL_SECONDS)
         return found
 
     async def _compared(self, moment: float) -> int:
         """Waits until all that was acknowledged by then is stored, and looks for doubles; gives what is still missing.
 
-        What is missing here may only be late: whether it is lost, the end of the stage says.
+        What is missing here may only be late: whether it is lost, the end of the scenario says.
         """
         deadline = time.monotonic() + STORED_SECONDS_MAX
         while True:
@@ -191,7 +193,7 @@ class StageRun:
                     return 0
             if time.monotonic() > deadline:
                 return len(self._ledger.acknowledged_before(moment))
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     def _off_by_half_an_hour(self, number: int) -> int:
         """Records of a round that bear another time than ours: that the clock was moved at all."""
@@ -215,7 +217,7 @@ class StageRun:
                 if time.monotonic() > deadline:
                     break
                 await asyncio.sleep(1.0)
-        if self._scene.server is not None:
+        if self._environment.server is not None:
             await self._server_settled(deadline)
 
     async def _compared_once(self) -> None:
@@ -231,8 +233,8 @@ class StageRun:
             one for batch in self._ledger.batches if batch.acknowledged_at for one in batch.ids.get("signals", ())
         }
         while time.monotonic() < deadline + STORED_SECONDS_MAX:
-            self._scene.mind(self._run.failures)
-            found = dict(await asyncio.to_thread(self._scene.server_rows))
+            self._environment.mind(self._run.failures)
+            found = dict(await asyncio.to_thread(self._environment.server_rows))
             if wanted <= found.keys():
                 return
             await asyncio.sleep(1.0)
@@ -240,20 +242,20 @@ class StageRun:
     async def _final(self) -> None:
         """The whole ledger and the whole log against every physical row, with the stack down."""
         file = self._folder / "rows.tsv"
-        await asyncio.to_thread(run_rows, "dump", str(self._scene.clickhouse_dir), str(file))
+        await asyncio.to_thread(run_rows, "dump", str(self._environment.clickhouse_dir), str(file))
         with file.open() as lines:
             self._run.merged_parts += int(next(lines))
             counts = counts_of(lines)
         self._comparison.note_doubles(self._log, counts)
         self._comparison.note_lost(self._log, counts)
-        if self._scene.server is not None:
+        if self._environment.server is not None:
             self._run.server_rows += sum(self._server.values())
             self._comparison.note_server(self._log, self._server)
         self._comparison.add_up(self._results, counts)
         ends = [*self._began[1:], time.monotonic()]
         for result, began, end in zip(self._results, self._began, ends, strict=True):
             times = self._fresh.seconds_between(began, min(end, began + END_TO_END_SECONDS))
-            result.end_to_end_s = [round(seconds, 2) for seconds in times]
+            result.end_to_end_s = [round(seconds, 1) for seconds in times]
         self._run.rounds += self._results
         self._run.records += self._log.count
         self._run.physical_rows += sum(

@@ -1,7 +1,7 @@
 """A sink as a process, to be killed.
 
-python -m tests.sinks.sink_process CONFIG    runs a sink; CONFIG is SinkConfig as JSON
-python -m tests.sinks.sink_process plain DIR makes an engine whose `signals` collapses nothing, so doubles show
+python -m testkit.sink_process CONFIG    runs a sink; CONFIG is SinkConfig as JSON
+python -m testkit.sink_process plain DIR makes an engine whose `signals` collapses nothing, so doubles show
 """
 
 import logging

@@ -17,7 +17,7 @@ NOW_MS = 1_790_000_000_000
 
 
 class FakeRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sink uses of a consumer record."""
+    """The fields of a consumer record that a sink uses."""
 
     value: bytes | None
     topic: str

@@ -1,4 +1,4 @@
-"""Doors on a broker while labels flow, and what is done to them."""
+"""Makes faults to doors on a broker while labels flow."""
 
 import asyncio
 import signal
@@ -15,13 +15,13 @@ MOMENT_S_MAX = 150.0
 PAUSE_S = (0.5 * SESSION_S, 4 * SESSION_S)
 
 
-class Scene:
+class Environment:
     """What a fault needs: the broker, its doors, and what is seen of them.
 
     Args:
-        watch: of the released topic.
-        offsets: of the doors' group.
-        feed: what labels are written with.
+        watch: reads the released topic.
+        offsets: what the doors' group has committed.
+        feed: counts the labels that were written.
         flowing: writes them; without it nothing would ever happen.
     """
 
@@ -95,7 +95,7 @@ class Scene:
             await asyncio.sleep(0.01)
 
     async def _wait_for(self, moment: Moment, chance: float) -> None:
-        """A moment, and then up to a second or some milliseconds, as `chance` of 0 to 1 says."""
+        """Waits for a moment, and then up to a second or some milliseconds, as `chance` of 0 to 1 says."""
         if moment is not Moment.STARTING:
             await self._progress()
         match moment:
