@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from attacks.canaries.places import metrics
 from schemas.outcomes import Suppression
 from testkit.running_stack import RunningStack
 from tests.processors.running_door import wait_until
@@ -34,7 +33,7 @@ def answers(count: int) -> dict[str, Any]:
 
 
 def suppressed(stack: RunningStack) -> dict[str, int]:
-    return door_totals_of(metrics(stack)["process"].decode()).suppressed
+    return door_totals_of(stack.metrics()["processor"].decode()).suppressed
 
 
 def test_lost_key_halts_the_door_says_so_and_giving_it_up_suppresses(
