@@ -242,9 +242,10 @@ def _equal_samples(name: str, equal: Sequence[str], *, side_by_side: bool) -> _F
 def _field(name: str, schema: Any) -> _Field:
     kind = schema["type"] if isinstance(schema, dict) else schema
     logical = schema.get("logicalType") if isinstance(schema, dict) else None
-    if kind == "string":
-        encoded = f"{name} = str({{value}}).encode()" if logical == "uuid" else f"{name} = {{value}}.encode()"
-        return _Field(name, [f"LENGTH[len({name}) << 1]", name], [encoded])
+    if kind in ("string", "bytes"):
+        text = "str({value})" if logical == "uuid" else "{value}"
+        line = f"{name} = {text}.encode()" if kind == "string" else f"{name} = {{value}}"
+        return _Field(name, [f"LENGTH[len({name}) << 1]", name], [line])
     if kind in ("int", "long"):
         number = f"{{value}}.toordinal() - {_DAY_0}" if logical == "date" else "{value}"
         return _Field(

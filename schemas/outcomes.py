@@ -58,6 +58,7 @@ class DeadLetterReason(StrEnum):
     MALFORMED_DATUM = "malformed_datum"
     TRAILING_BYTES = "trailing_bytes"
     REFUSED = "refused"
+    SEAL_BROKEN = "seal_broken"
 
 
 class Suppression(StrEnum):
@@ -105,6 +106,7 @@ EXPLANATION: dict[StrEnum, str] = {
     DeadLetterReason.MALFORMED_DATUM: "The datum does not decode with the schema it names.",
     DeadLetterReason.TRAILING_BYTES: "Bytes follow the datum.",
     DeadLetterReason.REFUSED: "ClickHouse refused the row.",
+    DeadLetterReason.SEAL_BROKEN: "The record does not open with the door's key of its day where it lies.",
     Suppression.NOT_HUMAN: "A verdict said that the voter is not human.",
     Suppression.KEY_DESTROYED: "The day's key was destroyed on record.",
     Suppression.CROWD_BOUND: "The crowd's memory bound was reached and this voter was the largest.",

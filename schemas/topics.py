@@ -15,6 +15,7 @@ LABELERS = "events.labelers"
 DEIDENTIFIED = "labels.deidentified"
 DEAD_LETTERS = "events.dead_letters"
 LABELED_DEAD_LETTERS = "events.labeled.dead_letters"
+KEY_ANNOUNCEMENTS = "keys.announcements"
 
 TOPIC_OF_CATEGORY = {
     "signals": SIGNALS,
@@ -85,4 +86,6 @@ def topics(*, partitions: int, labeled_partitions: int, events_days: int, labele
         Topic(DEIDENTIFIED, partitions, released_ms, DAY_MS, subject="labels.deidentified-value"),
         Topic(DEAD_LETTERS, 1, events_ms, DAY_MS),
         Topic(LABELED_DEAD_LETTERS, 1, labeled_ms, segment_ms, "LogAppendTime"),
+        # The first announcement of a day is in force, so none may be compacted away while its day's labels are about.
+        Topic(KEY_ANNOUNCEMENTS, 1, 4 * DAY_MS, DAY_MS),
     )

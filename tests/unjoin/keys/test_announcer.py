@@ -1,0 +1,124 @@
+"""Roles that compare their keys over a real topic."""
+
+import asyncio
+import datetime
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from schemas.seal import public_key_of
+from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
+from unjoin.keys.announcer import Announcer, KeyDiffers, KeyUnannounced
+from unjoin.keys.identity import door_identity
+from unjoin.keys.keyring import Keyring
+
+pytestmark = pytest.mark.kafka
+NOON = datetime.datetime(2026, 11, 28, 12, tzinfo=datetime.UTC)
+TODAY = NOON.date()
+IDENTITY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+SECONDS_MAX = 60.0
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def announcer(
+    bootstrap: str, topic: str, role: Role, folder: Path, cache: Path | None = None, now: datetime.datetime = NOON
+) -> Announcer:
+    def said(day: datetime.date, key: bytes) -> Announcement:
+        return edge_announcement(day, key) if role == "edge" else door_announcement(day, key, IDENTITY)
+
+    return Announcer(
+        bootstrap=bootstrap,
+        role=role,
+        keyring=Keyring(folder),
+        announcement_of_key=said,
+        door_identity="",
+        cache=cache,
+        now=lambda: now,
+        topic=topic,
+    )
+
+
+def is_in_force(one: Announcer, day: datetime.date) -> bool:
+    try:
+        one.checked_key(day, announced=True)
+    except KeyUnannounced:
+        return False
+    return True
+
+
+@pytest.fixture
+def topic(bootstrap: str) -> str:
+    name = f"test.keys.{uuid.uuid4().hex}"
+
+    async def make() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        await admin.create_topics([NewTopic(name, 1, 1)])
+        await admin.close()
+
+    asyncio.run(make())
+    return name
+
+
+def test_collector_seals_to_the_key_that_the_door_announced(bootstrap: str, topic: str, tmp_path: Path) -> None:
+    """Nothing else ties the two: no shared file, no configuration."""
+    with announcer(bootstrap, topic, "edge", tmp_path / "edge", tmp_path / "cache") as edge:
+        with pytest.raises(KeyUnannounced, match="start one"):
+            edge.door_public_key(TODAY)
+        with announcer(bootstrap, topic, "door", tmp_path / "door") as door:
+            until(lambda: is_in_force(door, TODAY) and is_in_force(edge, TODAY))
+            key = door.checked_key(TODAY, announced=True)
+        assert key is not None
+        until(lambda: edge._said.in_force("door", TODAY) is not None)
+        assert edge.door_public_key(TODAY) == public_key_of(key)
+    away = announcer("127.0.0.1:1", topic, "edge", tmp_path / "edge", tmp_path / "cache")
+    with away:
+        assert away.door_public_key(TODAY) == public_key_of(key)
+        assert away.checked_key(TODAY, announced=True) is not None
+
+
+@pytest.mark.parametrize("role", ["edge", "door"])
+def test_second_host_with_another_key_of_the_day_is_refused(
+    bootstrap: str, topic: str, tmp_path: Path, role: Role
+) -> None:
+    """Two collectors with folders of their own make two voters of one session, silently; two doors two rows."""
+    with announcer(bootstrap, topic, role, tmp_path / "one") as one:
+        until(lambda: is_in_force(one, TODAY))
+        with announcer(bootstrap, topic, role, tmp_path / "two") as two:
+            until(lambda: two.read_whole)
+            with pytest.raises(KeyDiffers, match=r"same folder of keys, or the same secret \(docs/keys.md"):
+                two.checked_key(TODAY, announced=False)
+        with announcer(bootstrap, topic, role, tmp_path / "one") as same:
+            until(lambda: same.read_whole)
+            assert same.checked_key(TODAY, announced=True) == one.checked_key(TODAY, announced=True)
+
+
+def test_key_of_tomorrow_is_announced_hours_before_it_is_needed(bootstrap: str, topic: str, tmp_path: Path) -> None:
+    """At midnight nobody waits for a door, or for Kafka."""
+    evening = NOON.replace(hour=19)
+    tomorrow = TODAY + datetime.timedelta(days=1)
+    with announcer(bootstrap, topic, "door", tmp_path / "door", now=evening) as door:
+        until(lambda: is_in_force(door, tomorrow))
+    with announcer(bootstrap, topic, "edge", tmp_path / "edge") as edge:
+        until(lambda: edge.read_whole)
+        assert edge.door_public_key(tomorrow)
+        assert not (tmp_path / "edge" / f"{tomorrow}.key").exists()
+
+
+def test_identity_of_a_door_lasts_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Its fingerprint is pinned in collectors' settings, so a restart must not change it."""
+    first = door_identity(tmp_path / "epoch")
+    assert door_identity(tmp_path / "epoch").private_bytes_raw() == first.private_bytes_raw()
+    assert (tmp_path / "epoch" / "identity").stat().st_mode & 0o777 == 0o600
+    assert Keyring(tmp_path / "epoch").days() == []
