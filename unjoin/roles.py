@@ -57,6 +57,7 @@ def run_collector(
             batch_events_max=settings.batch_events_max,
             event_bytes_max=settings.event_bytes_max,
             event_depth_max=settings.event_depth_max,
+            answer_bytes_max=settings.answer_bytes_max,
             body_seconds_max=settings.body_seconds_max,
         ),
         trusted_proxies=settings.trusted_proxies,

@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch_events_max: Annotated[Positive, Meta(description="Events of a batch.")] = 500
     event_bytes_max: Annotated[Positive, Meta(description="Bytes of an event.")] = 32_768
     event_depth_max: Annotated[Positive, Meta(description="Levels an event may nest.")] = 32
+    answer_bytes_max: Annotated[Positive, Meta(description="Bytes of an answer, in UTF-8.")] = 4_096
     body_seconds_max: Annotated[Positive, Meta(description="Seconds until a body that does not arrive is a 408.")] = 10
     produce_seconds_max: Annotated[
         Positive, Meta(description="Seconds until an unacknowledged batch is spooled; a 503 without a spool.")

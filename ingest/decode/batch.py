@@ -57,7 +57,7 @@ def _faultless(body: bytes, limits: RequestLimits) -> Batch | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     events = batch.events
-    if len(events) > limits.batch_events_max or not all_sound(events, limits.event_depth_max):
+    if len(events) > limits.batch_events_max or not all_sound(events, limits):
         return None
     if len(body) > limits.event_bytes_max:  # else no event can be too large
         raw = envelope_of(body)[0].events
@@ -73,7 +73,7 @@ def _judged(body: bytes, limits: RequestLimits) -> Batch:
     events: list[tuple[int, AnyEvent]] = []
     rejected: list[Rejected] = []
     for index, raw in enumerate(envelope.events):
-        judged = judge(raw, limits.event_bytes_max, limits.event_depth_max, stand_in)
+        judged = judge(raw, limits, stand_in)
         if isinstance(judged, RejectionReason):
             rejected.append(Rejected(index, id_of(raw), judged))
         else:
