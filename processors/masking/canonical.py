@@ -23,6 +23,7 @@ DEFAULT_IGNORABLE = (
 # of a year before its digits (Prepended_Concatenation_Mark), and stays.
 OTHER_FORMAT = ((0xFFF9, 0xFFFB), (0x13430, 0x1343F))
 MARKS_MAX = 30  # in a row; Source: UAX #15, Stream-Safe Text. More would make normalizing quadratic.
+FEW_MARKS = 9  # in a row; normalizing makes no more than three of one, and at most two more of a letter before them
 
 _BY_QUOTE = {
     "'": "‘’‚‛‹›′‵ʹʻʼʽˈ´\u0374",
@@ -60,14 +61,15 @@ def canonical(answer: str) -> str:
     answer: a vote is a vote.
     """
     if not (answer.isascii() and answer.isprintable()):
-        answer = unicodedata.normalize("NFKC", _without_many_marks(answer.translate(_CHARACTERS)))
-        answer = _without_many_marks(answer)  # normalizing may make two marks of one
+        answer = answer.translate(_CHARACTERS)
+        few = _MARK * FEW_MARKS not in answer.translate(_MARKS)
+        answer = unicodedata.normalize("NFKC", answer if few else _without_many_marks(answer))
+        if not few:
+            answer = _without_many_marks(answer)
     return " ".join(answer.split())
 
 
 def _without_many_marks(answer: str) -> str:
-    if _MARK * (MARKS_MAX + 1) not in answer.translate(_MARKS):
-        return answer
     kept: list[str] = []
     marks = 0
     for character in answer:

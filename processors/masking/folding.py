@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 BLANK = 0x00
 CASED, UNCASED, CURRENCY, OTHER = "\xe0", "\xf0", "\xa2", "\xa4"
@@ -29,6 +30,10 @@ _SIGNS = {
 }
 _CATEGORIES = {"Cc": "", "Cf": "", "Mn": "", "Me": "", "Pd": "-", "Zs": " ", "Sc": CURRENCY}
 _CACHED_MAX = 8192
+# Han and Hangul, most of all letters there are. Others are cached however many come, so that no choice of letters makes
+# each of them cost a normalization.
+_UNCASED_RANGES = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x20000, 0x2A6DF))
+_UNASSIGNED = frozenset(("Cn", "Co", "Cs"))
 _EXPANSION_MAX = 4
 
 
@@ -61,15 +66,23 @@ def _fold_compatible(character: str, category: str) -> str:
 
 
 class _Table(dict[int, str]):
-    """A translation table that fills itself, and stays small whatever the input."""
+    """A translation table that fills itself: at most with every letter and sign that is neither Han nor Hangul."""
 
     def __missing__(self, codepoint: int) -> str:
-        folded = _fold_character(chr(codepoint))
-        if len(self) < _CACHED_MAX:
+        if any(first <= codepoint <= last for first, last in _UNCASED_RANGES):
+            folded, many = UNCASED, True
+        elif unicodedata.category(chr(codepoint)) in _UNASSIGNED:
+            folded, many = OTHER, True
+        else:
+            folded, many = _fold_character(chr(codepoint)), False
+        if not many or len(self) < _CACHED_MAX:
             self[codepoint] = folded
+        if len(folded) != 1:
+            _MOVING.add(codepoint)
         return folded
 
 
+_MOVING: set[int] = set()  # of the code points met so far, those that do not become one byte
 _TABLE = _Table()
 
 
@@ -102,13 +115,13 @@ def fold_bytes(answer: str) -> bytes:
     return answer.translate(_TABLE).encode("latin-1")
 
 
-def fold(answer: str) -> Folded:
-    """Fold `answer`, any string, lone surrogates included."""
-    content = fold_bytes(answer)
+def fold(answer: str, content: bytes) -> Folded:
+    """Any answer, lone surrogates included, with `content`, what `fold_bytes` made of it, and the way back."""
     if answer.isascii() and answer.isprintable():
         return Folded(answer, content, None)
-    origin: list[int] = []
-    for position, character in enumerate(answer):
-        origin.extend([position] * len(_TABLE[ord(character)]))
+    if _MOVING.isdisjoint(map(ord, answer)):
+        return Folded(answer, content, None)
+    sizes = map(len, map(_TABLE.__getitem__, map(ord, answer)))
+    origin = list(chain.from_iterable(map(repeat, range(len(answer)), sizes)))
     origin.append(len(answer))
     return Folded(answer, content, origin)
