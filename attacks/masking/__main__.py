@@ -168,9 +168,15 @@ def main() -> int:
     parser.add_argument("--without-speed", action="store_true")
     parser.add_argument("--raw", action="store_true", help="answers as they are typed, not in their canonical form")
     parser.add_argument("--worst", type=float, metavar="SECONDS", help="only the worst shapes; search so long for more")
+    parser.add_argument("--names", action="store_true", help="only the finder of names (the extra `names`)")
     options = parser.parse_args()
     if options.worst is not None:
         worst(options.worst, options.seed)
+        return 0
+    if options.names:
+        from .names import measure  # noqa: PLC0415 - an optional extra
+
+        measure(console, options.per_kind // 5, options.seed)
         return 0
     form = (lambda sentence: sentence) if options.raw else in_canonical_form
     presidio = None

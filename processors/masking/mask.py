@@ -151,10 +151,10 @@ def dense(folded: Folded, left: bytearray) -> Search:
     for match in state.iterate(patterns.DENSE):
         start, end = match.span()
         state.claim(start, end, "phone" if left.find(b"@", start, end) < 0 else "email")
-    for match in state.iterate(patterns.DISGUISED_DENSE):
-        state.claim(*match.span(), "email")
-    for match in state.iterate(national_ids.LETTERED):
-        state.claim(*match.span(), "national_id")
+    for pattern, kind in ((patterns.DISGUISED_DENSE, "email"), (national_ids.LETTERED, "national_id")):
+        for match in state.iterate(pattern):
+            start, end = match.span()
+            state.claim(start, end, kind)
     return state
 
 
