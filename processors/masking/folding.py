@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from itertools import chain, repeat
 
 BLANK = 0x00
 CASED, UNCASED, CURRENCY, OTHER = "\xe0", "\xf0", "\xa2", "\xa4"
@@ -119,9 +118,14 @@ def fold(answer: str, content: bytes) -> Folded:
     """Any answer, lone surrogates included, with `content`, what `fold_bytes` made of it, and the way back."""
     if answer.isascii() and answer.isprintable():
         return Folded(answer, content, None)
-    if _MOVING.isdisjoint(map(ord, answer)):
+    moving = {character for character in set(answer) if ord(character) in _MOVING}
+    if not moving:
         return Folded(answer, content, None)
-    sizes = map(len, map(_TABLE.__getitem__, map(ord, answer)))
-    origin = list(chain.from_iterable(map(repeat, range(len(answer)), sizes)))
-    origin.append(len(answer))
+    origin: list[int] = []
+    at = 0
+    for position in [position for position, character in enumerate(answer) if character in moving]:
+        origin += range(at, position)
+        origin += [position] * len(_TABLE[ord(answer[position])])
+        at = position + 1
+    origin += range(at, len(answer) + 1)
     return Folded(answer, content, origin)

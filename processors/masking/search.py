@@ -15,8 +15,8 @@ LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\xe0")
 DIGITS = frozenset(b"0123456789")
 
 
-STEPS_OF_ANY_ANSWER = 384
-BYTES_A_STEP = 5
+STEPS_OF_ANY_ANSWER = 352
+BYTES_A_STEP = 6
 
 
 class StepsSpent(Exception):
@@ -31,7 +31,7 @@ class Steps:
 
     @classmethod
     def of(cls, answer: str) -> Steps:
-        """Enough for what people write, and for the rest about a fifth of a microsecond a byte.
+        """Enough for what people write, and for the rest about a sixth of a microsecond a byte.
 
         Only ASCII counts: normalizing makes many letters of one, and pays for no digits with them.
         """
