@@ -28,7 +28,7 @@ UNITS = (
     # Found by climbing; each was the worst of its day.
     " at ﷺﷺ\u0308\u0301[email]5555555a at b.co.uk.de ﷺ at ", ":: at at 5[email]½[email]\u0308\u0301",
     '[email]"½12345678A ', "a@ﷺﷺ\u03010000000", "ﷺ1.%40", "12.531.909-K -[email]5555555ﷺ0:[o]ﷺ",
-    "([phone]a@3782 822463 10005 [email]411 ŉ/", "2.531.909-K tel [email]¨943 476 5919 \"arder #½[email](",
+    "ﷺ%40", "([phone]a@3782 822463 10005 [email]411 ŉ/", "2.531.909-K tel [email]¨943 476 5919 \"arder #½[email](",
 )  # fmt: skip
 PIECES = (
     *UNITS, "\u0301", "\u0344", "ﷺ", "犬", "é", "９", "٣", "[dot]", "(at)", " at ", " dot ", "com", "iban ", "bsn ",
