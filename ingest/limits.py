@@ -15,6 +15,7 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         body_bytes_max: before and after decompression.
         event_depth_max: levels of arrays and objects, the event itself being the first.
+        answer_bytes_max: of an answer in UTF-8.
         body_seconds_max: until the whole body has arrived.
         header_bytes_max: request line and headers.
         header_seconds_max: until the whole of them has arrived.
@@ -24,6 +25,7 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True):
     batch_events_max: int
     event_bytes_max: int
     event_depth_max: int
+    answer_bytes_max: int
     body_seconds_max: float
     header_bytes_max: int
     header_seconds_max: float

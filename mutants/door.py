@@ -198,11 +198,35 @@ DOOR = (
         edits=(
             Edit(
                 "processors/door/deidentify.py",
-                "    answer = mask(label.answer)\n",
-                '    answer = label.answer if label.kind == "audio_transcript" else mask(label.answer)\n',
+                "    answer = mask(canonical(label.answer))\n",
+                '    answer = label.answer if label.kind == "audio_transcript" else mask(canonical(label.answer))\n',
             ),
         ),
         tests=("tests/processors/door/test_deidentify.py",),
+    ),
+    Mutant(
+        name="answers leave in the style they were typed in",
+        why="Quote styles and invisible characters find a session's other answers, and hide numbers from the masker.",
+        edits=(Edit("processors/door/deidentify.py", "mask(canonical(label.answer))", "mask(label.answer)"),),
+        tests=("tests/processors/door/test_deidentify.py",),
+    ),
+    Mutant(
+        name="invisible characters are kept",
+        why="One bit a place is a watermark that nobody sees.",
+        edits=(
+            Edit(
+                "processors/masking/canonical.py",
+                "_DROPPED = (*DEFAULT_IGNORABLE, *OTHER_FORMAT, ",
+                "_DROPPED = (*OTHER_FORMAT, ",
+            ),
+        ),
+        tests=("tests/processors/door/test_deidentify.py",),
+    ),
+    Mutant(
+        name="masking without a bound",
+        why="A stranger chooses the answers, and the door masks them one after the other.",
+        edits=(Edit("processors/masking/search.py", "        if self.left < 0:\n", "        if False:\n"),),
+        tests=("tests/processors/masking/test_mask.py::test_work_is_bounded_by_the_bytes_of_an_answer",),
     ),
     Mutant(
         name="masking misses one kind of personal data",

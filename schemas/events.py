@@ -152,6 +152,9 @@ class TextAnswer(Event, frozen=True, kw_only=True, tag="text_answer"):
     answer: str
 
 
+Label = ImageLabel | AudioTranscript | TextAnswer
+
+
 class Verdict(Event, frozen=True, kw_only=True, tag="verdict"):
     """The service's judgement of a session; the door drops what bots answered."""
 
@@ -218,7 +221,7 @@ class LabelerApplication(Event, frozen=True, kw_only=True, tag="labeler_applicat
 
 AnyEvent = (
     Pointer | Scroll | Key | Touch | Gyroscope | Accelerometer
-    | ImageLabel | AudioTranscript | TextAnswer | Verdict
+    | Label | Verdict
     | PageView | Usage | Contact | IdentityCheck | LabelerApplication
 )  # fmt: skip
 

@@ -24,6 +24,7 @@ class RejectionReason(StrEnum):
     INVALID_TEXT = "invalid_text"
     TOO_DEEP = "too_deep"
     TOO_LARGE = "too_large"
+    ANSWER_TOO_LONG = "answer_too_long"
     CATEGORY_NOT_ALLOWED = "category_not_allowed"
     DAY_CLOSED = "day_closed"
 
@@ -82,6 +83,7 @@ EXPLANATION: dict[StrEnum, str] = {
     RejectionReason.INVALID_TEXT: "A string holds a lone surrogate, which no UTF-8 text can.",
     RejectionReason.TOO_DEEP: "The event nests deeper than the limit.",
     RejectionReason.TOO_LARGE: "The event is larger than the limit.",
+    RejectionReason.ANSWER_TOO_LONG: "The answer has more bytes of UTF-8 than the limit.",
     RejectionReason.CATEGORY_NOT_ALLOWED: "The key may not write this event's category.",
     RejectionReason.DAY_CLOSED: "The label's day is over and its key destroyed; it can no longer be counted.",
     RequestError.MALFORMED_HTTP: "The request is not well-formed HTTP/1.1.",

@@ -70,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     export = add("export", _export, "write labels with agreement to a Parquet file, without what few say")
     export.add_argument("file", type=Path)
     export.add_argument("--votes", action="store_true", help="a row a vote, instead of the answer of each task")
+    export.add_argument(
+        "--without-names", action="store_true", help="with --votes: leave out answers in which a model finds a name"
+    )
     export.add_argument("--k", type=int, help="leave out what fewer votes say; default UNJOIN_EXPORT_K")
 
     _add_simulate(add("simulate", _simulate, "post realistic traffic of many sessions to a collector"))
@@ -192,13 +195,21 @@ def _query(options: argparse.Namespace, settings: Settings, _: Console) -> int:
 
 
 def _export(options: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from unjoin.export import CONSENSUS, VOTES, run_export
+    from unjoin.export import CONSENSUS, VOTES, ExportError, run_export
+    from unjoin.person_names import NameFinder
 
     view = VOTES if options.votes else CONSENSUS
     k = settings.export_k if options.k is None else options.k
-    exported = run_export(settings, view, k, options.file, console)
+    names = None
+    if options.without_names:
+        if not options.votes:
+            raise ExportError("--without-names goes with --votes: a consensus is what many said")
+        names = NameFinder().names_a_person
+    exported = run_export(settings, view, k, options.file, console, names)
+    named = f", {exported.named} because they name a person" if names else ""
     console.print(
-        f"{exported.rows} {view.unit} in {options.file}; {exported.left_out} left out, for fewer than {k} votes say so",
+        f"{exported.rows} {view.unit} in {options.file}; {exported.left_out} left out, for fewer than {k} votes say so"
+        + named,
         highlight=False,
         markup=False,
         soft_wrap=True,

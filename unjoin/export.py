@@ -9,8 +9,9 @@ dependency.
 """
 
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from unjoin.query import SelectRows, answer_over_http
 from unjoin.settings import Settings
 
 SLICE_VOTES = 250_000
+FREE_KINDS = (b"text_answer", b"audio_transcript")
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)  # of TabSeparated
 
 
 class ExportError(UnjoinError):
@@ -80,17 +83,21 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """What is in the file, and what is not because too few votes say it."""
+    """What is in the file, and what is not because too few votes say it, or because it names a person."""
 
     rows: int
     left_out: int
+    named: int = 0
 
 
-def run_export(settings: Settings, view: View, k: int, target: Path, console: Console) -> Exported:
+def run_export(
+    settings: Settings, view: View, k: int, target: Path, console: Console, names: Callable[[str], bool] | None = None
+) -> Exported:
     """Writes the file, or leaves it as it was.
 
     Args:
         k: a row is left out where fewer votes say the same.
+        names: says of an answer whether it names a person; a typed or spoken one that does is left out. For `VOTES`.
 
     Raises:
         ExportError, QueryError: there is no such folder, no ClickHouse, or it refused.
@@ -105,7 +112,7 @@ def run_export(settings: Settings, view: View, k: int, target: Path, console: Co
     ):
         text, parquet = Path(scratch) / "rows.tsv", Path(scratch) / target.name
         with _progress(console) as progress:
-            exported = fetch(source, view, k, text, progress)
+            exported = fetch(source, view, k, text, progress, names=names)
         engine = Embedded(Path(scratch) / "engine")
         try:
             with console.status("writing Parquet"):
@@ -117,7 +124,13 @@ def run_export(settings: Settings, view: View, k: int, target: Path, console: Co
 
 
 def fetch(
-    source: SelectRows, view: View, k: int, text: Path, progress: Progress, slice_votes: int = SLICE_VOTES
+    source: SelectRows,
+    view: View,
+    k: int,
+    text: Path,
+    progress: Progress,
+    slice_votes: int = SLICE_VOTES,
+    names: Callable[[str], bool] | None = None,
 ) -> Exported:
     """Writes the view's rows to `text`, slice by slice, each slice as it is at its moment."""
     slices = slices_of(source, slice_votes)
@@ -125,14 +138,32 @@ def fetch(
     bounds = [None, *(one.last for one in slices[:-1]), None]
     seen = sum(getattr(one, view.unit) for one in slices)
     bar = progress.add_task(view.unit, total=seen)
-    rows = 0
+    rows = named = 0
     with text.open("wb") as file:
         for number, one in enumerate(slices):
             answer = source(statement(view, k, bounds[number], bounds[number + 1]))
+            said = answer.count(b"\n")
+            if names is not None:
+                answer = without_names(answer, names)
             file.write(answer)
             rows += answer.count(b"\n")
+            named += said - answer.count(b"\n")
             progress.advance(bar, getattr(one, view.unit))
-    return Exported(rows, max(0, seen - rows))
+    return Exported(rows, max(0, seen - rows - named), named)
+
+
+def without_names(votes: bytes, names: Callable[[str], bool]) -> bytes:
+    """Votes as TabSeparated, without the typed and the spoken answers that name a person."""
+    kept = []
+    for line in votes.split(b"\n")[:-1]:
+        _, kind, answer, _ = line.split(b"\t")
+        if kind not in FREE_KINDS or not names(_ESCAPE.sub(_unescaped, answer).decode(errors="replace")):
+            kept.append(line + b"\n")
+    return b"".join(kept)
+
+
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    return {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"0": b"\0"}.get(escape[1], escape[1])
 
 
 def slices_of(source: SelectRows, slice_votes: int) -> list[Slice]:

@@ -77,6 +77,7 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
             batch_events_max=settings.batch_events_max,
             event_bytes_max=settings.event_bytes_max,
             event_depth_max=settings.event_depth_max,
+            answer_bytes_max=settings.answer_bytes_max,
             body_seconds_max=settings.body_seconds_max,
             header_bytes_max=settings.header_bytes_max,
             header_seconds_max=settings.header_seconds_max,

@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch_events_max: Annotated[Positive, Meta(description="Events of a batch.")] = 500
     event_bytes_max: Annotated[Positive, Meta(description="Bytes of an event.")] = 32_768
     event_depth_max: Annotated[Positive, Meta(description="Levels an event may nest.")] = 32
+    answer_bytes_max: Annotated[Positive, Meta(description="Bytes of an answer, in UTF-8.")] = 4_096
     body_seconds_max: Annotated[Positive, Meta(description="Seconds until a body that does not arrive is a 408.")] = 10
     header_bytes_max: Annotated[Positive, Meta(description="Bytes of a request line and its headers.")] = 16_384
     header_seconds_max: Annotated[Positive, Meta(description="Seconds until headers that do not arrive are a 408.")] = (

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from processors.masking.mask import KINDS, find, mask
 
-from .corpus import Marked, Sentence, sentences
+from .corpus import Marked, Sentence, in_canonical_form, sentences
+from .hostile import ANSWER_BYTES, UNITS, climb, filled, us_a_byte
 from .scoring import Found, Scores, clopper_pearson, score
 
 CHECKSUMMED = ("card", "iban", "national_id")
@@ -116,7 +118,7 @@ def failures(title: str, scores: Scores, examples: int) -> None:
 
 
 def speed(marked: list[Sentence]) -> None:
-    """Microseconds an answer: a clean one, those of the corpus, and hostile ones of 32 and 100 KB in milliseconds."""
+    """Microseconds an answer: clean ones, and those of the corpus."""
 
     def best_us(answers: list[str], rounds: int) -> float:
         best = float("inf")
@@ -138,20 +140,22 @@ def speed(marked: list[Sentence]) -> None:
         f"{best_us(['A photo of the old town hall, taken in 1998 or later, I think'] * 2000, 7):.2f} µs",
     )
     table.add_row("corpus, mean", f"{best_us([sentence.text for sentence in marked], 3):.1f} µs")
-    for name, unit in HOSTILE.items():
-        for size in (32_768, 102_400):
-            answer = (unit * (size // len(unit.encode()) + 1))[:size]
-            table.add_row(f"{name}, {size // 1024} KB", f"{best_us([answer], 3) / 1000:.1f} ms")
     console.print(table)
 
 
-HOSTILE = {
-    "digits": "7", "at signs": "@", "brackets": "[", "nested brackets": "[(", "a@": "a@", "addresses": "a@b.co ",
-    "at dot": "a at b dot com ", "single digits": "5 ", "telephones": "555-123-4567 ", "pairs of digits": "12 34-",
-    "dots": "1.", "colons": "a:", "IBAN starts": "DE89 ", "full-width digits": "７ ", "invisible": "5\u200b",
-    "mixed scripts": "٣a七é-", "percent": "%40a.", "URLs": "a://b@", "cards": "4111 ", "dashes": "5-", "quotes": '"a',
-    "addresses of version 6": "1::2 ", "placeholders": "[email]5555555",
-}  # fmt: skip
+def worst(seconds: float, seed: int, shown: int = 25) -> None:
+    """Microseconds a byte of the worst shapes that are known, then of those that a search finds from there."""
+    table = Table(
+        "unit, repeated", "µs a byte", title=f"The masker at the door, answers of {ANSWER_BYTES:,} bytes, CPU"
+    )
+    for us, unit in sorted(((us_a_byte(filled(unit), 5), unit) for unit in UNITS), reverse=True)[:shown]:
+        table.add_row(escape(repr(unit)), f"{us:.2f}")
+    console.print(table)
+    if seconds:
+        found = Table("unit, repeated", "µs a byte", title=f"Found in {seconds:g} s, seed {seed}")
+        for us, unit in climb(seconds, seed):
+            found.add_row(escape(repr(unit)), f"{us:.2f}")
+        console.print(found)
 
 
 def main() -> int:
@@ -162,16 +166,28 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=0, help="failures to print, a category")
     parser.add_argument("--without-presidio", action="store_true")
     parser.add_argument("--without-speed", action="store_true")
+    parser.add_argument("--raw", action="store_true", help="answers as they are typed, not in their canonical form")
+    parser.add_argument("--worst", type=float, metavar="SECONDS", help="only the worst shapes; search so long for more")
+    parser.add_argument("--names", action="store_true", help="only the finder of names (the extra `names`)")
     options = parser.parse_args()
+    if options.worst is not None:
+        worst(options.worst, options.seed)
+        return 0
+    if options.names:
+        from .names import measure  # noqa: PLC0415 - an optional extra
+
+        measure(console, options.per_kind // 5, options.seed)
+        return 0
+    form = (lambda sentence: sentence) if options.raw else in_canonical_form
     presidio = None
     if not options.without_presidio:
         from .presidio import Presidio  # noqa: PLC0415 - slow, and may not be installed
 
         presidio = Presidio().find
-    marked = list(sentences(options.part, options.per_kind, options.seed))
+    marked = list(map(form, sentences(options.part, options.per_kind, options.seed)))
     scores, met = compare(f"generated, {options.part}", marked, presidio)
     failures(f"generated, {options.part}", scores, options.examples)
-    shared = list(shared_sentences())
+    shared = list(map(form, shared_sentences()))
     if shared:
         shared_scores, shared_met = compare("shared sentences", shared, presidio)
         failures("shared sentences", shared_scores, options.examples)

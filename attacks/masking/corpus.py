@@ -12,6 +12,8 @@ from random import Random
 
 from faker import Faker
 
+from processors.masking.canonical import canonical
+
 from . import lookalikes, personal
 
 LOCALES = {
@@ -92,6 +94,19 @@ class Marked:
 class Sentence:
     text: str
     marked: tuple[Marked, ...]
+
+
+def in_canonical_form(sentence: Sentence) -> Sentence:
+    """The sentence as the masker sees it at the door, its marks moved with it."""
+
+    def moved(at: int) -> int:
+        return len(canonical(sentence.text[:at] + "x")) - 1
+
+    marked = (
+        Marked(moved(mark.start), len(canonical(sentence.text[: mark.end])), mark.kind, mark.category)
+        for mark in sentence.marked
+    )
+    return Sentence(canonical(sentence.text), tuple(marked))
 
 
 def _fill(template: str, values: list[tuple[str | None, str, str]]) -> Sentence:

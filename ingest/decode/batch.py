@@ -54,7 +54,7 @@ def parse_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
     events = batch.events
     if (
         len(events) > limits.batch_events_max
-        or not all_sound(events, limits.event_depth_max)
+        or not all_sound(events, limits)
         or (len(body) > limits.event_bytes_max and _holds_large_event(body, limits.event_bytes_max))
     ):
         return [_parse_each(body, limits)]
@@ -72,7 +72,7 @@ def _parse_each(body: bytes, limits: RequestLimits) -> EventBatch:
     events: list[tuple[int, AnyEvent]] = []
     rejected: list[RejectedEvent] = []
     for index, raw in enumerate(envelope.events):
-        parsed = parse_event(raw, limits.event_bytes_max, limits.event_depth_max, stand_in)
+        parsed = parse_event(raw, limits, stand_in)
         if isinstance(parsed, RejectionReason):
             rejected.append(RejectedEvent(index, id_of(raw), parsed))
         else:

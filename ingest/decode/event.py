@@ -17,7 +17,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ingest.errors import Rejection
-from schemas.events import AnyEvent, EventId, Key, Pointer, Scroll, ids_are_valid
+from ingest.limits import RequestLimits
+from schemas.events import AnyEvent, EventId, Key, Label, Pointer, Scroll, ids_are_valid
 from schemas.outcomes import RejectionReason, RequestError
 
 _INT_DIGITS_MAX = 4_300  # Source: CVE-2020-10735; msgspec and CPython both stop here.
@@ -31,6 +32,7 @@ _event = msgspec.json.Decoder(AnyEvent)
 _named = msgspec.json.Decoder(_Named)
 _event_id = msgspec.json.Decoder(EventId)
 
+_LABELS = frozenset(Label.__args__)
 _TYPES: dict[str, type[msgspec.Struct]] = {kind.__struct_config__.tag: kind for kind in AnyEvent.__args__}
 _REQUIRED = {
     tag: {field.name for field in msgspec.structs.fields(kind) if field.required} for tag, kind in _TYPES.items()
@@ -38,38 +40,35 @@ _REQUIRED = {
 _KNOWN = {tag: {*kind.__struct_fields__, "type"} for tag, kind in _TYPES.items()}
 
 
-def parse_event(
-    raw: Raw, event_bytes_max: int, event_depth_max: int, stand_in: str | None
-) -> AnyEvent | RejectionReason:
+def parse_event(raw: Raw, limits: RequestLimits, stand_in: str | None) -> AnyEvent | RejectionReason:
     """One event of a batch.
 
     Args:
-        event_depth_max: levels of arrays and objects, the event itself being the first.
         stand_in: the JSON escape that replaced lone surrogates, if the batch had any.
 
     Raises:
         Rejection: 400, in spite of the envelope the event is not JSON.
     """
     text = memoryview(raw)
-    if text.nbytes > event_bytes_max:
+    if text.nbytes > limits.event_bytes_max:
         return RejectionReason.TOO_LARGE
     if stand_in is not None and stand_in.encode() in bytes(text):
-        return _parse_slowly(bytes(text), event_depth_max, stand_in)
+        return _parse_slowly(bytes(text), limits, stand_in)
     try:
         event: AnyEvent = _event.decode(text)
     except (msgspec.DecodeError, RecursionError):
-        return _parse_slowly(bytes(text), event_depth_max, None)
-    return _unsound(event, event_depth_max) or _bad_id(event) or event
+        return _parse_slowly(bytes(text), limits, None)
+    return _unsound(event, limits) or _bad_id(event) or event
 
 
-def all_sound(events: list[AnyEvent], event_depth_max: int) -> bool:
-    """Whether decoded events also keep the rules that no type expresses: characters of ids, depth, equal lengths."""
+def all_sound(events: list[AnyEvent], limits: RequestLimits) -> bool:
+    """Whether decoded events keep what no type expresses: characters of ids, depth, lengths of arrays and answers."""
     for event in events:
         kind = type(event)
         if kind is Pointer or kind is Scroll:  # most of all events: no call for them
             if not len(event.t) == len(event.x) == len(event.y):  # type: ignore[union-attr]
                 return False
-        elif _unsound(event, event_depth_max):
+        elif _unsound(event, limits):
             return False
     return ids_are_valid(events)
 
@@ -83,9 +82,15 @@ def id_of(raw: Raw) -> str | None:
         return None
 
 
-def _unsound(event: AnyEvent, event_depth_max: int) -> RejectionReason | None:
+def _unsound(event: AnyEvent, limits: RequestLimits) -> RejectionReason | None:
+    if type(event) in _LABELS:
+        most = limits.answer_bytes_max
+        # No character has more than four bytes, so that hardly an answer is encoded to be counted.
+        answer = event.answer  # type: ignore[union-attr]
+        long = 4 * len(answer) > most and len(answer.encode()) > most
+        return RejectionReason.ANSWER_TOO_LONG if long else None
     properties = getattr(event, "properties", None)
-    if properties and depth_of(properties) >= event_depth_max:
+    if properties and depth_of(properties) >= limits.event_depth_max:
         return RejectionReason.TOO_DEEP
     samples = event.samples
     if samples and len({len(getattr(event, field)) for field in samples}) > 1:
@@ -101,12 +106,12 @@ class _OutOfRange:
     """Stands for a number that no 64-bit float holds, until it is known whether its member counts at all."""
 
 
-def _parse_slowly(text: bytes, event_depth_max: int, stand_in: str | None) -> AnyEvent | RejectionReason:
+def _parse_slowly(text: bytes, limits: RequestLimits, stand_in: str | None) -> AnyEvent | RejectionReason:
     out_of_range: list[Any] = []
-    document = document_of(text, event_depth_max, stand_in, out_of_range)
+    document = document_of(text, limits.event_depth_max, stand_in, out_of_range)
     if isinstance(document, RejectionReason):
         return document
-    return event_of(document, event_depth_max, out_of_range)
+    return event_of(document, limits, out_of_range)
 
 
 def document_of(
@@ -135,12 +140,12 @@ def document_of(
     return event
 
 
-def event_of(event: dict[str, Any], event_depth_max: int, out_of_range: list[Any]) -> AnyEvent | RejectionReason:
+def event_of(event: dict[str, Any], limits: RequestLimits, out_of_range: list[Any]) -> AnyEvent | RejectionReason:
     """The event that an object, with a `type`, describes."""
-    return _wrong_shape(event) or _converted(event, event_depth_max, out_of_range)
+    return _wrong_shape(event) or _converted(event, limits, out_of_range)
 
 
-def _converted(event: dict[str, Any], event_depth_max: int, out_of_range: list[Any]) -> AnyEvent | RejectionReason:
+def _converted(event: dict[str, Any], limits: RequestLimits, out_of_range: list[Any]) -> AnyEvent | RejectionReason:
     if out_of_range and any(isinstance(leaf, _OutOfRange) for leaf in _leaves(event)):
         return RejectionReason.INVALID_VALUE
     try:
@@ -149,7 +154,7 @@ def _converted(event: dict[str, Any], event_depth_max: int, out_of_range: list[A
         # "Expected `int`, got `str`" against "Expected `int` >= 0" and "Expected `str` matching regex …".
         got_another_type = "`, got `" in str(error)
         return RejectionReason.WRONG_TYPE if got_another_type else RejectionReason.INVALID_VALUE
-    return _unsound(converted, event_depth_max) or _bad_id(converted) or converted
+    return _unsound(converted, limits) or _bad_id(converted) or converted
 
 
 def _loads(text: bytes, out_of_range: list[Any]) -> Any:

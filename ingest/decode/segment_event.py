@@ -91,7 +91,7 @@ def map_call(raw: Raw, kind: str | None, limits: RequestLimits, stand_in: str | 
         session, plain = _mapped(call, _kind_of(call, kind))
     except _Unmapped as unmapped:
         return unmapped.reason
-    event = event_of(plain, limits.event_depth_max, out_of_range)
+    event = event_of(plain, limits, out_of_range)
     return event if isinstance(event, RejectionReason) else Mapped(session, event)
 
 

@@ -94,7 +94,8 @@ def _post(limits: RequestLimits) -> dict[str, Any]:
         "summary": "Send a batch of events",
         "description": (
             f"At most {limits.body_bytes_max:,} bytes before and after decompression, {limits.batch_events_max} "
-            f"events, {limits.event_bytes_max:,} bytes an event, {limits.event_depth_max} levels of nesting. "
+            f"events, {limits.event_bytes_max:,} bytes an event, {limits.answer_bytes_max:,} bytes an answer, "
+            f"{limits.event_depth_max} levels of nesting. "
             "A bad event never sinks its batch. Of duplicate JSON members the last one counts."
         ),
         "security": [{"bearer": []}, {"query": []}],

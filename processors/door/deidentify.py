@@ -10,13 +10,14 @@ import hmac
 import uuid
 from collections.abc import Callable
 
+from processors.masking.canonical import canonical
 from schemas.events import DeidentifiedLabel, IdentifiedLabel
 
 EpochKeys = Callable[[datetime.date], bytes | None]
 """The epoch key of a day, 32 random bytes; None where it was destroyed on record. Whatever it raises stops the door."""
 
 Mask = Callable[[str], str]
-"""An answer as typed -> the answer without what could name somebody."""
+"""A canonical answer -> the answer without what could name somebody, canonical too."""
 
 ROW_ID = b"unjoin row_id 1\0"
 VERSION = b"unjoin version 1\0"
@@ -43,7 +44,8 @@ def version(voter: bytes, task: str, kind: str, answer: str, epoch_key: bytes) -
     """Which of several answers of one vote is kept, 0 to 2**64 - 1: arbitrary, always the same one, without an order.
 
     Over the answer *as it leaves*, kind included: equal (row_id, version) then means an equal row, so whoever stores
-    it may skip what is already there; and what masking removed leaves no trace, not even for a holder of the key.
+    it may skip what is already there; and what masking and the canonical form removed leaves no trace, not even for a
+    holder of the key.
     """
     return int.from_bytes(_keyed(epoch_key, VERSION, voter, task.encode(), kind.encode(), answer.encode())[:8], "big")
 
@@ -53,9 +55,9 @@ def deidentify(label: IdentifiedLabel, epoch_key: bytes, mask: Mask = unmasked) 
 
     Args:
         epoch_key: of `label.day`.
-        mask: applied to the answer, whatever its kind: every answer is a free string.
+        mask: applied to the canonical answer, whatever its kind: every answer is a free string.
     """
-    answer = mask(label.answer)
+    answer = mask(canonical(label.answer))
     return DeidentifiedLabel(
         row_id=str(row_id(label.voter, label.task, epoch_key)),
         day=label.day,

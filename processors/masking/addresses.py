@@ -11,13 +11,15 @@ from processors.masking.search import DIGITS, LETTERS, WORD, Search
 from processors.masking.top_level_domains import is_top_level_domain
 
 _ARTICLES = frozenset(("the", "a", "an", "this", "that", "my", "your", "our", "his", "her", "their"))
+_IPV4_BYTES_MAX = len("255[dot]255[dot]255[dot]255")
 _DOMAIN_CHARACTERS_MAX = 253  # RFC 1035, section 3.1
 
 
 def urls(search: Search) -> None:
+    """URLs with a user part, whole."""
     if b"://" not in search.content:
         return
-    for match in search.matches(patterns.URL_WITH_USER):
+    for match in search.matches(patterns.URL_WITH_USER, 3):
         start, end = match.span()
         while search.content[end - 1] in b".,;:!?)]}'*|":
             end -= 1
@@ -25,9 +27,10 @@ def urls(search: Search) -> None:
 
 
 def emails(search: Search) -> None:
+    """Addresses written as such."""
     if b"@" not in search.content and b"%40" not in search.content:
         return
-    for match in search.matches(patterns.EMAIL):
+    for match in search.matches(patterns.EMAIL, 5):
         start, end = match.span()
         domain = bytes(search.content[start:end]).rpartition(b"@")[2].strip(b" ").lower()
         if len(domain) < 9 and domain[:1] in b"1234" and domain[1:3] == b"x.":
@@ -39,7 +42,8 @@ def emails(search: Search) -> None:
 
 
 def disguised_emails(search: Search) -> None:
-    for match in search.matches(patterns.EMAIL_DISGUISED):
+    """Addresses whose `@` or dots are spelled out."""
+    for match in search.matches(patterns.EMAIL_DISGUISED, 12):
         start, end = match.span()
         number = next(number for number in (1, 2, 3) if match.group(number) is not None)
         domain = patterns.DISGUISED_DOT.sub(b".", bytes(match.group(number))).decode("latin-1")
@@ -50,7 +54,6 @@ def disguised_emails(search: Search) -> None:
 
 def _is_address(search: Search, local: str, domain: str, *, plain_dot: bool) -> bool:
     """Is what was written in words an address? With a plain dot it may be `meet at example.com`."""
-    search.validations += 1
     if len(domain) > _DOMAIN_CHARACTERS_MAX or domain.partition(".")[0].lower() in _ARTICLES:
         return False
     name = local.partition("[")[0].partition("(")[0].rstrip("-_")
@@ -58,6 +61,7 @@ def _is_address(search: Search, local: str, domain: str, *, plain_dot: bool) -> 
         return False
     if plain_dot and name.isalpha() and not patterns.MAIL_PROVIDER.fullmatch(domain.encode("latin-1")):
         return False
+    search.steps.spend(20)
     try:
         validate_email(f"a@{domain.replace(chr(0xE0), 'a')}", check_deliverability=False, test_environment=True)
     except EmailNotValidError:
@@ -66,9 +70,10 @@ def _is_address(search: Search, local: str, domain: str, *, plain_dot: bool) -> 
 
 
 def ipv6(search: Search) -> None:
+    """Addresses of version 6."""
     if search.content.count(b":") < 2:
         return
-    for match in search.matches(patterns.IPV6):
+    for match in search.matches(patterns.IPV6, 4):
         start, end = match.span()
         while end > start and search.content[end - 1] in b".:" and search.content[end - 2 : end] != b"::":
             end -= 1
@@ -82,7 +87,7 @@ def ipv6(search: Search) -> None:
 
 def _is_ipv6(search: Search, text: bytes) -> bool:
     """An address of RFC 4291, but not `::` or `a::b`, which are code."""
-    search.validations += 1
+    search.steps.spend(10)
     if sum(byte not in b":." for byte in text) < 3 and not any(byte in DIGITS for byte in text):
         return False
     try:
@@ -93,8 +98,11 @@ def _is_ipv6(search: Search, text: bytes) -> bool:
 
 
 def ipv4(search: Search) -> None:
-    for match in search.matches(patterns.IPV4):
+    """Four octets, unless a word for a version stands before them."""
+    for match in search.matches(patterns.IPV4, 12):
         start, end = match.span()
+        if end - start > _IPV4_BYTES_MAX:
+            continue
         octets = patterns.IPV4_DOT.split(match.group())
         if len(octets) != 4 or any(int(octet) > 255 for octet in octets):
             continue

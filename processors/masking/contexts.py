@@ -67,6 +67,7 @@ GLUED_PHONE_WORDS = frozenset(
     )
 )
 
+CURRENCY_SIGNS = ("$", "€", "£", "¥", "₹", "₽", "₩", "₺", "₴", "￥")
 CURRENCY_BEFORE = (
     "usd", "eur", "gbp", "jpy", "inr", "chf", "cad", "aud", "cny",
     "rub", "brl", "sek", "nok", "dkk", "rs", "kr", "r$",
@@ -130,13 +131,14 @@ class Surroundings:
         )
 
     def currency_beside(self) -> bool:
+        """A currency directly before or after, decimals in between or not."""
         before, after = self.before.rstrip(" "), self.after.lstrip(" \u00a0\u202f")
         if after[:1] in (",", ".") and after[1:3].isdecimal():
             after = after[3:].lstrip(" \u00a0\u202f")
         return (
-            before.endswith(("$", "€", "£", "¥", "₹", "₽", "₩", "₺", "₴", "￥"))
+            before.endswith(CURRENCY_SIGNS)
             or _last_word(before.rstrip(".")) in CURRENCY_BEFORE
-            or after.startswith(CURRENCY_AFTER)
+            or (after.startswith(CURRENCY_AFTER) and not (after[0] in CURRENCY_SIGNS and after[1:2].isdecimal()))
         )
 
     def decimals_after(self) -> bool:
@@ -154,6 +156,7 @@ class Surroundings:
         return word.endswith(("isbn", "issn"))
 
     def says(self, *words: str) -> bool:
+        """Does one of `words` stand before?"""
         return any(word in self.before for word in words)
 
 

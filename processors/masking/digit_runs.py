@@ -8,26 +8,28 @@ from processors.masking import numbers, patterns
 from processors.masking.contexts import GLUED_PHONE_WORDS
 from processors.masking.search import DIGITS, LETTERS, WORD, Search
 
+STEPS_OF_A_PHONE, STEPS_OF_DIALLING = 12, 30
+
 
 def digit_runs(search: Search) -> None:
-    for match in search.matches(patterns.DIGIT_RUN):
+    """Cards and telephones in what is left."""
+    for match in search.matches(patterns.DIGIT_RUN, 2):
         start, end = match.span()
+        if end - start > numbers.CARD_DIGITS_MAX and search.content[start:end].isdigit():
+            continue  # longer than any number
         if end - start >= numbers.PHONE_DIGITS_MIN:
             _digit_run(search, start, end)
 
 
 def _digit_run(search: Search, start: int, end: int) -> None:
+    search.steps.spend((end - start) // 3)
     groups = numbers.groups_of(bytes(search.content[start:end]), start)
     if search.before(start) == 0x2C and search.before(start - 1) in DIGITS and numbers.is_apart(groups):
         groups = groups[1:]  # the end of 12,345,678 or of 478,706,930,1445
     first = groups[0].start
-    if (
-        search.before(first) in LETTERS
-        and len(groups) > 1
-        and " " in groups[1].separator
-        and _is_code(search, first, -1)
-    ):
-        groups = groups[1:]  # `#220c55 (230) 512-0325`: only the first group is glued to letters
+    if search.before(first) in LETTERS and _is_code(search, first, -1):
+        # `#220c55 (230) 512-0325`, `v20.12.10 34612342770`: only what stands before a blank is glued to letters
+        groups = groups[next((n for n, group in enumerate(groups[1:], 1) if " " in group.separator), 0) :]
     if sum(len(group.digits) for group in groups) < numbers.PHONE_DIGITS_MIN:
         return
     for rest in _without_cards(search, groups):
@@ -43,7 +45,7 @@ def _without_cards(search: Search, groups: list[numbers.Group]) -> list[list[num
         digits = "".join(group.digits for group in groups[first:last])
         if first < at or not numbers.CARD_DIGITS_MIN <= len(digits) <= numbers.CARD_DIGITS_MAX:
             continue
-        search.validations += 1
+        search.steps.spend(4)
         if _is_card_here(search, groups[first].start, groups[last - 1].end, digits):
             rests.append(groups[at:first])
             search.claim(groups[first].start, groups[last - 1].end, "card")
@@ -61,14 +63,17 @@ def _is_card_here(search: Search, start: int, end: int, digits: str) -> bool:
         return False
     if search.before(start) in LETTERS or search.after(end) in LETTERS or not numbers.is_card(digits):
         return False
-    plain = end - start == len(digits) == numbers.CARD_DIGITS_MIN
-    return not (plain and numbers.is_dialled_abroad(digits))
+    if end - start != len(digits) or len(digits) != numbers.CARD_DIGITS_MIN:
+        return True
+    search.steps.spend(STEPS_OF_DIALLING)
+    return not numbers.is_dialled_abroad(digits)
 
 
 def _phone(search: Search, groups: list[numbers.Group], run_start: int) -> None:
     """Claim a telephone, from a plus or parenthesis before it to an extension after it, or leave it."""
     if sum(len(group.digits) for group in groups) < numbers.PHONE_DIGITS_MIN:
         return
+    search.steps.spend(STEPS_OF_A_PHONE + len(groups))
     start, end = groups[0].start, groups[-1].end
     while (start > run_start and search.content[start - 1] in b"+(") or (
         start > run_start + 1 and search.content[start - 1] == 0x20 and search.content[start - 2] == 0x2B
@@ -84,6 +89,10 @@ def _phone(search: Search, groups: list[numbers.Group], run_start: int) -> None:
     if extension is not None and search.after(end + extension.end()) not in WORD:
         end += extension.end()
     elif search.after(end) in LETTERS and _is_code(search, end, +1):
+        # `80304262410 4.34e20`: only what stands behind the last blank is glued to letters
+        apart = [number for number, group in enumerate(groups) if number and " " in group.separator]
+        if apart:
+            _phone(search, groups[: apart[-1]], run_start)
         return
     if not plus and _is_glued_before(search, start, groups):
         return

@@ -29,6 +29,10 @@ _SIGNS = {
 }
 _CATEGORIES = {"Cc": "", "Cf": "", "Mn": "", "Me": "", "Pd": "-", "Zs": " ", "Sc": CURRENCY}
 _CACHED_MAX = 8192
+# Han and Hangul, most of all letters there are. Others are cached however many come, so that no choice of letters makes
+# each of them cost a normalization.
+_UNCASED_RANGES = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x20000, 0x2A6DF))
+_UNASSIGNED = frozenset(("Cn", "Co", "Cs"))
 _EXPANSION_MAX = 4
 
 
@@ -61,15 +65,23 @@ def _fold_compatible(character: str, category: str) -> str:
 
 
 class _Table(dict[int, str]):
-    """A translation table that fills itself, and stays small whatever the input."""
+    """A translation table that fills itself: at most with every letter and sign that is neither Han nor Hangul."""
 
     def __missing__(self, codepoint: int) -> str:
-        folded = _fold_character(chr(codepoint))
-        if len(self) < _CACHED_MAX:
+        if any(first <= codepoint <= last for first, last in _UNCASED_RANGES):
+            folded, many = UNCASED, True
+        elif unicodedata.category(chr(codepoint)) in _UNASSIGNED:
+            folded, many = OTHER, True
+        else:
+            folded, many = _fold_character(chr(codepoint)), False
+        if not many or len(self) < _CACHED_MAX:
             self[codepoint] = folded
+        if len(folded) != 1:
+            _MOVING.add(codepoint)
         return folded
 
 
+_MOVING: set[int] = set()  # of the code points met so far, those that do not become one byte
 _TABLE = _Table()
 
 
@@ -102,13 +114,18 @@ def fold_bytes(answer: str) -> bytes:
     return answer.translate(_TABLE).encode("latin-1")
 
 
-def fold(answer: str) -> Folded:
-    """Fold `answer`, any string, lone surrogates included."""
-    content = fold_bytes(answer)
+def fold(answer: str, content: bytes) -> Folded:
+    """Any answer, lone surrogates included, with `content`, what `fold_bytes` made of it, and the way back."""
     if answer.isascii() and answer.isprintable():
         return Folded(answer, content, None)
+    moving = {character for character in set(answer) if ord(character) in _MOVING}
+    if not moving:
+        return Folded(answer, content, None)
     origin: list[int] = []
-    for position, character in enumerate(answer):
-        origin.extend([position] * len(_TABLE[ord(character)]))
-    origin.append(len(answer))
+    at = 0
+    for position in [position for position, character in enumerate(answer) if character in moving]:
+        origin += range(at, position)
+        origin += [position] * len(_TABLE[ord(answer[position])])
+        at = position + 1
+    origin += range(at, len(answer) + 1)
     return Folded(answer, content, origin)

@@ -13,32 +13,34 @@ from processors.masking.search import DIGITS, WORD, Search
 
 
 def uuids(search: Search) -> None:
+    """Cleared."""
     if search.content.count(b"-") < 4:
         return
-    for match in search.matches(patterns.UUID):
+    for match in search.matches(patterns.UUID, 3):
         start, end = match.span()
         if search.before(start) not in WORD and search.after(end) not in WORD:
             search.clear(start, end)
 
 
 def ibans(search: Search) -> None:
-    for match in search.matches(patterns.IBAN_START):
+    """Accounts with valid check digits."""
+    for match in search.matches(patterns.IBAN_START, 10):
         start = match.start(1)
-        search.validations += 1
         end = iban_end(search.content, start)
         if end is not None and search.before(match.start()) not in WORD and search.after(end) not in WORD:
             search.claim(start, end, "iban")
 
 
 def lettered_ids(search: Search) -> None:
-    for match in search.matches(national_ids.LETTERED):
+    """National ids of letters and digits."""
+    for match in search.matches(national_ids.LETTERED, 5):
         start, end = match.span()
         if search.stands_alone(start, end) and _validates(search, match):
             search.claim(start, end, "national_id")
 
 
 def _validates(search: Search, match: Any) -> bool:
-    search.validations += 1
+    search.steps.spend(national_ids.STEPS_OF_PLAIN if _form(match) == "plain" else national_ids.STEPS_OF_ONE)
     return bool(national_ids.VALIDATORS[_form(match)](match.group().decode("latin-1")))
 
 
@@ -49,7 +51,8 @@ def _form(match: Any) -> str:
 
 
 def numeric_ids(search: Search) -> None:
-    for match in search.matches(national_ids.NUMERIC):
+    """National ids of digits alone."""
+    for match in search.matches(national_ids.NUMERIC, 8):
         start, end = match.span()
         if search.before(start) == 0x2B or not search.stands_alone(start, end):
             continue
@@ -71,13 +74,15 @@ def _id_kind(search: Search, match: Any, digits: str) -> str | None:
         return "national_id" if national_ids.is_itin(digits) else None
     if (len(digits) in (13, 15, 18) or not numbers.is_card(digits)) and _validates(search, match):
         return "national_id"
-    if len(digits) <= 12 and beside.says(*national_ids.WEAK_WORDS) and national_ids.weak_is_valid(digits):
-        return "national_id"
+    if len(digits) <= 12 and beside.says(*national_ids.WEAK_WORDS):
+        search.steps.spend(national_ids.STEPS_OF_WEAK)
+        return "national_id" if national_ids.weak_is_valid(digits) else None
     return None
 
 
 def dates(search: Search) -> None:
-    for match in search.matches(patterns.DATE):
+    """Cleared, clock times too."""
+    for match in search.matches(patterns.DATE, 12):
         start, end = match.span()
         if search.before(start) in b"0123456789./-+:":
             continue
@@ -102,7 +107,8 @@ def _is_date(match: Any) -> bool:
 
 
 def coordinates(search: Search) -> None:
-    for match in search.matches(patterns.COORDINATES):
+    """Cleared: latitude and longitude."""
+    for match in search.matches(patterns.COORDINATES, 6):
         start, end = match.span()
         if search.before(start) in DIGITS or search.after(end) in DIGITS or search.before(start) == 0x2E:
             continue
@@ -112,7 +118,7 @@ def coordinates(search: Search) -> None:
 
 def hexadecimal(search: Search) -> None:
     """Hashes and colours: a word of hexadecimal digits with letters among them."""
-    for match in search.matches(patterns.HEX_WORD):
+    for match in search.matches(patterns.HEX_WORD, 3):
         start, end = match.span()
         word = match.group()
         if search.before(start) in WORD or search.after(end) in WORD or word.isdigit():

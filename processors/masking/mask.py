@@ -13,20 +13,25 @@ decided, and where:
 Several detectors (`addresses.py`, `identities.py`, `digit_runs.py`) look at the folded answer (`folding.py`) in turn.
 Each writes blanks over what it decides on, be it personal or cleared, and no pattern matches a blank: so a decision is
 final, and the work is the sum of linear passes.
+
+What a candidate costs is many times what its bytes cost, and a stranger chooses how many there are. So an answer has a
+number of steps (`search.py`) that grows with its length, for all rounds together; where they are spent, every word that
+might be part of something personal is masked unexamined (`dense`).
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
 
-from processors.masking import patterns
+from processors.masking import national_ids, patterns
 from processors.masking.addresses import disguised_emails, emails, ipv4, ipv6, urls
 from processors.masking.digit_runs import digit_runs
-from processors.masking.folding import fold, fold_bytes
+from processors.masking.folding import Folded, fold, fold_bytes
 from processors.masking.identities import coordinates, dates, hexadecimal, ibans, lettered_ids, numeric_ids, uuids
 from processors.masking.patterns import KINDS
-from processors.masking.search import Search
+from processors.masking.search import Search, Steps, StepsSpent
 
 _PASSES_MAX = 3
 
@@ -49,9 +54,7 @@ class Span(NamedTuple):
 
 def find(answer: str) -> list[Span]:
     """Where personal data stands in `answer`: spans in order that do not overlap. Any string, never raises."""
-    if not patterns.TRIGGER.search(fold_bytes(answer)):
-        return []
-    return _spans(search(answer))
+    return _find(answer, Steps.of(answer))
 
 
 def mask(answer: str) -> str:
@@ -61,12 +64,27 @@ def mask(answer: str) -> str:
     the search is repeated; should it still find something in the last round, what stands between two placeholders goes
     whole.
     """
+    steps = Steps.of(answer)
     for _ in range(_PASSES_MAX):
-        spans = find(answer)
+        spans = _find(answer, steps)
         if not spans:
             return answer
         answer = _replaced(answer, spans)
-    return _without_restless_parts(answer)
+        if steps.spent:
+            return answer
+    return _without_restless_parts(answer, steps)
+
+
+def _find(answer: str, steps: Steps) -> list[Span]:
+    content = fold_bytes(answer)
+    if not patterns.TRIGGER.search(content):
+        return []
+    folded = fold(answer, content)
+    left = _without_placeholders(folded)
+    try:
+        return _spans(search(folded, left, steps))
+    except StepsSpent:
+        return _spans(dense(folded, left))
 
 
 def _replaced(answer: str, spans: list[Span]) -> str:
@@ -79,12 +97,12 @@ def _replaced(answer: str, spans: list[Span]) -> str:
     return "".join(parts)
 
 
-def _without_restless_parts(answer: str) -> str:
+def _without_restless_parts(answer: str, steps: Steps) -> str:
     """Replace, between placeholders, every part in which something is still found by its first kind.
 
     No detector looks across a placeholder, so what `find` says of a part it says of it within the whole.
     """
-    spans = find(answer)
+    spans = _find(answer, steps)
     if not spans:
         return answer
     edges = [0]
@@ -107,13 +125,36 @@ def _placeholders(answer: str) -> list[tuple[int, int]]:
     return [match.span() for match in patterns.PLACEHOLDER.finditer(content)]
 
 
-def search(answer: str) -> Search:
-    """Run every detector over `answer`; what they found is in its folded positions."""
-    folded = fold(answer)
-    state = Search(folded, bytearray(folded.content))
-    _clear_placeholders(state)
+def search(folded: Folded, left: bytearray, steps: Steps) -> Search:
+    """Run every detector over an answer; what they found is in its folded positions.
+
+    Args:
+        left: the folded answer with blanks over its placeholders.
+
+    Raises:
+        StepsSpent: before they were through.
+    """
+    steps.spend(len(folded.content) // 16 if folded.origin else 0)
+    state = Search(folded, bytearray(left), steps)
     for detect in _DETECTORS:
         detect(state)
+    return state
+
+
+def dense(folded: Folded, left: bytearray) -> Search:
+    """Claim every word of an answer in which something might be, in passes that examine nothing.
+
+    What remains has no digit, no `@`, no two colons in a word and nothing like a disguised address or an id of letters
+    alone, so that no detector finds anything in it.
+    """
+    state = Search(folded, left, Steps(0))
+    for match in state.iterate(patterns.DENSE):
+        start, end = match.span()
+        state.claim(start, end, "phone" if left.find(b"@", start, end) < 0 else "email")
+    for pattern, kind in ((patterns.DISGUISED_DENSE, "email"), (national_ids.LETTERED, "national_id")):
+        for match in state.iterate(pattern):
+            start, end = match.span()
+            state.claim(start, end, kind)
     return state
 
 
@@ -129,19 +170,13 @@ def _spans(state: Search) -> list[Span]:
     return spans
 
 
-def _clear_placeholders(state: Search) -> None:
-    if b"[" not in state.content:
-        return
-    answer, origin = state.folded.answer, state.folded.origin
-    if origin is None:
-        for start, end in _placeholders(answer):
-            state.clear(start, end)
-        return
-    at = 0
-    for start, end in _placeholders(answer):
-        while origin[at] < start:
-            at += 1
-        first = at
-        while at < len(origin) and origin[at] < end:
-            at += 1
-        state.clear(first, at)
+def _without_placeholders(folded: Folded) -> bytearray:
+    """The folded answer with blanks over its placeholders."""
+    left = bytearray(folded.content)
+    if b"[" not in left:
+        return left
+    for start, end in _placeholders(folded.answer):
+        if folded.origin is not None:
+            start, end = bisect_left(folded.origin, start), bisect_left(folded.origin, end)  # noqa: PLW2901
+        left[start:end] = bytes(end - start)
+    return left

@@ -194,6 +194,10 @@ WEAK_WORDS = (
 _WEAK = (nhs, bsn, sin, tfn, oib, egn, teudat_zehut, idnr, verhoeff, pin)
 
 
+# What asking costs, in steps (`search.py`): one form, digits without separators, all the weak ones.
+STEPS_OF_ONE, STEPS_OF_PLAIN, STEPS_OF_WEAK = 8, 40, 50
+
+
 def weak_is_valid(number: str) -> bool:
     """Digits that a weak check accepts; to be asked only next to one of `WEAK_WORDS`."""
     return any(check.is_valid(number) for check in _WEAK)
@@ -206,4 +210,5 @@ def is_ssn(number: str) -> bool:
 
 
 def is_itin(number: str) -> bool:
+    """Nine digits in the form that the US tax office gives those who have no SSN."""
     return bool(itin.is_valid(number))

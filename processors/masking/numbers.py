@@ -7,7 +7,7 @@ so it is taken apart at its separators. All work is linear in its groups; a vali
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import phonenumbers
 from stdnum import luhn
@@ -24,11 +24,11 @@ from processors.masking.contexts import (
 )
 
 PHONE_DIGITS_MIN, PHONE_DIGITS_MAX = 7, 15  # the shortest run that is masked; ITU-T E.164, section 6
+BOOK_DIGITS_MAX = 13  # ISO 2108
 CARD_DIGITS_MIN, CARD_DIGITS_MAX = 12, 19  # ISO/IEC 7812-1: 8 to 19, of which schemes use 12 and more
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Digits without a separator, where they stand, and what stands before them within the run."""
 
     start: int
@@ -181,7 +181,7 @@ def _is_refused_card(digits: list[str]) -> bool:
 
 
 def _words_clear(digits: list[str], separators: list[str], surroundings: Surroundings) -> bool:
-    if surroundings.book_before():
+    if surroundings.book_before() and sum(map(len, digits)) <= BOOK_DIGITS_MAX:
         return True
     if is_thousands(digits, separators) and surroundings.decimals_after():
         return True

@@ -67,6 +67,16 @@ EMAIL_DISGUISED = compile_pattern(
     rf"|{_AT_WORD}({_LABEL_SHORT}(?:\.{_LABEL_SHORT})+))",
     case_sensitive=False,
 )
+# An answer with too many candidates is masked word by word: those with a digit, an `@` or two colons, and what is short
+# and stands between two of them; then all that may be a disguised address.
+_DENSE_WORD = r"[^\s\x00]*(?:[0-9@]|:[^\s\x00:]*:)[^\s\x00]*"
+DENSE = compile_pattern(rf"{_DENSE_WORD}(?:\s+(?:[^\s\x00]{{1,3}}\s+)?{_DENSE_WORD})*")
+_DISGUISED_ANY = (
+    rf"{_LOCAL_WORDS}(?:"
+    rf"{_AT_BRACKETED}{_LABEL_SHORT}(?:(?:{_DOT_BRACKETED}|{_DOT_WORD}|\.){_LABEL_SHORT})+"
+    rf"|{_AT_WORD}{_LABEL_SHORT}(?:(?:{_DOT_BRACKETED}|{_DOT_WORD}|\.){_LABEL_SHORT})+)"
+)
+DISGUISED_DENSE = compile_pattern(rf"{_DISGUISED_ANY}(?:\s+{_DISGUISED_ANY})*", case_sensitive=False)
 DISGUISED_DOT = compile_pattern(rf"{_DOT_BRACKETED}|{_DOT_WORD}", case_sensitive=False)
 MAIL_PROVIDER = compile_pattern(rf"{_PROVIDERS}\.[a-z.]{{2,6}}", case_sensitive=False)
 

@@ -14,6 +14,7 @@ WANTED = {
     "build": PYPROJECT["build-system"]["requires"],
     "run": PYPROJECT["project"]["dependencies"],
     "dev": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["dev"],
+    "names": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["names"],
     "bench": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["bench"],
 }
 PINNED = re.compile(

@@ -1,4 +1,4 @@
-"""Labels that somebody made to hurt, through every part: what is accepted arrives as it was typed, or masked."""
+"""Labels that somebody made to hurt, through every part: what is accepted arrives in its canonical form, or masked."""
 
 import sys
 import time
@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
+from ingest.limits import RequestLimits
+from processors.masking.canonical import canonical
 from processors.masking.mask import mask
 from testkit.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
 
-EVENT_BYTES_MAX = 32_768
+EVENT_BYTES_MAX = RequestLimits().event_bytes_max
+ANSWER_BYTES_MAX = RequestLimits().answer_bytes_max
 OTHERS = 25
 TASK_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-")
 CATEGORIES = 30
@@ -64,14 +67,14 @@ def by_category() -> dict[str, list[str]]:
     return found
 
 
-def test_every_code_point_arrives_in_an_answer_as_it_was_typed_or_masked(own_stack: RunningStack) -> None:
+def test_every_code_point_arrives_in_its_canonical_form_or_masked(own_stack: RunningStack) -> None:
     """NUL, unassigned, private use, bidi controls, noncharacters: an answer is a free string in every part."""
     every = [code for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
-    # JSON escapes a code point in 6 bytes, or in 12.
-    answers = {f"{every[at]:06x}": "".join(map(chr, every[at : at + 2_600])) for at in range(0, len(every), 2_600)}
-    expected = {task: mask(answer) for task, answer in answers.items()}
+    step = ANSWER_BYTES_MAX // 4
+    answers = {f"{every[at]:06x}": "".join(map(chr, every[at : at + step])) for at in range(0, len(every), step)}
+    expected = {task: mask(canonical(answer)) for task, answer in answers.items()}
     assert stored(own_stack, "every:", answers) == expected
-    masked = sum(expected[task] != answer for task, answer in answers.items())
+    masked = sum(expected[task] != canonical(answer) for task, answer in answers.items())
     assert masked < 0.05 * len(answers), "digits of all scripts in a row look like numbers, and little else does"
 
 
@@ -90,7 +93,7 @@ def test_every_category_arrives_between_letters_and_on_its_own(own_stack: Runnin
         f"chosen:{ord(one):x}": f"a{one}b" for one in "\0\x7f\u0378\u202e\u2066\u200d\ufeff\ufffe\ue000\U0010ffff"
     }
     assert len({task.partition(":")[0] for task in answers}) == CATEGORIES
-    assert stored(own_stack, "category:", answers) == answers
+    assert stored(own_stack, "category:", answers) == {task: canonical(answer) for task, answer in answers.items()}
 
 
 def test_task_of_any_other_character_is_rejected_alone(own_stack: RunningStack) -> None:
@@ -129,15 +132,24 @@ def test_lone_surrogate_is_rejected_alone(own_stack: RunningStack) -> None:
         ("cards", lambda size: "4111 1111 1111 1111 " * (size // 20)),
     ],
 )
-def test_answer_as_large_as_an_event_may_be_is_masked_whole(
+def test_answer_as_long_as_may_be_is_masked_whole(
     own_stack: RunningStack, name: str, fill: Callable[[int], str]
 ) -> None:
     """The longest answer there can be costs the door no more than its share, and is masked to its end."""
-    answer = fill(EVENT_BYTES_MAX - 400)
+    answer = fill(ANSWER_BYTES_MAX)
     came = stored(own_stack, f"large:{name}:", {"one": answer})
-    assert came == {"one": mask(answer)}
+    assert came == {"one": mask(canonical(answer))}
     for part in ("jo.doe@example.com", "901820", "1111"):
         assert part not in came["one"]
+
+
+def test_one_byte_more_than_an_answer_may_have_is_rejected_alone(own_stack: RunningStack) -> None:
+    """Work at the door grows with an answer's length, so that it is bounded before anything is kept."""
+    longest = label("length-1", "é" * (ANSWER_BYTES_MAX // 2))
+    longer = label("length-2", longest["answer"] + "a")
+    status, answer = own_stack.post({"session": "s-length", "events": [longer, longest]})
+    assert (status, answer["accepted"]) == (200, 1)
+    assert answer["rejected"] == [{"index": 0, "id": longer["id"], "reason": "answer_too_long"}]
 
 
 def test_one_byte_more_than_an_event_may_have_is_rejected_alone(own_stack: RunningStack) -> None:

@@ -8,14 +8,24 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.progress import Progress
 
 from sinks.clickhouse.embedded import Embedded
 from testkit.sink_records import label, labels
-from unjoin.export import CONSENSUS, VOTES, Exported, ExportError, fetch, run_export, slices_of, write_parquet
+from unjoin.export import (
+    CONSENSUS,
+    VOTES,
+    Exported,
+    ExportError,
+    fetch,
+    run_export,
+    slices_of,
+    without_names,
+    write_parquet,
+)
 from unjoin.query import SelectRows
 from unjoin.settings import Settings
 
@@ -96,6 +106,42 @@ def test_what_is_left_out_is_counted(engine: Embedded, source: SelectRows, progr
     store(engine, [("dogs", "beagle"), ("dogs", "beagle"), ("dogs", "pug"), ("cats", "tabby")])
     assert fetch(source, CONSENSUS, 3, tmp_path / "c", progress) == Exported(rows=1, left_out=1)
     assert fetch(source, VOTES, 3, tmp_path / "v", progress) == Exported(rows=4, left_out=4)
+
+
+def test_answers_that_name_a_person_are_left_out_and_counted(
+    engine: Embedded, source: SelectRows, progress: Progress, tmp_path: Path
+) -> None:
+    """Whoever asks for no names gets the other votes whole, and learns how many are missing for which reason."""
+    rows = [
+        {**label(0, task, answer), "kind": kind, "row_id": str(uuid.UUID(int=number))}
+        for number, (task, kind, answer) in enumerate(
+            [
+                ("signs", "text_answer", "Anna Karenina"),
+                ("signs", "text_answer", "stop"),
+                ("dogs", "image_label", "Anna"),
+            ]
+            * 3
+            + [("few", "text_answer", "stop")]
+        )
+    ]
+    engine.insert(labels(rows))
+    asked: list[str] = []
+    exported = fetch(
+        source, VOTES, 2, tmp_path / "v", progress, names=lambda answer: asked.append(answer) or "Anna" in answer
+    )
+    assert exported == Exported(rows=6, left_out=1, named=3)
+    assert b"Karenina" not in (tmp_path / "v").read_bytes()
+    assert set(asked) == {"Anna Karenina", "stop"}
+
+
+@given(answer=st.text(max_size=40).filter(lambda text: not any("\ud800" <= letter <= "\udfff" for letter in text)))
+@settings(deadline=None)
+def test_finder_of_names_is_asked_for_the_answer_itself(embedded: Embedded, answer: str) -> None:
+    """What ClickHouse escapes on the way would split a name in two."""
+    votes = embedded.select(f"SELECT 't', 'text_answer', unhex('{answer.encode().hex()}'), NULL", "TSV")
+    asked: list[str] = []
+    assert without_names(votes, lambda text: bool(asked.append(text))) == votes
+    assert asked == [answer]
 
 
 def test_nothing_to_export_is_a_file_without_rows(

@@ -140,7 +140,7 @@ def test_key_event_that_could_name_a_key_is_forbidden(name: str, value: Any) -> 
 
 ACCEPTED = [
     ("32 levels", {**PAGE, "properties": nested(31)}),
-    ("32 KiB", {**ANSWER, "answer": "a" * (32_768 - len(json.dumps({**ANSWER, "answer": ""})))}),
+    ("32 KiB", {**PAGE, "url": "a" * (32_768 - len(json.dumps({**PAGE, "url": ""})))}),
     ("1,024 samples", {**POINTER, "t": [0] * 1_024, "x": [0] * 1_024, "y": [0] * 1_024}),
     ("an escaped NUL", {**ANSWER, "answer": "a\0b"}),
     ("a surrogate pair", {**ANSWER, "answer": "\U0001f600"}),
@@ -260,6 +260,25 @@ def test_large_batch_of_small_events_is_accepted_and_a_large_event_in_it_is_not(
     assert reasons_of(*[small] * 30, large, *[small] * 30) == [(30, "e-3", Reason.TOO_LARGE)]
 
 
+@pytest.mark.parametrize("kind", ["image_label", "audio_transcript", "text_answer"])
+@pytest.mark.parametrize("character", ["a", "é", "犬", "💬"])
+def test_answer_is_bounded_in_bytes_of_utf_8(kind: str, character: str) -> None:
+    """Masking costs the door time by the byte, whatever script it is in; the batch beside it is unharmed."""
+    bytes_of_one = len(character.encode())
+    longest = {**ANSWER, "type": kind, "answer": character * (LIMITS.answer_bytes_max // bytes_of_one)}
+    assert reasons_of(longest) == []
+    assert reasons_of(POINTER, {**longest, "answer": longest["answer"] + character}, ANSWER) == [
+        (1, "e-3", Reason.ANSWER_TOO_LONG)
+    ]
+
+
+def test_longest_answer_is_a_setting() -> None:
+    """Who asks for whole paragraphs needs more, and who asks for labels less."""
+    limits = RequestLimits(answer_bytes_max=6)
+    assert reasons_of(ANSWER, {**ANSWER, "answer": "beagles"}, limits=limits) == [(1, "e-3", Reason.ANSWER_TOO_LONG)]
+    assert reasons_of({**ANSWER, "answer": "x" * 20_000}, limits=RequestLimits(answer_bytes_max=30_000)) == []
+
+
 def test_repr_of_what_flows_shows_no_value() -> None:
     """Whatever ends in a log by accident names fields only."""
     batch = parse_batch(
@@ -304,6 +323,8 @@ def _convert(event: Any, limits: RequestLimits) -> Any:
         converted = msgspec.convert(event, AnyEvent)
         msgspec.convert(converted.id, EventId)
     except (msgspec.ValidationError, UnicodeEncodeError):
+        return None
+    if len(getattr(converted, "answer", "").encode()) > limits.answer_bytes_max:
         return None
     lengths = {len(getattr(converted, name)) for name in converted.samples}
     return None if len(lengths) > 1 else converted

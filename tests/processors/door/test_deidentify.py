@@ -77,3 +77,36 @@ def test_what_leaves_holds_neither_voter_nor_the_unmasked_answer() -> None:
 def test_answer_of_every_kind_is_masked(kind: str) -> None:
     """Each is a free string of a public key, whatever it is called."""
     assert deidentify(label(kind=kind, answer="me@example.org"), KEY, mask=lambda _: "[email]").answer == "[email]"
+
+
+STYLES = (
+    'it\'s a "beagle"', "it’s a “beagle”", "it\u2019s\ta «beagle» ", "it´s  a\u00a0„beagle“\n",
+    "i\u200bt's a \"bea\u00adgle\"", "ｉｔ's a \"beagle\"\ufe0f", "\u2066it's a \"beagle\"\u2069",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", STYLES)
+def test_answers_that_differ_in_style_alone_are_one_row(answer: str) -> None:
+    """Quote styles and invisible characters find a session's other answers; no bit of them leaves, nor of a version."""
+    assert deidentify(label(answer=answer), KEY) == deidentify(label(answer=STYLES[0]), KEY)
+
+
+def test_masker_sees_the_canonical_answer() -> None:
+    """What hides a number from a pattern must be gone before patterns look."""
+    seen: list[str] = []
+    deidentify(label(answer=" me\u200b@example.org\t“hi” "), KEY, mask=lambda answer: seen.append(answer) or answer)
+    assert seen == ['me@example.org "hi"']
+
+
+def test_answer_of_nothing_visible_is_an_empty_vote() -> None:
+    """Who sends only blanks has voted, as who sends nothing has; neither may be lost uncounted."""
+    assert deidentify(label(answer="\u200b \t"), KEY) == deidentify(label(answer=""), KEY)
+
+
+def test_record_held_over_the_upgrade_keeps_its_row() -> None:
+    """The identity of a vote never depended on its answer, so what was stored in another form is replaced."""
+    answer = "it’s\u200b a beagle"
+    before = (str(row_id(VOTER, "dogs-1", KEY)), version(VOTER, "dogs-1", "image_label", answer, KEY))
+    now = deidentify(label(answer=answer), KEY)
+    assert (now.row_id, now.version) == (before[0], version(VOTER, "dogs-1", "image_label", "it's a beagle", KEY))
+    assert now.version != before[1]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import email_validator
-import phonenumbers
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, settings, target
 from hypothesis import strategies as st
-from stdnum import luhn
 
-from processors.masking import addresses, numbers
+from attacks.masking.hostile import ANSWER_BYTES, UNITS, at_the_door, calls_of, filled
+from attacks.masking.hostile import PIECES as HOSTILE_PIECES
 from processors.masking import mask as free_text
+from processors.masking import numbers
+from processors.masking.folding import fold, fold_bytes
 from processors.masking.mask import Span, find, mask
 
 PIECES = (
@@ -24,6 +24,7 @@ PIECES = (
     " ", "-", ".", "/", "(", ")", "+", ",", "x12", "\n", "\u200b", "\ufeff", "\u0301", "\ud800", "７", "٣", "१", "①",
     "ﷺ", "№", "½", "é", "я", "犬", "。", "＠", "💬", "0", "5", "55", "\x00", "%40", '"', "a", "IBAN", "SSN ", "€",
 )  # fmt: skip
+CALLS_OF_ANY_ANSWER, CALLS_A_BYTE = 3_000, 8
 ANSWERS = st.one_of(
     st.text(), st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max_size=14).map("".join)
 )
@@ -116,6 +117,12 @@ def test_phone_shaped_run_is_masked_whole(answer: str) -> None:
         ("1) 5551234567", "1) [phone]"),
         ("06 12 34 56 78 06 98 76 54 32", "[phone]"),
         ("order 99843366\n\n221701239690", "order 99843366\n\n[phone]"),
+        ("ISBN 0-8016-4835-1 169-38-9698", "ISBN [phone]"),
+        ("v20.12.10 34612342770", "v20.12.10 [phone]"),
+        ("80304262410 4.34e20", "[phone] 4.34e20"),
+        ("5551234567 4.34e20", "[phone] 4.34e20"),
+        ("4626869199 £26,648,609", "[phone] £26,648,609"),
+        ("131052-308T 0a2599b0", "[national_id] 0a2599b0"),
         ("phone order 5551234 or phone 48213377", "phone order 5551234 or phone [phone]"),
     ],
 )
@@ -259,45 +266,71 @@ def test_span_points_into_the_answer_as_it_was_sent() -> None:
     assert span == Span(span.start, span.end, "email")
 
 
-HOSTILE = {
-    "digits": "7", "at signs": "@", "nested brackets": "[({<", "mixed scripts": "٣a七é-१", "full-width digits": "７ ",
-    "zero-width joiners": "5\u200d", "at dot": "name at example dot com ", "addresses": "a@b.co ", "at": "a@",
-    "dots": "1.", "colons": "1:", "dashes": "5-", "IBAN starts": "DE89 ", "cards": "4111 ", "quotes": '"a@b.cc"',
-    "parentheses": "(5)", "pluses": "+5", "ligatures": "ﷺ7", "placeholders": "[email]5555555",
-    "bracketed": "a[at]b[dot]",
-}  # fmt: skip
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("size", [ANSWER_BYTES, 8 * ANSWER_BYTES])
+def test_work_is_bounded_by_the_bytes_of_an_answer(unit: str, size: int) -> None:
+    """A stranger chooses answers, and the door takes them one after the other. Counted in calls, not timed."""
+    answer = filled(unit, size)
+    at_the_door(answer)  # tables fill themselves
+    assert calls_of(at_the_door, answer) <= CALLS_OF_ANY_ANSWER + CALLS_A_BYTE * len(answer.encode())
 
 
-@pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE.keys())
-def test_work_grows_no_faster_than_the_answer(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RE2 is linear; so must be what is done with its matches. Counted, not timed: calls and the bytes they see."""
-    calls: list[int] = []
-
-    def counted(function):  # type: ignore[no-untyped-def]
-        def call(text, *args, **kwargs):  # type: ignore[no-untyped-def]
-            calls.append(len(text))
-            return function(text, *args, **kwargs)
-
-        return call
-
-    monkeypatch.setattr(luhn, "is_valid", counted(luhn.is_valid))
-    monkeypatch.setattr(phonenumbers, "parse", counted(phonenumbers.parse))
-    monkeypatch.setattr(addresses, "validate_email", counted(email_validator.validate_email))
-    work = []
-    for size in (10_000, 20_000):
-        calls.clear()
-        answer = (unit * (size // len(unit) + 1))[:size]
-        state = free_text.search(answer)
-        work.append(state.validations + len(calls))
-        assert all(seen <= 320 for seen in calls)
-    assert work[0] <= 10_000
-    assert work[1] <= 2 * work[0] + 16
+@given(st.lists(st.one_of(st.sampled_from(HOSTILE_PIECES), st.text(max_size=3)), min_size=1, max_size=6).map("".join))
+@settings(max_examples=400, deadline=None)
+def test_search_for_a_worse_answer_finds_none_beyond_the_bound(unit: str) -> None:
+    """What a hand does not think of: Hypothesis climbs towards more calls a byte."""
+    answer = filled(unit or "7")
+    at_the_door(answer)
+    calls = calls_of(at_the_door, answer)
+    target(calls / len(answer.encode() or b"7"))
+    assert calls <= CALLS_OF_ANY_ANSWER + CALLS_A_BYTE * len(answer.encode())
 
 
-@pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE.keys())
+def test_no_choice_of_letters_makes_each_of_them_costly() -> None:
+    """What is remembered of letters is bounded; whoever sends all there are may not make the rest cost more."""
+    everything = [chr(codepoint) for codepoint in range(0x80, 0x30000) if not 0xD800 <= codepoint < 0xE000]
+    for at in range(0, len(everything), 4_096):
+        at_the_door("".join(everything[at : at + 4_096]))
+    for first in (0x4E00, 0xAC00, 0x20000, 0x0400, 0xA500):
+        answer = "@5555555" + "".join(map(chr, range(first, first + 1_000)))
+        assert calls_of(at_the_door, answer) <= CALLS_OF_ANY_ANSWER + CALLS_A_BYTE * len(answer.encode())
+
+
+@given(ANSWERS)
+@settings(max_examples=1000, deadline=None)
+def test_answer_with_too_many_candidates_is_masked_for_good(answer: str) -> None:
+    """Masked unexamined, nothing may be left in it that an examination would find, or a replay gives another row."""
+    folded = fold(answer, fold_bytes(answer))
+    spans = free_text._spans(free_text.dense(folded, free_text._without_placeholders(folded)))
+    left = free_text._replaced(answer, spans)
+    assert find(left) == []
+    assert mask(left) == left
+
+
+def test_answer_with_too_many_candidates_loses_all_of_them() -> None:
+    """Beyond the bound recall wins: whatever may be a number goes, dates too, and words stay."""
+    masked = mask(
+        "reach me: " + "jo@example.com, 555-123-4567, 2023-01-15, name at example dot com; " * 60 + "a brown dog"
+    )
+    assert masked.startswith("reach me: [email]")
+    assert masked.endswith("a brown dog")
+    assert not any(character in masked for character in "0123456789@")
+    assert "example" not in masked
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_answer_as_people_write_them_is_examined_to_its_end(count: int) -> None:
+    """The bound is for answers made to hurt: a list of telephones, dates and cards keeps its dates."""
+    unit = "Anna, 555-123-4567, since 2023-01-15, pays with 4111 1111 1111 1111; order number 48213377.\n"
+    assert (
+        mask(unit * count) == unit.replace("555-123-4567", "[phone]").replace("4111 1111 1111 1111", "[card]") * count
+    )
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_hostile_answer_of_100_kb_is_masked_once_and_for_all(unit: str) -> None:
-    """An answer may be 32 KB, and a bug elsewhere may let more through: it is decided, and decided once."""
-    masked = mask((unit * (102_400 // len(unit) + 1))[:102_400])
+    """A bug elsewhere may let more through than an answer may have: it is decided, and decided once."""
+    masked = mask(filled(unit, 102_400))
     assert mask(masked) == masked
 
 
