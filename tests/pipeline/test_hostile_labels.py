@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from ingest.limits import RequestLimits
 from processors.masking.canonical import canonical
 from processors.masking.mask import mask
 from testkit.running_stack import RunningStack
+from tests.ingest.configs import request_limits
 
 pytestmark = pytest.mark.kafka
 
-EVENT_BYTES_MAX = RequestLimits().event_bytes_max
-ANSWER_BYTES_MAX = RequestLimits().answer_bytes_max
+EVENT_BYTES_MAX = request_limits().event_bytes_max
+ANSWER_BYTES_MAX = request_limits().answer_bytes_max
 OTHERS = 25
 TASK_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-")
 CATEGORIES = 30

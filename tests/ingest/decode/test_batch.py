@@ -274,9 +274,9 @@ def test_answer_is_bounded_in_bytes_of_utf_8(kind: str, character: str) -> None:
 
 def test_longest_answer_is_a_setting() -> None:
     """Who asks for whole paragraphs needs more, and who asks for labels less."""
-    limits = RequestLimits(answer_bytes_max=6)
+    limits = request_limits(answer_bytes_max=6)
     assert reasons_of(ANSWER, {**ANSWER, "answer": "beagles"}, limits=limits) == [(1, "e-3", Reason.ANSWER_TOO_LONG)]
-    assert reasons_of({**ANSWER, "answer": "x" * 20_000}, limits=RequestLimits(answer_bytes_max=30_000)) == []
+    assert reasons_of({**ANSWER, "answer": "x" * 20_000}, limits=request_limits(answer_bytes_max=30_000)) == []
 
 
 def test_repr_of_what_flows_shows_no_value() -> None:
