@@ -27,7 +27,7 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/block_planner.py",
-                "        intent = self._commit_of(Intent(block.end, self.suspect).metadata(self.first))\n",
+                "        intent = self._commit_of(Intent(block.end, self.uncertain_to).metadata(self.first))\n",
                 '        intent = Commit(block.end, "")\n',
             ),
         ),
@@ -106,7 +106,8 @@ SINK = (
             Edit(
                 "sinks/kafka/consumer.py",
                 "            self._session.fail(error)\n"
-                '            raise Lost(f"{self.topic}-{self.partition}: a commit without an answer") from None\n',
+                '            raise PartitionLost(f"{self.topic}-{self.partition}: '
+                'a commit without an answer") from None\n',
                 "            raise error\n",
             ),
         ),
@@ -118,7 +119,7 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/block_planner.py",
-                "        self.suspect = max(self.suspect, self._block.end)\n",
+                "        self.uncertain_to = max(self.uncertain_to, self._block.end)\n",
                 "",
             ),
         ),
@@ -132,8 +133,8 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/block_planner.py",
-                "        self.suspect = min(intent.suspect, log_end)\n",
-                "        self.suspect = self.first\n",
+                "        self.uncertain_to = min(intent.uncertain_to, log_end)\n",
+                "        self.uncertain_to = self.first\n",
             ),
         ),
         tests=("tests/sinks/kafka/test_block_planner.py",),
@@ -158,7 +159,7 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/block_planner.py",
-                "        if not self._block.groups and not self._block.letters:\n",
+                "        if not self._block.groups and not self._block.dead_letters:\n",
                 "        if not self._block.groups:\n",
             ),
         ),
@@ -174,7 +175,7 @@ SINK = (
             Edit(
                 "sinks/kafka/consumer.py",
                 "        if coordinator.generation != self._generation:\n"
-                '            raise Lost(f"{self.topic}-{self.partition}: the group has a new generation")\n',
+                '            raise PartitionLost(f"{self.topic}-{self.partition}: the group has a new generation")\n',
                 "",
             ),
         ),
@@ -207,8 +208,8 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/partition_worker.py",
-                "        self._check(rows)\n        return self._parts.engine.insert_missing(block)\n",
-                "        return self._parts.engine.insert_missing(block)\n",
+                "        self._check(rows)\n        return self._context.engine.insert_missing(block)\n",
+                "        return self._context.engine.insert_missing(block)\n",
             ),
         ),
         tests=("tests/sinks/kafka/test_consumer.py::test_datum_that_ends_an_insert_without_an_answer_ends_it_once",),

@@ -15,11 +15,11 @@ import fastavro
 import msgspec
 
 from sinks.clickhouse.server import Server, address_of
-from sinks.kafka.block_planner import BlockLimits
-from sinks.kafka.consumer import ConsumerConfig, TableConsumer
-from sinks.kafka.dead_letters import DeadLetters
+from sinks.kafka.consumer import TableConsumer
+from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.outage import quieten
 from testkit.clickhouse_server import ClickHouseServer
+from testkit.sink_configs import block_limits, consumer_config
 from tests.contract.test_engine_contract import SCHEMA, TABLE, row
 from tests.sinks.kafka.test_consumer import Scene
 
@@ -115,19 +115,19 @@ async def run(config: SinkOfServer) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     engine = Server(address_of(config.url), answer_seconds_max=config.answer_seconds_max)
-    letters = DeadLetters(config.bootstrap, lambda topic: f"{topic}.dead")
+    dead_letters = DeadLetterProducer(config.bootstrap, lambda topic: f"{topic}.dead")
     consumer = TableConsumer(
         msgspec.structs.replace(TABLE, topics=(config.topic,)),
         engine,
-        ConsumerConfig(
-            bootstrap=config.bootstrap,
-            limits=BlockLimits(rows_max=config.rows_max, bytes_max=config.bytes_max, ms_max=config.ms_max),
-            group=config.group,
+        consumer_config(
+            config.bootstrap,
+            block_limits(rows_max=config.rows_max, bytes_max=config.bytes_max, ms_max=config.ms_max),
+            config.group,
             session_timeout_ms=config.session_timeout_ms,
         ),
         datum_of=datum_of,
         check=check,
-        letters=letters,
+        dead_letters=dead_letters,
     )
     consuming = asyncio.create_task(consumer.run())
     waiting = asyncio.create_task(stopping.wait())
@@ -135,7 +135,7 @@ async def run(config: SinkOfServer) -> None:
     waiting.cancel()
     consumer.stop()
     await consuming
-    await letters.close()
+    await dead_letters.close()
     engine.close()
 
 

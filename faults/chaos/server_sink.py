@@ -15,11 +15,11 @@ import msgspec
 
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Table
-from sinks.kafka.block_planner import BlockLimits
-from sinks.kafka.consumer import ConsumerConfig, TableConsumer
-from sinks.kafka.dead_letters import DeadLetters
+from sinks.kafka.consumer import TableConsumer
+from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.outage import quieten
 from sinks.rows.tables import SIGNALS, check, reader_of
+from testkit.sink_configs import block_limits, consumer_config
 
 GROUP = "chaos-server"
 TABLE = Table(
@@ -45,24 +45,20 @@ class Config(msgspec.Struct, frozen=True):
 async def run(config: Config) -> None:
     """Until SIGTERM."""
     engine = Server(address_of(config.url))
-    letters = DeadLetters(config.bootstrap)
+    dead_letters = DeadLetterProducer(config.bootstrap)
     consumer = TableConsumer(
         TABLE,
         engine,
-        ConsumerConfig(
-            bootstrap=config.bootstrap,
-            limits=BlockLimits(rows_max=100_000, bytes_max=33_554_432, ms_max=300),
-            group=GROUP,
-        ),
+        consumer_config(config.bootstrap, block_limits(ms_max=300), GROUP),
         datum_of=reader_of(SIGNALS),
         check=partial(check, SIGNALS),
-        letters=letters,
+        dead_letters=dead_letters,
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)
     try:
         await consumer.run()
     finally:
-        await letters.close()
+        await dead_letters.close()
         engine.close()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from clickhouse_driver import errors
 from clickhouse_driver.reader import read_binary_bytes, read_binary_int32, read_binary_uint8
 
-from sinks.clickhouse.embedded import DATA_ERRORS
+from sinks.clickhouse.errors import DATA_ERRORS
 from sinks.engine import EngineError, Refused, Unknown
 
 # Definite, and no row's fault: the table and this code do not belong together. A sink that is refused everything

@@ -18,56 +18,17 @@ import msgspec
 
 from sinks.clickhouse import statements
 from sinks.clickhouse.avro_container import END_BYTES, container
+from sinks.clickhouse.errors import DATA_ERRORS, UNKNOWN_EXCEPTION, QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.engine import Block, EngineError, Refused, Unknown
 
-# What only the rows themselves can cause. Anything else (memory, disk, time, a bug of ours) is not their fault: it is
-# repaired and tried again, never set aside.
-DATA_ERRORS = {
-    6: "CANNOT_PARSE_TEXT",
-    26: "CANNOT_PARSE_QUOTED_STRING",
-    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
-    33: "CANNOT_READ_ALL_DATA",
-    38: "CANNOT_PARSE_DATE",
-    41: "CANNOT_PARSE_DATETIME",
-    53: "TYPE_MISMATCH",
-    69: "ARGUMENT_OUT_OF_BOUND",
-    70: "CANNOT_CONVERT_TYPE",
-    72: "CANNOT_PARSE_NUMBER",
-    117: "INCORRECT_DATA",
-    128: "TOO_LARGE_ARRAY_SIZE",
-    131: "TOO_LARGE_STRING_SIZE",
-    321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
-    349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
-    376: "CANNOT_PARSE_UUID",
-    # Of `statements.py`: a datum does not end where it should.
-    395: "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
-    407: "DECIMAL_OVERFLOW",
-    748: "AVRO_EXCEPTION",
-}
-
-UNKNOWN_EXCEPTION = 1002
 # What chdb raises for what the engine says; the second where that is no UTF-8.
 FAILURES = (RuntimeError, UnicodeDecodeError)
 _ERROR = re.compile(r"\ACode: (\d+)\. DB::\w*Exception: (.*)\Z", re.DOTALL)
 _ONLY_IN_PYTHON = frozenset({"arrowtable", "dataframe", "datastore", "debug"})
 
 
-class QueryFailed(EngineError):
-    """The engine refused a query.
-
-    Attributes:
-        code: ClickHouse's; `UNKNOWN_EXCEPTION` where it named none.
-        detail: its own words, which may quote the query: for whoever asked, never for a log.
-    """
-
-    def __init__(self, code: int, detail: str) -> None:
-        super().__init__(f"clickhouse refused the query with code {code}")
-        self.code = code
-        self.detail = detail
-
-
-class Answer(msgspec.Struct, frozen=True):
+class QueryResult(msgspec.Struct, frozen=True):
     """What a query gave.
 
     Attributes:
@@ -151,7 +112,7 @@ class Embedded:
         settings: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
         database: str = "unjoin",
-    ) -> Answer:
+    ) -> QueryResult:
         """Runs one statement in a session of its own.
 
         Args:
@@ -173,7 +134,7 @@ class Embedded:
                 result = session.query(sql, output_format, params=dict(parameters or {}))
             except FAILURES as error:
                 raise _failure(error) from None
-            return Answer(
+            return QueryResult(
                 body=bytes(result.bytes()),
                 rows_read=result.storage_rows_read(),
                 bytes_read=result.storage_bytes_read(),

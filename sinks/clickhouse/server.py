@@ -27,7 +27,7 @@ from clickhouse_driver.writer import write_binary_str
 
 from schemas.outcomes import UnjoinError
 from sinks.clickhouse.driver_errors import DRIVER_ERRORS, SAME_ID_IS_RUNNING, insert_failure, server_exception
-from sinks.clickhouse.embedded import QueryFailed
+from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.output_formats import FORMATS
 from sinks.clickhouse.transcoder import Transcoder

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sinks.clickhouse import statements
-from sinks.clickhouse.embedded import DATA_ERRORS, FAILURES, code_of, engine_of, file_of, path_of_engine, temporary_in
+from sinks.clickhouse.embedded import FAILURES, code_of, engine_of, file_of, path_of_engine, temporary_in
+from sinks.clickhouse.errors import DATA_ERRORS
 from sinks.engine import Block, EngineError, Refused, Unknown
 
 # The table and the schema of the datums do not belong together: definite, and no row's fault.

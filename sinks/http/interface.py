@@ -1,4 +1,4 @@
-"""ClickHouse's HTTP dialect over the embedded engine, read-only: curl, clickhouse-connect and dashboards.
+"""ClickHouse's HTTP interface over the embedded engine, read-only: for curl, clickhouse-connect and dashboards.
 
     request ─▶ Host known? ─▶ formatQuery: one statement? ─▶ admit ─▶ a session: settings, readonly = 1 ─▶ answer
 
@@ -16,18 +16,19 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import web
 
-from sinks.clickhouse.embedded import Answer, QueryFailed
+from sinks.clickhouse.embedded import QueryResult
+from sinks.clickhouse.errors import UNKNOWN_EXCEPTION, QueryFailed
 from sinks.engine import EngineError
 from sinks.http.read_only import (
     NOT_IMPLEMENTED,
     READONLY,
     TRANSPORT,
-    Bounds,
-    Judge,
     NotAllowed,
+    QueryBounds,
+    ReadOnlyPolicy,
     changeable_settings,
-    judge_of,
     output_format_of,
+    policy_of,
 )
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ THREADS = 4
 WAITING_MAX = 64
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
-TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT, UNKNOWN_EXCEPTION = 202, 73, 1002
+TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT = 202, 73
 
 _STATUS = {
     400: (36, 427, 6, 25, 26, 38, 41, 72, 441, 675, 676, 27, 376, 15, 44, 10, 168, 167, 8, 62, 117, 53, 321, 457),
@@ -67,7 +68,7 @@ _MIME = {
 
 
 class Reader(Protocol):
-    """What is used of `Embedded`."""
+    """The part of `Embedded` that this module uses."""
 
     def read(
         self,
@@ -76,33 +77,34 @@ class Reader(Protocol):
         settings: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
         database: str = "unjoin",
-    ) -> Answer: ...
+    ) -> QueryResult:
+        """Runs one statement in a session of its own; `Embedded.read` says how."""
 
 
-class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the dialect listens.
+class HttpInterfaceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the interface listens, and what one query may cost.
 
     Attributes:
         port: 0 for any free one.
-        hosts: names in `Host` that are answered beside loopback's, without port.
+        hosts: names in `Host` that are answered beside the names of loopback; without port.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8123
-    hosts: tuple[str, ...] = ()
-    bounds: Bounds = Bounds()
+    host: str
+    port: int
+    hosts: tuple[str, ...]
+    bounds: QueryBounds
 
 
-class Dialect:
+class HttpInterface:
     """Answers requests from an engine. Queries run in threads of its own, never in the event loop."""
 
-    def __init__(self, reader: Reader, settings: HttpSettings) -> None:
+    def __init__(self, reader: Reader, settings: HttpInterfaceConfig) -> None:
         self._reader = reader
         self._bounds = settings.bounds
         self._hosts = frozenset(host.lower() for host in (*LOOPBACK_HOSTS, *settings.hosts))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="clickhouse-http")
         self._waiting = 0
-        self._judge: Judge = judge_of(
+        self._policy: ReadOnlyPolicy = policy_of(
             self._names("SELECT name FROM system.settings"),
             self._names("SELECT name FROM system.table_functions"),
             self._names("SELECT name FROM system.functions"),
@@ -175,7 +177,7 @@ class Dialect:
         }
         return web.Response(body=answer.body, headers=headers)
 
-    def _read(self, sql: str, query: Mapping[str, str], asked_format: str, database: str) -> tuple[Answer, str]:
+    def _read(self, sql: str, query: Mapping[str, str], asked_format: str, database: str) -> tuple[QueryResult, str]:
         """Judges and runs one request, in a thread."""
         parameters = {name.removeprefix("param_"): value for name, value in query.items() if name.startswith("param_")}
         for name in ("compress", "decompress"):
@@ -184,11 +186,11 @@ class Dialect:
         asked = {
             name: value for name, value in query.items() if name not in TRANSPORT and not name.startswith("param_")
         }
-        settings = self._judge.session_settings(asked, self._bounds)
+        settings = self._policy.session_settings(asked, self._bounds)
         if not re.fullmatch(r"\w{1,64}", asked_format):
             raise NotAllowed(UNKNOWN_FORMAT, "Unknown format. (UNKNOWN_FORMAT)")
         canonical = self._canonical(sql)
-        self._judge.admit(canonical, parameters, database)
+        self._policy.admit(canonical, parameters, database)
         answer = self._reader.read(changeable_settings(canonical), asked_format, settings, parameters, database)
         return answer, output_format_of(canonical, asked_format)
 
@@ -234,45 +236,49 @@ class Dialect:
         }
 
 
-class Listening:
-    """A dialect that is served; `port` is the one it got."""
+class HttpServer:
+    """An interface that listens.
 
-    def __init__(self, dialect: Dialect, runner: web.AppRunner, port: int) -> None:
-        self._dialect = dialect
+    Attributes:
+        port: the port that it got.
+    """
+
+    def __init__(self, interface: HttpInterface, runner: web.AppRunner, port: int) -> None:
+        self._interface = interface
         self._runner = runner
         self.port = port
 
     async def close(self) -> None:
         """Stops listening, then waits for what runs."""
         await self._runner.cleanup()
-        await asyncio.get_running_loop().run_in_executor(None, self._dialect.close)
+        await asyncio.get_running_loop().run_in_executor(None, self._interface.close)
 
 
-async def serve_http(reader: Reader, settings: HttpSettings) -> Listening:
+async def serve_http(reader: Reader, settings: HttpInterfaceConfig) -> HttpServer:
     """Listens until `close`.
 
     Raises:
         OSError: the address is taken.
     """
-    dialect = await asyncio.get_running_loop().run_in_executor(None, Dialect, reader, settings)
-    runner = web.AppRunner(dialect.app(), access_log=None, handle_signals=False, shutdown_timeout=5)
+    interface = await asyncio.get_running_loop().run_in_executor(None, HttpInterface, reader, settings)
+    runner = web.AppRunner(interface.app(), access_log=None, handle_signals=False, shutdown_timeout=5)
     await runner.setup()
     site = web.TCPSite(runner, settings.host, settings.port)
     try:
         await site.start()
     except OSError:
         await runner.cleanup()
-        dialect.close()
+        interface.close()
         raise
     addresses: list[Any] = runner.addresses
-    return Listening(dialect, runner, addresses[0][1])
+    return HttpServer(interface, runner, addresses[0][1])
 
 
 async def _ok(_request: web.Request) -> web.Response:
     return web.Response(text="Ok.\n", content_type="text/html", charset="UTF-8")
 
 
-def _summary(answer: Answer) -> str:
+def _summary(answer: QueryResult) -> str:
     fields = {
         "read_rows": answer.rows_read,
         "read_bytes": answer.bytes_read,

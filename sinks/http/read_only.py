@@ -1,4 +1,4 @@
-"""Pure: which statements and settings the HTTP dialect lets through to the embedded engine.
+"""Pure: which statements and settings the HTTP interface lets through to the embedded engine.
 
 `readonly = 1` alone does not make it read-only: scalar `file()`, `INTO OUTFILE`, `KILL QUERY` and `DESCRIBE url(…)`
 pass it. So a statement is judged in the text that `formatQuery` makes of it, in which comments, escapes and the case
@@ -44,7 +44,7 @@ INWARD = frozenset(
 )
 
 # Settings that a client may choose, beside `output_format_…`; nothing here widens what a statement can reach.
-CHOOSABLE = frozenset(
+CHANGEABLE = frozenset(
     {
         *("final", "extremes", "limit", "offset", "max_block_size", "max_threads", "session_timezone"),
         *("max_result_rows", "max_result_bytes", "result_overflow_mode", "max_execution_time", "max_memory_usage"),
@@ -56,7 +56,7 @@ CHOOSABLE = frozenset(
     }
 )
 OUTPUT_FORMAT = "output_format_"
-NOT_CHOOSABLE = frozenset({"output_format_schema"})  # a path that is written to
+NOT_CHANGEABLE = frozenset({"output_format_schema"})  # a path that is written to
 
 # What a client may ask for at most; where it asks for nothing, it gets this. 0 means "no bound" to the engine.
 BOUNDED = ("max_execution_time", "max_memory_usage", "max_result_rows", "max_result_bytes", "max_threads")
@@ -76,7 +76,7 @@ TRANSPORT = frozenset(
 
 
 class NotAllowed(UnjoinError):
-    """A statement, parameter or setting that the dialect refuses.
+    """A statement, parameter or setting that the HTTP interface refuses.
 
     Attributes:
         code: ClickHouse's.
@@ -89,7 +89,7 @@ class NotAllowed(UnjoinError):
         self.detail = detail
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class QueryBounds(msgspec.Struct, frozen=True, kw_only=True):
     """What one request may cost at most.
 
     Attributes:
@@ -99,14 +99,14 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         max_threads: of the engine.
     """
 
-    max_execution_time: int = 30
-    max_memory_usage: int = 1_073_741_824
-    max_result_rows: int = 10_000_000
-    max_result_bytes: int = 268_435_456
-    max_threads: int = 2
+    max_execution_time: int
+    max_memory_usage: int
+    max_result_rows: int
+    max_result_bytes: int
+    max_threads: int
 
 
-class Judge(msgspec.Struct, frozen=True):
+class ReadOnlyPolicy(msgspec.Struct, frozen=True):
     """What the engine's own lists say: its settings, and the table functions that reach outside.
 
     Attributes:
@@ -143,7 +143,7 @@ class Judge(msgspec.Struct, frozen=True):
                     "are refused wherever they stand, in literals too. (ACCESS_DENIED)",
                 )
 
-    def session_settings(self, asked: Mapping[str, str], bounds: Bounds) -> dict[str, str]:
+    def session_settings(self, asked: Mapping[str, str], bounds: QueryBounds) -> dict[str, str]:
         """The settings of a request's session, `readonly` last.
 
         Args:
@@ -154,7 +154,7 @@ class Judge(msgspec.Struct, frozen=True):
         """
         settings = {"final": "1"}
         for name, value in asked.items():
-            if not choosable(name):
+            if not changeable(name):
                 if name in self.setting_names:
                     raise NotAllowed(READONLY, f"Cannot modify '{name}' setting in readonly mode. (READONLY)")
                 raise NotAllowed(UNKNOWN_SETTING, f"Unknown setting '{name[:100]}'. (UNKNOWN_SETTING)")
@@ -166,7 +166,7 @@ class Judge(msgspec.Struct, frozen=True):
         return {**settings, "log_queries": "0", "readonly": "1"}
 
 
-def judge_of(setting_names: Iterable[str], table_functions: Iterable[str], functions: Iterable[str]) -> Judge:
+def policy_of(setting_names: Iterable[str], table_functions: Iterable[str], functions: Iterable[str]) -> ReadOnlyPolicy:
     """A judge for one engine.
 
     Args:
@@ -175,12 +175,12 @@ def judge_of(setting_names: Iterable[str], table_functions: Iterable[str], funct
     """
     outward = sorted(set(table_functions) - INWARD - set(functions))
     pattern = r"(?<![\w$])(?:" + "|".join(map(re.escape, outward)) + r")[`\"]?\s*\("
-    return Judge(frozenset(setting_names), re.compile(pattern if outward else r"(?!)", re.IGNORECASE))
+    return ReadOnlyPolicy(frozenset(setting_names), re.compile(pattern if outward else r"(?!)", re.IGNORECASE))
 
 
-def choosable(name: str) -> bool:
+def changeable(name: str) -> bool:
     """Whether a client may set this setting."""
-    return name in CHOOSABLE or (name.startswith(OUTPUT_FORMAT) and name not in NOT_CHOOSABLE)
+    return name in CHANGEABLE or (name.startswith(OUTPUT_FORMAT) and name not in NOT_CHANGEABLE)
 
 
 def output_format_of(canonical: str, default: str) -> str:
@@ -191,14 +191,14 @@ def output_format_of(canonical: str, default: str) -> str:
 
 
 def changeable_settings(canonical: str) -> str:
-    """The statement, in which `system.settings` says what this dialect lets a client change.
+    """The statement, in which `system.settings` says what this interface lets a client change.
 
     Under `readonly = 1` every setting reads as fixed there, and clients that ask first (clickhouse-connect) would then
     refuse to send the ones that are welcome.
     """
     if not re.search(r"^FROM system\.settings$", canonical, re.MULTILINE):
         return canonical
-    names = ", ".join(f"'{name}'" for name in sorted(CHOOSABLE))
+    names = ", ".join(f"'{name}'" for name in sorted(CHANGEABLE))
     welcome = f"name IN ({names}) OR startsWith(name, '{OUTPUT_FORMAT}')"
     shown = f"FROM (SELECT * REPLACE (if({welcome}, 0, 1) AS readonly) FROM system.settings) AS settings"  # noqa: S608
     return re.sub(r"^FROM system\.settings$", lambda _: shown, canonical, flags=re.MULTILINE)

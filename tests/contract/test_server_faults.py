@@ -16,15 +16,15 @@ import pytest
 
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Block, Unknown
-from sinks.kafka.block_planner import BlockLimits
 from testkit.clickhouse_server import ClickHouseServer
 from testkit.fault_proxy import Fault, FaultyProxy
 from testkit.server_world import PLAIN, Look, ServerScene, SinkOfServer, datum
+from testkit.sink_configs import block_limits
 from tests.contract.test_engine_contract import DDL, SCHEMA, TABLE, block_of, row
 from tests.sinks.kafka.test_consumer import running, scene, until
 
 ROOT = Path(__file__).parents[2]
-LIMITS = BlockLimits(rows_max=200, bytes_max=1_000_000, ms_max=50)
+LIMITS = block_limits(rows_max=200, bytes_max=1_000_000, ms_max=50)
 BY_DAY = PLAIN.format(by="day")
 
 

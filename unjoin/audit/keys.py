@@ -21,7 +21,7 @@ from sinks.rows.tables import (
     PERSONAL,
     SIGNALS,
     Datum,
-    Record,
+    KafkaRecord,
     check,
     reader_of,
 )
@@ -82,7 +82,7 @@ NAMED = {
 }
 
 
-def named_row(named: Named, record: Record) -> tuple[bytes, int]:
+def named_row(named: Named, record: KafkaRecord) -> tuple[bytes, int]:
     """Hash and version of the row that a sink makes of a record.
 
     Raises:
@@ -98,7 +98,7 @@ def named_row(named: Named, record: Record) -> tuple[bytes, int]:
 
 
 @cache
-def _datum_of(table: str) -> Callable[[Record], Datum]:
+def _datum_of(table: str) -> Callable[[KafkaRecord], Datum]:
     return reader_of(NAMED[table].table)
 
 

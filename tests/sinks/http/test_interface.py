@@ -19,11 +19,11 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from sinks.clickhouse.embedded import Embedded
-from sinks.http.interface import HttpSettings, serve_http
-from sinks.http.read_only import Bounds
+from sinks.http.interface import serve_http
+from testkit.sink_configs import http_config, query_bounds
 from tests.sinks.records import label, labels, signal, signals
 
-BOUNDS = Bounds(max_execution_time=2, max_result_rows=200_000, max_memory_usage=200_000_000)
+BOUNDS = query_bounds(max_execution_time=2, max_result_rows=200_000, max_memory_usage=200_000_000)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def port(embedded: Embedded) -> Iterator[int]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    settings = HttpSettings(port=0, hosts=("clickhouse.test",), bounds=BOUNDS)
+    settings = http_config(hosts=("clickhouse.test",), bounds=BOUNDS)
     listening = asyncio.run_coroutine_threadsafe(serve_http(embedded, settings), loop).result(30)
     yield listening.port
     asyncio.run_coroutine_threadsafe(listening.close(), loop).result(30)

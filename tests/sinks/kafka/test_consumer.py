@@ -21,17 +21,18 @@ from schemas.dead_letters import origin_of
 from sinks.engine import Refused, Table, Unknown
 from sinks.kafka import consumer as consumer_module
 from sinks.kafka.block_planner import BlockLimits, split_expired
-from sinks.kafka.consumer import ConsumerConfig, TableConsumer, _Partition
-from sinks.kafka.dead_letters import DeadLetters
-from sinks.kafka.partition_worker import Halted, Lost
+from sinks.kafka.consumer import TableConsumer, _AiokafkaPartition
+from sinks.kafka.dead_letters import DeadLetterProducer
+from sinks.kafka.partition_worker import Halted, PartitionLost
 from sinks.metrics import SinkMetrics
 from sinks.rows.tables import SIGNALS, check, reader_of
 from testkit.kafka_node import KafkaNode
+from testkit.sink_configs import block_limits, consumer_config
 from tests.contract.memory_engine import MemoryEngine
 
 pytestmark = pytest.mark.kafka
 
-LIMITS = BlockLimits(rows_max=500, bytes_max=1_000_000, ms_max=50)
+LIMITS = block_limits(rows_max=500, bytes_max=1_000_000, ms_max=50)
 SECONDS_MAX = 60
 
 
@@ -71,7 +72,7 @@ class Scene:
         self.group = f"unjoin-sink-{self.topic}"
         self.admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
-        self.letters = DeadLetters(bootstrap, lambda _topic: self.dead_topic)
+        self.dead_letter_producer = DeadLetterProducer(bootstrap, lambda _topic: self.dead_topic)
         self.produced: list[int] = []
         self.metrics = SinkMetrics()
 
@@ -99,10 +100,10 @@ class Scene:
         return TableConsumer(
             self.table,
             engine,
-            ConsumerConfig(bootstrap=self.bootstrap, limits=limits, group=self.group, **config),
+            consumer_config(self.bootstrap, limits, self.group, **config),
             datum_of=self.datum_of,
             check=self.check_value,
-            letters=self.letters,
+            dead_letters=self.dead_letter_producer,
             metrics=self.metrics,
         )
 
@@ -178,7 +179,7 @@ async def scene(bootstrap: str, partitions: int = 2, kind: Callable[[str, int], 
     try:
         yield made
     finally:
-        await made.letters.close()
+        await made.dead_letter_producer.close()
         await made.producer.stop()
         await made.admin.delete_topics([made.topic, made.dead_topic])
         await made.admin.close()
@@ -268,7 +269,7 @@ def test_deaths_at_any_step_leave_every_row_once(bootstrap: str, seed: int, monk
             die()
             return stored
 
-    commit = consumer_module._Partition.commit
+    commit = consumer_module._AiokafkaPartition.commit
 
     async def mortal_commit(self: Any, offset: int, metadata: str) -> None:
         die()
@@ -280,7 +281,7 @@ def test_deaths_at_any_step_leave_every_row_once(bootstrap: str, seed: int, monk
         async with scene(bootstrap) as world:
             engine = Mortal()
             deaths = 0
-            monkeypatch.setattr(consumer_module._Partition, "commit", mortal_commit)
+            monkeypatch.setattr(consumer_module._AiokafkaPartition, "commit", mortal_commit)
             for _ in range(5):
                 await world.produce(700)
                 try:
@@ -487,7 +488,7 @@ def test_back_pressure_pauses_reading_while_the_engine_is_away(bootstrap: str) -
         async with scene(bootstrap, partitions=1) as world:
             away = True
             engine = MemoryEngine(fault=lambda _block: "before" if away else None)
-            limits = BlockLimits(rows_max=200, bytes_max=10_000_000, ms_max=50)
+            limits = block_limits(rows_max=200, bytes_max=10_000_000, ms_max=50)
             await world.produce(4_000)
             consumer = world.consumer(engine, limits)
             held: list[int] = []
@@ -523,7 +524,7 @@ def test_commit_that_gets_no_answer_is_sent_again_before_anything_is_inserted(
     bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A coordinator that is away decides nothing."""
-    commit = consumer_module._Partition.commit
+    commit = consumer_module._AiokafkaPartition.commit
     failures = iter([True, True, False, True])
 
     async def failing(self: Any, offset: int, metadata: str) -> None:
@@ -535,7 +536,7 @@ def test_commit_that_gets_no_answer_is_sent_again_before_anything_is_inserted(
         async with scene(bootstrap, partitions=1) as world:
             engine = MemoryEngine()
             await world.produce(1_200)
-            monkeypatch.setattr(consumer_module._Partition, "commit", failing)
+            monkeypatch.setattr(consumer_module._AiokafkaPartition, "commit", failing)
             await world.run_until_drained(engine)
             world.check(engine)
 
@@ -557,10 +558,11 @@ def test_commit_of_an_earlier_generation_is_not_sent() -> None:
     async def play() -> None:
         coordinator = Coordinator()
         consumer = SimpleNamespace(_coordinator=coordinator)
-        partition = _Partition(SimpleNamespace(group="g", generation=4, consumer=consumer), TopicPartition("t", 0))  # type: ignore[arg-type]
+        session: Any = SimpleNamespace(group="g", generation=4, consumer=consumer)
+        partition = _AiokafkaPartition(session, TopicPartition("t", 0))
         await partition.commit(5, "9")
         coordinator.generation = 5
-        with pytest.raises(Lost):
+        with pytest.raises(PartitionLost):
             await partition.commit(9, "12")
 
     asyncio.run(play())
