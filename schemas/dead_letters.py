@@ -19,11 +19,11 @@ SHARE_RECORDS = 100
 SHARE_MAX = 0.5
 
 TRUNCATED_FROM = "truncated_from"
-"""The header of a dead letter whose value was cut, since it did not fit with headers: its length before."""
+"""The header of a dead letter whose value was too large with headers and was cut; it holds the length before."""
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a dead letter lay before, and why it was set aside.
+    """The place of the original record of a dead letter, and why it was set aside.
 
     Attributes:
         offset: of the original record, not of the dead letter.
@@ -46,7 +46,7 @@ def dead_letter_headers(reason: DeadLetterReason, topic: str, partition: int, of
 
 
 def origin_of(headers: Any) -> Origin | None:
-    """What a dead letter's headers say, or None where they are not those of a dead letter."""
+    """The origin in a dead letter's headers; None where the headers are not those of a dead letter."""
     try:
         fields = {name: value.decode() for name, value in headers}
         return Origin(fields["reason"], fields["topic"], int(fields["partition"]), int(fields["offset"]))
@@ -73,7 +73,7 @@ class ShareCap:
         self._window: deque[bool] = deque(maxlen=SHARE_RECORDS)
 
     def note(self, *, bad: bool, records: int = 1) -> None:
-        """Counts records, all of them bad or good."""
+        """Counts so many records, either all bad or all good."""
         for _ in range(min(records, SHARE_RECORDS)):
             if len(self._window) == SHARE_RECORDS:
                 self.set_aside -= self._window[0]
@@ -82,17 +82,17 @@ class ShareCap:
 
     @property
     def exceeded(self) -> bool:
-        """Whether to halt before the last ones are set aside."""
+        """Whether too many are bad; then the reader halts before it sets the last ones aside."""
         return self.set_aside > self._most
 
 
 def too_many(cap: ShareCap, records: str, what: str, look: str) -> str:
-    """What to say when it halts: how many, of what, where to look, and how to go on.
+    """The error text of a reader that halts: how many records, why, where to look, and how to go on.
 
     Args:
-        records: whose they are, as "records of events.labeled-0".
-        what: happened to them.
-        look: what to compare or to put right.
+        records: the kind of records, e.g. "records of events.labeled-0".
+        what: what happened to them, e.g. "cannot be read".
+        look: what to compare or correct.
     """
     return (
         f"{cap.set_aside} of the last {SHARE_RECORDS} {records} {what}; nothing more is set aside. {look}, then start "

@@ -1,13 +1,13 @@
-"""Counters of a sink process, as totals per table: no series per partition, site, task or session."""
+"""Counters of a sink process, one series a table: none per partition, site, task or session."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
 
 class SinkMetrics:
-    """Durable truth lies in Kafka and ClickHouse; these die with the process and only show its pace."""
+    """The counters start at 0 with each process: they show its pace. Durable counts lie in Kafka and ClickHouse."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        # Of the series of `labels` it would be the second of the first release.
+        # A counter's `_created` would publish, to the millisecond, when the first label was released.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry or CollectorRegistry()
 

@@ -1,7 +1,7 @@
 """chdb over a directory: a ClickHouse engine within the sink's process.
 
-One process owns a directory, and a process has one directory. Every call opens a session of its own (about 0.5 ms),
-so that calls from any thread share nothing, and the engine lets go of Python's lock while it works.
+One process owns a directory, and a process has one directory. Every call opens a session of its own (about 0.5 ms), so
+that calls from several threads share nothing. The engine releases Python's global lock while it works.
 """
 
 import fcntl
@@ -22,19 +22,19 @@ from sinks.clickhouse.errors import DATA_ERRORS, UNKNOWN_EXCEPTION, QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.engine import Block, EngineError, Refused, Unknown
 
-# What chdb raises for what the engine says; the second where that is no UTF-8.
+# chdb raises these with the engine's error text: the second one where the text is not UTF-8.
 FAILURES = (RuntimeError, UnicodeDecodeError)
 _ERROR = re.compile(r"\ACode: (\d+)\. DB::\w*Exception: (.*)\Z", re.DOTALL)
 _ONLY_IN_PYTHON = frozenset({"arrowtable", "dataframe", "datastore", "debug"})
 
 
 class QueryResult(msgspec.Struct, frozen=True):
-    """What a query gave.
+    """The result of a query.
 
     Attributes:
-        body: in the output format that was asked for.
-        rows_read, bytes_read: what the engine went through.
-        rows: what it returned.
+        body: the rows, in the output format that was asked for.
+        rows_read, bytes_read: how much of its storage the engine read.
+        rows: how many rows it returned.
     """
 
     body: bytes
@@ -45,7 +45,7 @@ class QueryResult(msgspec.Struct, frozen=True):
 
 
 class Embedded:
-    """An `Engine` and what the HTTP dialect reads through; its methods may be called from any thread.
+    """An `Engine`, and the reader behind the HTTP interface. Any thread may call its methods.
 
     Attributes:
         directory: absolute.
@@ -62,7 +62,7 @@ class Embedded:
         self._connection = engine_of(self.directory)
         self._closing = threading.Lock()
         try:
-            # The engine stops with its last session; this one keeps it running.
+            # The engine stops when its last session closes; this one keeps it running.
             self._first: Any = self._connection(str(self.directory))
         except FAILURES as error:
             raise EngineError(_why_closed(self.directory, _text(error))) from None
@@ -117,7 +117,7 @@ class Embedded:
 
         Args:
             output_format: where the statement names none.
-            settings: of the session, set in one statement before; with `readonly` among them none can change after.
+            settings: set in the session before the statement; if `readonly` is among them, the statement changes none.
             parameters: values of `{name:Type}` placeholders, escaped as in TabSeparated.
 
         Raises:
@@ -143,7 +143,7 @@ class Embedded:
             )
 
     def close(self) -> None:
-        """Lets go of the directory."""
+        """Closes the directory, so that another process can open it."""
         with self._closing:
             if self._first is not None:
                 self._first.close()
@@ -166,7 +166,7 @@ class Embedded:
                 return int(session.query(sql, "Null").rows_written())
             except FAILURES as error:
                 code = code_of(error)
-        # Raised outside the handler: the engine's own text, which holds values, must not hang on as the context.
+        # This is raised outside the handler, so that the engine's text, which holds values, is not its context.
         if code in DATA_ERRORS:
             raise Refused(f"clickhouse refused the block: {code} ({DATA_ERRORS[code]})")
         raise Unknown(f"clickhouse failed on the block with code {code}")
@@ -177,16 +177,17 @@ _PATHS: list[str] = []
 
 
 def path_of_engine() -> str:
-    """What a session of this process has to name: the engine's directory, or that it keeps nothing."""
+    """The path that a new session of this process must name: the open directory's, else `:memory:`."""
     return _PATHS[-1] if _PATHS else ":memory:"
 
 
 def engine_of(directory: Path | None) -> Any:
     """Chdb's class of a session.
 
-    Imported late: importing it starts threads, and a thread that starts before its process is confined stays free.
+    It is imported late: the import starts threads, and threads that start before the process is confined stay
+    unconfined.
     """
-    # Parts, merges and threads take some hundred descriptors at once; 1,024, the usual soft limit, is near.
+    # Parts, merges and threads take some hundred descriptors at once, close to 1,024, the usual soft limit.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with temporary_in(directory):
@@ -196,10 +197,10 @@ def engine_of(directory: Path | None) -> Any:
 
 @contextmanager
 def temporary_in(directory: Path | None) -> Iterator[None]:
-    """While it is imported, or started without a directory, chdb makes one in the temporary folder: here it may.
+    """Within this context chdb makes its temporary folder inside `directory`, when it is imported or starts in memory.
 
     Args:
-        directory: None where it may in the system's.
+        directory: None for the system's temporary folder.
     """
     if directory is None:
         yield
@@ -219,10 +220,10 @@ def temporary_in(directory: Path | None) -> Iterator[None]:
 
 @contextmanager
 def file_of(block: Block) -> Iterator[statements.File]:
-    """The block as a file in memory that the engine can read for as long as the context lasts.
+    """The block as a file in memory, which the engine can read for as long as the context lasts.
 
-    A memory file has no name that another process could open, nothing of it outlives this one, and the size of
-    /dev/shm (64 MB in a container) does not bound it.
+    Another process cannot open a memory file by name, the file ends with this process, and the size of /dev/shm (64 MB
+    in a container) does not bound it.
     """
     descriptor = os.memfd_create("block", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
@@ -233,12 +234,12 @@ def file_of(block: Block) -> Iterator[statements.File]:
 
 
 def _text(error: Exception) -> str:
-    """The engine's words; they quote values, which need not be UTF-8."""
+    """The engine's text; it quotes values, which need not be UTF-8."""
     return error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _failure(error: Exception) -> QueryFailed:
-    """What the engine's error text says; it repeats itself where an error passed through several layers."""
+    """Code and text of an engine's error, which repeats them for each layer that the error passed through."""
     code, detail = UNKNOWN_EXCEPTION, _text(error)
     while match := _ERROR.match(detail):
         code, detail = (int(match[1]) if code == UNKNOWN_EXCEPTION else code), match[2]

@@ -96,7 +96,7 @@ class HttpInterfaceConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpInterface:
-    """Answers requests from an engine. Queries run in threads of its own, never in the event loop."""
+    """Answers HTTP requests with an engine's results. Queries run in its own threads, not in the event loop."""
 
     def __init__(self, reader: Reader, settings: HttpInterfaceConfig) -> None:
         self._reader = reader
@@ -112,7 +112,7 @@ class HttpInterface:
         self._version, self._timezone = self._names("SELECT arrayJoin([version(), timezone()]) AS name")
 
     def app(self) -> web.Application:
-        """The routes of a ClickHouse server."""
+        """An aiohttp application with the routes of a ClickHouse server."""
         app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._only_known_hosts])
         app.router.add_get("/ping", _ok)
         app.router.add_get("/replicas_status", _ok)
@@ -121,14 +121,14 @@ class HttpInterface:
         return app
 
     def close(self) -> None:
-        """Waits for the queries that run; each is bounded in time."""
+        """Waits for the queries that run; each has a time limit."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     @web.middleware
     async def _only_known_hosts(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        # A page in the reader's browser can have its own name resolve to 127.0.0.1; it cannot choose another Host.
+        # DNS rebinding: a web page can let its own name resolve to 127.0.0.1, but it cannot send another Host.
         name = re.sub(r":\d+\Z", "", request.headers.get("Host", "")).lower()
         if name not in self._hosts:
             return web.Response(status=403, text="This Host is not served here.\n")
@@ -145,7 +145,7 @@ class HttpInterface:
         except (UnicodeDecodeError, LookupError):
             refused = NotAllowed(READONLY, "Cannot execute query in readonly mode: its body is no text. (READONLY)")
             return self._refusal(refused, "")
-        # A server reads the URL's query, a line break, and then the body as one text.
+        # As a server does: the statement is the URL's query, a line break and the body.
         return await self._answer(request, "\n".join(part for part in (request.query.get("query"), body) if part))
 
     async def _answer(self, request: web.Request, sql: str) -> web.Response:
@@ -178,7 +178,7 @@ class HttpInterface:
         return web.Response(body=answer.body, headers=headers)
 
     def _read(self, sql: str, query: Mapping[str, str], asked_format: str, database: str) -> tuple[QueryResult, str]:
-        """Judges and runs one request, in a thread."""
+        """Checks and runs one query; called in a thread."""
         parameters = {name.removeprefix("param_"): value for name, value in query.items() if name.startswith("param_")}
         for name in ("compress", "decompress"):
             if query.get(name, "0") not in ("", "0"):
@@ -226,7 +226,7 @@ class HttpInterface:
         return web.Response(status=_STATUS_OF_CODE.get(error.code, 500), body=text.encode(), headers=headers)
 
     def _headers(self, query_id: str) -> dict[str, str]:
-        # An answer is whatever the query says; no browser may take it for a page.
+        # A query decides what the answer contains; a browser must not show it as a page.
         shown = query_id if re.fullmatch(r"[\w.:-]{1,100}", query_id) else ""
         return {
             "X-ClickHouse-Query-Id": shown,
@@ -249,7 +249,7 @@ class HttpServer:
         self.port = port
 
     async def close(self) -> None:
-        """Stops listening, then waits for what runs."""
+        """Stops listening, then waits for the running queries."""
         await self._runner.cleanup()
         await asyncio.get_running_loop().run_in_executor(None, self._interface.close)
 
