@@ -20,8 +20,8 @@ from rich.table import Table
 
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.errors import QueryFailed
-from sinks.main import QUERY_BOUNDS
 from testkit.machine import ms_cell
+from testkit.sink_configs import query_bounds
 
 REPLACED_SHARE = 0.02
 RIGHT_SHARE = 0.8
@@ -117,7 +117,7 @@ def measured(engine: Embedded, size: Size, runs: int, progress: Progress) -> dic
         "one task": lambda run: f"SELECT * FROM label_consensus WHERE task = 'task-{run * 7919 % size.tasks:08}'",
         "every task, label_export(k = 5)": lambda _: "SELECT * FROM label_export(k = 5)",
     }
-    bounds = {name: str(value) for name, value in msgspec.structs.asdict(QUERY_BOUNDS).items()}
+    bounds = {name: str(value) for name, value in msgspec.structs.asdict(query_bounds()).items()}
     found: dict[str, list[float]] = {}
     for name, question in questions.items():
         task = progress.add_task(name, total=runs + 1)

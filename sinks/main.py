@@ -37,13 +37,14 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-from prometheus_client import start_http_server
+from prometheus_client import make_wsgi_app, start_http_server
 
 from schemas.outcomes import UnjoinError
+from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Engine, Table, Unknown
-from sinks.http.interface import HttpInterfaceConfig, serve_http
+from sinks.http.interface import HttpInterfaceConfig, memory_of_queries, serve_http
 from sinks.http.read_only import QueryBounds
 from sinks.kafka.block_planner import BlockLimits
 from sinks.kafka.consumer import SESSION_TIMEOUT_MS, ConsumerConfig, TableConsumer
@@ -61,13 +62,10 @@ STOP_SECONDS_MAX = 9.0
 # The garbage collector looks at young objects once this many are new. A block holds some ten thousand rows, and they
 # form no cycles; with Python's default of 700, collections took a quarter of the reading thread's time.
 YOUNG_OBJECTS_MAX = 50_000
-QUERY_BOUNDS = QueryBounds(
-    max_execution_time=30,
-    max_memory_usage=1_073_741_824,
-    max_result_rows=10_000_000,
-    max_result_bytes=268_435_456,
-    max_threads=2,
-)
+QUERY_SECONDS_MAX = 30
+RESULT_ROWS_MAX = 10_000_000
+RESULT_BYTES_MAX = 268_435_456
+QUERY_THREADS_MAX = 2
 
 
 class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +76,8 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         clickhouse_dir: with a URL, the transcoder keeps its temporary files there.
         http_port: the port of the embedded engine's HTTP interface; 0 for any free one.
         http_hosts: names in `Host` that are answered beside the names of loopback.
+        query_bytes_max: bytes of memory that one query of the HTTP interface may take, its answer included.
+        queries_bytes_max: bytes that all of them may take together.
         dead_letter_share_max: the share of dead letters among a partition's last 100 rows, 0 to 1; above it the sink
             ends instead of setting more aside.
         metrics_port: 0 for none.
@@ -90,6 +90,8 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     http_host: str
     http_port: int
     http_hosts: tuple[str, ...]
+    query_bytes_max: int
+    queries_bytes_max: int
     block_rows_max: int
     block_bytes_max: int
     block_ms_max: int
@@ -110,6 +112,24 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
             bytes_max=self.block_bytes_max,
             ms_max=self.block_ms_max,
             refused_share_max=self.dead_letter_share_max,
+        )
+
+    def http(self) -> HttpInterfaceConfig:
+        """Where the HTTP interface listens, and what a query may cost.
+
+        Raises:
+            QueryMemoryError: the two bounds of memory do not fit each other.
+        """
+        large, light = memory_of_queries(self.query_bytes_max, self.queries_bytes_max)
+        bounds = QueryBounds(
+            max_execution_time=QUERY_SECONDS_MAX,
+            max_memory_usage=large,
+            max_result_rows=RESULT_ROWS_MAX,
+            max_result_bytes=RESULT_BYTES_MAX,
+            max_threads=QUERY_THREADS_MAX,
+        )
+        return HttpInterfaceConfig(
+            host=self.http_host, port=self.http_port, hosts=self.http_hosts, bounds=bounds, light_bytes_max=light
         )
 
 
@@ -144,18 +164,15 @@ async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]
         engine = await stack.enter_async_context(_engine(config, stopping))
         if engine is None:
             return 0
+        metrics = SinkMetrics()
         if isinstance(engine, Embedded):
-            http = await serve_http(
-                engine,
-                HttpInterfaceConfig(
-                    host=config.http_host, port=config.http_port, hosts=config.http_hosts, bounds=QUERY_BOUNDS
-                ),
-            )
+            http = await serve_http(engine, config.http(), metrics)
             stack.push_async_callback(http.close)
             log.info("ClickHouse answers on http://%s:%d", config.http_host, http.port)
-        metrics = SinkMetrics()
         if config.metrics_port:
             server, thread = start_http_server(config.metrics_port, config.metrics_host, metrics.registry)
+            hosts = LOOPBACK_HOSTS if config.metrics_host in LOOPBACK_HOSTS else None
+            server.set_app(refusing_web_pages(make_wsgi_app(metrics.registry), hosts))
             stack.callback(thread.join)
             stack.callback(server.server_close)
             stack.callback(server.shutdown)

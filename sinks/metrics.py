@@ -21,4 +21,12 @@ class SinkMetrics:
         self.unknown = counter("unknown_outcomes", "Inserts without a definite answer.")
         self.dead_letters = counter("dead_letters", "Records set aside and acknowledged.")
         self.expired = counter("expired_offsets", "Offsets that retention or truncation took before they were read.")
+        self.malformed_http = Counter(
+            "unjoin_sink_malformed_http",
+            "Requests to port 8123 that were not HTTP or too long.",
+            registry=self.registry,
+        )
+        self.refused_web_pages = Counter(
+            "unjoin_sink_refused_web_pages", "Requests to port 8123 that came from a web page.", registry=self.registry
+        )
         self.lag = Gauge("unjoin_sink_lag", "Offsets still to be stored.", ["table"], registry=self.registry)

@@ -9,7 +9,7 @@ from sinks.http.interface import HttpInterfaceConfig
 from sinks.http.read_only import QueryBounds
 from sinks.kafka.block_planner import BlockLimits
 from sinks.kafka.consumer import HAND_OVER_SECONDS_MAX, SESSION_TIMEOUT_MS, ConsumerConfig
-from sinks.main import GROUP_PREFIX, QUERY_BOUNDS, SinkConfig
+from sinks.main import GROUP_PREFIX, SinkConfig
 from sinks.rows.tables import TABLES
 from unjoin.settings import Settings
 
@@ -41,13 +41,12 @@ def consumer_config(bootstrap: str, limits: BlockLimits, group: str, **changes: 
 
 def query_bounds(**changes: Any) -> QueryBounds:
     """What one query of port 8123 may cost."""
-    return msgspec.structs.replace(QUERY_BOUNDS, **changes)
+    return msgspec.structs.replace(http_config().bounds, **changes)
 
 
 def http_config(**changes: Any) -> HttpInterfaceConfig:
     """Where the HTTP interface listens: on any free port of loopback."""
-    config = HttpInterfaceConfig(host="127.0.0.1", port=0, hosts=(), bounds=query_bounds())
-    return msgspec.structs.replace(config, **changes)
+    return msgspec.structs.replace(sink_config("", Path()).http(), **changes)
 
 
 def sink_config(bootstrap: str, clickhouse_dir: Path, **changes: Any) -> SinkConfig:
@@ -59,6 +58,8 @@ def sink_config(bootstrap: str, clickhouse_dir: Path, **changes: Any) -> SinkCon
         http_host=SETTINGS.clickhouse_http_host,
         http_port=0,
         http_hosts=(),
+        query_bytes_max=SETTINGS.query_bytes_max,
+        queries_bytes_max=SETTINGS.queries_bytes_max,
         block_rows_max=SETTINGS.block_rows_max,
         block_bytes_max=SETTINGS.block_bytes_max,
         block_ms_max=SETTINGS.block_ms_max,

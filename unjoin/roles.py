@@ -133,6 +133,8 @@ def run_sink(settings: Settings) -> int:
         http_host=settings.clickhouse_http_host,
         http_port=settings.clickhouse_http_port,
         http_hosts=(),
+        query_bytes_max=settings.query_bytes_max,
+        queries_bytes_max=settings.queries_bytes_max,
         block_rows_max=settings.block_rows_max,
         block_bytes_max=settings.block_bytes_max,
         block_ms_max=settings.block_ms_max,

@@ -1,6 +1,14 @@
 """ClickHouse's HTTP interface over the embedded engine, read-only: for curl, clickhouse-connect and dashboards.
 
-    request ─▶ Host known? ─▶ formatQuery: one statement? ─▶ admit ─▶ a session: settings, readonly = 1 ─▶ answer
+    request ─▶ no web page? ─▶ a place free? ─▶ formatQuery: one statement? ─▶ admit ─▶ run with readonly = 1 ─▶ send
+
+The queries share the sink's process, so their memory is bounded in sum. There are `LIGHT_QUERIES` places with a small
+bound and one with the whole bound of a query. Each query runs in a small place first; the engine refuses one that needs
+more, and that runs again in the large place. A place is free again once the answer is sent.
+
+    a place of N bytes     at most
+    while a query runs     `ENGINE_SHARE` of N, by the engine's `max_memory_usage`, its formatted answer included
+    while it is sent       two copies of the answer, of which one of 2/3 of the engine's share is the largest
 
 Source: ClickHouse documentation, "HTTP Interface"; status codes: src/Server/HTTP/exceptionCodeToHTTPStatus.cpp.
 """
@@ -8,14 +16,20 @@ Source: ClickHouse documentation, "HTTP Interface"; status codes: src/Server/HTT
 import asyncio
 import logging
 import re
+import time
+import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from schemas.outcomes import UnjoinError
+from schemas.web_pages import LOOPBACK_HOSTS, REFUSED, is_web_page
 from sinks.clickhouse.embedded import QueryResult
 from sinks.clickhouse.errors import UNKNOWN_EXCEPTION, QueryFailed
 from sinks.engine import EngineError
@@ -30,15 +44,22 @@ from sinks.http.read_only import (
     output_format_of,
     policy_of,
 )
+from sinks.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 1_048_576
 THREADS = 4
 WAITING_MAX = 64
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+LINE_BYTES_MAX = 1_048_576  # of a request: @clickhouse/client sends parameters in the URL
+LIGHT_QUERIES = THREADS - 1
+LIGHT_BYTES_MIN = 16_777_216
+MALFORMED_SECONDS = 60
+ENGINE_SHARE = 0.75
+SEND_SECONDS_MAX = 60
+RELEASED_BYTES_MIN = 8_388_608
 
-TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT = 202, 73
+MEMORY_LIMIT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT = 241, 202, 73
 
 _STATUS = {
     400: (36, 427, 6, 25, 26, 38, 41, 72, 441, 675, 676, 27, 376, 15, 44, 10, 168, 167, 8, 62, 117, 53, 321, 457),
@@ -80,6 +101,30 @@ class Reader(Protocol):
     ) -> QueryResult:
         """Runs one statement in a session of its own; `Embedded.read` says how."""
 
+    def release_memory(self) -> None:
+        """Gives memory that the engine does not use back to the system."""
+
+
+class QueryMemoryError(UnjoinError):
+    """The bounds of queries' memory do not fit each other; the text says which setting to change."""
+
+
+def memory_of_queries(query_bytes_max: int, queries_bytes_max: int) -> tuple[int, int]:
+    """The engine's bounds for the one large place and for each small one, in bytes.
+
+    Args:
+        query_bytes_max: what one query may take, its answer included.
+        queries_bytes_max: what all of them may take together.
+
+    Raises:
+        QueryMemoryError: no room is left for small places.
+    """
+    light = (queries_bytes_max - query_bytes_max) // LIGHT_QUERIES
+    if light < LIGHT_BYTES_MIN:
+        least = LIGHT_QUERIES * LIGHT_BYTES_MIN
+        raise QueryMemoryError(f"UNJOIN_QUERIES_BYTES_MAX must be at least UNJOIN_QUERY_BYTES_MAX and {least} more")
+    return int(query_bytes_max * ENGINE_SHARE), int(light * ENGINE_SHARE)
+
 
 class HttpInterfaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where the interface listens, and what one query may cost.
@@ -87,23 +132,31 @@ class HttpInterfaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         port: 0 for any free one.
         hosts: names in `Host` that are answered beside the names of loopback; without port.
+        bounds: of one query; `max_memory_usage` in the large place.
+        light_bytes_max: `max_memory_usage` in a small place.
     """
 
     host: str
     port: int
     hosts: tuple[str, ...]
     bounds: QueryBounds
+    light_bytes_max: int
 
 
 class HttpInterface:
     """Answers HTTP requests with an engine's results. Queries run in its own threads, not in the event loop."""
 
-    def __init__(self, reader: Reader, settings: HttpInterfaceConfig) -> None:
+    def __init__(self, reader: Reader, settings: HttpInterfaceConfig, metrics: SinkMetrics) -> None:
         self._reader = reader
         self._bounds = settings.bounds
+        self._light_bytes_max = settings.light_bytes_max
+        self._metrics = metrics
+        self._light_places = asyncio.Semaphore(LIGHT_QUERIES)
+        self._large_place = asyncio.Lock()
         self._hosts = frozenset(host.lower() for host in (*LOOPBACK_HOSTS, *settings.hosts))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="clickhouse-http")
         self._waiting = 0
+        self._formatting = {"max_memory_usage": str(settings.light_bytes_max), "readonly": "1"}
         self._policy: ReadOnlyPolicy = policy_of(
             self._names("SELECT name FROM system.settings"),
             self._names("SELECT name FROM system.table_functions"),
@@ -113,7 +166,7 @@ class HttpInterface:
 
     def app(self) -> web.Application:
         """An aiohttp application with the routes of a ClickHouse server."""
-        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._only_known_hosts])
+        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._no_web_pages])
         app.router.add_get("/ping", _ok)
         app.router.add_get("/replicas_status", _ok)
         app.router.add_get("/", self._get)
@@ -125,21 +178,21 @@ class HttpInterface:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     @web.middleware
-    async def _only_known_hosts(
+    async def _no_web_pages(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        # DNS rebinding: a web page can let its own name resolve to 127.0.0.1, but it cannot send another Host.
-        name = re.sub(r":\d+\Z", "", request.headers.get("Host", "")).lower()
-        if name not in self._hosts:
-            return web.Response(status=403, text="This Host is not served here.\n")
+        origin, fetch_site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+        if is_web_page(host=request.headers.get("Host"), origin=origin, fetch_site=fetch_site, hosts=self._hosts):
+            self._metrics.refused_web_pages.inc()
+            return web.Response(status=403, text=REFUSED)
         return await handler(request)
 
-    async def _get(self, request: web.Request) -> web.Response:
+    async def _get(self, request: web.Request) -> web.StreamResponse:
         if "query" not in request.query:
             return await _ok(request)
         return await self._answer(request, request.query["query"])
 
-    async def _post(self, request: web.Request) -> web.Response:
+    async def _post(self, request: web.Request) -> web.StreamResponse:
         try:
             body = await request.text()
         except (UnicodeDecodeError, LookupError):
@@ -148,19 +201,24 @@ class HttpInterface:
         # As a server does: the statement is the URL's query, a line break and the body.
         return await self._answer(request, "\n".join(part for part in (request.query.get("query"), body) if part))
 
-    async def _answer(self, request: web.Request, sql: str) -> web.Response:
+    async def _answer(self, request: web.Request, sql: str) -> web.StreamResponse:
         query_id = request.query.get("query_id") or str(uuid.uuid4())
         if self._waiting >= WAITING_MAX:
             return self._refusal(NotAllowed(TOO_MANY_SIMULTANEOUS_QUERIES, "Too many simultaneous queries."), query_id)
+        query = dict(request.query.items())
+        asked_format = query.get("default_format") or request.headers.get("X-ClickHouse-Format") or "TabSeparated"
+        database = query.get("database") or request.headers.get("X-ClickHouse-Database") or "unjoin"
+        read = partial(self._read, sql, query, asked_format, database)
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            query = dict(request.query.items())
-            asked_format = query.get("default_format") or request.headers.get("X-ClickHouse-Format") or "TabSeparated"
-            database = query.get("database") or request.headers.get("X-ClickHouse-Database") or "unjoin"
-            answer, output_format = await loop.run_in_executor(
-                self._threads, self._read, sql, query, asked_format, database
-            )
+            async with self._light_places:
+                try:
+                    return await self._sent(request, query_id, read, self._light_bytes_max)
+                except QueryFailed as error:
+                    if error.code != MEMORY_LIMIT_EXCEEDED:
+                        raise
+            async with self._large_place:
+                return await self._sent(request, query_id, read, self._bounds.max_memory_usage)
         except (NotAllowed, QueryFailed) as error:
             return self._refusal(error, query_id)
         except EngineError:
@@ -168,6 +226,13 @@ class HttpInterface:
             return self._refusal(NotAllowed(UNKNOWN_EXCEPTION, "The engine does not answer."), query_id)
         finally:
             self._waiting -= 1
+
+    async def _sent(
+        self, request: web.Request, query_id: str, read: Callable[[int], tuple[QueryResult, str]], memory_bytes_max: int
+    ) -> web.Response:
+        """Runs a query within so many bytes and sends its answer, which takes a client `SEND_SECONDS_MAX` at most."""
+        loop = asyncio.get_running_loop()
+        answer, output_format = await loop.run_in_executor(self._threads, read, memory_bytes_max)
         headers = {
             **self._headers(query_id),
             "Content-Type": _MIME.get(output_format, "text/plain; charset=UTF-8"),
@@ -175,9 +240,19 @@ class HttpInterface:
             "X-ClickHouse-Timezone": self._timezone,
             "X-ClickHouse-Summary": _summary(answer),
         }
-        return web.Response(body=answer.body, headers=headers)
+        response = web.Response(body=answer.body, headers=headers)
+        try:
+            async with asyncio.timeout(SEND_SECONDS_MAX):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()  # what it did not read would stay in memory
+        return response
 
-    def _read(self, sql: str, query: Mapping[str, str], asked_format: str, database: str) -> tuple[QueryResult, str]:
+    def _read(
+        self, sql: str, query: Mapping[str, str], asked_format: str, database: str, memory_bytes_max: int
+    ) -> tuple[QueryResult, str]:
         """Checks and runs one query; called in a thread."""
         parameters = {name.removeprefix("param_"): value for name, value in query.items() if name.startswith("param_")}
         for name in ("compress", "decompress"):
@@ -186,12 +261,20 @@ class HttpInterface:
         asked = {
             name: value for name, value in query.items() if name not in TRANSPORT and not name.startswith("param_")
         }
-        settings = self._policy.session_settings(asked, self._bounds)
+        bounds = msgspec.structs.replace(self._bounds, max_memory_usage=memory_bytes_max)
+        settings = self._policy.session_settings(asked, bounds)
         if not re.fullmatch(r"\w{1,64}", asked_format):
             raise NotAllowed(UNKNOWN_FORMAT, "Unknown format. (UNKNOWN_FORMAT)")
         canonical = self._canonical(sql)
         self._policy.admit(canonical, parameters, database)
-        answer = self._reader.read(changeable_settings(canonical), asked_format, settings, parameters, database)
+        large = memory_bytes_max > self._light_bytes_max
+        try:
+            answer = self._reader.read(changeable_settings(canonical), asked_format, settings, parameters, database)
+            large = large or len(answer.body) >= RELEASED_BYTES_MIN
+        finally:
+            # The engine's allocator keeps freed memory for some seconds, in which other queries may need as much.
+            if large:
+                self._reader.release_memory()
         return answer, output_format_of(canonical, asked_format)
 
     def _canonical(self, sql: str) -> str:
@@ -203,7 +286,7 @@ class HttpInterface:
         escaped = sql.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
         try:
             answer = self._reader.read(
-                "SELECT formatQuery({sql:String})", "RawBLOB", {"readonly": "1"}, {"sql": escaped.replace("\0", "\\0")}
+                "SELECT formatQuery({sql:String})", "RawBLOB", self._formatting, {"sql": escaped.replace("\0", "\\0")}
             )
         except QueryFailed as error:
             detail = re.sub(
@@ -254,14 +337,48 @@ class HttpServer:
         await asyncio.get_running_loop().run_in_executor(None, self._interface.close)
 
 
-async def serve_http(reader: Reader, settings: HttpInterfaceConfig) -> HttpServer:
+class _ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp logs of a request that fails, without its text: that quotes what the client sent.
+
+    It gets malformed requests once a minute at most, for anybody can send them by the million.
+    """
+
+    def __init__(self, metrics: SinkMetrics) -> None:
+        super().__init__(log)
+        self._metrics = metrics
+        self._said_at = float("-inf")
+
+    def exception(self, msg: object, *args: object, **options: Any) -> None:
+        """Called by aiohttp with the exception as `exc_info`."""
+        error = options.get("exc_info")
+        if isinstance(error, HttpProcessingError):
+            self._metrics.malformed_http.inc()
+            if time.monotonic() - self._said_at >= MALFORMED_SECONDS:
+                self._said_at = time.monotonic()
+                log.warning("a request was not HTTP or too long (%s); the counter has all", type(error).__name__)
+        elif isinstance(error, BaseException):
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("answering a request ended by %s\n%s", type(error).__name__, where)
+
+    def debug(self, msg: object, *args: object, **options: Any) -> None:
+        """Nothing: aiohttp's debug lines hold exceptions too."""
+
+
+async def serve_http(reader: Reader, settings: HttpInterfaceConfig, metrics: SinkMetrics) -> HttpServer:
     """Listens until `close`.
 
     Raises:
         OSError: the address is taken.
     """
-    interface = await asyncio.get_running_loop().run_in_executor(None, HttpInterface, reader, settings)
-    runner = web.AppRunner(interface.app(), access_log=None, handle_signals=False, shutdown_timeout=5)
+    interface = await asyncio.get_running_loop().run_in_executor(None, HttpInterface, reader, settings, metrics)
+    runner = web.AppRunner(
+        interface.app(),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=5,
+        logger=_ServerLog(metrics),
+        max_line_size=LINE_BYTES_MAX,
+    )
     await runner.setup()
     site = web.TCPSite(runner, settings.host, settings.port)
     try:
