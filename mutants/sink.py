@@ -302,4 +302,102 @@ SINK = (
         ),
         tests=("tests/sinks/clickhouse/test_embedded.py::test_of_two_copies_of_an_event_the_one_received_last_stays",),
     ),
+    Mutant(
+        name="web pages of other sites are answered",
+        why="A page times the answers of a port that it cannot read, and so reads what is stored.",
+        edits=(
+            Edit(
+                "schemas/web_pages.py",
+                '    if fetch_site not in (None, "same-origin", "none"):\n        return True\n',
+                "",
+            ),
+        ),
+        tests=("tests/sinks/http/test_interface.py::test_a_refused_web_page_runs_nothing",),
+    ),
+    Mutant(
+        name="any Origin is answered",
+        why="Browsers that send no Sec-Fetch-Site still name the origin of a request that a script made.",
+        edits=(
+            Edit(
+                "schemas/web_pages.py",
+                "    if origin is not None and origin.lower() != f\"http://{host or ''}\".lower():\n        return True\n",
+                "",
+            ),
+        ),
+        tests=("tests/schemas/test_web_pages.py::test_only_the_listener_s_own_origin_is_let_through",),
+    ),
+    Mutant(
+        name="any Host is answered",
+        why="A page can let its own name resolve to this machine, and is then of one origin with the port.",
+        edits=(
+            Edit(
+                "schemas/web_pages.py",
+                '    return hosts is not None and re.sub(r":\\d+\\Z", "", host or "").lower() not in hosts\n',
+                "    return False\n",
+            ),
+        ),
+        tests=("tests/schemas/test_web_pages.py::test_a_name_that_was_made_to_resolve_here_is_refused",),
+    ),
+    Mutant(
+        name="every query may take the whole memory of one",
+        why="The queries share the sink's process: their bounds must hold in sum.",
+        edits=(
+            Edit(
+                "sinks/http/interface.py",
+                "return await self._sent(request, query_id, read, self._light_bytes)",
+                "return await self._sent(request, query_id, read, self._large_bytes)",
+            ),
+        ),
+        tests=(
+            "tests/sinks/http/test_interface.py::"
+            "test_inserts_go_on_beside_heavy_queries_and_memory_stays_within_the_sum",
+        ),
+    ),
+    Mutant(
+        name="an answer of any length",
+        why="The engine bounds rows, not what a format makes of them: 4 MB of zeros are 72 MB of JSON.",
+        edits=(
+            Edit(
+                "sinks/clickhouse/embedded.py",
+                "        while len(body) <= bytes_max and (piece := pipe.read(PIECE_BYTES)):\n",
+                "        while piece := pipe.read(PIECE_BYTES):\n",
+            ),
+            Edit(
+                "sinks/clickhouse/embedded.py",
+                "        if len(body) > body_bytes_max:\n",
+                "        if False:\n",
+            ),
+        ),
+        tests=("tests/sinks/http/test_interface.py::test_an_answer_that_grows_as_it_is_written_is_bounded",),
+    ),
+    Mutant(
+        name="a client that reads nothing keeps its place",
+        why="Four such connections would keep everybody out.",
+        edits=(
+            Edit(
+                "sinks/http/interface.py",
+                "            async with asyncio.timeout(SEND_SECONDS_MAX):\n",
+                "            async with asyncio.timeout(None):\n",
+            ),
+        ),
+        tests=("tests/sinks/http/test_interface.py::test_an_answer_that_nobody_reads_leaves_its_place",),
+    ),
+    Mutant(
+        name="aiohttp logs what it could not parse",
+        why="The first bytes of a long request are a query, and hold what it looks for.",
+        edits=(Edit("sinks/http/interface.py", "        logger=_ServerLog(metrics),\n", ""),),
+        tests=("tests/sinks/http/test_interface.py::test_a_malformed_request_is_counted_and_its_bytes_are_in_no_log",),
+    ),
+    Mutant(
+        name="control characters reach the terminal",
+        why="A stored URL could write the clipboard of whoever queries it.",
+        edits=(
+            Edit(
+                "unjoin/query.py",
+                "sys.stdout.buffer.write(piece if raw else escaper.feed(piece))",
+                "sys.stdout.buffer.write(piece)",
+            ),
+        ),
+        tests=("tests/unjoin/test_terminal.py::test_query_shows_control_characters_escaped_and_says_so",),
+    ),
 )

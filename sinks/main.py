@@ -44,7 +44,7 @@ from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Engine, Table, Unknown
-from sinks.http.interface import HttpInterfaceConfig, memory_of_queries, serve_http
+from sinks.http.interface import HttpInterfaceConfig, places_of_queries, serve_http
 from sinks.http.read_only import QueryBounds
 from sinks.kafka.block_planner import BlockLimits
 from sinks.kafka.consumer import SESSION_TIMEOUT_MS, ConsumerConfig, TableConsumer
@@ -120,16 +120,21 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             QueryMemoryError: the two bounds of memory do not fit each other.
         """
-        large, light = memory_of_queries(self.query_bytes_max, self.queries_bytes_max)
+        large, light = places_of_queries(self.query_bytes_max, self.queries_bytes_max)
         bounds = QueryBounds(
             max_execution_time=QUERY_SECONDS_MAX,
-            max_memory_usage=large,
+            max_memory_usage=self.query_bytes_max,
             max_result_rows=RESULT_ROWS_MAX,
             max_result_bytes=RESULT_BYTES_MAX,
             max_threads=QUERY_THREADS_MAX,
         )
         return HttpInterfaceConfig(
-            host=self.http_host, port=self.http_port, hosts=self.http_hosts, bounds=bounds, light_bytes_max=light
+            host=self.http_host,
+            port=self.http_port,
+            hosts=self.http_hosts,
+            bounds=bounds,
+            large_bytes=large,
+            light_bytes=light,
         )
 
 

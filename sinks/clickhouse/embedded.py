@@ -18,12 +18,13 @@ import msgspec
 
 from sinks.clickhouse import statements
 from sinks.clickhouse.avro_container import END_BYTES, container
-from sinks.clickhouse.errors import DATA_ERRORS, UNKNOWN_EXCEPTION, QueryFailed
+from sinks.clickhouse.errors import DATA_ERRORS, TOO_MANY_ROWS_OR_BYTES, UNKNOWN_EXCEPTION, QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.engine import Block, EngineError, Refused, Unknown
 
 # chdb raises these with the engine's error text: the second one where the text is not UTF-8.
 FAILURES = (RuntimeError, UnicodeDecodeError)
+PIECE_BYTES = 65_536
 _ERROR = re.compile(r"\ACode: (\d+)\. DB::\w*Exception: (.*)\Z", re.DOTALL)
 _ONLY_IN_PYTHON = frozenset({"arrowtable", "dataframe", "datastore", "debug"})
 
@@ -37,7 +38,7 @@ class QueryResult(msgspec.Struct, frozen=True):
         rows: how many rows it returned.
     """
 
-    body: bytes
+    body: bytes | bytearray
     rows_read: int
     bytes_read: int
     rows: int
@@ -103,7 +104,7 @@ class Embedded:
         Raises:
             QueryFailed: the engine refused it.
         """
-        return self.read(sql, output_format).body
+        return bytes(self.read(sql, output_format).body)
 
     def read(
         self,
@@ -142,6 +143,43 @@ class Embedded:
                 elapsed_s=result.elapsed(),
             )
 
+    def read_bounded(
+        self,
+        canonical: str,
+        output_format: str,
+        settings: Mapping[str, str],
+        parameters: Mapping[str, str],
+        database: str,
+        body_bytes_max: int,
+    ) -> QueryResult:
+        """Runs one statement as `read` does, and refuses an answer that is too long.
+
+        The engine's bound of memory does not count the formatted answer, which can be many times as long as the rows.
+        So the engine writes the answer into a pipe, piece by piece.
+
+        Args:
+            canonical: the statement as `formatQuery` writes it.
+            body_bytes_max: bytes of the formatted answer.
+
+        Raises:
+            QueryFailed: as `read`; with code 396 where the answer is too long.
+        """
+        reading, writing = os.pipe()
+        body = bytearray()
+        reader = threading.Thread(target=_collect, args=(reading, body, body_bytes_max))
+        reader.start()
+        try:
+            statement = statements.into_file(canonical, output_format, f"/proc/self/fd/{writing}")
+            result = self.read(statement, output_format, settings, parameters, database)
+        finally:
+            os.close(writing)
+            reader.join()
+        if len(body) > body_bytes_max:
+            raise QueryFailed(
+                TOO_MANY_ROWS_OR_BYTES, f"The answer is over {body_bytes_max} bytes. (TOO_MANY_ROWS_OR_BYTES)"
+            )
+        return msgspec.structs.replace(result, body=body)
+
     def release_memory(self) -> None:
         """Gives freed memory back to the system at once; the engine's allocator would do so within some seconds."""
         with suppress(EngineError):
@@ -175,6 +213,13 @@ class Embedded:
         if code in DATA_ERRORS:
             raise Refused(f"clickhouse refused the block: {code} ({DATA_ERRORS[code]})")
         raise Unknown(f"clickhouse failed on the block with code {code}")
+
+
+def _collect(reading: int, body: bytearray, bytes_max: int) -> None:
+    """Reads a pipe to its end, or until more than `bytes_max` came."""
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        while len(body) <= bytes_max and (piece := pipe.read(PIECE_BYTES)):
+            body += piece
 
 
 # The directory that is open in this process, if one is.

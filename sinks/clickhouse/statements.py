@@ -1,5 +1,6 @@
 """Pure: the SQL that inserts a file of datums into a table of the embedded engine."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -61,6 +62,21 @@ def insert_missing(table: Table, file: File) -> str:
 def transcode(table: Table, file: File) -> str:
     """Reads every row of the file as one block of the table's columns, before the table's expressions."""
     return f"SELECT {_names(_columns(table))} FROM {_read(table, file)} SETTINGS {_ONE_BLOCK}"  # noqa: S608
+
+
+def into_file(canonical: str, output_format: str, path: str) -> str:
+    """The statement, which then writes its answer into a file instead of memory.
+
+    Args:
+        canonical: as `formatQuery` writes it: its literals hold no line break, so a line of FORMAT is the clause.
+        output_format: where the statement names none.
+    """
+    clause = f"INTO OUTFILE {literal(path)} APPEND\n"
+    named = list(re.finditer(r"^FORMAT `?\w+`?$", canonical, re.MULTILINE))
+    if named:
+        at = named[-1].start()
+        return canonical[:at] + clause + canonical[at:]
+    return f"{canonical}\n{clause}FORMAT {output_format}"
 
 
 def _into(table: Table) -> str:

@@ -7,8 +7,8 @@ bound and one with the whole bound of a query. Each query runs in a small place 
 more, and that runs again in the large place. A place is free again once the answer is sent.
 
     a place of N bytes     at most
-    while a query runs     `ENGINE_SHARE` of N, by the engine's `max_memory_usage`, its formatted answer included
-    while it is sent       two copies of the answer, of which one of 2/3 of the engine's share is the largest
+    while a query runs     N * ENGINE_SHARE by the engine's `max_memory_usage`, and the rest for the answer
+    while it is sent       two copies of the answer
 
 Source: ClickHouse documentation, "HTTP Interface"; status codes: src/Server/HTTP/exceptionCodeToHTTPStatus.cpp.
 """
@@ -31,7 +31,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from schemas.outcomes import UnjoinError
 from schemas.web_pages import LOOPBACK_HOSTS, REFUSED, is_web_page
 from sinks.clickhouse.embedded import QueryResult
-from sinks.clickhouse.errors import UNKNOWN_EXCEPTION, QueryFailed
+from sinks.clickhouse.errors import MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES, UNKNOWN_EXCEPTION, QueryFailed
 from sinks.engine import EngineError
 from sinks.http.read_only import (
     NOT_IMPLEMENTED,
@@ -57,9 +57,8 @@ LIGHT_BYTES_MIN = 16_777_216
 MALFORMED_SECONDS = 60
 ENGINE_SHARE = 0.75
 SEND_SECONDS_MAX = 60
-RELEASED_BYTES_MIN = 8_388_608
 
-MEMORY_LIMIT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT = 241, 202, 73
+TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT = 202, 73
 
 _STATUS = {
     400: (36, 427, 6, 25, 26, 38, 41, 72, 441, 675, 676, 27, 376, 15, 44, 10, 168, 167, 8, 62, 117, 53, 321, 457),
@@ -101,6 +100,17 @@ class Reader(Protocol):
     ) -> QueryResult:
         """Runs one statement in a session of its own; `Embedded.read` says how."""
 
+    def read_bounded(
+        self,
+        canonical: str,
+        output_format: str,
+        settings: Mapping[str, str],
+        parameters: Mapping[str, str],
+        database: str,
+        body_bytes_max: int,
+    ) -> QueryResult:
+        """Runs one statement and refuses an answer that is too long; `Embedded.read_bounded` says how."""
+
     def release_memory(self) -> None:
         """Gives memory that the engine does not use back to the system."""
 
@@ -109,8 +119,8 @@ class QueryMemoryError(UnjoinError):
     """The bounds of queries' memory do not fit each other; the text says which setting to change."""
 
 
-def memory_of_queries(query_bytes_max: int, queries_bytes_max: int) -> tuple[int, int]:
-    """The engine's bounds for the one large place and for each small one, in bytes.
+def places_of_queries(query_bytes_max: int, queries_bytes_max: int) -> tuple[int, int]:
+    """The bytes of the large place, and of each small one.
 
     Args:
         query_bytes_max: what one query may take, its answer included.
@@ -123,7 +133,7 @@ def memory_of_queries(query_bytes_max: int, queries_bytes_max: int) -> tuple[int
     if light < LIGHT_BYTES_MIN:
         least = LIGHT_QUERIES * LIGHT_BYTES_MIN
         raise QueryMemoryError(f"UNJOIN_QUERIES_BYTES_MAX must be at least UNJOIN_QUERY_BYTES_MAX and {least} more")
-    return int(query_bytes_max * ENGINE_SHARE), int(light * ENGINE_SHARE)
+    return query_bytes_max, light
 
 
 class HttpInterfaceConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,15 +142,17 @@ class HttpInterfaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         port: 0 for any free one.
         hosts: names in `Host` that are answered beside the names of loopback; without port.
-        bounds: of one query; `max_memory_usage` in the large place.
-        light_bytes_max: `max_memory_usage` in a small place.
+        bounds: of one query, but for its memory.
+        large_bytes: of the large place; bounds what one query may take, its answer included.
+        light_bytes: of each small place.
     """
 
     host: str
     port: int
     hosts: tuple[str, ...]
     bounds: QueryBounds
-    light_bytes_max: int
+    large_bytes: int
+    light_bytes: int
 
 
 class HttpInterface:
@@ -149,14 +161,14 @@ class HttpInterface:
     def __init__(self, reader: Reader, settings: HttpInterfaceConfig, metrics: SinkMetrics) -> None:
         self._reader = reader
         self._bounds = settings.bounds
-        self._light_bytes_max = settings.light_bytes_max
+        self._large_bytes, self._light_bytes = settings.large_bytes, settings.light_bytes
         self._metrics = metrics
         self._light_places = asyncio.Semaphore(LIGHT_QUERIES)
         self._large_place = asyncio.Lock()
         self._hosts = frozenset(host.lower() for host in (*LOOPBACK_HOSTS, *settings.hosts))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="clickhouse-http")
         self._waiting = 0
-        self._formatting = {"max_memory_usage": str(settings.light_bytes_max), "readonly": "1"}
+        self._formatting = {"max_memory_usage": str(int(settings.light_bytes * ENGINE_SHARE)), "readonly": "1"}
         self._policy: ReadOnlyPolicy = policy_of(
             self._names("SELECT name FROM system.settings"),
             self._names("SELECT name FROM system.table_functions"),
@@ -213,12 +225,12 @@ class HttpInterface:
         try:
             async with self._light_places:
                 try:
-                    return await self._sent(request, query_id, read, self._light_bytes_max)
+                    return await self._sent(request, query_id, read, self._light_bytes)
                 except QueryFailed as error:
-                    if error.code != MEMORY_LIMIT_EXCEEDED:
+                    if error.code not in (MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES):
                         raise
             async with self._large_place:
-                return await self._sent(request, query_id, read, self._bounds.max_memory_usage)
+                return await self._sent(request, query_id, read, self._large_bytes)
         except (NotAllowed, QueryFailed) as error:
             return self._refusal(error, query_id)
         except EngineError:
@@ -228,11 +240,11 @@ class HttpInterface:
             self._waiting -= 1
 
     async def _sent(
-        self, request: web.Request, query_id: str, read: Callable[[int], tuple[QueryResult, str]], memory_bytes_max: int
+        self, request: web.Request, query_id: str, read: Callable[[int], tuple[QueryResult, str]], place_bytes: int
     ) -> web.Response:
-        """Runs a query within so many bytes and sends its answer, which takes a client `SEND_SECONDS_MAX` at most."""
+        """Runs a query in a place of so many bytes and sends its answer, for `SEND_SECONDS_MAX` at most."""
         loop = asyncio.get_running_loop()
-        answer, output_format = await loop.run_in_executor(self._threads, read, memory_bytes_max)
+        answer, output_format = await loop.run_in_executor(self._threads, read, place_bytes)
         headers = {
             **self._headers(query_id),
             "Content-Type": _MIME.get(output_format, "text/plain; charset=UTF-8"),
@@ -251,7 +263,7 @@ class HttpInterface:
         return response
 
     def _read(
-        self, sql: str, query: Mapping[str, str], asked_format: str, database: str, memory_bytes_max: int
+        self, sql: str, query: Mapping[str, str], asked_format: str, database: str, place_bytes: int
     ) -> tuple[QueryResult, str]:
         """Checks and runs one query; called in a thread."""
         parameters = {name.removeprefix("param_"): value for name, value in query.items() if name.startswith("param_")}
@@ -261,19 +273,24 @@ class HttpInterface:
         asked = {
             name: value for name, value in query.items() if name not in TRANSPORT and not name.startswith("param_")
         }
-        bounds = msgspec.structs.replace(self._bounds, max_memory_usage=memory_bytes_max)
+        bounds = msgspec.structs.replace(self._bounds, max_memory_usage=int(place_bytes * ENGINE_SHARE))
         settings = self._policy.session_settings(asked, bounds)
         if not re.fullmatch(r"\w{1,64}", asked_format):
             raise NotAllowed(UNKNOWN_FORMAT, "Unknown format. (UNKNOWN_FORMAT)")
         canonical = self._canonical(sql)
         self._policy.admit(canonical, parameters, database)
-        large = memory_bytes_max > self._light_bytes_max
         try:
-            answer = self._reader.read(changeable_settings(canonical), asked_format, settings, parameters, database)
-            large = large or len(answer.body) >= RELEASED_BYTES_MIN
+            answer = self._reader.read_bounded(
+                changeable_settings(canonical),
+                asked_format,
+                settings,
+                parameters,
+                database,
+                int(place_bytes * (1 - ENGINE_SHARE)),
+            )
         finally:
             # The engine's allocator keeps freed memory for some seconds, in which other queries may need as much.
-            if large:
+            if place_bytes > self._light_bytes:
                 self._reader.release_memory()
         return answer, output_format_of(canonical, asked_format)
 

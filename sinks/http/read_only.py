@@ -187,7 +187,7 @@ def changeable(name: str) -> bool:
 def output_format_of(canonical: str, default: str) -> str:
     """The format that a statement names in its own text, else the default."""
     # A canonical literal holds no line break, so a line that starts with FORMAT is the clause.
-    named = re.findall(r"^FORMAT (\w+)$", canonical, re.MULTILINE)
+    named = re.findall(r"^FORMAT `?(\w+)`?$", canonical, re.MULTILINE)
     return named[-1] if named else default
 
 
