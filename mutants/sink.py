@@ -320,7 +320,8 @@ SINK = (
         edits=(
             Edit(
                 "schemas/web_pages.py",
-                "    if origin is not None and origin.lower() != f\"http://{host or ''}\".lower():\n        return True\n",
+                "    if origin is not None and origin.lower() != f\"http://{host or ''}\".lower():\n"
+                "        return True\n",
                 "",
             ),
         ),

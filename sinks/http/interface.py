@@ -378,7 +378,9 @@ class _ServerLog(logging.LoggerAdapter[logging.Logger]):
             log.error("answering a request ended by %s\n%s", type(error).__name__, where)
 
     def debug(self, msg: object, *args: object, **options: Any) -> None:
-        """Nothing: aiohttp's debug lines hold exceptions too."""
+        """Called by aiohttp for a first request that is not HTTP, and for what needs no line."""
+        if isinstance(options.get("exc_info"), HttpProcessingError):
+            self.exception(msg, *args, **options)
 
 
 async def serve_http(reader: Reader, settings: HttpInterfaceConfig, metrics: SinkMetrics) -> HttpServer:
