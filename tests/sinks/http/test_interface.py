@@ -301,10 +301,10 @@ def test_a_query_that_needs_more_gets_the_large_place(port: int) -> None:
 def test_an_answer_that_grows_as_it_is_written_is_bounded(port: int) -> None:
     """The engine counts rows, not what JSON makes of them: six characters of one."""
     sql = "SELECT repeat('\\0', {}) FROM numbers(200000) FORMAT JSONEachRow"
-    status, body, _ = ask(port, sql.format(24))
+    status, body, _ = ask(port, sql.format(24), max_block_size="1000")
     assert (status, body.count("\n")) == (200, 200_000)
     assert len(body) > LIGHT_BYTES // 4
-    status, text, headers = ask(port, sql.format(60))
+    status, text, headers = ask(port, sql.format(60), max_block_size="1000")
     assert (status, headers["X-ClickHouse-Exception-Code"]) == (500, "396")
     assert "The answer is over 50331648 bytes" in text
 
