@@ -349,10 +349,19 @@ SINK = (
                 "return await self._sent(request, query_id, read, self._large_bytes)",
             ),
         ),
-        tests=(
-            "tests/sinks/http/test_interface.py::"
-            "test_inserts_go_on_beside_heavy_queries_and_memory_stays_within_the_sum",
+        tests=("tests/sinks/http/test_places.py::test_queries_at_once_never_get_more_than_the_sum",),
+    ),
+    Mutant(
+        name="two queries in the large place",
+        why="Each of them may take the whole memory of one.",
+        edits=(
+            Edit(
+                "sinks/http/interface.py",
+                "        self._large_place = asyncio.Lock()\n",
+                "        self._large_place = asyncio.Semaphore(2)\n",
+            ),
         ),
+        tests=("tests/sinks/http/test_places.py::test_queries_at_once_never_get_more_than_the_sum",),
     ),
     Mutant(
         name="an answer of any length",
