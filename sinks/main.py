@@ -44,7 +44,7 @@ from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Engine, Table, Unknown
-from sinks.http.interface import HttpInterfaceConfig, places_of_queries, serve_http
+from sinks.http.interface import ENGINE_SHARE, HttpInterfaceConfig, places_of_queries, serve_http
 from sinks.http.read_only import QueryBounds
 from sinks.kafka.block_planner import BlockLimits
 from sinks.kafka.consumer import SESSION_TIMEOUT_MS, ConsumerConfig, TableConsumer
@@ -123,7 +123,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         large, light = places_of_queries(self.query_bytes_max, self.queries_bytes_max)
         bounds = QueryBounds(
             max_execution_time=QUERY_SECONDS_MAX,
-            max_memory_usage=self.query_bytes_max,
+            max_memory_usage=int(large * ENGINE_SHARE),
             max_result_rows=RESULT_ROWS_MAX,
             max_result_bytes=RESULT_BYTES_MAX,
             max_threads=QUERY_THREADS_MAX,
