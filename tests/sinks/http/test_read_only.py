@@ -114,7 +114,7 @@ def test_readonly_is_the_last_setting_of_a_session_and_every_bound_is_set() -> N
     assert settings["final"] == "1"
     assert settings["limit"] == "5"
     assert settings["max_execution_time"] == "30"
-    assert settings["max_memory_usage"] == str(2**30)
+    assert settings["max_memory_usage"] == str(3 * 2**28)  # three quarters of 1 GiB
 
 
 @pytest.mark.parametrize(
