@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from sinks.clickhouse.embedded import Embedded, QueryFailed
-from sinks.http.read_only import Bounds
+from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.errors import QueryFailed
 from testkit.machine import ms_cell
+from testkit.sink_configs import query_bounds
 
 REPLACED_SHARE = 0.02
 RIGHT_SHARE = 0.8
@@ -116,7 +117,7 @@ def measured(engine: Embedded, size: Size, runs: int, progress: Progress) -> dic
         "one task": lambda run: f"SELECT * FROM label_consensus WHERE task = 'task-{run * 7919 % size.tasks:08}'",
         "every task, label_export(k = 5)": lambda _: "SELECT * FROM label_export(k = 5)",
     }
-    bounds = {name: str(value) for name, value in msgspec.structs.asdict(Bounds()).items()}
+    bounds = {name: str(value) for name, value in msgspec.structs.asdict(query_bounds()).items()}
     found: dict[str, list[float]] = {}
     for name, question in questions.items():
         task = progress.add_task(name, total=runs + 1)

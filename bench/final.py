@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from sinks.clickhouse.embedded import Embedded, QueryFailed
-from sinks.http.read_only import Bounds
+from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.errors import QueryFailed
 from testkit.machine import ms_cell
+from testkit.sink_configs import query_bounds
 
 SAMPLES = 8
 QUESTIONS = {
@@ -105,7 +106,7 @@ def parts_of(engine: Embedded) -> int:
 
 def measured(engine: Embedded, options: argparse.Namespace, progress: Progress) -> dict[tuple[str, bool], list[float]]:
     """Seconds by question and whether with FINAL, the two in turn; none where the engine refused within its bounds."""
-    bounds = {name: str(value) for name, value in msgspec.structs.asdict(Bounds()).items()}
+    bounds = {name: str(value) for name, value in msgspec.structs.asdict(query_bounds()).items()}
     found: dict[tuple[str, bool], list[float]] = {}
     for name, question in QUESTIONS.items():
         task = progress.add_task(name, total=options.runs + 1)

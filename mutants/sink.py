@@ -27,7 +27,7 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/block_planner.py",
-                "        intent = self._commit_of(Intent(block.end, self.suspect).metadata(self.first))\n",
+                "        intent = self._commit_of(Intent(block.end, self.uncertain_to).metadata(self.first))\n",
                 '        intent = Commit(block.end, "")\n',
             ),
         ),
@@ -106,7 +106,8 @@ SINK = (
             Edit(
                 "sinks/kafka/consumer.py",
                 "            self._session.fail(error)\n"
-                '            raise Lost(f"{self.topic}-{self.partition}: a commit without an answer") from None\n',
+                '            raise PartitionLost(f"{self.topic}-{self.partition}: '
+                'a commit without an answer") from None\n',
                 "            raise error\n",
             ),
         ),
@@ -118,7 +119,7 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/block_planner.py",
-                "        self.suspect = max(self.suspect, self._block.end)\n",
+                "        self.uncertain_to = max(self.uncertain_to, self._block.end)\n",
                 "",
             ),
         ),
@@ -132,8 +133,8 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/block_planner.py",
-                "        self.suspect = min(intent.suspect, log_end)\n",
-                "        self.suspect = self.first\n",
+                "        self.uncertain_to = min(intent.uncertain_to, log_end)\n",
+                "        self.uncertain_to = self.first\n",
             ),
         ),
         tests=("tests/sinks/kafka/test_block_planner.py",),
@@ -158,7 +159,7 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/block_planner.py",
-                "        if not self._block.groups and not self._block.letters:\n",
+                "        if not self._block.groups and not self._block.dead_letters:\n",
                 "        if not self._block.groups:\n",
             ),
         ),
@@ -174,7 +175,7 @@ SINK = (
             Edit(
                 "sinks/kafka/consumer.py",
                 "        if coordinator.generation != self._generation:\n"
-                '            raise Lost(f"{self.topic}-{self.partition}: the group has a new generation")\n',
+                '            raise PartitionLost(f"{self.topic}-{self.partition}: the group has a new generation")\n',
                 "",
             ),
         ),
@@ -207,8 +208,8 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/partition_worker.py",
-                "        self._check(rows)\n        return self._parts.engine.insert_missing(block)\n",
-                "        return self._parts.engine.insert_missing(block)\n",
+                "        self._check(rows)\n        return self._context.engine.insert_missing(block)\n",
+                "        return self._context.engine.insert_missing(block)\n",
             ),
         ),
         tests=("tests/sinks/kafka/test_consumer.py::test_datum_that_ends_an_insert_without_an_answer_ends_it_once",),
@@ -300,5 +301,113 @@ SINK = (
             ),
         ),
         tests=("tests/sinks/clickhouse/test_embedded.py::test_of_two_copies_of_an_event_the_one_received_last_stays",),
+    ),
+    Mutant(
+        name="web pages of other sites are answered",
+        why="A page times the answers of a port that it cannot read, and so reads what is stored.",
+        edits=(
+            Edit(
+                "schemas/web_pages.py",
+                '    if fetch_site not in (None, "same-origin", "none"):\n        return True\n',
+                "",
+            ),
+        ),
+        tests=("tests/sinks/http/test_interface.py::test_a_refused_web_page_runs_nothing",),
+    ),
+    Mutant(
+        name="any Origin is answered",
+        why="Browsers that send no Sec-Fetch-Site still name the origin of a request that a script made.",
+        edits=(
+            Edit(
+                "schemas/web_pages.py",
+                "    if origin is not None and origin.lower() != f\"http://{host or ''}\".lower():\n"
+                "        return True\n",
+                "",
+            ),
+        ),
+        tests=("tests/schemas/test_web_pages.py::test_only_the_listener_s_own_origin_is_let_through",),
+    ),
+    Mutant(
+        name="any Host is answered",
+        why="A page can let its own name resolve to this machine, and is then of one origin with the port.",
+        edits=(
+            Edit(
+                "schemas/web_pages.py",
+                '    return hosts is not None and re.sub(r":\\d+\\Z", "", host or "").lower() not in hosts\n',
+                "    return False\n",
+            ),
+        ),
+        tests=("tests/schemas/test_web_pages.py::test_a_name_that_was_made_to_resolve_here_is_refused",),
+    ),
+    Mutant(
+        name="every query may take the whole memory of one",
+        why="The queries share the sink's process: their bounds must hold in sum.",
+        edits=(
+            Edit(
+                "sinks/http/interface.py",
+                "return await self._sent(request, query_id, read, self._light_bytes)",
+                "return await self._sent(request, query_id, read, self._large_bytes)",
+            ),
+        ),
+        tests=("tests/sinks/http/test_places.py::test_queries_at_once_never_get_more_than_the_sum",),
+    ),
+    Mutant(
+        name="two queries in the large place",
+        why="Each of them may take the whole memory of one.",
+        edits=(
+            Edit(
+                "sinks/http/interface.py",
+                "        self._large_place = asyncio.Lock()\n",
+                "        self._large_place = asyncio.Semaphore(2)\n",
+            ),
+        ),
+        tests=("tests/sinks/http/test_places.py::test_queries_at_once_never_get_more_than_the_sum",),
+    ),
+    Mutant(
+        name="an answer of any length",
+        why="The engine bounds rows, not what a format makes of them: 4 MB of zeros are 72 MB of JSON.",
+        edits=(
+            Edit(
+                "sinks/clickhouse/embedded.py",
+                "        while len(body) <= bytes_max and (piece := pipe.read(PIECE_BYTES)):\n",
+                "        while piece := pipe.read(PIECE_BYTES):\n",
+            ),
+            Edit(
+                "sinks/clickhouse/embedded.py",
+                "        if len(body) > body_bytes_max:\n",
+                "        if False:\n",
+            ),
+        ),
+        tests=("tests/sinks/http/test_interface.py::test_an_answer_that_grows_as_it_is_written_is_bounded",),
+    ),
+    Mutant(
+        name="a client that reads nothing keeps its place",
+        why="Four such connections would keep everybody out.",
+        edits=(
+            Edit(
+                "sinks/http/interface.py",
+                "            async with asyncio.timeout(SEND_SECONDS_MAX):\n",
+                "            async with asyncio.timeout(None):\n",
+            ),
+        ),
+        tests=("tests/sinks/http/test_interface.py::test_an_answer_that_nobody_reads_leaves_its_place",),
+    ),
+    Mutant(
+        name="aiohttp logs what it could not parse",
+        why="The first bytes of a long request are a query, and hold what it looks for.",
+        edits=(Edit("sinks/http/interface.py", "        logger=_ServerLog(metrics),\n", ""),),
+        tests=("tests/sinks/http/test_interface.py::test_a_malformed_request_is_counted_and_its_bytes_are_in_no_log",),
+    ),
+    Mutant(
+        name="control characters reach the terminal",
+        why="A stored URL could write the clipboard of whoever queries it.",
+        edits=(
+            Edit(
+                "unjoin/query.py",
+                "sys.stdout.buffer.write(piece if raw else escaper.feed(piece))",
+                "sys.stdout.buffer.write(piece)",
+            ),
+        ),
+        tests=("tests/unjoin/test_terminal.py::test_query_shows_control_characters_escaped_and_says_so",),
     ),
 )

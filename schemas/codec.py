@@ -1,6 +1,6 @@
 """Datum <-> record value in the Confluent wire format: 0x00, four bytes of schema id, the Avro datum.
 
-fastavro does the work; it is the reference that any faster encoder is held against.
+fastavro encodes and decodes; tests hold every faster encoder to its bytes.
 Source: Avro 1.12 specification, binary encoding; Confluent's wire format.
 """
 
@@ -62,7 +62,7 @@ def split(value: bytes | None, subject: str) -> tuple[Registered, memoryview]:
 
 
 def unreadable(value: bytes | None) -> DeadLetterReason:
-    """Why no schema of the subject that was asked for fits the header of a value."""
+    """The reason why the header of a value names no schema of the expected subject."""
     if value is None or len(value) < HEADER_BYTES:
         return DeadLetterReason.NOT_CONFLUENT
     magic, schema_id = HEADER.unpack_from(value)
@@ -81,7 +81,7 @@ def decode(value: bytes | None, subject: str) -> dict[str, Any]:
     """The datum of a record value, resolved to the subject's newest schema.
 
     Raises:
-        DecodeError: whatever is wrong with the bytes, trailing ones included.
+        DecodeError: the bytes are not exactly one datum of a schema of the subject.
     """
     writer, datum = split(value, subject)
     return decode_datum(writer, datum, latest(subject))

@@ -1,13 +1,13 @@
 """Objects to record values, by functions generated from the schemas: five to ten times as fast as fastavro.
 
-Of the events of one request most fields are the same: site, session, type. So an encoder is made in two steps:
+The events of one request share most fields: site, session, type. So an encoder is made in two steps:
 
     maker = encoder_maker("events.signals-value", shared=("site", "session", "type", …))     once, generates source
     encode = maker(site="shop", session="s-1", type="pointer", …)                            once a request
     values = encode(events)                                                                  once for its events
 
-Every encoder writes the bytes that fastavro writes; tests/schemas/test_encoders.py holds them to it. `source_of` shows
-what was generated. Source: Avro 1.12 specification, binary encoding.
+Every encoder writes the bytes that fastavro writes; tests/schemas/test_encoders.py checks this. `source_of` returns the
+generated source. Source: Avro 1.12 specification, binary encoding.
 """
 
 import datetime
@@ -25,13 +25,13 @@ Encoder = Callable[[Iterable[Any]], list[bytes]]
 LOW_BITS = 14
 LOW_MASK = (1 << LOW_BITS) - 1
 CACHED_MAX = 4_096
-# One call packs arrays this short; longer ones would only pass through a larger tuple.
+# One call packs several arrays up to this length; for longer ones the larger tuple costs more than the calls.
 SHORT_MAX = 6
 _DAY_0 = datetime.date(1970, 1, 1).toordinal()
 
 
 def varint(number: int) -> bytes:
-    """A number that is not negative, seven bits a byte, lowest first."""
+    """A number of 0 or more as a varint: seven bits a byte, lowest bits first."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -41,7 +41,7 @@ def varint(number: int) -> bytes:
 
 
 class _Varints(dict[int, bytes]):
-    """Number to varint, remembered. Clients choose timestamps, so it forgets everything before it grows large."""
+    """A cache of varints by number. Clients choose timestamps, so it is emptied when it holds `CACHED_MAX`."""
 
     def __missing__(self, number: int) -> bytes:
         if number >> 64 - LOW_BITS:
@@ -55,7 +55,7 @@ class _Varints(dict[int, bytes]):
 
 
 class _Doubles(dict[int, Callable[..., bytes]]):
-    """How many doubles to what packs so many; bounded, since schemas alone do not bound an array."""
+    """A cache of functions that pack so many doubles; bounded, for a schema does not bound an array."""
 
     def __missing__(self, count: int) -> Callable[..., bytes]:
         if count == 0:
@@ -67,7 +67,7 @@ class _Doubles(dict[int, Callable[..., bytes]]):
 
 
 class _Equal(dict[int, Callable[..., bytes]]):
-    """How many doubles an array has to what packs a few such arrays, each with its count before it, in one call."""
+    """A cache, by length, of functions that pack several arrays of this length and their counts in one call."""
 
     def __init__(self, arrays: int) -> None:
         super().__init__()
@@ -93,8 +93,8 @@ def _fixed(value: bytes, size: int) -> bytes:
     return value
 
 
-# What generated source may name. A long of 15 bits or more is two low bytes, by table, and a varint of the rest: the
-# timestamps of a request share that for eight seconds, so it is nearly always remembered. A shorter one has no rest.
+# The names that generated source uses. A long of 15 bits or more is two low bytes, from a table, and then a varint
+# of the rest. Timestamps share this rest for eight seconds, so the cache nearly always has it. A shorter long has none.
 _SCOPE: dict[str, Any] = {
     "DOUBLES": _Doubles(),
     "EQUAL": {arrays: _Equal(arrays) for arrays in range(1, 5)},
@@ -171,7 +171,7 @@ def source_of(
     inner = ["    def encode(events):", "        values = []", "        for event in events:"]
     parts: list[str] = []
     short_parts: list[str] = []
-    run = [repr(header(subject))]  # what is the same in every record, until a field that is not
+    run = [repr(header(subject))]  # consecutive parts that are the same in every record
 
     def end_run() -> None:
         if run:
@@ -210,7 +210,7 @@ def _join_of(parts: Sequence[str], depth: int) -> str:
 
 
 def _fields_of(schema: Any, branches: Mapping[str, str], equal: Sequence[str]) -> list[_Field]:
-    """A record's fields in the order in which they are written; a branch's number is one without a name."""
+    """A record's fields in the order of writing; the number of a union's branch is a field without a name."""
     fields = []
     side_by_side = "".join(f" {name}" for name in equal) in "".join(f" {field['name']}" for field in schema["fields"])
     for field in schema["fields"]:

@@ -1,7 +1,7 @@
-"""How long a datum is, and where its strings lie, without decoding it: walkers generated from the schema.
+"""The length of a datum and the place of its strings, without decoding it, by functions generated from the schema.
 
-The sink hands datums to the engine as they are, and the engine says when one of a file is not exactly one datum; which
-one, and what is wrong with it, is found here.
+The sink gives datums to the engine undecoded. The engine says that some datum of a file is not exactly one datum; this
+module finds which one, and what is wrong with it.
 """
 
 from collections import deque
@@ -63,17 +63,17 @@ def block(datum, at, item_bytes):
     return count, at + count * item_bytes
 '''
 
-# Of two times, 6 bytes each: which bytes of the 12 go on.
+# Bit masks for two timestamps of 6 bytes each: the continuation bits of the 12 bytes, and which of them are set.
 _GO_ON = int.from_bytes(b"\x80" * 12)
 _TIMES = int.from_bytes(b"\x80\x80\x80\x80\x80\0" * 2)
 
-# What follows a first byte that says all: a length or count from 0 to 63, so that most of a datum is looked up. 0: ask.
+# Bytes of a string or block by its first byte, where a length or count of 0 to 63 is all it says; else 0.
 _SIZED = tuple(1 + byte // 2 if byte < 0x80 and byte % 2 == 0 else 0 for byte in range(256))
 _BLOCKS = {item_bytes: tuple((step - 1) * item_bytes + 1 if step else 0 for step in _SIZED) for item_bytes in (1, 4, 8)}
 
 
 def check_datum(schema_id: int, datum: Bytes) -> None:
-    """Passes where `datum` is exactly one datum of the schema.
+    """Raises unless `datum` is exactly one datum of the schema.
 
     Raises:
         DecodeError: it is cut short or malformed, or bytes follow it.
@@ -84,7 +84,7 @@ def check_datum(schema_id: int, datum: Bytes) -> None:
 
 
 def text_of(string: bytes) -> str:
-    """What a string says that a walker returned.
+    """Decodes a string that a walker returned.
 
     Raises:
         DecodeError: it is not UTF-8.

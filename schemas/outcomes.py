@@ -1,10 +1,10 @@
-"""What can become of an event: a closed, explained list.
+"""The outcomes of an event: a closed list with an explanation of each.
 
-Every reason that a client, a dead letter or a counter can show is named here and nowhere else.
+Only this module names the reasons that a client, a dead letter or a counter can show.
 
-    UnjoinError                      base of every error that crosses a room's border
+    UnjoinError                      base of every error that leaves its package
     ├── DecodeError                  a record on a topic cannot be read: dead letter, never retried
-    └── (rooms add their own: ingest.decode.batch.Rejection, sinks.engine.Refused, …)
+    └── (packages add their own: sinks.engine.Refused, …)
 """
 
 from enum import StrEnum
@@ -51,7 +51,7 @@ class RequestError(StrEnum):
 
 
 class DeadLetterReason(StrEnum):
-    """Why a record on a topic was set aside; its bytes are kept for as long as their topic's kind allows."""
+    """Why a record on a topic was set aside as a dead letter."""
 
     NOT_CONFLUENT = "not_confluent"
     UNKNOWN_SCHEMA = "unknown_schema"
@@ -63,7 +63,7 @@ class DeadLetterReason(StrEnum):
 
 
 class Suppression(StrEnum):
-    """Why the door dropped a well-formed label instead of releasing it."""
+    """Why the door (de-identification) dropped a well-formed label instead of releasing it."""
 
     NOT_HUMAN = "not_human"
     KEY_DESTROYED = "key_destroyed"
@@ -117,7 +117,7 @@ EXPLANATION: dict[StrEnum, str] = {
 
 
 class UnjoinError(Exception):
-    """Base of every error that crosses a room's border; its text never holds input."""
+    """Base of every error that leaves its package; its text never holds input."""
 
 
 class DecodeError(UnjoinError):

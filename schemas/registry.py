@@ -1,7 +1,7 @@
-"""Which schema has which id, for ever: `subjects.json` and the `.avsc` files beside it.
+"""Every schema and its permanent id: `subjects.json` and the `.avsc` files beside it.
 
-A changed schema gets a new file, a new version and a new id; an id never changes its meaning, because
-records that name it stay on topics for days. Source: Confluent's schema registry, its wire format and API.
+A changed schema gets a new file, a new version and a new id. An id never changes its meaning, because records that name
+it stay on topics for days. Source: Confluent's schema registry, its wire format and API.
 """
 
 import json

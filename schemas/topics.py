@@ -1,4 +1,4 @@
-"""Which topics there are and what may lie on them; nothing else names a topic."""
+"""The topics and their settings; no other module names a topic."""
 
 from typing import Literal
 
@@ -30,10 +30,10 @@ class Topic(msgspec.Struct, frozen=True):
     """One topic's settings.
 
     Attributes:
-        retention_ms: how long a record lives.
-        segment_ms: after how long the active segment is closed; a record can outlive retention by this much.
-        timestamp_type: who stamps a record.
-        subject: the Avro subject of its values, or None where values are somebody else's bytes.
+        retention_ms: Kafka deletes a record after so many ms.
+        segment_ms: Kafka closes a segment after so many ms; a record can outlive its retention by this much.
+        timestamp_type: the producer (CreateTime) or the broker (LogAppendTime) stamps a record.
+        subject: the Avro subject of its values; None where a value can be any bytes.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 def dead_letter_topic(topic: str) -> str:
-    """Where an unreadable record of `topic` is set aside; identified labels never leave their short-lived kind."""
+    """The topic of dead letters for records of `topic`; identified labels have one with their own short retention."""
     return LABELED_DEAD_LETTERS if topic == LABELED else DEAD_LETTERS
 
 
 def labeled_segment_ms(labeled_hours: int) -> int:
-    """After how long a segment of identified labels is closed; a record can outlive its retention by this much."""
+    """The `segment_ms` of identified labels: at most an hour, so that they do not outlive their retention by more."""
     return min(HOUR_MS, labeled_hours * HOUR_MS)
 
 

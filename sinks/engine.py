@@ -1,9 +1,9 @@
-"""What a ClickHouse engine must be able to do for a sink; `embedded.py` and `clickhouse.py` are two of them.
+"""What a sink asks of a ClickHouse engine; `clickhouse/embedded.py` and `clickhouse/server.py` are two.
 
 UnjoinError
 └── EngineError
-    ├── Refused     the engine said no and stored nothing: bisect, then dead-letter
-    └── Unknown     no answer, or a broken one: the rows may or may not be stored; repair, never repeat
+    ├── Refused     the engine stored nothing of the block: bisect it, down to the rows that become dead letters
+    └── Unknown     the answer is missing or broken: insert the rows that are missing, never all of them again
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class EngineError(UnjoinError):
 
 
 class Refused(EngineError):
-    """The engine definitely stored nothing of the block; its text is the engine's error code, never a value."""
+    """The engine stored nothing of the block, for certain; the text is the engine's error code, never a value."""
 
 
 class Unknown(EngineError):
@@ -27,13 +27,13 @@ class Unknown(EngineError):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table as its sink sees it.
+    """One table of ClickHouse, with what an insert must know of it.
 
     Attributes:
         name: in database `unjoin`.
-        topic: where its records come from.
-        columns: (column, type in a file of datums, expression that makes the column of it), in insert order.
-        key: the columns that tell two rows apart: the sorting key, and the version where there is one.
+        topics: its records lie on these.
+        columns: (column, its type in a file of datums, the expression that makes the column from it), in insert order.
+        key: two rows are the same if these columns are equal: the sorting key, and the version where there is one.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class Engine(Protocol):
-    """Where rows go. Its methods block; a sink calls them from a thread."""
+    """A ClickHouse that stores blocks. Its methods block; a sink calls them from a thread."""
 
     def migrate(self) -> None:
         """Applies the migrations that this engine has not seen yet, in order."""
@@ -69,8 +69,8 @@ class Engine(Protocol):
         """Stores the whole block, once it is known that none of it is stored yet.
 
         Raises:
-            Refused: nothing was stored; of a block with a datum that is cut short, or that bytes follow, always.
-            Unknown: nobody can tell.
+            Refused: nothing was stored; raised always if a datum is cut short or bytes follow it.
+            Unknown: the rows may be stored or not.
         """
 
     def insert_missing(self, block: Block) -> int:
@@ -88,4 +88,4 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Lets go of the engine; nothing acknowledged depends on it."""
+        """Closes the engine; acknowledged rows stay stored whether it is called or not."""

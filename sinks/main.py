@@ -1,8 +1,27 @@
-"""The sink's process: one engine, its HTTP dialect where it is the embedded one, and a consumer a table.
+"""The sink's process: one engine, the HTTP interface of an embedded one, and one consumer a table.
+
+The way of a block from Kafka to a table, file by file:
+
+    file                              what it does with the block
+    kafka/consumer.py                 joins the consumer group, reads records, hands each partition to a worker
+    kafka/partition_worker.py         one worker a partition: asks the planner what to do, does it, reports the outcome
+    rows/tables.py                    makes a schema and a datum of each record (rows/enrichment.py adds to analytics)
+    kafka/block_planner.py            pure: chooses the block's offsets, the commits around it, retries and bisection
+    engine.py                         what the worker calls: `insert`, or `insert_missing` after an unknown outcome
+    clickhouse/embedded.py            the engine in this process: inserts the block with one statement
+    clickhouse/avro_container.py      pure: the datums as one Avro file, not decoded, each with a marked end
+    clickhouse/statements.py          pure: the SQL that reads this file into the table as one part
+    clickhouse/server.py              or a server: sends the block over the native protocol
+    clickhouse/transcoder.py          the Avro file as one block in Native, for a server
+    clickhouse/driver_errors.py       whether an error of the driver means refused or unknown
+    kafka/dead_letters.py             sends what no table can hold to the topic of dead letters
+
+What the process does, in order:
 
     open the engine ─▶ migrate ─▶ serve HTTP, metrics ─▶ consume until SIGTERM ─▶ finish blocks, commit
 
-A consumer that ends by itself ends the process with 1: whoever watches it starts it again, from the commits.
+A consumer that ends by itself ends the process with status 1. Its supervisor starts it again, and it goes on from the
+commits.
 """
 
 import asyncio
@@ -18,65 +37,76 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-from prometheus_client import start_http_server
+from prometheus_client import make_wsgi_app, start_http_server
 
-from schemas.dead_letters import SHARE_MAX
 from schemas.outcomes import UnjoinError
+from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Engine, Table, Unknown
-from sinks.http.interface import HttpSettings, serve_http
+from sinks.http.interface import ENGINE_SHARE, HttpInterfaceConfig, places_of_queries, serve_http
+from sinks.http.read_only import QueryBounds
 from sinks.kafka.block_planner import BlockLimits
-from sinks.kafka.consumer import ConsumerConfig, TableConsumer
-from sinks.kafka.dead_letters import DeadLetters
+from sinks.kafka.consumer import SESSION_TIMEOUT_MS, ConsumerConfig, TableConsumer
+from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage, quieten
 from sinks.rows.enrichment import IspOf, isps
-from sinks.rows.tables import TABLES, check, reader_of
+from sinks.rows.tables import check, reader_of
 
 log = logging.getLogger(__name__)
 
+GROUP_PREFIX = "unjoin-sink-"
 HAND_OVER_SECONDS_MAX = 5.0
 STOP_SECONDS_MAX = 9.0
-# Net new tracked objects until a young collection. Rows wait in blocks of some ten thousand, and hang together in no
-# cycles; with Python's 700, collections took a quarter of the reading thread's time.
+# The garbage collector looks at young objects once this many are new. A block holds some ten thousand rows, and they
+# form no cycles; with Python's default of 700, collections took a quarter of the reading thread's time.
 YOUNG_OBJECTS_MAX = 50_000
+QUERY_SECONDS_MAX = 30
+RESULT_ROWS_MAX = 10_000_000
+RESULT_BYTES_MAX = 268_435_456
+QUERY_THREADS_MAX = 2
 
 
 class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sink is told; its text leaves out the URL, which holds a password.
+    """What a sink is told. Its `repr` leaves out the URL, for that holds a password.
 
     Attributes:
-        clickhouse_url: empty for the embedded engine in `clickhouse_dir`.
-        clickhouse_dir: with a URL, what transcodes for the server has its temporary files there.
-        http_port: of the embedded engine's dialect; 0 for any free one.
-        http_hosts: names in `Host` that are answered beside loopback's.
-        dead_letter_share_max: of the last 100 rows of a partition; past it the sink ends instead of setting more aside.
+        clickhouse_url: the server's; empty for the embedded engine in `clickhouse_dir`.
+        clickhouse_dir: with a URL, the transcoder keeps its temporary files there.
+        http_port: the port of the embedded engine's HTTP interface; 0 for any free one.
+        http_hosts: names in `Host` that are answered beside the names of loopback.
+        query_bytes_max: bytes of memory that one query of the HTTP interface may take, its answer included.
+        queries_bytes_max: bytes that all of them may take together.
+        dead_letter_share_max: the share of dead letters among a partition's last 100 rows, 0 to 1; above it the sink
+            ends instead of setting more aside.
         metrics_port: 0 for none.
-        group_prefix: of the consumer groups; the table's name follows.
+        group_prefix: a consumer group is called this and the table's name.
     """
 
     bootstrap: str
-    clickhouse_url: str = ""
-    clickhouse_dir: Path = Path(".unjoin/clickhouse")
-    http_host: str = "127.0.0.1"
-    http_port: int = 8123
-    http_hosts: tuple[str, ...] = ()
-    block_rows_max: int = 100_000
-    block_bytes_max: int = 33_554_432
-    block_ms_max: int = 1_000
-    dead_letter_share_max: float = SHARE_MAX
-    asn_database: str = ""
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int = 0
-    tables: tuple[Table, ...] = TABLES
-    group_prefix: str = "unjoin-sink-"
+    clickhouse_url: str
+    clickhouse_dir: Path
+    http_host: str
+    http_port: int
+    http_hosts: tuple[str, ...]
+    query_bytes_max: int
+    queries_bytes_max: int
+    block_rows_max: int
+    block_bytes_max: int
+    block_ms_max: int
+    dead_letter_share_max: float
+    asn_database: str
+    metrics_host: str
+    metrics_port: int
+    tables: tuple[Table, ...]
+    group_prefix: str
 
     def __repr__(self) -> str:
         return f"SinkConfig({self.bootstrap}, {'a server' if self.clickhouse_url else self.clickhouse_dir})"
 
     def limits(self) -> BlockLimits:
-        """Of a block."""
+        """When a block is cut."""
         return BlockLimits(
             rows_max=self.block_rows_max,
             bytes_max=self.block_bytes_max,
@@ -84,9 +114,32 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
             refused_share_max=self.dead_letter_share_max,
         )
 
+    def http(self) -> HttpInterfaceConfig:
+        """Where the HTTP interface listens, and what a query may cost.
+
+        Raises:
+            QueryMemoryError: the two bounds of memory do not fit each other.
+        """
+        large, light = places_of_queries(self.query_bytes_max, self.queries_bytes_max)
+        bounds = QueryBounds(
+            max_execution_time=QUERY_SECONDS_MAX,
+            max_memory_usage=int(large * ENGINE_SHARE),
+            max_result_rows=RESULT_ROWS_MAX,
+            max_result_bytes=RESULT_BYTES_MAX,
+            max_threads=QUERY_THREADS_MAX,
+        )
+        return HttpInterfaceConfig(
+            host=self.http_host,
+            port=self.http_port,
+            hosts=self.http_hosts,
+            bounds=bounds,
+            large_bytes=large,
+            light_bytes=light,
+        )
+
 
 def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
-    """Blocks until SIGTERM or SIGINT, or until something cannot be mended here.
+    """Runs the sink until SIGTERM or SIGINT, or until it fails in a way that only a restart can mend.
 
     Args:
         on_ready: called once queries are answered and consumers run.
@@ -95,7 +148,7 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
         The exit status: 0 after a signal, 1 otherwise.
     """
     quieten("aiokafka")
-    # Its warnings are tracebacks of every connection that fails; `Outage` says so in a line.
+    # The driver warns of each failed connection with a traceback; `Outage` says the same in one line.
     quieten("clickhouse_driver", logging.ERROR)
     try:
         isp_of = isps(config.asn_database)
@@ -116,19 +169,20 @@ async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]
         engine = await stack.enter_async_context(_engine(config, stopping))
         if engine is None:
             return 0
+        metrics = SinkMetrics()
         if isinstance(engine, Embedded):
-            settings = HttpSettings(host=config.http_host, port=config.http_port, hosts=config.http_hosts)
-            http = await serve_http(engine, settings)
+            http = await serve_http(engine, config.http(), metrics)
             stack.push_async_callback(http.close)
             log.info("ClickHouse answers on http://%s:%d", config.http_host, http.port)
-        metrics = SinkMetrics()
         if config.metrics_port:
             server, thread = start_http_server(config.metrics_port, config.metrics_host, metrics.registry)
+            hosts = LOOPBACK_HOSTS if config.metrics_host in LOOPBACK_HOSTS else None
+            server.set_app(refusing_web_pages(make_wsgi_app(metrics.registry), hosts))
             stack.callback(thread.join)
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
-        letters = DeadLetters(config.bootstrap)
-        stack.push_async_callback(letters.close)
+        dead_letters = DeadLetterProducer(config.bootstrap)
+        stack.push_async_callback(dead_letters.close)
         consumers = [
             TableConsumer(
                 table,
@@ -137,11 +191,12 @@ async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]
                     bootstrap=config.bootstrap,
                     limits=config.limits(),
                     group=config.group_prefix + table.name,
+                    session_timeout_ms=SESSION_TIMEOUT_MS,
                     hand_over_seconds_max=HAND_OVER_SECONDS_MAX,
                 ),
                 datum_of=reader_of(table, isp_of),
                 check=partial(check, table),
-                letters=letters,
+                dead_letters=dead_letters,
                 metrics=metrics,
             )
             for table in config.tables
@@ -152,7 +207,7 @@ async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]
 
 @asynccontextmanager
 async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[Engine | None]:
-    """The engine, migrated; None where the sink was stopped before that was possible."""
+    """The migrated engine; None where the sink was stopped before the migration succeeded."""
     loop = asyncio.get_running_loop()
     engine: Engine
     if config.clickhouse_url:
@@ -177,10 +232,10 @@ async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[
 
 
 async def _consume(consumers: list[TableConsumer], stopping: asyncio.Event, on_ready: Callable[[], None]) -> int:
-    """Until stopping, or until one ends by itself."""
+    """Runs the consumers until `stopping`, or until one of them ends by itself; returns the exit status."""
     tasks = {asyncio.create_task(consumer.run()): consumer.table.name for consumer in consumers}
     gc.collect()
-    gc.freeze()  # what there is now stays until the process ends
+    gc.freeze()  # the objects of now live until the process ends
     gc.set_threshold(YOUNG_OBJECTS_MAX, *gc.get_threshold()[1:])
     log.info("sink ready: %s", ", ".join(tasks.values()))
     on_ready()
@@ -203,7 +258,7 @@ async def _consume(consumers: list[TableConsumer], stopping: asyncio.Event, on_r
 
 
 def _say(table: str, error: BaseException) -> None:
-    """Where a bug is, without what it was about: the text of an exception may hold a record."""
+    """Logs where an error was raised, without its text: that may hold a record."""
     if isinstance(error, UnjoinError):
         log.error("%s: %s", table, error)
     else:

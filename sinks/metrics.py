@@ -1,13 +1,13 @@
-"""Counters of a sink process, as totals per table: no series per partition, site, task or session."""
+"""Counters of a sink process, one series a table: none per partition, site, task or session."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
 
 class SinkMetrics:
-    """Durable truth lies in Kafka and ClickHouse; these die with the process and only show its pace."""
+    """The counters start at 0 with each process: they show its pace. Durable counts lie in Kafka and ClickHouse."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        # Of the series of `labels` it would be the second of the first release.
+        # A counter's `_created` would publish, to the millisecond, when the first label was released.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry or CollectorRegistry()
 
@@ -21,4 +21,12 @@ class SinkMetrics:
         self.unknown = counter("unknown_outcomes", "Inserts without a definite answer.")
         self.dead_letters = counter("dead_letters", "Records set aside and acknowledged.")
         self.expired = counter("expired_offsets", "Offsets that retention or truncation took before they were read.")
+        self.malformed_http = Counter(
+            "unjoin_sink_malformed_http",
+            "Requests to port 8123 that were not HTTP or too long.",
+            registry=self.registry,
+        )
+        self.refused_web_pages = Counter(
+            "unjoin_sink_refused_web_pages", "Requests to port 8123 that came from a web page.", registry=self.registry
+        )
         self.lag = Gauge("unjoin_sink_lag", "Offsets still to be stored.", ["table"], registry=self.registry)

@@ -1,4 +1,4 @@
-"""What to wait, and what to say once, while Kafka or ClickHouse is away."""
+"""Back-off and log lines while Kafka or ClickHouse does not answer."""
 
 import logging
 import random
@@ -11,37 +11,37 @@ REPEAT_SECONDS = 60.0
 
 
 class Outage:
-    """One log line when something goes away and one when it is back; in between, how long to wait.
+    """Logs one line when an outage begins and one when it ends; in between it says how long to wait.
 
     Args:
-        what: as the log names it, e.g. "ClickHouse for signals-0".
+        what: its name in the log, e.g. "ClickHouse for signals-0".
         clock: seconds, monotonic.
-        chance: spreads the retries of many partitions; full jitter over the upper half.
+        jitter: draws the part of the wait that is left out, so that many partitions do not retry at once.
     """
 
-    def __init__(self, what: str, log: logging.Logger, clock: Callable[[], float], chance: random.Random) -> None:
-        self._what, self._log, self._clock, self._chance = what, log, clock, chance
+    def __init__(self, what: str, log: logging.Logger, clock: Callable[[], float], jitter: random.Random) -> None:
+        self._what, self._log, self._clock, self._jitter = what, log, clock, jitter
         self._since: float | None = None
         self._attempts = 0
 
     def failed(self, why: str) -> float:
-        """Seconds until the next try; doubling from 0.1 to 5, less up to half."""
+        """Returns the seconds to wait before the next try: doubled from 0.1 to 5, and shortened by up to half."""
         if self._since is None:
             self._since = self._clock()
             self._log.warning("%s does not answer (%s); waiting and trying again", self._what, why)
         ceiling: float = min(SECONDS_MAX, FIRST_SECONDS * 2 ** min(self._attempts, 10))
         self._attempts += 1
-        return ceiling * (0.5 + self._chance.random() / 2)
+        return ceiling * (0.5 + self._jitter.random() / 2)
 
     def over(self) -> None:
-        """It answered."""
+        """Notes that it answered."""
         if self._since is not None:
             self._log.warning("%s answers again after %.1f s", self._what, self._clock() - self._since)
         self._since, self._attempts = None, 0
 
 
-class Quieter(logging.Handler):
-    """Passes each message of a library on once a minute: aiokafka repeats itself ten times a second in an outage."""
+class RateLimitedHandler(logging.Handler):
+    """Passes each message of a library on once a minute: in an outage aiokafka repeats it ten times a second."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)
@@ -49,7 +49,7 @@ class Quieter(logging.Handler):
         self._said: dict[tuple[str, str], float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """By template, not by text: offsets and correlation ids differ each time."""
+        """Compares messages by template, not by text: offsets and correlation ids differ each time."""
         now, template = self._clock(), (record.name, str(record.msg))
         if now - self._said.get(template, -REPEAT_SECONDS) >= REPEAT_SECONDS:
             self._said[template] = now
@@ -57,8 +57,8 @@ class Quieter(logging.Handler):
 
 
 def quieten(library: str, level: int = logging.WARNING) -> None:
-    """Makes a library's loggers say each thing once a minute, warnings and worse only; never keys or values."""
+    """Makes a library's loggers say each thing once a minute, and nothing below `level`; never keys or values."""
     logger = logging.getLogger(library)
     logger.setLevel(level)
     logger.propagate = False
-    logger.handlers = [Quieter()]
+    logger.handlers = [RateLimitedHandler()]

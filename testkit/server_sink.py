@@ -18,12 +18,12 @@ import msgspec
 
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Table
-from sinks.kafka.block_planner import BlockLimits
-from sinks.kafka.consumer import ConsumerConfig, TableConsumer
-from sinks.kafka.dead_letters import DeadLetters
+from sinks.kafka.consumer import TableConsumer
+from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.outage import quieten
 from sinks.rows.tables import SIGNALS, check, reader_of
 from testkit import contract_table
+from testkit.sink_configs import block_limits, consumer_config
 
 # Signals in a table that every server knows; a plain MergeTree, in which nothing ever collapses.
 SIGNAL_IDS = Table(
@@ -68,25 +68,25 @@ async def run(config: ServerSinkConfig) -> None:
     """Consumes until SIGTERM."""
     table, datum_of, check_value = _READERS[config.table]
     engine = Server(address_of(config.url), answer_seconds_max=config.answer_seconds_max)
-    letters = DeadLetters(config.bootstrap, lambda topic: f"{topic}.dead")
+    dead_letters = DeadLetterProducer(config.bootstrap, lambda topic: f"{topic}.dead")
     consumer = TableConsumer(
         msgspec.structs.replace(table, topics=(config.topic,)),
         engine,
-        ConsumerConfig(
-            bootstrap=config.bootstrap,
-            limits=BlockLimits(rows_max=config.rows_max, bytes_max=config.bytes_max, ms_max=config.ms_max),
-            group=config.group,
+        consumer_config(
+            config.bootstrap,
+            block_limits(rows_max=config.rows_max, bytes_max=config.bytes_max, ms_max=config.ms_max),
+            config.group,
             session_timeout_ms=config.session_timeout_ms,
         ),
         datum_of=datum_of,
         check=check_value,
-        letters=letters,
+        dead_letters=dead_letters,
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)
     try:
         await consumer.run()
     finally:
-        await letters.close()
+        await dead_letters.close()
         engine.close()
 
 

@@ -16,13 +16,14 @@ from aiokafka.errors import KafkaError
 from schemas.codec import encode
 from sinks.engine import Table
 from sinks.kafka.block_planner import BlockLimits, split_expired
-from sinks.kafka.consumer import ConsumerConfig, TableConsumer
-from sinks.kafka.dead_letters import DeadLetters
+from sinks.kafka.consumer import TableConsumer
+from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.metrics import SinkMetrics
 from sinks.rows.tables import SIGNALS, check, reader_of
 from testkit import contract_table
+from testkit.sink_configs import block_limits, consumer_config
 
-LIMITS = BlockLimits(rows_max=500, bytes_max=1_000_000, ms_max=50)
+LIMITS = block_limits(rows_max=500, bytes_max=1_000_000, ms_max=50)
 SECONDS_MAX = 60
 
 
@@ -63,7 +64,7 @@ class SinkEnvironment:
         self.group = f"unjoin-sink-{self.topic}"
         self.admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
-        self.letters = DeadLetters(bootstrap, lambda _topic: self.dead_topic)
+        self.dead_letter_producer = DeadLetterProducer(bootstrap, lambda _topic: self.dead_topic)
         self.produced: list[int] = []
         self.metrics = SinkMetrics()
 
@@ -77,7 +78,7 @@ class SinkEnvironment:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        await self.letters.close()
+        await self.dead_letter_producer.close()
         await self.producer.stop()
         await self.admin.delete_topics([self.topic, self.dead_topic])
         await self.admin.close()
@@ -109,10 +110,10 @@ class SinkEnvironment:
         return TableConsumer(
             self.table,
             engine,
-            ConsumerConfig(bootstrap=self.bootstrap, limits=limits, group=self.group, **config),
+            consumer_config(self.bootstrap, limits, self.group, **config),
             datum_of=self.datum_of,
             check=self.check_value,
-            letters=self.letters,
+            dead_letters=self.dead_letter_producer,
             metrics=self.metrics,
         )
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from schemas.outcomes import UnjoinError
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.settings import Settings, settings_of
+from unjoin.terminal import escaped
 
 
 class AttackNotInstalled(UnjoinError):
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: Command = options.run
         return command(options, settings_of(), console)
     except UnjoinError as error:
-        Console(stderr=True).print(f"unjoin: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        text = escaped(f"unjoin: {error}")
+        Console(stderr=True).print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -249,7 +251,8 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
     try:
         audit = run_audit(settings, options.spool, console)
     except AuditError as error:
-        console.print(f"unjoin: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        text = escaped(f"unjoin: {error}")
+        console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
         return 3  # 1 says that something is missing
     if options.format == "json":
         write_json(audit)

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from schemas.outcomes import UnjoinError
-from sinks.clickhouse.embedded import Embedded, QueryFailed
+from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.server import Server, address_of
 from sinks.clickhouse.statements import literal
 from sinks.engine import EngineError

@@ -13,9 +13,11 @@ from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as DriverError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from schemas.outcomes import UnjoinError
 from unjoin.settings import Settings
+from unjoin.terminal import NOTE, Escaper, escaped
 
 TIMEOUT_S = 300
 
@@ -39,7 +41,8 @@ def run_query(settings: Settings, sql: str, output_format: str | None, console: 
         _over_http(
             settings,
             sql,
-            output_format or ("PrettyCompactMonoBlock" if sys.stdout.isatty() else "PrettySpaceNoEscapes"),
+            output_format or ("PrettyCompactNoEscapesMonoBlock" if sys.stdout.isatty() else "PrettySpaceNoEscapes"),
+            raw=output_format is not None and not sys.stdout.isatty(),
         )
 
 
@@ -57,11 +60,16 @@ def answer_over_http(settings: Settings, sql: str, output_format: str, **choices
         return body
 
 
-def _over_http(settings: Settings, sql: str, output_format: str) -> None:
+def _over_http(settings: Settings, sql: str, output_format: str, *, raw: bool) -> None:
+    """Prints the answer; unless `raw`, for a program that named its format, control characters are escaped."""
+    escaper = Escaper()
     with _answer(settings, sql, output_format) as answer:
         while piece := answer.read(1 << 16):
-            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.write(piece if raw else escaper.feed(piece))
+    sys.stdout.buffer.write(escaper.feed(b"", last=True))
     sys.stdout.buffer.flush()
+    if escaper.found:
+        sys.stderr.write(f"{NOTE}\n")
 
 
 @contextmanager
@@ -94,11 +102,18 @@ def _over_native(settings: Settings, sql: str, output_format: str | None, consol
         rows, columns = client.execute(sql, with_column_types=True)
     except (DriverError, OSError, EOFError) as error:
         raise QueryError(f"ClickHouse at {where.hostname}:{where.port or 9000}: {str(error).splitlines()[0]}") from None
+    raw = output_format is not None and not sys.stdout.isatty()
+    lines = [[name for name, _ in columns], *([str(value) for value in row] for row in rows)]
+    shown = lines if raw else [[escaped(cell) for cell in line] for line in lines]
     if output_format is None:
-        table = Table(*(name for name, _ in columns))
-        for row in rows:
-            table.add_row(*(str(value) for value in row))
+        table = Table()
+        for name in shown[0]:
+            table.add_column(Text(name))
+        for line in shown[1:]:
+            table.add_row(*(Text(cell) for cell in line))
         console.print(table)
     else:
-        for row in rows:
-            sys.stdout.write("\t".join(str(value) for value in row) + "\n")
+        for line in shown[1:]:
+            sys.stdout.write("\t".join(line) + "\n")
+    if shown != lines:
+        sys.stderr.write(f"{NOTE}\n")

@@ -146,7 +146,8 @@ def run_processor(settings: Settings) -> int:
 
 def run_sink(settings: Settings) -> int:
     """`unjoin sink`."""
-    from sinks.main import SinkConfig, run
+    from sinks.main import GROUP_PREFIX, SinkConfig, run
+    from sinks.rows.tables import TABLES
 
     config = SinkConfig(
         bootstrap=settings.bootstrap,
@@ -154,6 +155,9 @@ def run_sink(settings: Settings) -> int:
         clickhouse_dir=settings.clickhouse_dir,
         http_host=settings.clickhouse_http_host,
         http_port=settings.clickhouse_http_port,
+        http_hosts=(),
+        query_bytes_max=settings.query_bytes_max,
+        queries_bytes_max=settings.queries_bytes_max,
         block_rows_max=settings.block_rows_max,
         block_bytes_max=settings.block_bytes_max,
         block_ms_max=settings.block_ms_max,
@@ -161,6 +165,8 @@ def run_sink(settings: Settings) -> int:
         asn_database=settings.asn_database,
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
+        tables=TABLES,
+        group_prefix=GROUP_PREFIX,
     )
     confine_role("sink", settings)
     return run(config, on_ready=notify_ready)

@@ -108,6 +108,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     block_rows_max: Annotated[Positive, Meta(description="Rows of a block that a sink inserts.")] = 100_000
     block_bytes_max: Annotated[Positive, Meta(description="Bytes of a block that a sink inserts.")] = 33_554_432
     block_ms_max: Annotated[Positive, Meta(description="Milliseconds until a sink inserts what it has.")] = 1_000
+    query_bytes_max: Annotated[
+        Positive, Meta(description="Bytes of memory that one query of port 8123 may take, its answer included.")
+    ] = 1_073_741_824
+    queries_bytes_max: Annotated[
+        Positive, Meta(description="Bytes of memory that all queries of port 8123 may take together.")
+    ] = 1_610_612_736
     export_k: Annotated[
         Positive, Meta(description="Votes that have to say the same before `unjoin export` lets it out.")
     ] = 5

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ingest.access.grants import Kind
 from ingest.access.sites import SitesFile
+from unjoin.terminal import escaped
 
 
 def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -> int:
@@ -46,5 +48,6 @@ def _table(sites: SitesFile) -> Table:
         for key in site.keys:
             shown = key.key if key.kind == "browser" else f"{key.key}…"
             state = "revoked" if key.revoked else "in use"
-            table.add_row(site.name, shown, key.kind, ", ".join(sorted(key.categories)), "\n".join(site.origins), state)
+            cells = (site.name, shown, key.kind, ", ".join(sorted(key.categories)), "\n".join(site.origins), state)
+            table.add_row(*(Text(escaped(cell)) for cell in cells))
     return table

@@ -12,9 +12,9 @@ import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bench.sink.rows import TABLE_OF, Kind, records
-from sinks.main import SinkConfig
 from testkit.kafka_node import QUIET, KafkaNode, create_topic, kafka_home
 from testkit.processes import cpu_seconds, wait_for
+from testkit.sink_configs import sink_config
 from unjoin.host.kafka import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -67,9 +67,9 @@ def flow(bootstrap: str, kind: Kind, rows: int, block_rows: int) -> Flow:
     # The subject is the table's, so any topic will do.
     table = msgspec.structs.replace(table, topics=(topic,))
     with TemporaryDirectory(prefix="unjoin-bench-") as folder:
-        config = SinkConfig(
-            bootstrap=bootstrap,
-            clickhouse_dir=Path(folder) / "clickhouse",
+        config = sink_config(
+            bootstrap,
+            Path(folder) / "clickhouse",
             http_port=free_port(),
             tables=(table,),
             group_prefix=f"{topic}-",

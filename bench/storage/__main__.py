@@ -21,7 +21,8 @@ from rich.table import Column, Table
 
 from bench.storage.fill import SHARES, insert
 from bench.storage.variants import TABLES, VARIANTS, Variant, definitions, unchanged
-from sinks.clickhouse.embedded import Embedded, QueryFailed
+from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.errors import QueryFailed
 from testkit.machine import Spread, machine, spread
 
 QUESTIONS = Path(__file__).parent / "questions"

@@ -16,7 +16,7 @@ from processors.door.tally import Tally
 from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.metrics import Totals
 from processors.faust_app.producer import Outgoing, Outlet
-from schemas.dead_letters import SHARE_MAX, ShareCap, headers_of, too_many
+from schemas.dead_letters import SHARE_MAX, ShareCap, dead_letter_headers, too_many
 from schemas.events import IdentifiedVerdict
 from schemas.outcomes import DecodeError, Suppression, UnjoinError
 
@@ -174,7 +174,7 @@ class Passage:
                 record = labeled_of(message.value, received_at_ms)
             except DecodeError as error:
                 self._note_unreadable(opened.cap, message, error)
-                headers = headers_of(error.reason, message.topic, message.partition, message.offset)
+                headers = dead_letter_headers(error.reason, message.topic, message.partition, message.offset)
                 letter = Outgoing(self._dead_letter_topic, message.key, message.value, headers=headers)
                 plan.letters.append(letter)
                 plan.done.append((partition, message.generation_id, message.offset))

@@ -2,10 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    disable_created_metrics,
+    make_wsgi_app,
+    start_http_server,
+)
 
 from processors.door.release import Door
 from schemas.outcomes import Suppression
+from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
 
 LOOPBACK = "127.0.0.1"
 
@@ -56,7 +64,9 @@ class Totals:
     def serve(self, port: int, host: str = LOOPBACK) -> None:
         """Answers Prometheus from a thread of its own; nothing where `port` is 0."""
         if port:
-            start_http_server(port, addr=host, registry=self.registry)
+            server, _ = start_http_server(port, addr=host, registry=self.registry)
+            hosts = LOOPBACK_HOSTS if host in LOOPBACK_HOSTS else None
+            server.set_app(refusing_web_pages(make_wsgi_app(self.registry), hosts))
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(f"unjoin_door_{name}", documentation, labels, registry=self.registry)

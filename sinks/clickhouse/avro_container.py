@@ -1,9 +1,9 @@
 """Pure: bare Avro datums as an object container file, without decoding them.
 
-Datums that share a block have no boundaries of their own: one with bytes behind it would forge a row, one cut short
-would eat its neighbour. So each is followed by the same few random bytes, the last field of the file's schema, and
-whoever reads the file compares it row by row. A block says how many datums it has and where it ends, so every row finds
-the bytes only where its own datum ends. Nobody who writes datums knows them.
+Datums of one block have no boundaries between them: bytes behind a datum would be read as a forged row, and a datum cut
+short would take the first bytes of the next one. So the same few random bytes follow each datum, as the last field of
+the file's schema, and the reader of the file compares this field in each row. A block says how many datums it has and
+where it ends, so a row finds the bytes only where its own datum ends. Writers of datums do not know the bytes.
 Source: Avro 1.12 specification, "Object Container Files".
 """
 
@@ -14,20 +14,20 @@ from typing import Any
 from schemas.encoders import varint
 
 MAGIC = b"Obj\x01"
-SYNC = b"unjoin-container"  # 16 bytes; only has to be the same throughout a file
-DATUMS_PER_BLOCK = 1_000  # larger blocks measure no faster
+SYNC = b"unjoin-container"  # 16 bytes, the same throughout a file
+DATUMS_PER_BLOCK = 1_000  # larger blocks were not faster when measured
 END = "unjoin_end"
 END_BYTES = 8
 _END_FIELD = {"name": END, "type": {"type": "fixed", "name": "unjoin.End", "size": END_BYTES}}
 
 
 def container(schema: Any, datums: Sequence[bytes], end: bytes) -> Iterator[bytes]:
-    """A file that holds the datums in order, each with `end` as its last field; piece by piece.
+    """Yields, piece by piece, a file of the datums in order, each with `end` as its last field.
 
     Args:
         schema: the one they were written with, as fastavro parses it.
-        datums: each meant to be exactly one datum.
-        end: `END_BYTES` bytes, new for each file.
+        datums: each should be exactly one datum.
+        end: `END_BYTES` random bytes, new for each file.
     """
     assert len(end) == END_BYTES
     extended = {"type": "record", "name": schema["name"], "fields": [*schema["fields"], _END_FIELD]}
@@ -49,5 +49,5 @@ def _text(value: bytes) -> bytes:
 
 
 def _long(number: int) -> bytes:
-    """A number from 0 on, zigzag and variable-length."""
+    """An Avro long of 0 or more: zigzag, variable length."""
     return varint(number << 1)

@@ -1,4 +1,4 @@
-"""What an exception of clickhouse-driver says about the rows of an insert, in one place.
+"""Whether an exception of clickhouse-driver means that the rows of an insert were refused, or perhaps stored.
 
     raised while                  what                                            the rows were
     the block is written          a value that does not fit its column            refused: the query was never whole
@@ -7,8 +7,8 @@
     any time                      ServerException, any other code                 perhaps stored
     any time                      EOFError, OSError, time-out, broken protocol    perhaps stored
 
-"Perhaps" is repaired by inserting what is missing, so it is always safe to say; "refused" is not, for the halves of a
-refused block are inserted as if nothing of it were there.
+"Perhaps stored" is always safe to say: the sink then inserts only the missing rows. "Refused" must be certain: the sink
+inserts the halves of a refused block as if none of its rows were there.
 """
 
 import struct
@@ -17,12 +17,12 @@ from typing import Any
 from clickhouse_driver import errors
 from clickhouse_driver.reader import read_binary_bytes, read_binary_int32, read_binary_uint8
 
-from sinks.clickhouse.embedded import DATA_ERRORS
+from sinks.clickhouse.errors import DATA_ERRORS
 from sinks.engine import EngineError, Refused, Unknown
 
-# Definite, and no row's fault: the table and this code do not belong together. A sink that is refused everything
-# halts and says so. Whatever is in neither list (too many parts, memory, time, read-only, access, a full disk) may
-# pass, and is tried again.
+# These codes are final, and no row causes them: the table does not fit this code. The sink halts when everything is
+# refused. A code in neither list (too many parts, memory, time, read-only, access, a full disk) may pass, and the sink
+# tries again.
 DEPLOYMENT_ERRORS = {
     16: "NO_SUCH_COLUMN_IN_TABLE",
     20: "NUMBER_OF_COLUMNS_DOESNT_MATCH",
@@ -37,7 +37,7 @@ DEPLOYMENT_ERRORS = {
 REFUSALS = DATA_ERRORS | DEPLOYMENT_ERRORS
 SAME_ID_IS_RUNNING = 216
 
-# Raised by the driver while it writes the external table: the server never saw the end of it and runs nothing.
+# The driver raises these while it writes the external table: the server never saw the end of it and runs nothing.
 _DOES_NOT_FIT = (
     errors.TypeMismatchError,
     errors.UnknownTypeError,
@@ -51,15 +51,15 @@ _DOES_NOT_FIT = (
     OverflowError,
     struct.error,
 )
-# All that the driver raises about a conversation with a server; anything else is a bug, and ends the process.
+# All errors that the driver raises about its connection to a server; any other is a bug, and ends the process.
 DRIVER_ERRORS = (errors.Error, EOFError, OSError, *_DOES_NOT_FIT, IndexError)
 
 
 def insert_failure(error: BaseException, *, sent: bool) -> EngineError:
-    """The fate of an insert's rows after one of `DRIVER_ERRORS`; its text is without any value.
+    """`Refused` or `Unknown`, for an insert that ended with one of `DRIVER_ERRORS`; the text holds no value.
 
     Args:
-        sent: the query and its whole block were handed to the socket, so the server may have run it.
+        sent: whether the query and its whole block were written to the socket, so that the server may have run it.
     """
     if isinstance(error, errors.ServerException):
         if error.code in REFUSALS:
@@ -71,10 +71,10 @@ def insert_failure(error: BaseException, *, sent: bool) -> EngineError:
 
 
 def server_exception(stream: Any) -> errors.ServerException:
-    """Reads an exception off the wire, whatever bytes its text holds.
+    """Reads an exception from the connection, even if its text is not UTF-8.
 
-    The driver's own reader decodes strictly: a text that quotes a value, cut in the middle of a character, would cost
-    the code, and with it the difference between refused and unknown (clickhouse-driver 0.2.11).
+    The driver's own reader (clickhouse-driver 0.2.11) decodes strictly: where the server cut a quoted value in the
+    middle of a character, it would lose the code, and with it whether the rows were refused.
     """
     code = read_binary_int32(stream)
     read_binary_bytes(stream)  # the name, always DB::Exception

@@ -1,7 +1,7 @@
 """chdb over a directory: a ClickHouse engine within the sink's process.
 
-One process owns a directory, and a process has one directory. Every call opens a session of its own (about 0.5 ms),
-so that calls from any thread share nothing, and the engine lets go of Python's lock while it works.
+One process owns a directory, and a process has one directory. Every call opens a session of its own (about 0.5 ms), so
+that calls from several threads share nothing. The engine releases Python's global lock while it works.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ import re
 import resource
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,65 +18,27 @@ import msgspec
 
 from sinks.clickhouse import statements
 from sinks.clickhouse.avro_container import END_BYTES, container
+from sinks.clickhouse.errors import DATA_ERRORS, TOO_MANY_ROWS_OR_BYTES, UNKNOWN_EXCEPTION, QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.engine import Block, EngineError, Refused, Unknown
 
-# What only the rows themselves can cause. Anything else (memory, disk, time, a bug of ours) is not their fault: it is
-# repaired and tried again, never set aside.
-DATA_ERRORS = {
-    6: "CANNOT_PARSE_TEXT",
-    26: "CANNOT_PARSE_QUOTED_STRING",
-    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
-    33: "CANNOT_READ_ALL_DATA",
-    38: "CANNOT_PARSE_DATE",
-    41: "CANNOT_PARSE_DATETIME",
-    53: "TYPE_MISMATCH",
-    69: "ARGUMENT_OUT_OF_BOUND",
-    70: "CANNOT_CONVERT_TYPE",
-    72: "CANNOT_PARSE_NUMBER",
-    117: "INCORRECT_DATA",
-    128: "TOO_LARGE_ARRAY_SIZE",
-    131: "TOO_LARGE_STRING_SIZE",
-    321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
-    349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
-    376: "CANNOT_PARSE_UUID",
-    # Of `statements.py`: a datum does not end where it should.
-    395: "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
-    407: "DECIMAL_OVERFLOW",
-    748: "AVRO_EXCEPTION",
-}
-
-UNKNOWN_EXCEPTION = 1002
-# What chdb raises for what the engine says; the second where that is no UTF-8.
+# chdb raises these with the engine's error text: the second one where the text is not UTF-8.
 FAILURES = (RuntimeError, UnicodeDecodeError)
+PIECE_BYTES = 65_536
 _ERROR = re.compile(r"\ACode: (\d+)\. DB::\w*Exception: (.*)\Z", re.DOTALL)
 _ONLY_IN_PYTHON = frozenset({"arrowtable", "dataframe", "datastore", "debug"})
 
 
-class QueryFailed(EngineError):
-    """The engine refused a query.
+class QueryResult(msgspec.Struct, frozen=True):
+    """The result of a query.
 
     Attributes:
-        code: ClickHouse's; `UNKNOWN_EXCEPTION` where it named none.
-        detail: its own words, which may quote the query: for whoever asked, never for a log.
+        body: the rows, in the output format that was asked for.
+        rows_read, bytes_read: how much of its storage the engine read.
+        rows: how many rows it returned.
     """
 
-    def __init__(self, code: int, detail: str) -> None:
-        super().__init__(f"clickhouse refused the query with code {code}")
-        self.code = code
-        self.detail = detail
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a query gave.
-
-    Attributes:
-        body: in the output format that was asked for.
-        rows_read, bytes_read: what the engine went through.
-        rows: what it returned.
-    """
-
-    body: bytes
+    body: bytes | bytearray
     rows_read: int
     bytes_read: int
     rows: int
@@ -84,7 +46,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Embedded:
-    """An `Engine` and what the HTTP dialect reads through; its methods may be called from any thread.
+    """An `Engine`, and the reader behind the HTTP interface. Any thread may call its methods.
 
     Attributes:
         directory: absolute.
@@ -101,7 +63,7 @@ class Embedded:
         self._connection = engine_of(self.directory)
         self._closing = threading.Lock()
         try:
-            # The engine stops with its last session; this one keeps it running.
+            # The engine stops when its last session closes; this one keeps it running.
             self._first: Any = self._connection(str(self.directory))
         except FAILURES as error:
             raise EngineError(_why_closed(self.directory, _text(error))) from None
@@ -142,7 +104,7 @@ class Embedded:
         Raises:
             QueryFailed: the engine refused it.
         """
-        return self.read(sql, output_format).body
+        return bytes(self.read(sql, output_format).body)
 
     def read(
         self,
@@ -151,12 +113,12 @@ class Embedded:
         settings: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
         database: str = "unjoin",
-    ) -> Answer:
+    ) -> QueryResult:
         """Runs one statement in a session of its own.
 
         Args:
             output_format: where the statement names none.
-            settings: of the session, set in one statement before; with `readonly` among them none can change after.
+            settings: set in the session before the statement; if `readonly` is among them, the statement changes none.
             parameters: values of `{name:Type}` placeholders, escaped as in TabSeparated.
 
         Raises:
@@ -173,7 +135,7 @@ class Embedded:
                 result = session.query(sql, output_format, params=dict(parameters or {}))
             except FAILURES as error:
                 raise _failure(error) from None
-            return Answer(
+            return QueryResult(
                 body=bytes(result.bytes()),
                 rows_read=result.storage_rows_read(),
                 bytes_read=result.storage_bytes_read(),
@@ -181,8 +143,50 @@ class Embedded:
                 elapsed_s=result.elapsed(),
             )
 
+    def read_bounded(
+        self,
+        canonical: str,
+        output_format: str,
+        settings: Mapping[str, str],
+        parameters: Mapping[str, str],
+        database: str,
+        body_bytes_max: int,
+    ) -> QueryResult:
+        """Runs one statement as `read` does, and refuses an answer that is too long.
+
+        The engine's bound of memory does not count the formatted answer, which can be many times as long as the rows.
+        So the engine writes the answer into a pipe, piece by piece.
+
+        Args:
+            canonical: the statement as `formatQuery` writes it.
+            body_bytes_max: bytes of the formatted answer.
+
+        Raises:
+            QueryFailed: as `read`; with code 396 where the answer is too long.
+        """
+        reading, writing = os.pipe()
+        body = bytearray()
+        reader = threading.Thread(target=_collect, args=(reading, body, body_bytes_max))
+        reader.start()
+        try:
+            statement = statements.into_file(canonical, output_format, f"/proc/self/fd/{writing}")
+            result = self.read(statement, output_format, settings, parameters, database)
+        finally:
+            os.close(writing)
+            reader.join()
+        if len(body) > body_bytes_max:
+            raise QueryFailed(
+                TOO_MANY_ROWS_OR_BYTES, f"The answer is over {body_bytes_max} bytes. (TOO_MANY_ROWS_OR_BYTES)"
+            )
+        return msgspec.structs.replace(result, body=body)
+
+    def release_memory(self) -> None:
+        """Gives freed memory back to the system at once; the engine's allocator would do so within some seconds."""
+        with suppress(EngineError):
+            self.select("SYSTEM JEMALLOC PURGE", "Null")
+
     def close(self) -> None:
-        """Lets go of the directory."""
+        """Closes the directory, so that another process can open it."""
         with self._closing:
             if self._first is not None:
                 self._first.close()
@@ -205,10 +209,17 @@ class Embedded:
                 return int(session.query(sql, "Null").rows_written())
             except FAILURES as error:
                 code = code_of(error)
-        # Raised outside the handler: the engine's own text, which holds values, must not hang on as the context.
+        # This is raised outside the handler, so that the engine's text, which holds values, is not its context.
         if code in DATA_ERRORS:
             raise Refused(f"clickhouse refused the block: {code} ({DATA_ERRORS[code]})")
         raise Unknown(f"clickhouse failed on the block with code {code}")
+
+
+def _collect(reading: int, body: bytearray, bytes_max: int) -> None:
+    """Reads a pipe to its end, or until more than `bytes_max` came."""
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        while len(body) <= bytes_max and (piece := pipe.read(PIECE_BYTES)):
+            body += piece
 
 
 # The directory that is open in this process, if one is.
@@ -216,16 +227,17 @@ _PATHS: list[str] = []
 
 
 def path_of_engine() -> str:
-    """What a session of this process has to name: the engine's directory, or that it keeps nothing."""
+    """The path that a new session of this process must name: the open directory's, else `:memory:`."""
     return _PATHS[-1] if _PATHS else ":memory:"
 
 
 def engine_of(directory: Path | None) -> Any:
     """Chdb's class of a session.
 
-    Imported late: importing it starts threads, and a thread that starts before its process is confined stays free.
+    It is imported late: the import starts threads, and threads that start before the process is confined stay
+    unconfined.
     """
-    # Parts, merges and threads take some hundred descriptors at once; 1,024, the usual soft limit, is near.
+    # Parts, merges and threads take some hundred descriptors at once, close to 1,024, the usual soft limit.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with temporary_in(directory):
@@ -235,10 +247,10 @@ def engine_of(directory: Path | None) -> Any:
 
 @contextmanager
 def temporary_in(directory: Path | None) -> Iterator[None]:
-    """While it is imported, or started without a directory, chdb makes one in the temporary folder: here it may.
+    """Within this context chdb makes its temporary folder inside `directory`, when it is imported or starts in memory.
 
     Args:
-        directory: None where it may in the system's.
+        directory: None for the system's temporary folder.
     """
     if directory is None:
         yield
@@ -258,10 +270,10 @@ def temporary_in(directory: Path | None) -> Iterator[None]:
 
 @contextmanager
 def file_of(block: Block) -> Iterator[statements.File]:
-    """The block as a file in memory that the engine can read for as long as the context lasts.
+    """The block as a file in memory, which the engine can read for as long as the context lasts.
 
-    A memory file has no name that another process could open, nothing of it outlives this one, and the size of
-    /dev/shm (64 MB in a container) does not bound it.
+    Another process cannot open a memory file by name, the file ends with this process, and the size of /dev/shm (64 MB
+    in a container) does not bound it.
     """
     descriptor = os.memfd_create("block", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
@@ -272,12 +284,12 @@ def file_of(block: Block) -> Iterator[statements.File]:
 
 
 def _text(error: Exception) -> str:
-    """The engine's words; they quote values, which need not be UTF-8."""
+    """The engine's text; it quotes values, which need not be UTF-8."""
     return error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _failure(error: Exception) -> QueryFailed:
-    """What the engine's error text says; it repeats itself where an error passed through several layers."""
+    """Code and text of an engine's error, which repeats them for each layer that the error passed through."""
     code, detail = UNKNOWN_EXCEPTION, _text(error)
     while match := _ERROR.match(detail):
         code, detail = (int(match[1]) if code == UNKNOWN_EXCEPTION else code), match[2]

@@ -1,4 +1,4 @@
-"""Numbered SQL files, applied once each and in order, and recorded in `unjoin.migrations`.
+"""Applies numbered SQL files in order, each once, and records them in `unjoin.migrations`.
 
 UnjoinError
 └── MigrationError   a file is missing, changed or misnumbered, or the database is newer than the code
@@ -74,9 +74,9 @@ def migrate(
     select: Callable[[str, str], bytes],
     found: tuple[Migration, ...] | None = None,
 ) -> int:
-    """Applies what the database has not seen yet, and tells how many that were.
+    """Applies the migrations that the database has not seen yet, and returns how many.
 
-    Killed at any moment, it can be run again: a migration is recorded after its last statement, and every statement
+    After a kill at any moment it can run again: it records a migration after its last statement, and every statement
     can be repeated.
 
     Args:

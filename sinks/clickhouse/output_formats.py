@@ -1,4 +1,4 @@
-"""Pure: rows as text in a few of ClickHouse's formats, for its native protocol has none."""
+"""Pure: rows as text in a few of ClickHouse's formats; its native protocol has none."""
 
 import datetime
 import re

@@ -1,11 +1,11 @@
 """A ClickHouse server, through clickhouse-driver and its native protocol.
 
-A block travels as an external table, one block of it, in Native as `transcoder.py` makes it, and one `INSERT … SELECT`
-makes the rows of it: so the table's expressions and the anti-join of a repair run in the server, and nothing is stored
-before every datum has arrived.
+A block is sent as an external table, in Native as `transcoder.py` makes it, and one `INSERT … SELECT` makes rows of it:
+so the table's expressions and the anti-join of a repair run in the server, and nothing is stored before every datum has
+arrived.
 
-A partition's statements share one query id, and a server runs one query of an id at a time. So a repair never looks
-for missing rows while the insert whose answer was lost still runs, be it of this process or of one that is gone.
+The statements of a partition share one query id, and a server runs one query of an id at a time. So a repair never
+looks for missing rows while an insert whose answer was lost still runs, whether this process or an earlier one sent it.
 """
 
 import socket
@@ -27,13 +27,14 @@ from clickhouse_driver.writer import write_binary_str
 
 from schemas.outcomes import UnjoinError
 from sinks.clickhouse.driver_errors import DRIVER_ERRORS, SAME_ID_IS_RUNNING, insert_failure, server_exception
-from sinks.clickhouse.embedded import QueryFailed
+from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.output_formats import FORMATS
 from sinks.clickhouse.transcoder import Transcoder
 from sinks.engine import Block, EngineError, Table, Unknown
 
-# As in statements.py: one part a block, no token, no queue. Older servers know only some of them, and refuse the rest.
+# As in statements.py: one part a block, no deduplication token, no queue of inserts. An older server refuses settings
+# that it does not know, so it gets only those that it lists.
 _SETTINGS = {
     "max_threads": 1,
     "max_insert_threads": 1,
@@ -49,10 +50,11 @@ _SETTINGS = {
 }
 CONNECT_SECONDS_MAX = 5
 ANSWER_SECONDS_MAX = 120
-# For a query of the same id to end. Longer would let a plain insert wait until somebody else has done its work.
+# How long a statement waits for one of the same id to end. A longer wait would let a plain insert follow another
+# sink's insert of the same rows.
 BUSY_SECONDS_MAX = 1.0
 BUSY_SECONDS = 0.01
-# From the next revision on, each column of a block says how it is serialized; the format Native does not say it.
+# From the next revision on, each column of a block names its serialization, which the format Native does not.
 REVISION_MAX = defines.DBMS_MIN_REVISION_WITH_CUSTOM_SERIALIZATION - 1
 
 
@@ -61,7 +63,7 @@ class AddressError(UnjoinError):
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a server listens, and as whom; the password stays out of every text."""
+    """Where a server listens, and the user to log in as; `repr` leaves out the password."""
 
     host: str
     port: int
@@ -99,10 +101,10 @@ def address_of(url: str) -> Address:
 
 
 class Server:
-    """An `Engine`. Calls may come from any thread; each has a connection of its own while it lasts.
+    """An `Engine`. Any thread may call its methods; each call has a connection of its own.
 
     Args:
-        scratch: where the transcoder may have temporary files; None for where the system has them.
+        scratch: the transcoder's folder for temporary files; None for the system's.
     """
 
     def __init__(
@@ -129,14 +131,14 @@ class Server:
         return self._store(block, lambda table: [_count_missing(table), _insert_missing(table)])
 
     def select(self, sql: str, output_format: str = "JSONEachRow") -> bytes:
-        """The answer to a query of our own; the native protocol knows no formats, so only these few."""
+        """The answer to a query of our own, in one of `FORMATS`: the native protocol has no formats."""
         if output_format not in FORMATS:
             raise QueryFailed(73, f"Unknown format {output_format}; over the native protocol: {', '.join(FORMATS)}")
         rows, columns = self._run(sql)
         return FORMATS[output_format]([name for name, _ in columns], rows)
 
     def close(self) -> None:
-        """Ends every connection; calls in other threads end with Unknown."""
+        """Closes every connection; calls in other threads raise Unknown."""
         with self._lock:
             self._closed.set()
             clients = [client for client, _ in self._idle]
@@ -177,11 +179,11 @@ class Server:
                 return count
         except DRIVER_ERRORS as error:
             failure = insert_failure(error, sent=client is not None and client.sent)
-        # Raised outside the handler: a server's text holds values, and must not hang on as the context.
+        # This is raised outside the handler, so that the server's text, which holds values, is not its context.
         raise failure
 
     def _alone(self, client: Any, sql: str, rows: bytes, query_id: str, settings: dict[str, Any]) -> Any:
-        """The statement's answer; while another of its id runs, it is asked again for a moment."""
+        """The statement's answer; retries for up to `BUSY_SECONDS_MAX` while another statement of its id runs."""
         until = time.monotonic() + BUSY_SECONDS_MAX
         while True:
             client.sent = False
@@ -193,7 +195,7 @@ class Server:
 
     @contextmanager
     def _client(self) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """A connected client and the settings that its server knows; thrown away unless all went well."""
+        """A connected client and the settings that its server knows; after an exception it is not used again."""
         with self._lock:
             if self._closed.is_set():
                 raise EOFError
@@ -239,19 +241,19 @@ class _Client(Client):  # type: ignore[misc]  # clickhouse-driver has no types
     """Knows whether its query and the block that belongs to it were sent.
 
     Attributes:
-        sent: until then the server runs nothing, for it waits for the end of the block.
+        sent: whether both were; before, the server runs nothing, for it waits for the end of the block.
     """
 
     sent = False
 
     def receive_result(self, *args: Any, **kwargs: Any) -> Any:
-        """Called by `execute` once all is sent."""
+        """Notes that all is sent: `execute` calls this next."""
         self.sent = True
         return super().receive_result(*args, **kwargs)
 
 
 def _send_block(connection: Any, native: bytes | None, types_check: bool = False) -> None:
-    """In place of the driver's own: a block that is in Native already, as the external table `block`."""
+    """Replaces the driver's method: sends bytes that are Native already, as the external table `block`."""
     del types_check
     if native:
         write_varint(ClientPacketTypes.DATA, connection.fout)

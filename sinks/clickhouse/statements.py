@@ -1,5 +1,6 @@
-"""Pure: the SQL that puts a file of datums into a table of the embedded engine."""
+"""Pure: the SQL that inserts a file of datums into a table of the embedded engine."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,8 +9,8 @@ from sinks.engine import Table
 
 # Names of tables and columns are our own, and every literal is quoted: hence S608 is off below.
 
-# One block of rows, one part: the engine writes a part whole or not at all, so an insert is atomic as long as it is
-# one part. Every threshold that could split it is out of reach, and so is every thread that could make a second one.
+# One block of rows makes one part: the engine writes a part whole or not at all, so an insert of one part is atomic.
+# These settings keep every threshold that could split the part out of reach, and every second thread.
 _ONE_PART = {
     "max_threads": "1",
     "max_insert_threads": "1",
@@ -17,11 +18,12 @@ _ONE_PART = {
     "min_insert_block_size_rows": "1000000000",
     "min_insert_block_size_bytes": "1000000000000",
     "async_insert": "0",
-    # Rows of one key that share a block stay as they are until parts merge; to collapse them copies every column.
+    # Rows of one key in a block collapse when parts merge, not here: here it would copy every column.
     "optimize_on_insert": "0",
-    # Its log is written before the part is in place: killed between the two, it would swallow the retry.
+    # The engine logs a part for deduplication before the part is in place: after a kill between the two, it would drop
+    # the retry.
     "deduplicate_insert": "'disable'",
-    # A datum of an older schema lacks the fields that came later; they read as the type's default.
+    # A datum of an older schema lacks later fields; they read as the default of their type.
     "input_format_avro_allow_missing_fields": "1",
     "input_format_parallel_parsing": "0",
     "log_queries": "0",
@@ -34,10 +36,10 @@ _ONE_BLOCK = (
 
 
 class File(NamedTuple):
-    """Datums where the engine can read them.
+    """A file of datums that the engine can read.
 
     Attributes:
-        end: what follows each (`container.py`). A row that does not find it there fails the statement.
+        end: the bytes behind each datum (`avro_container.py`); a row without them fails the statement.
     """
 
     path: str
@@ -62,6 +64,21 @@ def transcode(table: Table, file: File) -> str:
     return f"SELECT {_names(_columns(table))} FROM {_read(table, file)} SETTINGS {_ONE_BLOCK}"  # noqa: S608
 
 
+def into_file(canonical: str, output_format: str, path: str) -> str:
+    """The statement, which then writes its answer into a file instead of memory.
+
+    Args:
+        canonical: as `formatQuery` writes it: its literals hold no line break, so a line of FORMAT is the clause.
+        output_format: where the statement names none.
+    """
+    clause = f"INTO OUTFILE {literal(path)} APPEND\n"
+    named = list(re.finditer(r"^FORMAT `?\w+`?$", canonical, re.MULTILINE))
+    if named:
+        at = named[-1].start()
+        return canonical[:at] + clause + canonical[at:]
+    return f"{canonical}\n{clause}FORMAT {output_format}"
+
+
 def _into(table: Table) -> str:
     return f"INSERT INTO unjoin.{table.name} ({_names(_columns(table))}) SETTINGS {_SETTINGS}"
 
@@ -74,7 +91,7 @@ def _rows(table: Table, file: File) -> str:
 def _read(table: Table, file: File) -> str:
     columns = ", ".join(f"`{column}` {kind}" for column, kind, _ in table.columns)
     structure = literal(f"{columns}, `{END}` FixedString({END_BYTES})")
-    # As a number: an error's text repeats the condition, and should be text.
+    # The bytes are compared as a number, for an error repeats the condition and should be readable text.
     differs = f"reinterpretAsUInt64(`{END}`) != {int.from_bytes(file.end, 'little')}"
     return f"file({literal(file.path)}, 'Avro', {structure}) WHERE throwIf({differs}) = 0"
 

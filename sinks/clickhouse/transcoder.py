@@ -1,6 +1,6 @@
-"""Datums to ClickHouse's Native format, by the engine inside this process, so that no datum is decoded in Python.
+"""Turns datums into ClickHouse's Native format with an engine in this process: Python decodes no datum.
 
-A server's protocol carries blocks in Native; older servers read no Avro. The engine keeps nothing here: it reads a file
+A server's protocol carries blocks in Native, and older servers read no Avro. The engine stores nothing: it reads a file
 in memory and answers with bytes.
 """
 
@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from sinks.clickhouse import statements
-from sinks.clickhouse.embedded import DATA_ERRORS, FAILURES, code_of, engine_of, file_of, path_of_engine, temporary_in
+from sinks.clickhouse.embedded import FAILURES, code_of, engine_of, file_of, path_of_engine, temporary_in
+from sinks.clickhouse.errors import DATA_ERRORS
 from sinks.engine import Block, EngineError, Refused, Unknown
 
-# The table and the schema of the datums do not belong together: definite, and no row's fault.
+# These codes are final, and no row causes them: the table does not fit the schema of the datums.
 _DEPLOYMENT = {8: "THERE_IS_NO_COLUMN", 44: "ILLEGAL_COLUMN", 50: "UNKNOWN_TYPE"}
 _REFUSALS = DATA_ERRORS | _DEPLOYMENT
 
 
 class Transcoder:
-    """Calls may come from any thread. The engine starts with the first block.
+    """Makes Native of blocks. Any thread may call it; the engine starts with the first block.
 
     Args:
-        scratch: where the engine may make its temporary folder; None for where the system has them.
+        scratch: the folder for the engine's temporary files; None for the system's.
     """
 
     def __init__(self, scratch: Path | None = None) -> None:
@@ -31,7 +32,7 @@ class Transcoder:
         self._closed = False
 
     def native(self, block: Block) -> bytes:
-        """The rows of the block in the order of the table's columns: header, then column by column.
+        """The rows of the block in Native: a header, then column by column in the table's order.
 
         Raises:
             Refused: a datum of it cannot be read.
@@ -50,14 +51,14 @@ class Transcoder:
             else:
                 failure = Unknown(f"clickhouse failed to read the block with code {code}")
         else:
-            # A packet of the protocol holds one block: what follows it would be read as another packet.
+            # A packet of the protocol holds one block: the server would read what follows it as another packet.
             assert shape_of(made) == (len(block.table.columns), len(block.datums)), "not one block of all rows"
             return made
-        # Raised outside the handler: the engine's own text, which holds values, must not hang on as the context.
+        # This is raised outside the handler, so that the engine's text, which holds values, is not its context.
         raise failure
 
     def close(self) -> None:
-        """Lets go of the engine; later calls end with Unknown."""
+        """Closes the engine; later calls raise Unknown."""
         with self._lock:
             self._closed = True
             if self._first is not None:
@@ -81,7 +82,7 @@ class Transcoder:
 
 
 def shape_of(native: bytes) -> tuple[int, int]:
-    """Columns and rows, as the block's first bytes say."""
+    """How many columns and rows a block has, by its first bytes."""
     found = []
     at = 0
     for _ in range(2):

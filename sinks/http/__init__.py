@@ -1,1 +1,1 @@
-"""ClickHouse's HTTP dialect in front of the embedded engine, read-only."""
+"""ClickHouse's HTTP interface over the embedded engine, read-only."""

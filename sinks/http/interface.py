@@ -1,6 +1,14 @@
-"""ClickHouse's HTTP dialect over the embedded engine, read-only: curl, clickhouse-connect and dashboards.
+"""ClickHouse's HTTP interface over the embedded engine, read-only: for curl, clickhouse-connect and dashboards.
 
-    request ─▶ Host known? ─▶ formatQuery: one statement? ─▶ admit ─▶ a session: settings, readonly = 1 ─▶ answer
+    request ─▶ no web page? ─▶ a place free? ─▶ formatQuery: one statement? ─▶ admit ─▶ run with readonly = 1 ─▶ send
+
+The queries share the sink's process, so their memory is bounded in sum. There are `LIGHT_QUERIES` places with a small
+bound and one with the whole bound of a query. Each query runs in a small place first; the engine refuses one that needs
+more, and that runs again in the large place. A place is free again once the answer is sent.
+
+    a place of N bytes     at most
+    while a query runs     N * ENGINE_SHARE by the engine's `max_memory_usage`, and the rest for the answer
+    while it is sent       two copies of the answer
 
 Source: ClickHouse documentation, "HTTP Interface"; status codes: src/Server/HTTP/exceptionCodeToHTTPStatus.cpp.
 """
@@ -8,36 +16,49 @@ Source: ClickHouse documentation, "HTTP Interface"; status codes: src/Server/HTT
 import asyncio
 import logging
 import re
+import time
+import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from sinks.clickhouse.embedded import Answer, QueryFailed
+from schemas.outcomes import UnjoinError
+from schemas.web_pages import LOOPBACK_HOSTS, REFUSED, is_web_page
+from sinks.clickhouse.embedded import QueryResult
+from sinks.clickhouse.errors import MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES, UNKNOWN_EXCEPTION, QueryFailed
 from sinks.engine import EngineError
 from sinks.http.read_only import (
     NOT_IMPLEMENTED,
     READONLY,
     TRANSPORT,
-    Bounds,
-    Judge,
     NotAllowed,
+    QueryBounds,
+    ReadOnlyPolicy,
     changeable_settings,
-    judge_of,
     output_format_of,
+    policy_of,
 )
+from sinks.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 1_048_576
 THREADS = 4
 WAITING_MAX = 64
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+LINE_BYTES_MAX = 1_048_576  # of a request: @clickhouse/client sends parameters in the URL
+LIGHT_QUERIES = THREADS - 1
+LIGHT_BYTES_MIN = 16_777_216
+MALFORMED_SECONDS = 60
+ENGINE_SHARE = 0.75
+SEND_SECONDS_MAX = 60
 
-TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT, UNKNOWN_EXCEPTION = 202, 73, 1002
+TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT = 202, 73
 
 _STATUS = {
     400: (36, 427, 6, 25, 26, 38, 41, 72, 441, 675, 676, 27, 376, 15, 44, 10, 168, 167, 8, 62, 117, 53, 321, 457),
@@ -67,7 +88,7 @@ _MIME = {
 
 
 class Reader(Protocol):
-    """What is used of `Embedded`."""
+    """The part of `Embedded` that this module uses."""
 
     def read(
         self,
@@ -76,33 +97,79 @@ class Reader(Protocol):
         settings: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
         database: str = "unjoin",
-    ) -> Answer: ...
+    ) -> QueryResult:
+        """Runs one statement in a session of its own; `Embedded.read` says how."""
+
+    def read_bounded(
+        self,
+        canonical: str,
+        output_format: str,
+        settings: Mapping[str, str],
+        parameters: Mapping[str, str],
+        database: str,
+        body_bytes_max: int,
+    ) -> QueryResult:
+        """Runs one statement and refuses an answer that is too long; `Embedded.read_bounded` says how."""
+
+    def release_memory(self) -> None:
+        """Gives memory that the engine does not use back to the system."""
 
 
-class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the dialect listens.
+class QueryMemoryError(UnjoinError):
+    """The bounds of queries' memory do not fit each other; the text says which setting to change."""
+
+
+def places_of_queries(query_bytes_max: int, queries_bytes_max: int) -> tuple[int, int]:
+    """The bytes of the large place, and of each small one.
+
+    Args:
+        query_bytes_max: what one query may take, its answer included.
+        queries_bytes_max: what all of them may take together.
+
+    Raises:
+        QueryMemoryError: no room is left for small places.
+    """
+    light = (queries_bytes_max - query_bytes_max) // LIGHT_QUERIES
+    if light < LIGHT_BYTES_MIN:
+        least = LIGHT_QUERIES * LIGHT_BYTES_MIN
+        raise QueryMemoryError(f"UNJOIN_QUERIES_BYTES_MAX must be at least UNJOIN_QUERY_BYTES_MAX and {least} more")
+    return query_bytes_max, light
+
+
+class HttpInterfaceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the interface listens, and what one query may cost.
 
     Attributes:
         port: 0 for any free one.
-        hosts: names in `Host` that are answered beside loopback's, without port.
+        hosts: names in `Host` that are answered beside the names of loopback; without port.
+        bounds: of one query, but for its memory.
+        large_bytes: of the large place; bounds what one query may take, its answer included.
+        light_bytes: of each small place.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8123
-    hosts: tuple[str, ...] = ()
-    bounds: Bounds = Bounds()
+    host: str
+    port: int
+    hosts: tuple[str, ...]
+    bounds: QueryBounds
+    large_bytes: int
+    light_bytes: int
 
 
-class Dialect:
-    """Answers requests from an engine. Queries run in threads of its own, never in the event loop."""
+class HttpInterface:
+    """Answers HTTP requests with an engine's results. Queries run in its own threads, not in the event loop."""
 
-    def __init__(self, reader: Reader, settings: HttpSettings) -> None:
+    def __init__(self, reader: Reader, settings: HttpInterfaceConfig, metrics: SinkMetrics) -> None:
         self._reader = reader
         self._bounds = settings.bounds
+        self._large_bytes, self._light_bytes = settings.large_bytes, settings.light_bytes
+        self._metrics = metrics
+        self._light_places = asyncio.Semaphore(LIGHT_QUERIES)
+        self._large_place = asyncio.Lock()
         self._hosts = frozenset(host.lower() for host in (*LOOPBACK_HOSTS, *settings.hosts))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="clickhouse-http")
         self._waiting = 0
-        self._judge: Judge = judge_of(
+        self._formatting = {"max_memory_usage": str(int(settings.light_bytes * ENGINE_SHARE)), "readonly": "1"}
+        self._policy: ReadOnlyPolicy = policy_of(
             self._names("SELECT name FROM system.settings"),
             self._names("SELECT name FROM system.table_functions"),
             self._names("SELECT name FROM system.functions"),
@@ -110,8 +177,8 @@ class Dialect:
         self._version, self._timezone = self._names("SELECT arrayJoin([version(), timezone()]) AS name")
 
     def app(self) -> web.Application:
-        """The routes of a ClickHouse server."""
-        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._only_known_hosts])
+        """An aiohttp application with the routes of a ClickHouse server."""
+        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._no_web_pages])
         app.router.add_get("/ping", _ok)
         app.router.add_get("/replicas_status", _ok)
         app.router.add_get("/", self._get)
@@ -119,46 +186,51 @@ class Dialect:
         return app
 
     def close(self) -> None:
-        """Waits for the queries that run; each is bounded in time."""
+        """Waits for the queries that run; each has a time limit."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     @web.middleware
-    async def _only_known_hosts(
+    async def _no_web_pages(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        # A page in the reader's browser can have its own name resolve to 127.0.0.1; it cannot choose another Host.
-        name = re.sub(r":\d+\Z", "", request.headers.get("Host", "")).lower()
-        if name not in self._hosts:
-            return web.Response(status=403, text="This Host is not served here.\n")
+        origin, fetch_site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+        if is_web_page(host=request.headers.get("Host"), origin=origin, fetch_site=fetch_site, hosts=self._hosts):
+            self._metrics.refused_web_pages.inc()
+            return web.Response(status=403, text=REFUSED)
         return await handler(request)
 
-    async def _get(self, request: web.Request) -> web.Response:
+    async def _get(self, request: web.Request) -> web.StreamResponse:
         if "query" not in request.query:
             return await _ok(request)
         return await self._answer(request, request.query["query"])
 
-    async def _post(self, request: web.Request) -> web.Response:
+    async def _post(self, request: web.Request) -> web.StreamResponse:
         try:
             body = await request.text()
         except (UnicodeDecodeError, LookupError):
             refused = NotAllowed(READONLY, "Cannot execute query in readonly mode: its body is no text. (READONLY)")
             return self._refusal(refused, "")
-        # A server reads the URL's query, a line break, and then the body as one text.
+        # As a server does: the statement is the URL's query, a line break and the body.
         return await self._answer(request, "\n".join(part for part in (request.query.get("query"), body) if part))
 
-    async def _answer(self, request: web.Request, sql: str) -> web.Response:
+    async def _answer(self, request: web.Request, sql: str) -> web.StreamResponse:
         query_id = request.query.get("query_id") or str(uuid.uuid4())
         if self._waiting >= WAITING_MAX:
             return self._refusal(NotAllowed(TOO_MANY_SIMULTANEOUS_QUERIES, "Too many simultaneous queries."), query_id)
+        query = dict(request.query.items())
+        asked_format = query.get("default_format") or request.headers.get("X-ClickHouse-Format") or "TabSeparated"
+        database = query.get("database") or request.headers.get("X-ClickHouse-Database") or "unjoin"
+        read = partial(self._read, sql, query, asked_format, database)
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            query = dict(request.query.items())
-            asked_format = query.get("default_format") or request.headers.get("X-ClickHouse-Format") or "TabSeparated"
-            database = query.get("database") or request.headers.get("X-ClickHouse-Database") or "unjoin"
-            answer, output_format = await loop.run_in_executor(
-                self._threads, self._read, sql, query, asked_format, database
-            )
+            async with self._light_places:
+                try:
+                    return await self._sent(request, query_id, read, self._light_bytes)
+                except QueryFailed as error:
+                    if error.code not in (MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES):
+                        raise
+            async with self._large_place:
+                return await self._sent(request, query_id, read, self._large_bytes)
         except (NotAllowed, QueryFailed) as error:
             return self._refusal(error, query_id)
         except EngineError:
@@ -166,6 +238,13 @@ class Dialect:
             return self._refusal(NotAllowed(UNKNOWN_EXCEPTION, "The engine does not answer."), query_id)
         finally:
             self._waiting -= 1
+
+    async def _sent(
+        self, request: web.Request, query_id: str, read: Callable[[int], tuple[QueryResult, str]], place_bytes: int
+    ) -> web.Response:
+        """Runs a query in a place of so many bytes and sends its answer, for `SEND_SECONDS_MAX` at most."""
+        loop = asyncio.get_running_loop()
+        answer, output_format = await loop.run_in_executor(self._threads, read, place_bytes)
         headers = {
             **self._headers(query_id),
             "Content-Type": _MIME.get(output_format, "text/plain; charset=UTF-8"),
@@ -173,10 +252,20 @@ class Dialect:
             "X-ClickHouse-Timezone": self._timezone,
             "X-ClickHouse-Summary": _summary(answer),
         }
-        return web.Response(body=answer.body, headers=headers)
+        response = web.Response(body=answer.body, headers=headers)
+        try:
+            async with asyncio.timeout(SEND_SECONDS_MAX):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()  # what it did not read would stay in memory
+        return response
 
-    def _read(self, sql: str, query: Mapping[str, str], asked_format: str, database: str) -> tuple[Answer, str]:
-        """Judges and runs one request, in a thread."""
+    def _read(
+        self, sql: str, query: Mapping[str, str], asked_format: str, database: str, place_bytes: int
+    ) -> tuple[QueryResult, str]:
+        """Checks and runs one query; called in a thread."""
         parameters = {name.removeprefix("param_"): value for name, value in query.items() if name.startswith("param_")}
         for name in ("compress", "decompress"):
             if query.get(name, "0") not in ("", "0"):
@@ -184,12 +273,25 @@ class Dialect:
         asked = {
             name: value for name, value in query.items() if name not in TRANSPORT and not name.startswith("param_")
         }
-        settings = self._judge.session_settings(asked, self._bounds)
+        bounds = msgspec.structs.replace(self._bounds, max_memory_usage=int(place_bytes * ENGINE_SHARE))
+        settings = self._policy.session_settings(asked, bounds)
         if not re.fullmatch(r"\w{1,64}", asked_format):
             raise NotAllowed(UNKNOWN_FORMAT, "Unknown format. (UNKNOWN_FORMAT)")
         canonical = self._canonical(sql)
-        self._judge.admit(canonical, parameters, database)
-        answer = self._reader.read(changeable_settings(canonical), asked_format, settings, parameters, database)
+        self._policy.admit(canonical, parameters, database)
+        try:
+            answer = self._reader.read_bounded(
+                changeable_settings(canonical),
+                asked_format,
+                settings,
+                parameters,
+                database,
+                int(place_bytes * (1 - ENGINE_SHARE)),
+            )
+        finally:
+            # The engine's allocator keeps freed memory for some seconds, in which other queries may need as much.
+            if place_bytes > self._light_bytes:
+                self._reader.release_memory()
         return answer, output_format_of(canonical, asked_format)
 
     def _canonical(self, sql: str) -> str:
@@ -201,7 +303,7 @@ class Dialect:
         escaped = sql.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
         try:
             answer = self._reader.read(
-                "SELECT formatQuery({sql:String})", "RawBLOB", {"readonly": "1"}, {"sql": escaped.replace("\0", "\\0")}
+                "SELECT formatQuery({sql:String})", "RawBLOB", self._formatting, {"sql": escaped.replace("\0", "\\0")}
             )
         except QueryFailed as error:
             detail = re.sub(
@@ -224,7 +326,7 @@ class Dialect:
         return web.Response(status=_STATUS_OF_CODE.get(error.code, 500), body=text.encode(), headers=headers)
 
     def _headers(self, query_id: str) -> dict[str, str]:
-        # An answer is whatever the query says; no browser may take it for a page.
+        # A query decides what the answer contains; a browser must not show it as a page.
         shown = query_id if re.fullmatch(r"[\w.:-]{1,100}", query_id) else ""
         return {
             "X-ClickHouse-Query-Id": shown,
@@ -234,45 +336,85 @@ class Dialect:
         }
 
 
-class Listening:
-    """A dialect that is served; `port` is the one it got."""
+class HttpServer:
+    """An interface that listens.
 
-    def __init__(self, dialect: Dialect, runner: web.AppRunner, port: int) -> None:
-        self._dialect = dialect
+    Attributes:
+        port: the port that it got.
+    """
+
+    def __init__(self, interface: HttpInterface, runner: web.AppRunner, port: int) -> None:
+        self._interface = interface
         self._runner = runner
         self.port = port
 
     async def close(self) -> None:
-        """Stops listening, then waits for what runs."""
+        """Stops listening, then waits for the running queries."""
         await self._runner.cleanup()
-        await asyncio.get_running_loop().run_in_executor(None, self._dialect.close)
+        await asyncio.get_running_loop().run_in_executor(None, self._interface.close)
 
 
-async def serve_http(reader: Reader, settings: HttpSettings) -> Listening:
+class _ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp logs of a request that fails, without its text: that quotes what the client sent.
+
+    It gets malformed requests once a minute at most, for anybody can send them by the million.
+    """
+
+    def __init__(self, metrics: SinkMetrics) -> None:
+        super().__init__(log)
+        self._metrics = metrics
+        self._said_at = float("-inf")
+
+    def exception(self, msg: object, *args: object, **options: Any) -> None:
+        """Called by aiohttp with the exception as `exc_info`."""
+        error = options.get("exc_info")
+        if isinstance(error, HttpProcessingError):
+            self._metrics.malformed_http.inc()
+            if time.monotonic() - self._said_at >= MALFORMED_SECONDS:
+                self._said_at = time.monotonic()
+                log.warning("a request was not HTTP or too long (%s); the counter has all", type(error).__name__)
+        elif isinstance(error, BaseException):
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("answering a request ended by %s\n%s", type(error).__name__, where)
+
+    def debug(self, msg: object, *args: object, **options: Any) -> None:
+        """Called by aiohttp for a first request that is not HTTP, and for what needs no line."""
+        if isinstance(options.get("exc_info"), HttpProcessingError):
+            self.exception(msg, *args, **options)
+
+
+async def serve_http(reader: Reader, settings: HttpInterfaceConfig, metrics: SinkMetrics) -> HttpServer:
     """Listens until `close`.
 
     Raises:
         OSError: the address is taken.
     """
-    dialect = await asyncio.get_running_loop().run_in_executor(None, Dialect, reader, settings)
-    runner = web.AppRunner(dialect.app(), access_log=None, handle_signals=False, shutdown_timeout=5)
+    interface = await asyncio.get_running_loop().run_in_executor(None, HttpInterface, reader, settings, metrics)
+    runner = web.AppRunner(
+        interface.app(),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=5,
+        logger=_ServerLog(metrics),
+        max_line_size=LINE_BYTES_MAX,
+    )
     await runner.setup()
     site = web.TCPSite(runner, settings.host, settings.port)
     try:
         await site.start()
     except OSError:
         await runner.cleanup()
-        dialect.close()
+        interface.close()
         raise
     addresses: list[Any] = runner.addresses
-    return Listening(dialect, runner, addresses[0][1])
+    return HttpServer(interface, runner, addresses[0][1])
 
 
 async def _ok(_request: web.Request) -> web.Response:
     return web.Response(text="Ok.\n", content_type="text/html", charset="UTF-8")
 
 
-def _summary(answer: Answer) -> str:
+def _summary(answer: QueryResult) -> str:
     fields = {
         "read_rows": answer.rows_read,
         "read_bytes": answer.bytes_read,

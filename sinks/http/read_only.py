@@ -1,8 +1,8 @@
-"""Pure: which statements and settings the HTTP dialect lets through to the embedded engine.
+"""Pure: which statements and settings the HTTP interface lets through to the embedded engine.
 
-`readonly = 1` alone does not make it read-only: scalar `file()`, `INTO OUTFILE`, `KILL QUERY` and `DESCRIBE url(…)`
-pass it. So a statement is judged in the text that `formatQuery` makes of it, in which comments, escapes and the case
-of keywords are gone, and that text is what runs.
+`readonly = 1` alone does not make chdb read-only: scalar `file()`, `INTO OUTFILE`, `KILL QUERY` and `DESCRIBE url(…)`
+pass it. So the policy examines the text that `formatQuery` makes of a statement, which has no comments, escapes or
+keywords in odd case, and the engine runs this text.
 """
 
 import re
@@ -17,7 +17,7 @@ READONLY, UNKNOWN_SETTING, ACCESS_DENIED, NOT_IMPLEMENTED, TYPE_MISMATCH = 164, 
 
 READING = frozenset({"SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN", "EXISTS"})
 
-# Refused anywhere, literals included: a literal is SQL to `eval`.
+# These names are refused anywhere in a statement, in literals too: `eval` runs a literal as SQL.
 FORBIDDEN = re.compile(
     r"(?<![\w$])(?:file|outfile|executable|eval|getServerSetting|server_settings)(?![\w$])"
     r"|(?<![\w$])eval\w*[`\"]?\s*\("
@@ -26,16 +26,16 @@ FORBIDDEN = re.compile(
 )
 FORBIDDEN_AI = re.compile(r"(?<![\w$])(?:ai[A-Z]|AI[A-Z][a-z])\w*")
 
-# Tables of the engine's own that nobody reads. Error texts and running queries repeat, literals and all, what others
-# asked or what could not be stored; parts and merges say to the second when a label came. Both words of such a name are
-# looked for, in whatever order and quotes.
+# System tables that no reader may see. Error texts and running queries hold the literals of other readers' queries and
+# of rows that were refused; parts and merges tell to the second when a label came. A statement is refused that has a
+# word of each of these two patterns, in any order and quotes.
 CLOSED = re.compile(
     r"(?<![\w$])(?:errors|processes|processlist|merges|(?:\w+_)?parts(?:_columns)?)(?![\w$])", re.IGNORECASE
 )
 OF_THE_ENGINE = re.compile(r"(?<![\w$])(?:system|processlist)(?![\w$])", re.IGNORECASE)
 
-# Table functions that make rows of nothing, or of tables that a reader can read anyway. Not `merge`: it names tables
-# by a pattern, so that no name can be looked for.
+# Table functions that reach nothing but the tables which a reader may read anyway. `merge` is none of them: it names
+# tables by a pattern, in which no forbidden name can be found.
 INWARD = frozenset(
     {
         *("numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "null", "values", "SQLStandardValues"),
@@ -43,8 +43,8 @@ INWARD = frozenset(
     }
 )
 
-# Settings that a client may choose, beside `output_format_…`; nothing here widens what a statement can reach.
-CHOOSABLE = frozenset(
+# Settings that a client may change, beside `output_format_…`; none of them lets a statement reach more.
+CHANGEABLE = frozenset(
     {
         *("final", "extremes", "limit", "offset", "max_block_size", "max_threads", "session_timezone"),
         *("max_result_rows", "max_result_bytes", "result_overflow_mode", "max_execution_time", "max_memory_usage"),
@@ -56,12 +56,12 @@ CHOOSABLE = frozenset(
     }
 )
 OUTPUT_FORMAT = "output_format_"
-NOT_CHOOSABLE = frozenset({"output_format_schema"})  # a path that is written to
+NOT_CHANGEABLE = frozenset({"output_format_schema"})  # the engine writes to this path
 
-# What a client may ask for at most; where it asks for nothing, it gets this. 0 means "no bound" to the engine.
+# Settings with an upper bound, which is also what a client gets that sets none. To the engine 0 means no bound.
 BOUNDED = ("max_execution_time", "max_memory_usage", "max_result_rows", "max_result_bytes", "max_threads")
 
-# URL parameters of a server's HTTP interface that are no settings. Sessions, roles and users do not exist here.
+# URL parameters of a server's HTTP interface that are not settings. There are no sessions, roles or users here.
 TRANSPORT = frozenset(
     {
         *("query", "database", "default_format", "user", "password", "quota_key", "query_id", "role", "stacktrace"),
@@ -76,11 +76,11 @@ TRANSPORT = frozenset(
 
 
 class NotAllowed(UnjoinError):
-    """A statement, parameter or setting that the dialect refuses.
+    """A statement, parameter or setting that the HTTP interface refuses.
 
     Attributes:
         code: ClickHouse's.
-        detail: for whoever asked.
+        detail: the sentence that the client gets.
     """
 
     def __init__(self, code: int, detail: str) -> None:
@@ -89,27 +89,28 @@ class NotAllowed(UnjoinError):
         self.detail = detail
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What one request may cost at most.
+class QueryBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that one query may cost; each attribute is the ClickHouse setting of its name.
 
     Attributes:
         max_execution_time: seconds.
-        max_memory_usage: bytes, of the engine.
-        max_result_rows, max_result_bytes: of the answer, before it is formatted.
-        max_threads: of the engine.
+        max_memory_usage: bytes that the engine allocates for it.
+        max_result_rows, max_result_bytes: the size of the result before it is formatted.
+        max_threads: threads of the engine.
     """
 
-    max_execution_time: int = 30
-    max_memory_usage: int = 1_073_741_824
-    max_result_rows: int = 10_000_000
-    max_result_bytes: int = 268_435_456
-    max_threads: int = 2
+    max_execution_time: int
+    max_memory_usage: int
+    max_result_rows: int
+    max_result_bytes: int
+    max_threads: int
 
 
-class Judge(msgspec.Struct, frozen=True):
-    """What the engine's own lists say: its settings, and the table functions that reach outside.
+class ReadOnlyPolicy(msgspec.Struct, frozen=True):
+    """Decides which statements and settings one engine gets.
 
     Attributes:
+        setting_names: all settings of the engine.
         outward: matches a call of a table function that reads or writes outside the tables.
     """
 
@@ -117,12 +118,12 @@ class Judge(msgspec.Struct, frozen=True):
     outward: re.Pattern[str]
 
     def admit(self, canonical: str, parameters: Mapping[str, str], database: str = "unjoin") -> None:
-        """Passes where the statement only reads tables.
+        """Raises unless the statement only reads tables.
 
         Args:
-            canonical: what `formatQuery` made of it.
-            parameters: values of its placeholders.
-            database: where names without one are looked up.
+            canonical: the statement as `formatQuery` writes it.
+            parameters: the values of its placeholders.
+            database: the default database of its names.
 
         Raises:
             NotAllowed: READONLY or ACCESS_DENIED.
@@ -143,7 +144,7 @@ class Judge(msgspec.Struct, frozen=True):
                     "are refused wherever they stand, in literals too. (ACCESS_DENIED)",
                 )
 
-    def session_settings(self, asked: Mapping[str, str], bounds: Bounds) -> dict[str, str]:
+    def session_settings(self, asked: Mapping[str, str], bounds: QueryBounds) -> dict[str, str]:
         """The settings of a request's session, `readonly` last.
 
         Args:
@@ -154,7 +155,7 @@ class Judge(msgspec.Struct, frozen=True):
         """
         settings = {"final": "1"}
         for name, value in asked.items():
-            if not choosable(name):
+            if not changeable(name):
                 if name in self.setting_names:
                     raise NotAllowed(READONLY, f"Cannot modify '{name}' setting in readonly mode. (READONLY)")
                 raise NotAllowed(UNKNOWN_SETTING, f"Unknown setting '{name[:100]}'. (UNKNOWN_SETTING)")
@@ -162,45 +163,45 @@ class Judge(msgspec.Struct, frozen=True):
         for name in BOUNDED:
             settings[name] = _bounded(name, settings.get(name, "0"), getattr(bounds, name))
         settings.setdefault("result_overflow_mode", "throw")
-        # A statement's text may hold what it looks for: nothing keeps it.
+        # A statement's text may hold personal data, so the engine must not log it.
         return {**settings, "log_queries": "0", "readonly": "1"}
 
 
-def judge_of(setting_names: Iterable[str], table_functions: Iterable[str], functions: Iterable[str]) -> Judge:
-    """A judge for one engine.
+def policy_of(setting_names: Iterable[str], table_functions: Iterable[str], functions: Iterable[str]) -> ReadOnlyPolicy:
+    """The policy of one engine.
 
     Args:
-        functions: names of scalar functions; where one shares its name with a table function (`format`), a call
-            cannot be told apart by its text, and the table function is left to `readonly = 1`.
+        functions: names of scalar functions. A call of one that shares its name with a table function (`format`) is
+            not refused here, for the text does not tell them apart; `readonly = 1` refuses the table function.
     """
     outward = sorted(set(table_functions) - INWARD - set(functions))
     pattern = r"(?<![\w$])(?:" + "|".join(map(re.escape, outward)) + r")[`\"]?\s*\("
-    return Judge(frozenset(setting_names), re.compile(pattern if outward else r"(?!)", re.IGNORECASE))
+    return ReadOnlyPolicy(frozenset(setting_names), re.compile(pattern if outward else r"(?!)", re.IGNORECASE))
 
 
-def choosable(name: str) -> bool:
+def changeable(name: str) -> bool:
     """Whether a client may set this setting."""
-    return name in CHOOSABLE or (name.startswith(OUTPUT_FORMAT) and name not in NOT_CHOOSABLE)
+    return name in CHANGEABLE or (name.startswith(OUTPUT_FORMAT) and name not in NOT_CHANGEABLE)
 
 
 def output_format_of(canonical: str, default: str) -> str:
     """The format that a statement names in its own text, else the default."""
-    # A canonical literal holds no line break, so only the clause itself starts a line.
-    named = re.findall(r"^FORMAT (\w+)$", canonical, re.MULTILINE)
+    # A canonical literal holds no line break, so a line that starts with FORMAT is the clause.
+    named = re.findall(r"^FORMAT `?(\w+)`?$", canonical, re.MULTILINE)
     return named[-1] if named else default
 
 
 def changeable_settings(canonical: str) -> str:
-    """The statement, in which `system.settings` says what this dialect lets a client change.
+    """The statement with a `system.settings` that says which settings a client may change here.
 
-    Under `readonly = 1` every setting reads as fixed there, and clients that ask first (clickhouse-connect) would then
-    refuse to send the ones that are welcome.
+    Under `readonly = 1` this table calls every setting fixed, and clients that read it first (clickhouse-connect) would
+    not send the settings that are changeable.
     """
     if not re.search(r"^FROM system\.settings$", canonical, re.MULTILINE):
         return canonical
-    names = ", ".join(f"'{name}'" for name in sorted(CHOOSABLE))
-    welcome = f"name IN ({names}) OR startsWith(name, '{OUTPUT_FORMAT}')"
-    shown = f"FROM (SELECT * REPLACE (if({welcome}, 0, 1) AS readonly) FROM system.settings) AS settings"  # noqa: S608
+    names = ", ".join(f"'{name}'" for name in sorted(CHANGEABLE))
+    may_change = f"name IN ({names}) OR startsWith(name, '{OUTPUT_FORMAT}')"
+    shown = f"FROM (SELECT * REPLACE (if({may_change}, 0, 1) AS readonly) FROM system.settings) AS settings"  # noqa: S608
     return re.sub(r"^FROM system\.settings$", lambda _: shown, canonical, flags=re.MULTILINE)
 
 

@@ -1,16 +1,19 @@
-"""Pure: which offsets make the next block of a partition, and what to do until they are passed.
+"""Pure: which offsets make the next block of a partition, and what to do until they are stored.
 
     records ─add─▶ waiting ─decide─▶ Commit(X, "Y") ─▶ Insert [X, Y) ─▶ SendDeadLetters ─▶ next block or Commit(Y, "")
 
-`decide` names the one thing to do next and keeps naming it until its outcome is reported (`committed`, `stored`,
-`unreadable`, `refused`, `unknown`, `sent`); so a shell that crashes anywhere needs nothing but the last commit to go
-on.
+`decide` names the one thing to do next and keeps naming it until the worker reports its outcome (`committed`,
+`stored`, `unreadable`, `refused`, `unknown`, `sent`). So a worker that crashes anywhere needs only the last commit to
+go on.
 
-The commit. Offset X with metadata "Y" is the intent: [X, Y) is being inserted and may be stored already. An empty
-metadata says that everything below X is done and nothing above was tried. "Y Z" is the intent [X, Y), and rows up to
-Z may be stored as well; it is written only where a range of unknown outcome had to be cut smaller. A last word
-"expired=N", where N is not 0, says how many offsets below X the log dropped before they were read, since ever: nobody
-else can tell `unjoin audit`.
+What a commit of offset X says by its metadata:
+
+    metadata        everything below X is done, and
+    ""              nothing above was tried
+    "Y"             the intent: [X, Y) is being inserted and may be stored already
+    "Y Z"           the intent [X, Y); rows up to Z may be stored as well, since a range of unknown outcome was cut
+    "… expired=N"   the log dropped N offsets below X before they were read, since the group began; only this tells
+                    `unjoin audit`
 """
 
 from collections import deque
@@ -20,26 +23,25 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from schemas.dead_letters import SHARE_MAX, SHARE_RECORDS, ShareCap
+from schemas.dead_letters import ShareCap
 from schemas.outcomes import DeadLetterReason
 
 
 class BlockLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """When a block is large enough, old enough, or refused too often.
+    """When a block is large enough or old enough to insert, and when refusals halt the sink.
 
     Attributes:
-        rows_max: records of a block, those set aside included.
-        bytes_max: bytes of its datums; a single larger datum is a block of its own.
-        ms_max: age of the oldest waiting record at which a block is cut.
-        refused_share_max: of the last `refused_window_rows` rows; above it the sink halts.
-        refused_window_rows: at least 100, or a few bad rows would halt a quiet table.
+        rows_max: records a block, dead letters included.
+        bytes_max: bytes of a block's datums; a single larger datum is a block of its own.
+        ms_max: a block is cut once its oldest record has waited so many ms.
+        refused_share_max: the share of refused rows among the last `schemas.dead_letters.SHARE_RECORDS`, 0 to 1;
+            above it the sink halts.
     """
 
     rows_max: int
     bytes_max: int
     ms_max: int
-    refused_share_max: float = SHARE_MAX
-    refused_window_rows: int = SHARE_RECORDS
+    refused_share_max: float
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -52,7 +54,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     value: bytes | None = None
 
 
-class SetAside(NamedTuple):
+class DeadLetter(NamedTuple):
     """A record that becomes a dead letter."""
 
     offset: int
@@ -69,7 +71,7 @@ class Commit(NamedTuple):
 
 
 class Insert(NamedTuple):
-    """Insert these rows of [first, end), which is the committed intent; only the missing ones where `missing`."""
+    """Insert these rows of [first, end), the committed intent; with `missing`, only those that the table lacks."""
 
     first: int
     end: int
@@ -80,61 +82,66 @@ class Insert(NamedTuple):
 class SendDeadLetters(NamedTuple):
     """Send these and wait for their acknowledgement, then report `sent`."""
 
-    letters: Sequence[SetAside]
+    dead_letters: Sequence[DeadLetter]
 
 
 class Wait(NamedTuple):
-    """Nothing to do until records come or this time has come; None: until records come."""
+    """Wait until records come, or until this time (ms of the caller's clock; None: without end)."""
 
     until_ms: float | None
 
 
 class Halt(NamedTuple):
-    """The engine refuses too many rows: a bad deployment, not bad rows. Nothing of them was passed."""
+    """Stop the sink: the engine refuses too many rows, so the deployment is wrong, not the rows."""
 
     cap: ShareCap
 
 
 class Finished(NamedTuple):
-    """Stopped; the last commit says where to go on."""
+    """Nothing is left to do before the stop; the last commit says where to go on."""
 
 
-Record = Row | SetAside
+PreparedRecord = Row | DeadLetter
 Decision = Commit | Insert | SendDeadLetters | Wait | Halt | Finished
 
 
-class Block:
-    """The range in work: its rows by schema (one, but for an intent that older code committed) and its letters."""
+class PlannedBlock:
+    """The range in work.
 
-    def __init__(self, end: int, records: Sequence[Record]) -> None:
+    Attributes:
+        groups: its rows by schema; one group, except for an intent that an older version committed.
+        dead_letters: the records of the range that no table can hold.
+    """
+
+    def __init__(self, end: int, records: Sequence[PreparedRecord]) -> None:
         self.end = end
         rows = [record for record in records if isinstance(record, Row)]
         self.groups = [list(group) for _, group in groupby(rows, key=lambda row: id(row.schema))]
-        self.letters = [record for record in records if isinstance(record, SetAside)]
+        self.dead_letters = [record for record in records if isinstance(record, DeadLetter)]
 
-    def set_aside(self, letters: Sequence[SetAside]) -> None:
-        """They were rows until now."""
-        offsets = {letter.offset for letter in letters}
+    def set_aside(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Turns rows of the block into dead letters."""
+        offsets = {dead_letter.offset for dead_letter in dead_letters}
         kept = [[row for row in group if row.offset not in offsets] for group in self.groups]
         self.groups = [group for group in kept if group]
-        self.letters = sorted([*self.letters, *letters], key=lambda letter: letter.offset)
+        self.dead_letters = sorted([*self.dead_letters, *dead_letters], key=lambda dead_letter: dead_letter.offset)
 
 
 class Intent(NamedTuple):
-    """What a commit says: [offset, end) is in work, rows below `suspect` may be stored."""
+    """What a commit says: [offset, end) is in work, and rows below `uncertain_to` may be stored."""
 
     end: int
-    suspect: int
+    uncertain_to: int
 
     def metadata(self, offset: int) -> str:
-        """As it is committed at `offset`."""
-        if self.suspect > self.end:
-            return f"{self.end} {self.suspect}"
+        """The metadata of a commit at `offset`."""
+        if self.uncertain_to > self.end:
+            return f"{self.end} {self.uncertain_to}"
         return str(self.end) if self.end > offset else ""
 
     @classmethod
     def of(cls, offset: int, metadata: str, log_end: int) -> Self:
-        """The inverse of `metadata`. What nobody here wrote is read as: anything may be stored."""
+        """The inverse of `metadata`; of text that this module never writes it assumes that any row may be stored."""
         if not metadata:
             return cls(offset, offset)
         words = metadata.split(" ")
@@ -156,15 +163,15 @@ def split_expired(metadata: str) -> tuple[str, int]:
     return metadata, 0
 
 
-class PartitionBlocks:
-    """One partition's way from its last commit on.
+class BlockPlanner:
+    """Plans the blocks of one partition, from its last commit on.
 
     Attributes:
         first: everything below is stored or dead-lettered.
         read_to: everything below was handed to `add`, or does not exist.
-        suspect: rows below may be stored although nobody was told so; they are inserted only where missing.
-        expired: offsets that the log no longer held when this began.
-        rewound: offsets that were committed, but that the log does not reach any more.
+        uncertain_to: rows below may be stored although no insert was acknowledged; only missing ones are inserted.
+        expired: how many offsets the log no longer held when this began.
+        rewound: how many committed offsets the log does not reach any more.
     """
 
     def __init__(
@@ -173,9 +180,9 @@ class PartitionBlocks:
         """Goes on from a commit.
 
         Args:
-            committed: the group's offset, None where there is none: then anything in the log may be stored already,
-                for offsets of an idle group are forgotten after days.
-            log_start: the log's first offset; what lay below is gone by retention.
+            committed: the group's offset; None where there is none. Then any row of the log may be stored already, for
+                Kafka forgets the offsets of a group that was idle for days.
+            log_start: the log's first offset; retention has deleted the records below.
             log_end: the offset after the log's last; lower than `committed` only after a truncation.
         """
         self._limits = limits
@@ -186,28 +193,28 @@ class PartitionBlocks:
         self._expired_unread += self.expired  # below `first`
         self.rewound = max(0, offset - log_end)
         self.first = self.read_to = min(max(offset, log_start), log_end)
-        self.suspect = min(intent.suspect, log_end)
+        self.uncertain_to = min(intent.uncertain_to, log_end)
         self._intent_end = max(self.first, min(intent.end, log_end))  # to complete before anything else
         self._committed = None if committed is None else Commit(committed, metadata)
-        self._waiting: list[Record] = []
+        self._waiting: list[PreparedRecord] = []
         self._waiting_bytes = 0
         self._arrivals: deque[tuple[int, float]] = deque()  # (offset after the last of an `add`, when)
         self._skipped: deque[tuple[int, int]] = deque()  # (offset before which offsets are missing, how many)
-        self._cuts: list[int] = []  # where a refused block was halved: no block crosses these
-        self._block: Block | None = None
+        self._cuts: list[int] = []  # offsets at which a refused block was halved: no block crosses them
+        self._block: PlannedBlock | None = None
         self._head_records = self._head_bytes = 0
         self._head_schema: Any = None
         self._head_closed = False
-        self._cap = ShareCap(limits.refused_share_max, limits.refused_window_rows)
+        self._cap = ShareCap(limits.refused_share_max)
         self._halt: Halt | None = None
 
     # Reading.
 
-    def add(self, records: Sequence[Record], read_to: int, now_ms: float) -> None:
+    def add(self, records: Sequence[PreparedRecord], read_to: int, now_ms: float) -> None:
         """Takes records in offset order, all at or above `read_to` so far; offsets may have gaps."""
         begins = records[0].offset if records else read_to
         if begins > self.read_to:
-            # Our topics have neither transactions nor compaction: only retention takes offsets from them.
+            # Our topics have neither transactions nor compaction: only retention deletes offsets.
             self._skipped.append((begins, begins - self.read_to))
         if records:
             assert records[0].offset >= self.read_to, "a record was read twice"
@@ -220,22 +227,22 @@ class PartitionBlocks:
 
     @property
     def recovering(self) -> bool:
-        """An intent was found and its records are not all read."""
+        """Whether an intent was found whose records are not all read."""
         return self.read_to < self._intent_end
 
     @property
-    def doubting(self) -> bool:
-        """An intent, or rows that may be stored, lie beyond what was read; there may be no record any more."""
-        return self.read_to < max(self._intent_end, self.suspect)
+    def needs_position(self) -> bool:
+        """Whether an intent, or uncertain rows, lie beyond `read_to`; the log may have no record there any more."""
+        return self.read_to < max(self._intent_end, self.uncertain_to)
 
     @property
-    def full(self) -> bool:
-        """Enough is held for two blocks. Never while an intent waits for its records, however large it is."""
+    def should_pause(self) -> bool:
+        """Whether two blocks are held, so that reading should pause; never while an intent waits for its records."""
         return not self.recovering and self._holds(2)
 
     @property
-    def hungry(self) -> bool:
-        """Less than one block is held: reading should go on."""
+    def may_resume(self) -> bool:
+        """Whether less than one block is held, so that reading should go on."""
         return self.recovering or not self._holds(1)
 
     def _holds(self, blocks: int) -> bool:
@@ -245,7 +252,7 @@ class PartitionBlocks:
     # Deciding.
 
     def decide(self, now_ms: float, *, stopping: bool = False) -> Decision:
-        """What to do next; the same answer until an outcome is reported, records come or time passes."""
+        """The next thing to do; the same until an outcome is reported, records come or time passes."""
         if self._halt:
             return self._halt
         if self._block is None and not stopping:
@@ -258,46 +265,46 @@ class PartitionBlocks:
             return Wait(self._arrivals[0][1] + self._limits.ms_max)
         if not self._waiting:
             self._reach(self.read_to)
-        said = Intent(self.first, self.suspect).metadata(self.first)
+        said = Intent(self.first, self.uncertain_to).metadata(self.first)
         rest = self._commit_of(said)
-        # With something still suspect there is more to read; that is worth a commit only to whoever comes next.
+        # While rows are uncertain there is more to read; a commit would help only the partition's next owner.
         if rest != self._committed and (stopping or not said):
             return rest
         return Finished() if stopping else Wait(None)
 
-    def _work(self, block: Block) -> Decision:
+    def _work(self, block: PlannedBlock) -> Decision:
         if not block.groups:
-            return SendDeadLetters(block.letters)
-        intent = self._commit_of(Intent(block.end, self.suspect).metadata(self.first))
+            return SendDeadLetters(block.dead_letters)
+        intent = self._commit_of(Intent(block.end, self.uncertain_to).metadata(self.first))
         if not self._is_committed(intent):
             return intent
-        return Insert(self.first, block.end, block.groups[0], self.first < self.suspect)
+        return Insert(self.first, block.end, block.groups[0], self.first < self.uncertain_to)
 
     def _commit_of(self, said: str) -> Commit:
         expired = f"{EXPIRED}{self._expired_unread}" if self._expired_unread else ""
         return Commit(self.first, " ".join(word for word in (said, expired) if word))
 
     def _is_committed(self, intent: Commit) -> bool:
-        """True also for the intent of a former owner, from which retention may have taken the beginning."""
+        """True also for the intent of a former owner, whose first records retention may have deleted."""
         if self.first < self._intent_end:
             return self._block is not None and self._block.end == self._intent_end
         return self._committed == intent
 
-    def _cut(self, now_ms: float) -> Block | None:
+    def _cut(self, now_ms: float) -> PlannedBlock | None:
         if self.first < self._intent_end:
             return self._recovered()
         if not self._waiting or not self._due(now_ms):
             return None
         records = self._waiting[: self._head_records]
-        return Block(records[-1].offset + 1, records)
+        return PlannedBlock(records[-1].offset + 1, records)
 
-    def _recovered(self) -> Block | None:
-        """What is left of the intent found at the start, once all of it is read."""
+    def _recovered(self) -> PlannedBlock | None:
+        """The rest of the intent that was found at the start, once all of it is read."""
         if self.read_to < self._intent_end:
             return None
         self._head_records = sum(1 for record in self._waiting if record.offset < self._intent_end)
         if self._head_records:
-            return Block(self._intent_end, self._waiting[: self._head_records])
+            return PlannedBlock(self._intent_end, self._waiting[: self._head_records])
         self._pass(self._intent_end)
         return None
 
@@ -316,7 +323,7 @@ class PartitionBlocks:
         assert self._block is not None
         rows = self._block.groups.pop(0)
         self._cap.note(bad=False, records=len(rows))
-        if not self._block.groups and not self._block.letters:
+        if not self._block.groups and not self._block.dead_letters:
             self._pass(self._block.end)
 
     def sent(self) -> None:
@@ -325,21 +332,21 @@ class PartitionBlocks:
         self._pass(self._block.end)
 
     def unknown(self) -> None:
-        """Nobody can tell what became of the last `Insert`: the same again, missing rows only."""
+        """The outcome of the last `Insert` is unknown: it is repeated, for missing rows only."""
         assert self._block is not None
-        self.suspect = max(self.suspect, self._block.end)
+        self.uncertain_to = max(self.uncertain_to, self._block.end)
 
     def unreadable(self, reasons: Mapping[int, DeadLetterReason]) -> None:
-        """Nothing was stored by the last `Insert`, for these offsets hold no datum: the same again without them."""
+        """The last `Insert` stored nothing, for these offsets hold no datum: it is repeated without them."""
         assert self._block is not None
         held = enumerate(self._waiting[: self._head_records])
         self._block.set_aside([self._put_aside(at, r, reasons[r.offset]) for at, r in held if r.offset in reasons])
 
     def refused(self) -> None:
-        """The engine stored nothing of the last `Insert`: halve the range, down to the row that it refuses.
+        """The engine stored nothing of the last `Insert`: the range is halved, down to the row that it refuses.
 
-        That row is set aside, and its dead letter leaves together with a neighbour's success: an engine that
-        refuses everything halts the sink before the topic is drained.
+        That row becomes a dead letter, which is sent once a block with a neighbour is stored: an engine that refuses
+        everything halts the sink before the topic is drained.
         """
         assert self._block is not None
         rows, end = self._block.groups[0], self._block.end
@@ -359,11 +366,11 @@ class PartitionBlocks:
         if self._cap.exceeded:
             self._halt = Halt(self._cap)
 
-    def _put_aside(self, at: int, record: Record, reason: DeadLetterReason) -> SetAside:
-        letter = SetAside(record.offset, reason, record.key, record.value)
-        self._waiting_bytes += _bytes(letter) - _bytes(record)
-        self._waiting[at] = letter
-        return letter
+    def _put_aside(self, at: int, record: PreparedRecord, reason: DeadLetterReason) -> DeadLetter:
+        dead_letter = DeadLetter(record.offset, reason, record.key, record.value)
+        self._waiting_bytes += _bytes(dead_letter) - _bytes(record)
+        self._waiting[at] = dead_letter
+        return dead_letter
 
     def _pass(self, end: int) -> None:
         passed = self._waiting[: self._head_records]
@@ -380,7 +387,7 @@ class PartitionBlocks:
         while self._skipped and self._skipped[0][0] <= first:
             self._expired_unread += self._skipped.popleft()[1]
 
-    # The head: as many waiting records as may share a block.
+    # The head: the first waiting records, as many as fit one block.
 
     def _measure_head(self) -> None:
         self._head_records = self._head_bytes = 0
@@ -394,7 +401,7 @@ class PartitionBlocks:
         limits, cut = self._limits, self._cuts[0] if self._cuts else None
         if self._head_closed:
             return
-        # In locals, for this runs once a record.
+        # Locals, since this runs once a record.
         head_schema, head_records, head_bytes = self._head_schema, self._head_records, self._head_bytes
         rows_max, bytes_max = limits.rows_max, limits.bytes_max
         for record in self._waiting[head_records:rows_max]:
@@ -417,5 +424,5 @@ class PartitionBlocks:
         self._head_schema, self._head_records, self._head_bytes = head_schema, head_records, head_bytes
 
 
-def _bytes(record: Record) -> int:
+def _bytes(record: PreparedRecord) -> int:
     return len(record.datum) if isinstance(record, Row) else len(record.value or b"")

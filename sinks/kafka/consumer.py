@@ -1,11 +1,11 @@
-"""Reads the topics of one table as a member of a group, and gives each partition a worker.
+"""Reads the topics of one table as a member of a consumer group, and gives each partition a worker.
 
-    run ── session ── read loop: getmany ─▶ worker.add        (reading only; never waits for ClickHouse)
-                   └─ a worker a partition: commit, insert    (partition.py; a thread each for the engine's calls)
+    run ── session ── read loop: getmany ─▶ worker.add      (reading only; never waits for ClickHouse)
+                   └─ a worker a partition: commit, insert  (partition_worker.py; a thread each for the engine's calls)
 
-A session ends when the group or the brokers fail in a way that aiokafka does not mend; the next one starts from the
-commits. aiokafka 0.14 is pinned for the private names in `_Partition.commit` and `_abandon`; the tests on a real
-broker show when they change.
+A session ends when the group or the brokers fail in a way that aiokafka does not recover from; the next one starts
+from the commits. aiokafka 0.14 is pinned, for `_AiokafkaPartition.commit` and `_abandon` use private names; the tests
+on a real broker show when these change.
 """
 
 import asyncio
@@ -37,17 +37,17 @@ from aiokafka.structs import OffsetAndMetadata
 
 from sinks.engine import Engine, Table
 from sinks.kafka.block_planner import BlockLimits
-from sinks.kafka.partition_worker import DeadLetterBox, Lost, PartitionWorker, Parts
+from sinks.kafka.partition_worker import DeadLetterSender, PartitionLost, PartitionWorker, WorkerContext
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 200
-POLL_RECORDS_MAX = 2_000  # decoded in one go; heartbeats wait for it
-SESSION_TIMEOUT_MS = 6_000  # the least that brokers allow by default: how long a killed sink keeps its partitions
+POLL_RECORDS_MAX = 2_000  # prepared without a pause; heartbeats wait for it
+SESSION_TIMEOUT_MS = 6_000  # a killed sink keeps its partitions for so long; brokers allow no less by default
 REBALANCE_TIMEOUT_MS = 30_000
-HAND_OVER_SECONDS_MAX = 10.0  # to finish what is in work at a revocation; well below the rebalance time-out
+HAND_OVER_SECONDS_MAX = 10.0  # for the insert in work at a revocation; well below the rebalance time-out
 CLOSE_SECONDS_MAX = 3.0
 
 _MOVED_ON = (
@@ -57,7 +57,7 @@ _MOVED_ON = (
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
-# The coordinator said no, or was not asked.
+# The coordinator did not take the commit, or never saw it.
 _NOT_COMMITTED = (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -70,22 +70,24 @@ class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How one table's consumer reads.
 
     Attributes:
-        group: empty for `unjoin-sink-` and the table's name.
-        hand_over_seconds_max: until an insert in work is abandoned at a revocation or stop; its intent stands.
+        group: the consumer group.
+        session_timeout_ms: after so many ms without a heartbeat the group gives this member's partitions away.
+        hand_over_seconds_max: how many seconds a revocation or stop waits for the insert in work; an insert that takes
+            longer is abandoned, and its intent stays committed.
     """
 
     bootstrap: str
     limits: BlockLimits
-    group: str = ""
-    session_timeout_ms: int = SESSION_TIMEOUT_MS
-    hand_over_seconds_max: float = HAND_OVER_SECONDS_MAX
+    group: str
+    session_timeout_ms: int
+    hand_over_seconds_max: float
 
 
 class TableConsumer:
-    """From the topics of a table into an engine, exactly once.
+    """Moves the records of a table's topics into an engine, exactly once.
 
     Args:
-        datum_of, check: of `tables.py`, for this table; `Parts` says what they do.
+        datum_of, check: the functions of `rows/tables.py` for this table; `WorkerContext` says what they do.
         clock: seconds, monotonic.
     """
 
@@ -97,16 +99,18 @@ class TableConsumer:
         *,
         datum_of: Callable[[Any], tuple[Any, bytes]],
         check: Callable[[bytes | None], None],
-        letters: DeadLetterBox,
+        dead_letters: DeadLetterSender,
         metrics: SinkMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
-        chance: random.Random | None = None,
+        jitter: random.Random | None = None,
     ) -> None:
         self.table, self.config = table, config
-        self.group = config.group or f"unjoin-sink-{table.name}"
-        chance = chance or random.Random()  # noqa: S311  # spreads retries, guards nothing
+        self.group = config.group
+        jitter = jitter or random.Random()  # noqa: S311  # spreads retries, guards nothing
         metrics = metrics or SinkMetrics()
-        self._parts = Parts(table, engine, letters, config.limits, datum_of, check, metrics, clock, chance)
+        self._context = WorkerContext(
+            table, engine, dead_letters, config.limits, datum_of, check, metrics, clock, jitter
+        )
         self._stopping = asyncio.Event()
         self._threads: dict[TopicPartition, ThreadPoolExecutor] = {}
 
@@ -115,13 +119,13 @@ class TableConsumer:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Until stopped.
+        """Consumes until stopped.
 
         Raises:
             Halted: the engine refuses too many rows.
             Exception: a bug; the process should end and be started again.
         """
-        outage = Outage(f"Kafka for {self.table.name}", log, self._parts.clock, self._parts.chance)
+        outage = Outage(f"Kafka for {self.table.name}", log, self._context.clock, self._context.jitter)
         try:
             while not self._stopping.is_set():
                 session = _Session(self)
@@ -137,16 +141,16 @@ class TableConsumer:
                 thread.shutdown(wait=False, cancel_futures=True)
 
     def worker(self, session: "_Session", partition: TopicPartition) -> PartitionWorker:
-        """A worker of this partition; its thread outlives it."""
+        """A new worker of this partition, with the thread of the one before."""
         thread = self._threads.get(partition)
         if thread is None:
             name = f"{self.table.name}-{partition.partition}"
             thread = self._threads[partition] = ThreadPoolExecutor(1, thread_name_prefix=name)
-        return PartitionWorker(_Partition(session, partition), self._parts, thread)
+        return PartitionWorker(_AiokafkaPartition(session, partition), self._context, thread)
 
     def show_lag(self, offsets: int) -> None:
-        """How far behind the table is, all partitions of ours together."""
-        self._parts.metrics.lag.labels(self.table.name).set(offsets)
+        """Sets the gauge of the lag: offsets of all partitions of this member together."""
+        self._context.metrics.lag.labels(self.table.name).set(offsets)
 
 
 class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -174,19 +178,19 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stopping: asyncio.Event, outage: Outage) -> None:
-        """Until stopping; raises KafkaError where another session may do better, anything else for a bug."""
+        """Reads until `stopping`; raises KafkaError where a new session may succeed, anything else for a bug."""
         await _either(self._read(outage), self._fail(), stopping.wait())
 
     async def close(self) -> None:
-        """Hands over what is in work and leaves the group, with a deadline on each."""
+        """Ends the workers and leaves the group, each within a deadline."""
         self._closing = True
         await self._end_workers()
-        # Cancelled in the middle, aiokafka would leave its first connection open.
+        # aiokafka would leave its first connection open if it were cancelled in the middle.
         await asyncio.wait([self._starting], timeout=CLOSE_SECONDS_MAX)
         self._starting.cancel()
         await asyncio.gather(self._starting, return_exceptions=True)
-        # As a task of its own: aiokafka 0.14 cancels a fetch that pauses after an error, and lets that cancellation go
-        # on to whoever awaits `stop`. The sink would end because its broker did.
+        # `stop` gets a task of its own: aiokafka 0.14 cancels a fetch that pauses after an error, and the cancellation
+        # reaches the caller of `stop`. The sink would end because its broker did.
         stop = asyncio.create_task(self.consumer.stop())
         try:
             await asyncio.wait([stop], timeout=CLOSE_SECONDS_MAX)
@@ -219,20 +223,20 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         await self.consumer.start()
 
     async def _report_positions(self) -> None:
-        """Tells workers that complete an intent how far reading is: its last offsets may hold no record any more."""
+        """Tells workers with an uncertain range the reader's position: its last offsets may have no record any more."""
         for partition, worker in list(self._workers.items()):
-            if worker.recovering and partition in self.consumer.assignment():
+            if worker.needs_position and partition in self.consumer.assignment():
                 worker.add((), await self.consumer.position(partition))
 
     def _hold_back(self) -> None:
-        """Back-pressure: a partition that holds two blocks is not read until it holds less than one."""
+        """Back-pressure: stops reading a partition that holds two blocks until it holds less than one."""
         assigned = self.consumer.assignment()
         paused = self.consumer.paused() if assigned else set()
         for partition, worker in self._workers.items():
             if partition in assigned:
-                if worker.full and partition not in paused:
+                if worker.should_pause and partition not in paused:
                     self.consumer.pause(partition)
-                elif worker.hungry and partition in paused:
+                elif worker.may_resume and partition in paused:
                     self.consumer.resume(partition)
 
     def _lag(self) -> int:
@@ -252,16 +256,16 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         if not self._closing and not self._failed.done():
             self._failed.set_exception(error)
 
-    # The group's callbacks. aiokafka joins the next generation only after `on_partitions_revoked` returned, so nothing
-    # of the old one can be committed in the new one's name.
+    # The group's callbacks. aiokafka joins the next generation only after `on_partitions_revoked` returned, so no
+    # worker of the old generation can commit under the new one.
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Hands over: finishes what is in work, or leaves its intent."""
-        del revoked  # always all of them
+        """Ends the workers: each finishes its block, or leaves its intent committed."""
+        del revoked  # the group revokes all of them
         await self._end_workers()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Starts from the commits."""
+        """Starts a worker a partition, each from its commit."""
         if self._closing:
             return
         self.generation = self.consumer._coordinator.generation
@@ -272,7 +276,7 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, Lost):
+        if isinstance(error, PartitionLost):
             log.info("%s: a partition went away; its commit says where to go on", self._owner.table.name)
         elif error is not None:
             self.fail(error)
@@ -287,11 +291,11 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             for task in late:
                 task.cancel()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(outcome, Exception) and not isinstance(outcome, Lost):
+                if isinstance(outcome, Exception) and not isinstance(outcome, PartitionLost):
                     log.error("%s: a worker failed with %s", self._owner.table.name, type(outcome).__name__)
 
 
-class _Partition:
+class _AiokafkaPartition:
     """`PartitionLog` on aiokafka."""
 
     def __init__(self, session: _Session, partition: TopicPartition) -> None:
@@ -322,35 +326,36 @@ class _Partition:
         `consumer.commit` retries inside, under whatever generation the member has by then, and the coordinator does
         not check who owns a partition: a retry after a rebalance would overwrite the new owner's intent.
 
-        Nor is it tried again where nobody knows what became of it: what a broken connection still held may arrive after
-        newer commits, take them back, and let rows be inserted twice. Only a new generation keeps it out.
+        A commit of unknown outcome is not tried again either: its request may still be under way on a broken
+        connection, arrive after newer commits and undo them; then rows are inserted twice. Only a new generation keeps
+        it out.
         """
         await self._session.consumer._coordinator.ensure_coordinator_known()
         try:
             await asyncio.shield(self._send(OffsetAndMetadata(offset, metadata)))
         except _MOVED_ON as error:
-            raise Lost(f"{self.topic}-{self.partition}: {type(error).__name__}") from None
+            raise PartitionLost(f"{self.topic}-{self.partition}: {type(error).__name__}") from None
         except _NOT_COMMITTED:
             raise
         except KafkaError as error:
             self._session.fail(error)
-            raise Lost(f"{self.topic}-{self.partition}: a commit without an answer") from None
+            raise PartitionLost(f"{self.topic}-{self.partition}: a commit without an answer") from None
 
     async def _send(self, commit: OffsetAndMetadata) -> None:
         coordinator = self._session.consumer._coordinator
         if coordinator.generation != self._generation:
-            raise Lost(f"{self.topic}-{self.partition}: the group has a new generation")
+            raise PartitionLost(f"{self.topic}-{self.partition}: the group has a new generation")
         await coordinator._do_commit_offsets(None, {self._of: commit})  # builds its request before it first waits
 
     def seek(self, offset: int) -> None:
         try:
             self._session.consumer.seek(self._of, offset)
         except IllegalStateError:
-            raise Lost(f"{self.topic}-{self.partition}: no longer assigned") from None
+            raise PartitionLost(f"{self.topic}-{self.partition}: no longer assigned") from None
 
 
 async def _either(*waits: Any) -> None:
-    """Returns or raises as the first one that ends; cancels the others."""
+    """Returns or raises as the first awaitable that ends; cancels the others."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -363,7 +368,7 @@ async def _either(*waits: Any) -> None:
 
 
 async def _abandon(consumer: Any) -> None:
-    """Ends what a `stop()` that came to no good end leaves behind; a second `stop()` would do nothing."""
+    """Ends the tasks that a failed `stop()` leaves running; a second `stop()` would do nothing."""
     if (coordinator := consumer._coordinator) is not None:
         running = (coordinator._coordination_task, coordinator._heartbeat_task, coordinator._commit_refresh_task)
         tasks = [task for task in running if task is not None]

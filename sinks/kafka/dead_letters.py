@@ -1,4 +1,4 @@
-"""Sets records aside: their bytes as they were, with why and from where."""
+"""Sends records to the topic of dead letters: their bytes unchanged, with headers that say why and from where."""
 
 import asyncio
 import contextlib
@@ -8,9 +8,9 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
-from schemas.dead_letters import TRUNCATED_FROM, Headers, headers_of
+from schemas.dead_letters import TRUNCATED_FROM, Headers, dead_letter_headers
 from schemas.topics import dead_letter_topic
-from sinks.kafka.block_planner import SetAside
+from sinks.kafka.block_planner import DeadLetter
 
 ACKNOWLEDGE_SECONDS_MAX = 20.0
 CLOSE_SECONDS_MAX = 3.0
@@ -18,11 +18,11 @@ REQUEST_BYTES_MAX = 16 * 1_048_576
 TRUNCATED_BYTES = 65_536
 
 
-class DeadLetters:
-    """One producer for all tables of a process; started with the first letter.
+class DeadLetterProducer:
+    """One producer for all tables of a process; started with the first dead_letter.
 
-    Not idempotent on purpose: an idempotent producer's batches never expire while brokers are away, and a letter
-    that arrives twice is one, by the origin in its headers.
+    It is not idempotent on purpose: an idempotent producer's batches never expire while brokers are away. A dead letter
+    that arrives twice counts once, by the origin in its headers.
     """
 
     def __init__(self, bootstrap: str, topic_of: Callable[[str], str] = dead_letter_topic) -> None:
@@ -31,8 +31,8 @@ class DeadLetters:
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
 
-    async def send(self, topic: str, partition: int, letters: Sequence[SetAside]) -> None:
-        """Returns once all in-sync replicas have every letter.
+    async def send(self, topic: str, partition: int, dead_letters: Sequence[DeadLetter]) -> None:
+        """Returns once all in-sync replicas have every dead_letter.
 
         Raises:
             KafkaError: some may have arrived, some not; send them all again.
@@ -41,13 +41,13 @@ class DeadLetters:
             async with asyncio.timeout(ACKNOWLEDGE_SECONDS_MAX):
                 producer = await self._started()
                 target = self._topic_of(topic)
-                for start in range(0, len(letters), 1_000):
-                    await self._send(producer, target, topic, partition, letters[start : start + 1_000])
+                for start in range(0, len(dead_letters), 1_000):
+                    await self._send(producer, target, topic, partition, dead_letters[start : start + 1_000])
         except TimeoutError:
             raise KafkaTimeoutError("dead letters were not acknowledged in time") from None
 
     async def close(self) -> None:
-        """Everything that matters was acknowledged before."""
+        """Stops the producer; every dead letter that `send` returned for is acknowledged already."""
         if self._producer is not None:
             with contextlib.suppress(TimeoutError, KafkaError):
                 await asyncio.wait_for(self._producer.stop(), CLOSE_SECONDS_MAX)
@@ -73,23 +73,28 @@ class DeadLetters:
 
     @staticmethod
     async def _send(
-        producer: AIOKafkaProducer, target: str, topic: str, partition: int, letters: Sequence[SetAside]
+        producer: AIOKafkaProducer, target: str, topic: str, partition: int, dead_letters: Sequence[DeadLetter]
     ) -> None:
         futures = []
-        for letter in letters:
-            headers = headers_of(letter.reason, topic, partition, letter.offset)
-            if letter.key is None and letter.value is None:
+        for dead_letter in dead_letters:
+            headers = dead_letter_headers(dead_letter.reason, topic, partition, dead_letter.offset)
+            if dead_letter.key is None and dead_letter.value is None:
                 futures.append(await _send_empty(producer, target, headers))
             else:
-                futures.append(await producer.send(target, key=letter.key, value=letter.value, headers=headers))
+                futures.append(
+                    await producer.send(target, key=dead_letter.key, value=dead_letter.value, headers=headers)
+                )
         results = await asyncio.gather(*futures, return_exceptions=True)
-        for letter, result in zip(letters, results, strict=True):
+        for dead_letter, result in zip(dead_letters, results, strict=True):
             if isinstance(result, MessageSizeTooLargeError):
-                # A record at the broker's limit does not fit with headers added; without this it would stop its
-                # partition for ever.
-                headers = [*headers_of(letter.reason, topic, partition, letter.offset), _truncated(letter)]
-                value = (letter.value or b"")[:TRUNCATED_BYTES]
-                await producer.send_and_wait(target, key=(letter.key or b"")[:1_024], value=value, headers=headers)
+                # With headers added, a record at the broker's limit is too large; uncut it would stop its partition
+                # for ever.
+                headers = [
+                    *dead_letter_headers(dead_letter.reason, topic, partition, dead_letter.offset),
+                    _truncated(dead_letter),
+                ]
+                value = (dead_letter.value or b"")[:TRUNCATED_BYTES]
+                await producer.send_and_wait(target, key=(dead_letter.key or b"")[:1_024], value=value, headers=headers)
             elif isinstance(result, BaseException):
                 raise result
 
@@ -104,5 +109,5 @@ async def _send_empty(producer: AIOKafkaProducer, target: str, headers: Headers)
     return sent
 
 
-def _truncated(letter: SetAside) -> tuple[str, bytes]:
-    return TRUNCATED_FROM, b"%d" % len(letter.value or b"")
+def _truncated(dead_letter: DeadLetter) -> tuple[str, bytes]:
+    return TRUNCATED_FROM, b"%d" % len(dead_letter.value or b"")

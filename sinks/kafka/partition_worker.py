@@ -1,9 +1,9 @@
-"""One partition's worker: does what `blocks.py` decides, and nothing else.
+"""One partition's worker: does what `block_planner.py` decides, and nothing else.
 
 UnjoinError
-├── Lost         the partition is, or is about to be, somebody else's: drop everything, the commit is the truth
-├── Halted       the engine refuses too many rows: stop the process before the topic is drained
-└── Unreadable   records of a block hold no datum: the same block again, without them
+├── PartitionLost   another member has the partition, or will: drop everything, the commit says where to go on
+├── Halted          the engine refuses too many rows: stop the process before the topic is drained
+└── Unreadable      records of a block hold no datum: the same block again, without them
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from schemas.outcomes import DeadLetterReason, DecodeError, UnjoinError
 from sinks.engine import Block, Engine, Refused, Table, Unknown
 from sinks.kafka.block_planner import (
     BlockLimits,
+    BlockPlanner,
     Commit,
+    DeadLetter,
     Finished,
     Halt,
     Insert,
-    PartitionBlocks,
-    Record,
+    PreparedRecord,
     Row,
     SendDeadLetters,
-    SetAside,
     Wait,
 )
 from sinks.metrics import SinkMetrics
@@ -40,19 +40,19 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Lost(UnjoinError):
-    """The group moved on; nothing may be committed or inserted any more."""
+class PartitionLost(UnjoinError):
+    """The group has a new generation; this worker may commit and insert nothing any more."""
 
 
 class Halted(UnjoinError):
-    """Too many rows were refused."""
+    """The engine refused too many rows."""
 
 
 class Unreadable(UnjoinError):
-    """Nothing of a block was stored, for records of it hold no datum.
+    """Nothing of a block was stored, for some of its records hold no datum.
 
     Attributes:
-        reasons: offset -> why.
+        reasons: the reason by offset.
     """
 
     def __init__(self, reasons: Mapping[int, DeadLetterReason]) -> None:
@@ -61,7 +61,7 @@ class Unreadable(UnjoinError):
 
 
 class PartitionLog(Protocol):
-    """What a worker needs of Kafka for its one partition. All of it may raise KafkaError: nothing is decided, retry."""
+    """What a worker needs of Kafka for its one partition. Any method may raise KafkaError: then try again."""
 
     topic: str
     partition: int
@@ -73,88 +73,90 @@ class PartitionLog(Protocol):
         """The log's first offset and the one after its last."""
 
     async def commit(self, offset: int, metadata: str) -> None:
-        """Returns once the coordinator has it; raises Lost where the group has moved on."""
+        """Returns once the coordinator has it; raises PartitionLost where the group has moved on."""
 
     def seek(self, offset: int) -> None:
-        """Reads from here next; raises Lost."""
+        """Reads from here next; raises PartitionLost."""
 
 
-class DeadLetterBox(Protocol):
-    """Where records are set aside."""
+class DeadLetterSender(Protocol):
+    """Sends records to the topic of dead letters."""
 
-    async def send(self, topic: str, partition: int, letters: Sequence[SetAside]) -> None:
+    async def send(self, topic: str, partition: int, dead_letters: Sequence[DeadLetter]) -> None:
         """Returns once acknowledged; raises KafkaError."""
 
 
-class Parts(msgspec.Struct, frozen=True):
+class WorkerContext(msgspec.Struct, frozen=True):
     """What all workers of a table share.
 
     Attributes:
-        datum_of: a record's schema and datum; raises DecodeError where no schema fits.
+        dead_letters: a `DeadLetterSender`.
+        datum_of: gives a record's schema and datum; raises DecodeError where no schema fits.
         check: raises DecodeError where a record's value is not exactly one datum.
         clock: seconds, monotonic.
+        jitter: spreads the retries of many partitions.
     """
 
     table: Table
     engine: Engine
-    letters: Any  # DeadLetterBox
+    dead_letters: Any  # DeadLetterSender
     limits: BlockLimits
     datum_of: Callable[[Any], tuple[Any, bytes]]
     check: Callable[[bytes | None], None]
     metrics: SinkMetrics
     clock: Callable[[], float]
-    chance: random.Random
+    jitter: random.Random
 
 
 class PartitionWorker:
-    """From assignment to revocation of one partition.
+    """Moves the records of one partition into the engine, from its assignment to its revocation.
 
     Args:
-        thread: of this partition for as long as the process lives, so that an insert abandoned at a revocation ends
-            before its range is completed here.
+        thread: the partition's own for as long as the process lives. An insert that was abandoned at a revocation
+            therefore ends before this worker completes its range.
     """
 
-    def __init__(self, partition_log: PartitionLog, parts: Parts, thread: ThreadPoolExecutor) -> None:
-        self._log, self._parts, self._thread = partition_log, parts, thread
-        self._blocks: PartitionBlocks | None = None
+    def __init__(self, partition_log: PartitionLog, context: WorkerContext, thread: ThreadPoolExecutor) -> None:
+        self._log, self._context, self._thread = partition_log, context, thread
+        self._blocks: BlockPlanner | None = None
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
         self._rewound = False
-        name = f"{parts.table.name}-{partition_log.partition}"
-        self._kafka = Outage(f"Kafka for {name}", log, parts.clock, parts.chance)
-        self._engine = Outage(f"ClickHouse for {name}", log, parts.clock, parts.chance)
+        name = f"{context.table.name}-{partition_log.partition}"
+        self._kafka = Outage(f"Kafka for {name}", log, context.clock, context.jitter)
+        self._engine = Outage(f"ClickHouse for {name}", log, context.clock, context.jitter)
         self._name = name
 
     # Called by the reader.
 
     def add(self, records: Sequence[Any], position: int) -> None:
-        """Takes what was read; before the commit is known it is dropped, for reading starts again from there."""
+        """Takes records that were read. Before the commit is known it drops them: reading starts again from there."""
         if self._blocks is None or self._rewound:
             return
         if records and records[0].offset < self._blocks.read_to:
-            self._rewound = True  # the log was truncated and aiokafka reset the position
+            self._rewound = True  # the log was truncated, and aiokafka reset its position
         else:
             self._blocks.add(self._prepared(records), position, self._now_ms())
         self._woken.set()
 
     @property
-    def full(self) -> bool:
-        """Reading should pause."""
-        return self._blocks is not None and self._blocks.full
+    def should_pause(self) -> bool:
+        """Whether reading should pause."""
+        return self._blocks is not None and self._blocks.should_pause
 
     @property
-    def hungry(self) -> bool:
-        """Reading should go on."""
-        return self._blocks is None or self._blocks.hungry
+    def may_resume(self) -> bool:
+        """Whether reading should go on."""
+        return self._blocks is None or self._blocks.may_resume
 
     @property
-    def recovering(self) -> bool:
-        """An intent, or a doubt, waits for its records; the reader's position says when all were read."""
-        return self._blocks is not None and self._blocks.doubting
+    def needs_position(self) -> bool:
+        """Whether the worker must hear of the reader's position, to know when an uncertain range is all read."""
+        return self._blocks is not None and self._blocks.needs_position
 
     @property
     def passed(self) -> int | None:
-        """Everything below is stored or set aside; None until the commit is known."""
+        """The offset below which everything is stored or set aside; None until the commit is known."""
         return self._blocks.first if self._blocks else None
 
     def stop(self) -> None:
@@ -165,10 +167,10 @@ class PartitionWorker:
     # The work.
 
     async def run(self) -> None:
-        """Until stopped.
+        """Works until stopped.
 
         Raises:
-            Lost: the partition went away first.
+            PartitionLost: the partition went away first.
             Halted: the engine refuses too many rows.
         """
         while True:
@@ -181,43 +183,43 @@ class PartitionWorker:
                     return
             log.warning("%s: the log went back; reading again from the commit", self._name)
 
-    async def _resumed(self) -> PartitionBlocks:
-        """The state that the commit and the log's bounds describe, with the reader sent there."""
+    async def _resumed(self) -> BlockPlanner:
+        """A planner that begins at the commit; sends the reader there."""
         self._blocks = None
         committed, metadata = await self._retried(self._log.committed)
         log_start, log_end = await self._retried(self._log.bounds)
-        blocks = PartitionBlocks(self._parts.limits, committed, metadata, log_start=log_start, log_end=log_end)
+        blocks = BlockPlanner(self._context.limits, committed, metadata, log_start=log_start, log_end=log_end)
         if blocks.expired or blocks.rewound:
             gone = blocks.expired + blocks.rewound
             log.warning("%s: %d offsets are gone from the log before they were read", self._name, gone)
-            self._parts.metrics.expired.labels(self._parts.table.name).inc(gone)
+            self._context.metrics.expired.labels(self._context.table.name).inc(gone)
         self._log.seek(blocks.first)
         return blocks
 
-    async def _do(self, blocks: PartitionBlocks, decision: Any) -> bool:
-        """Does it and reports the outcome; False where there is no use in going on."""
+    async def _do(self, blocks: BlockPlanner, decision: Any) -> bool:
+        """Does what was decided and reports the outcome; returns False where going on is of no use."""
         match decision:
             case Commit(offset, metadata):
                 await self._retried(lambda: self._log.commit(offset, metadata))
                 blocks.committed(decision)
             case Insert():
                 return await self._insert(blocks, decision)
-            case SendDeadLetters(letters):
+            case SendDeadLetters(dead_letters):
                 where = self._log.topic, self._log.partition
-                await self._retried(lambda: self._parts.letters.send(*where, letters))
-                self._parts.metrics.dead_letters.labels(self._parts.table.name).inc(len(letters))
+                await self._retried(lambda: self._context.dead_letters.send(*where, dead_letters))
+                self._context.metrics.dead_letters.labels(self._context.table.name).inc(len(dead_letters))
                 blocks.sent()
             case Wait(until_ms):
                 await self._sleep(None if until_ms is None else (until_ms - self._now_ms()) / 1_000)
             case Halt(cap):
-                rows = f"rows of {self._parts.table.name} (partition {self._log.partition} of {self._log.topic})"
+                rows = f"rows of {self._context.table.name} (partition {self._log.partition} of {self._log.topic})"
                 raise Halted(too_many(cap, rows, "were refused by ClickHouse", "Compare the table with the migrations"))
         return True
 
-    async def _insert(self, blocks: PartitionBlocks, insert: Insert) -> bool:
-        parts, name = self._parts, self._parts.table.name
+    async def _insert(self, blocks: BlockPlanner, insert: Insert) -> bool:
+        context, name = self._context, self._context.table.name
         block = Block(
-            table=parts.table,
+            table=context.table,
             topic=self._log.topic,
             partition=self._log.partition,
             first=insert.first,
@@ -233,46 +235,46 @@ class PartitionWorker:
         except Refused as error:
             self._engine.over()
             blocks.refused()
-            parts.metrics.refusals.labels(name).inc()
+            context.metrics.refusals.labels(name).inc()
             if len(insert.rows) == 1:
                 log.warning("%s: ClickHouse refused the row at offset %d (%s)", self._name, insert.first, error)
         except Unknown as error:
             blocks.unknown()
-            parts.metrics.unknown.labels(name).inc()
+            context.metrics.unknown.labels(name).inc()
             delay = self._engine.failed(str(error))
             if self._stopping.is_set():
-                return False  # the intent stands: whoever owns the partition next completes it
+                return False  # the intent stays committed: the partition's next owner completes it
             await self._pause(delay)
         else:
             self._engine.over()
             blocks.stored()
-            parts.metrics.rows.labels(name).inc(count)
-            parts.metrics.blocks.labels(name).inc()
+            context.metrics.rows.labels(name).inc(count)
+            context.metrics.blocks.labels(name).inc()
             if insert.missing:
-                parts.metrics.repairs.labels(name).inc()
+                context.metrics.repairs.labels(name).inc()
         return True
 
     # In the partition's thread.
 
     def _attempt(self, block: Block, rows: Sequence[Row]) -> int:
-        """The first one: nobody has looked at the datums yet but the engine, which takes all or none."""
+        """The first attempt. Only the engine checks the datums; it stores all rows or none."""
         try:
-            self._parts.engine.insert(block)
+            self._context.engine.insert(block)
         except Refused:
             self._check(rows)
             raise
         return len(rows)
 
     def _attempt_missing(self, block: Block, rows: Sequence[Row]) -> int:
-        """After an attempt of unknown outcome, ours or another's: should a datum have ended that, it ends no more."""
+        """An attempt after one of unknown outcome. The datums are checked first: one of them may have crashed that."""
         self._check(rows)
-        return self._parts.engine.insert_missing(block)
+        return self._context.engine.insert_missing(block)
 
     def _check(self, rows: Sequence[Row]) -> None:
         reasons = {}
         for row in rows:
             try:
-                self._parts.check(row.value)
+                self._context.check(row.value)
             except DecodeError as error:
                 reasons[row.offset] = error.reason
         if reasons:
@@ -289,26 +291,26 @@ class PartitionWorker:
                 return result
 
     async def _pause(self, seconds: float) -> None:
-        """A wait that only stopping cuts short."""
+        """Waits; only a stop cuts it short."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _sleep(self, seconds: float | None) -> None:
-        """A wait that new records cut short too."""
+        """Waits; a stop or new records cut it short."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
 
     def _now_ms(self) -> float:
-        return self._parts.clock() * 1_000
+        return self._context.clock() * 1_000
 
-    def _prepared(self, records: Sequence[Any]) -> list[Record]:
-        datum_of = self._parts.datum_of
-        prepared: list[Record] = []
+    def _prepared(self, records: Sequence[Any]) -> list[PreparedRecord]:
+        datum_of = self._context.datum_of
+        prepared: list[PreparedRecord] = []
         for record in records:
             try:
                 schema, datum = datum_of(record)
             except DecodeError as error:
-                prepared.append(SetAside(record.offset, error.reason, record.key, record.value))
+                prepared.append(DeadLetter(record.offset, error.reason, record.key, record.value))
             else:
                 prepared.append(Row(record.offset, schema, datum, record.key, record.value))
         return prepared

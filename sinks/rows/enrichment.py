@@ -1,6 +1,6 @@
-"""What an address and a User-Agent say of an analytics event: browser, system, device, network operator.
+"""Adds to an analytics event what its address and User-Agent tell: browser, system, device, network operator.
 
-Done in the sink, so that the collector's hot path stays free of it.
+The sink does this, so that the collector's hot path does not have to.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ import geoip2.errors
 import msgspec
 import ua_parser
 
-USER_AGENT_CHARS_MAX = 512  # what is parsed and remembered; a real one is shorter
+USER_AGENT_CHARS_MAX = 512  # the rest is not parsed; a real one is shorter
 USER_AGENTS_MAX = 4_096
 
 IspOf = Callable[[str], str]
 
 
 class Agent(msgspec.Struct, frozen=True):
-    """What a User-Agent claims; empty where it says nothing."""
+    """What a User-Agent says of itself; a field is empty where it says nothing."""
 
     browser: str = ""
     os: str = ""
@@ -27,7 +27,7 @@ class Agent(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=USER_AGENTS_MAX)
 def agent_of(user_agent: str) -> Agent:
-    """The families that ua-parser's rules name, e.g. Chrome, Android, Pixel 7."""
+    """The families that ua-parser's rules find, e.g. Chrome, Android, Pixel 7."""
     found = ua_parser.parse(user_agent)
     return Agent(
         browser=found.user_agent.family if found.user_agent else "",
@@ -36,25 +36,25 @@ def agent_of(user_agent: str) -> Agent:
     )
 
 
-# What `enrichment` gives, in this order.
+# The columns that `enrichment` fills, in its order.
 ADDED = ("browser", "os", "device", "isp")
 
 
 def enrichment(user_agent: str, ip: str, isp_of: IspOf) -> tuple[str, str, str, str]:
-    """What a row of `analytics` has beside what it comes from."""
+    """The values of `ADDED` for a row of `analytics`."""
     agent = agent_of(user_agent[:USER_AGENT_CHARS_MAX])
     return agent.browser, agent.os, agent.device, isp_of(ip)
 
 
 def no_isp(_address: str) -> str:
-    """The network operator where no database is named: unknown."""
+    """The look-up without a database: every network operator is unknown."""
     return ""
 
 
 def isps(database: str) -> IspOf:
-    """Looks addresses up in a MaxMind-format ASN database; without a path every one is unknown.
+    """A look-up of network operators in a MaxMind-format ASN database; without a path all are unknown.
 
-    The file is opened here, once, before the process gives up its right to open others.
+    It opens the file here, once, before the process gives up its right to open others.
 
     Raises:
         OSError, maxminddb.InvalidDatabaseError: the file cannot be read or is no such database.

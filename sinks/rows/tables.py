@@ -1,8 +1,9 @@
-"""The tables, and how a record of Kafka becomes a datum of each.
+"""The tables, and how a record of Kafka becomes a datum for each of them.
 
+table                                 its datum is
 signals, personal, labelers, labels   the record's value as it is, header included
-analytics                             the record's value, and behind it what address and User-Agent say
-dead_letters                          headers and timestamp, encoded; the value is not read
+analytics                             the record's value, and behind it the fields that `enrichment.py` makes
+dead_letters                          the record's headers and timestamp, encoded; its value is not read
 """
 
 import io
@@ -25,28 +26,39 @@ ROWS = Path(__file__).parent
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 
-# Of addresses and User-Agents, what was made of them; those who come at a time come again, with the next page.
-REMEMBERED_MAX = 16_384
-REMEMBERED_BYTES_MAX = 512
+# Enrichments are cached by address and User-Agent: a visitor's next page has the same pair.
+CACHED_PAIRS_MAX = 16_384
+CACHED_PAIR_BYTES_MAX = 512
 
 Datum = tuple[Any, bytes]
 
 
-class Record(Protocol):
-    """What is used of a record; aiokafka's `ConsumerRecord` is one."""
+class KafkaRecord(Protocol):
+    """The part of aiokafka's `ConsumerRecord` that this module reads."""
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str:
+        """The topic that it lies on."""
+
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int:
+        """The partition that it lies in."""
+
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Its place in the partition."""
+
     @property
-    def timestamp(self) -> int: ...
+    def timestamp(self) -> int:
+        """Unix milliseconds."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """Confluent's header and a datum, if it is what it should be."""
+
     @property
-    def headers(self) -> Any: ...
+    def headers(self) -> Any:
+        """Pairs of name and bytes."""
 
 
 def _plain(*columns: tuple[str, str]) -> tuple[tuple[str, str, str], ...]:
@@ -111,7 +123,7 @@ LABELS = Table(
     topics=(topics.DEIDENTIFIED,),
     columns=(
         *_plain(("row_id", "UUID"), ("day", "Date"), ("task", "String"), ("kind", "String"), ("answer", "String")),
-        # Avro has no unsigned long: the same 64 bits are read as one.
+        # Avro has no unsigned long: the table reads the same 64 bits as one.
         ("version", "Int64", "reinterpretAsUInt64(`version`)"),
     ),
     key=("task", "row_id", "version"),
@@ -143,43 +155,43 @@ _SUBJECT = {
 
 @cache
 def row_schema(name: str) -> Any:
-    """The schema of the rows that a sink makes itself, as fastavro parses it; one object a name."""
+    """The schema of rows that the sink encodes itself, as fastavro parses it; one object a name."""
     return fastavro.parse_schema(json.loads((ROWS / f"{name}.avsc").read_text()))
 
 
-def reader_of(table: Table, isp_of: IspOf = no_isp) -> Callable[[Record], Datum]:
-    """What makes a datum of each record of a table.
+def reader_of(table: Table, isp_of: IspOf = no_isp) -> Callable[[KafkaRecord], Datum]:
+    """A function that makes a datum of each record of a table.
 
     Returns:
-        A record's schema (one object a schema: compare with `is`) and its datum. Whether it is exactly one is the
-        engine's to see, and `check`'s to explain: here a record costs a look-up. Raises DecodeError where no schema
-        of the table's subject fits; of a dead letter never.
+        A function from a record to its schema (one object a schema: compare with `is`) and its datum. It does not
+        check that the datum is exactly one, for that costs more than a look-up: the engine sees it, and `check` says
+        what is wrong. It raises DecodeError where no schema of the table's subject fits; for a dead letter never.
     """
     if table.name == DEAD_LETTERS.name:
         return _dead_letter
     subject = _SUBJECT[table.name]
     writers = codec.writers(subject).items()
     if table.name == ANALYTICS.name:
-        added = lru_cache(REMEMBERED_MAX)(partial(_added, isp_of))
-        ways = {
+        added = lru_cache(CACHED_PAIRS_MAX)(partial(_added, isp_of))
+        readers = {
             header: (value_schema(w.id, ADDED), lengths.walker(w.id, ("ip", "user_agent"))) for header, w in writers
         }
-        return partial(_enriched, ways, added)
+        return partial(_enriched, readers, added)
     return partial(_undecoded, {header: value_schema(writer.id) for header, writer in writers})
 
 
 def check(table: Table, value: bytes | None) -> None:
-    """Passes where the value of a record is a header and exactly one datum; a dead letter's may be anything.
+    """Raises where the value of a record is not a header and exactly one datum; any dead letter's value passes.
 
     Raises:
-        DecodeError: what is wrong with it.
+        DecodeError: its reason says what is wrong with the value.
     """
     if table.name != DEAD_LETTERS.name:
         writer, datum = codec.split(value, _SUBJECT[table.name])
         lengths.check_datum(writer.id, datum)
 
 
-def _undecoded(schemas: dict[bytes, Any], record: Record) -> Datum:
+def _undecoded(schemas: dict[bytes, Any], record: KafkaRecord) -> Datum:
     value = record.value
     schema = None if value is None else schemas.get(value[: codec.HEADER_BYTES])
     if value is None or schema is None:
@@ -187,22 +199,22 @@ def _undecoded(schemas: dict[bytes, Any], record: Record) -> Datum:
     return schema, value
 
 
-def _enriched(ways: dict[bytes, tuple[Any, lengths.Walker]], added: Any, record: Record) -> Datum:
+def _enriched(readers: dict[bytes, tuple[Any, lengths.Walker]], added: Any, record: KafkaRecord) -> Datum:
     value = record.value
-    way = None if value is None else ways.get(value[: codec.HEADER_BYTES])
-    if value is None or way is None:
+    reader = None if value is None else readers.get(value[: codec.HEADER_BYTES])
+    if value is None or reader is None:
         raise DecodeError(codec.unreadable(value))
-    schema, walk = way
+    schema, walk = reader
     _, (ip, user_agent) = walk(value, codec.HEADER_BYTES)
-    short = len(user_agent) + len(ip) <= REMEMBERED_BYTES_MAX
+    short = len(user_agent) + len(ip) <= CACHED_PAIR_BYTES_MAX
     return schema, value + (added if short else added.__wrapped__)(ip, user_agent)
 
 
 @cache
 def value_schema(writer_id: int, added: tuple[str, ...] = ()) -> Any:
-    """The schema of a record's whole value: Confluent's header, the writer's fields, strings of these names behind.
+    """The schema of a record's whole value, as fastavro parses it; one object an id.
 
-    As fastavro parses it; one object an id.
+    Its fields are Confluent's header, the writer's fields, and then a string for each name in `added`.
     """
     header = {"name": "header", "type": {"type": "fixed", "name": "unjoin.Header", "size": codec.HEADER_BYTES}}
     fields = [header, *by_id()[writer_id].parsed["fields"], *({"name": name, "type": "string"} for name in added)]
@@ -210,17 +222,18 @@ def value_schema(writer_id: int, added: tuple[str, ...] = ()) -> Any:
 
 
 def _added(isp_of: IspOf, ip: bytes, user_agent: bytes) -> bytes:
-    """The fields of `ADDED`, as they follow a datum."""
+    """The fields of `ADDED`, encoded as they follow a datum."""
     out = io.BytesIO()
     for text in enrichment(lengths.text_of(user_agent), lengths.text_of(ip), isp_of):
         fastavro.schemaless_writer(out, "string", text)
     return out.getvalue()
 
 
-def _dead_letter(record: Record) -> Datum:
+def _dead_letter(record: KafkaRecord) -> Datum:
     origin = origin_of(record.headers)
     if origin is None or not (0 <= origin.partition <= INT32_MAX and 0 <= origin.offset <= INT64_MAX):
-        # Somebody else's record on the topic: counted where it lies, for a dead letter of a dead letter helps nobody.
+        # The record is no dead letter of ours. Its row names the place where it lies now; it gets no dead letter of
+        # its own, for that would come back here.
         origin = Origin(DeadLetterReason.NOT_CONFLUENT, record.topic, record.partition, record.offset)
     return _encoded(
         "dead_letters",

@@ -8,7 +8,7 @@ import pytest
 from clickhouse_driver import errors
 
 from sinks.clickhouse.driver_errors import DEPLOYMENT_ERRORS, DRIVER_ERRORS, REFUSALS, insert_failure, server_exception
-from sinks.clickhouse.embedded import DATA_ERRORS
+from sinks.clickhouse.errors import DATA_ERRORS
 from sinks.engine import Refused, Unknown
 
 NO_ANSWER = [

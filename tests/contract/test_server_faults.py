@@ -16,17 +16,17 @@ import pytest
 
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Unknown
-from sinks.kafka.block_planner import BlockLimits
 from testkit.clickhouse_server import ClickHouseServer
 from testkit.contract_table import DDL, PLAIN, TABLE, ServerTable, block, block_of, row
 from testkit.fault_proxy import Fault, FaultProxy
 from testkit.server_sink import ServerSinkConfig
+from testkit.sink_configs import block_limits
 from testkit.sink_environment import ContractSinkEnvironment, running, until
 
 pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).parents[2]
-LIMITS = BlockLimits(rows_max=200, bytes_max=1_000_000, ms_max=50)
+LIMITS = block_limits(rows_max=200, bytes_max=1_000_000, ms_max=50)
 BY_DAY = PLAIN.format(by="day")
 
 

@@ -15,7 +15,7 @@ from confluent_kafka import Message
 from rich.console import Console
 
 from schemas import codec
-from schemas.dead_letters import TRUNCATED_FROM, headers_of
+from schemas.dead_letters import TRUNCATED_FROM, dead_letter_headers
 from schemas.outcomes import DeadLetterReason
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, SIGNALS
 from testkit.kafka_node import stored_records
@@ -60,7 +60,7 @@ def set_aside(
     partition: int = 1,
 ) -> None:
     """Dead letters as a sink whose engine refused these rows leaves them."""
-    deliver(stack.bootstrap, letters, records, headers_of(REFUSED, topic, partition, 7))
+    deliver(stack.bootstrap, letters, records, dead_letter_headers(REFUSED, topic, partition, 7))
 
 
 def signal_of(mark: str, number: int) -> bytes:
@@ -201,7 +201,7 @@ def test_label_goes_back_once_it_can_be_read_and_not_before(stack: RunningStack,
 
 def test_a_cut_letter_stays_where_it_is(stack: RunningStack, mark: str) -> None:
     """Half a record is not the record."""
-    cut = [*headers_of(REFUSED, SIGNALS, 0, 7), (TRUNCATED_FROM, b"99999")]
+    cut = [*dead_letter_headers(REFUSED, SIGNALS, 0, 7), (TRUNCATED_FROM, b"99999")]
     deliver(stack.bootstrap, DEAD_LETTERS, [(b"k", mark.encode())], cut)
     assert replayed(stack) == {"cut": 1}
     assert records_with(stack, SIGNALS, mark) == []

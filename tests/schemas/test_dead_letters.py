@@ -8,7 +8,7 @@ from schemas.dead_letters import ShareCap, too_many
 
 def test_fifty_first_bad_record_of_the_last_hundred_is_one_too_many() -> None:
     """Fewer would halt a quiet topic; more would drain a busy one."""
-    cap = ShareCap()
+    cap = ShareCap(0.5)
     for _ in range(50):
         cap.note(bad=True)
         assert not cap.exceeded

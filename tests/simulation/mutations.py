@@ -13,7 +13,7 @@ from ingest.spool.producer import Drain, SpoolingProducer
 from processors.door.crowd import Crowd
 from processors.faust_app.batch_handler import Passage
 from sinks.engine import Block, Unknown
-from sinks.kafka.block_planner import Commit, Insert, Intent, PartitionBlocks
+from sinks.kafka.block_planner import BlockPlanner, Commit, Insert, Intent
 from sinks.kafka.partition_worker import PartitionWorker
 from tests.simulation.engine import SimulatedEngine
 from tests.simulation.processes import universe_loop
@@ -24,15 +24,15 @@ Mutation = Callable[[], Any]
 @contextlib.contextmanager
 def commits_past_the_block_before_the_insert() -> Iterator[None]:
     """At-most-once: a crash in the insert loses the block."""
-    decide = PartitionBlocks.decide
+    decide = BlockPlanner.decide
 
-    def decided(self: PartitionBlocks, now_ms: float, *, stopping: bool = False) -> Any:
+    def decided(self: BlockPlanner, now_ms: float, *, stopping: bool = False) -> Any:
         decision = decide(self, now_ms, stopping=stopping)
         if isinstance(decision, Commit) and self._block is not None and self._block.groups:
             return Commit(self._block.end, "")
         return decision
 
-    def committed(self: PartitionBlocks, commit: Commit) -> None:
+    def committed(self: BlockPlanner, commit: Commit) -> None:
         block = self._block
         if block is not None and block.groups:
             self._committed = self._commit_of(_intent(self, block.end))
@@ -40,27 +40,27 @@ def commits_past_the_block_before_the_insert() -> Iterator[None]:
             self._committed = commit
 
     with (
-        mock.patch.object(PartitionBlocks, "decide", decided),
-        mock.patch.object(PartitionBlocks, "committed", committed),
+        mock.patch.object(BlockPlanner, "decide", decided),
+        mock.patch.object(BlockPlanner, "committed", committed),
         mock.patch.object(SimulatedEngine, "_check_intent", return_value=None),
     ):
         yield
 
 
-def _intent(blocks: PartitionBlocks, end: int) -> str:
-    return Intent(end, blocks.suspect).metadata(blocks.first)
+def _intent(blocks: BlockPlanner, end: int) -> str:
+    return Intent(end, blocks.uncertain_to).metadata(blocks.first)
 
 
 @contextlib.contextmanager
 def inserts_the_whole_block_again() -> Iterator[None]:
     """At-least-once: what was stored without a reply is stored twice."""
-    decide = PartitionBlocks.decide
+    decide = BlockPlanner.decide
 
-    def decided(self: PartitionBlocks, now_ms: float, *, stopping: bool = False) -> Any:
+    def decided(self: BlockPlanner, now_ms: float, *, stopping: bool = False) -> Any:
         decision = decide(self, now_ms, stopping=stopping)
         return decision._replace(missing=False) if isinstance(decision, Insert) else decision
 
-    with mock.patch.object(PartitionBlocks, "decide", decided):
+    with mock.patch.object(BlockPlanner, "decide", decided):
         yield
 
 
@@ -88,13 +88,13 @@ def trusts_the_engines_deduplication_token() -> Iterator[None]:
 @contextlib.contextmanager
 def starts_over_without_the_intent() -> Iterator[None]:
     """A restart that forgets what was in work."""
-    start = PartitionBlocks.__init__
+    start = BlockPlanner.__init__
 
-    def started(self: PartitionBlocks, *args: Any, **options: Any) -> None:
+    def started(self: BlockPlanner, *args: Any, **options: Any) -> None:
         start(self, *args, **options)
-        self._intent_end, self.suspect = self.first, 0
+        self._intent_end, self.uncertain_to = self.first, 0
 
-    with mock.patch.object(PartitionBlocks, "__init__", started):
+    with mock.patch.object(BlockPlanner, "__init__", started):
         yield
 
 
@@ -109,7 +109,7 @@ def retries_a_commit_without_an_answer() -> Iterator[None]:
 def waits_for_records_that_are_not_there() -> Iterator[None]:
     """A doubt about offsets that hold no record is kept for ever."""
     recovering = property(lambda self: self._blocks is not None and self._blocks.recovering)
-    with mock.patch.object(PartitionWorker, "recovering", recovering):
+    with mock.patch.object(PartitionWorker, "needs_position", recovering):
         yield
 
 

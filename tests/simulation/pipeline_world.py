@@ -12,6 +12,7 @@ from schemas.events import IdentifiedLabel
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, SIGNALS
 from sinks.kafka.block_planner import BlockLimits
 from sinks.rows import tables
+from testkit.sink_configs import block_limits
 from tests.simulation.broker import Broker, Stored, check
 from tests.simulation.clock import Universe
 from tests.simulation.disk import NOW_MS, Disk
@@ -52,7 +53,7 @@ class PipelineWorld:
         self.labels: dict[bytes, IdentifiedLabel] = {}
         self.number = 0
         self.chaos_s = random.uniform(2, 40)
-        limits = BlockLimits(rows_max=random.choice([3, 40]), bytes_max=100_000, ms_max=random.choice([0, 200]))
+        limits = block_limits(rows_max=random.choice([3, 40]), bytes_max=100_000, ms_max=random.choice([0, 200]))
         self.edge = Supervisor(universe, self._edge)
         self.edge.on_death = lambda process: process.died()
         self.rest = [

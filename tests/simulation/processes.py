@@ -13,10 +13,12 @@ import msgspec
 from schemas.topics import dead_letter_topic
 from sinks.engine import Table
 from sinks.kafka.block_planner import BlockLimits
-from sinks.kafka.consumer import ConsumerConfig, TableConsumer
-from sinks.kafka.dead_letters import DeadLetters
+from sinks.kafka.consumer import TableConsumer
+from sinks.kafka.dead_letters import DeadLetterProducer
+from sinks.main import GROUP_PREFIX
 from sinks.metrics import SinkMetrics
 from sinks.rows.tables import check, reader_of
+from testkit.sink_configs import consumer_config
 from tests.simulation.broker import Broker
 from tests.simulation.clock import SimulatedLoop, Universe, Violation
 from tests.simulation.engine import SimulatedEngine, Storage
@@ -104,20 +106,20 @@ class SinkProcess:
     async def main(self) -> None:
         universe = self._universe
         self._engine.loop = universe_loop()
-        letters = DeadLetters("simulated", dead_letter_topic)
+        dead_letters = DeadLetterProducer("simulated", dead_letter_topic)
         self._consumer = TableConsumer(
             self._table,
             self._engine,
-            ConsumerConfig(bootstrap="simulated", limits=self._limits),
+            consumer_config("simulated", self._limits, GROUP_PREFIX + self._table.name),
             datum_of=reader_of(self._table),
             check=partial(check, self._table),
-            letters=letters,
+            dead_letters=dead_letters,
             metrics=METRICS,
             clock=lambda: universe.now,
-            chance=random.Random(universe.random.random()),
+            jitter=random.Random(universe.random.random()),
         )
         await self._consumer.run()
-        await letters.close()
+        await dead_letters.close()
 
     def stop(self) -> None:
         if self._consumer is not None:

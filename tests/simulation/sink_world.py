@@ -10,8 +10,8 @@ from aiokafka import TopicPartition
 from schemas.codec import encode
 from schemas.dead_letters import origin_of
 from schemas.topics import DEAD_LETTERS, SIGNALS
-from sinks.kafka.block_planner import BlockLimits
 from sinks.rows import tables
+from testkit.sink_configs import block_limits
 from tests.simulation.broker import Broker, check, open_words
 from tests.simulation.clock import Universe
 from tests.simulation.engine import SimulatedEngine, Storage
@@ -99,7 +99,7 @@ class SinkWorld:
         self.server = random.random() < 0.25
         self.storage = Storage()
         self.ledger = SinkLedger(broker, self.storage, exact=not self.server)
-        self.limits = BlockLimits(
+        self.limits = block_limits(
             rows_max=random.choice([1, 3, 8, 40]),
             bytes_max=random.choice([200, 1_000, 100_000]),
             ms_max=random.choice([0, 20, 300]),

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from sinks.kafka.block_planner import Intent
-from sinks.main import SinkConfig
+from testkit.sink_configs import sink_config
 from testkit.sink_environment import SinkEnvironment, until
 from unjoin.host.kafka import free_port
 
@@ -28,9 +28,9 @@ class Sink:
 
     def __init__(self, world: SinkEnvironment, folder: Path, **changes: object) -> None:
         self.directory, self.log, self.port = folder / "clickhouse", folder / "sink.log", free_port()
-        self.config = SinkConfig(
-            bootstrap=world.bootstrap,
-            clickhouse_dir=self.directory,
+        self.config = sink_config(
+            world.bootstrap,
+            self.directory,
             http_port=self.port,
             block_rows_max=2_000,
             block_ms_max=100,

@@ -21,7 +21,7 @@ from sinks.rows.tables import (
     PERSONAL,
     SIGNALS,
     Datum,
-    Record,
+    KafkaRecord,
     check,
     reader_of,
 )
@@ -82,7 +82,7 @@ ROW_KEYS = {
 }
 
 
-def row_key_of(named: RowKey, record: Record) -> tuple[bytes, int]:
+def row_key_of(named: RowKey, record: KafkaRecord) -> tuple[bytes, int]:
     """Hash and version of the row that a sink makes of a record.
 
     Raises:
@@ -98,7 +98,7 @@ def row_key_of(named: RowKey, record: Record) -> tuple[bytes, int]:
 
 
 @cache
-def _datum_of(table: str) -> Callable[[Record], Datum]:
+def _datum_of(table: str) -> Callable[[KafkaRecord], Datum]:
     return reader_of(ROW_KEYS[table].table)
 
 

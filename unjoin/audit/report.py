@@ -5,8 +5,10 @@ import sys
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from unjoin.audit.balance import Audit, Line
+from unjoin.terminal import escaped
 
 COLUMNS = (
     *("accepted", "stored", "passed_on", "verdicts", "collapsed", "dead_lettered"),
@@ -20,13 +22,12 @@ def show(audit: Audit, console: Console) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     for line in audit.lines:
-        table.add_row(
-            line.name, *(f"{getattr(line, column):,}" if getattr(line, column) else "0" for column in COLUMNS)
-        )
+        counts = (getattr(line, column) for column in COLUMNS)
+        table.add_row(Text(escaped(line.name)), *(f"{count:,}" if count else "0" for count in counts))
     console.print(table)
 
     def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        console.print(escaped(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
     for note in audit.notes:
         say(f"note: {note}")

@@ -3,7 +3,8 @@
 import json
 
 from sinks.clickhouse.embedded import Embedded
-from sinks.http.read_only import Bounds, judge_of
+from sinks.http.read_only import policy_of
+from testkit.sink_configs import query_bounds
 from testkit.sink_records import label, labels, signal, signals
 
 ROWS = 60
@@ -23,7 +24,7 @@ def names_of(engine: Embedded, condition: str) -> list[str]:
 def ask(engine: Embedded, sql: str) -> bytes:
     """As port 8123 does: its own settings for the session, nothing in the statement."""
     setting_names = engine.select("SELECT name FROM system.settings", "TSV").decode().split()
-    settings = judge_of(setting_names, (), ()).session_settings({}, Bounds())
+    settings = policy_of(setting_names, (), ()).session_settings({}, query_bounds())
     return engine.read(sql, "JSONEachRow", settings).body
 
 

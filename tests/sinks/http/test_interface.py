@@ -4,36 +4,48 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
+import msgspec
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from sinks.clickhouse.embedded import Embedded
-from sinks.http.interface import HttpSettings, serve_http
-from sinks.http.read_only import Bounds
+from sinks.http import interface
+from sinks.http.interface import serve_http
+from sinks.metrics import SinkMetrics
+from testkit.sink_configs import http_config, query_bounds, sink_config
 from testkit.sink_records import label, labels, signal, signals
+from tests.sinks.http.heavy_queries import ROWS, WARM_UP_BLOCKS, Report
 
-BOUNDS = Bounds(max_execution_time=2, max_result_rows=200_000, max_memory_usage=200_000_000)
+BOUNDS = query_bounds(max_execution_time=2, max_result_rows=200_000)
+LARGE_BYTES, LIGHT_BYTES = 201_326_592, 67_108_864
+METRICS = SinkMetrics()
+ROOT = Path(__file__).parents[3]
+# What inserts and merges take beside the queries, with room to spare.
+INSERTS_BYTES = 134_217_728
 
 
 @pytest.fixture(scope="module")
 def port(embedded: Embedded) -> Iterator[int]:
-    """The dialect in an event loop of its own, as a sink runs it."""
+    """The interface in an event loop of its own, as a sink runs it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    settings = HttpSettings(port=0, hosts=("clickhouse.test",), bounds=BOUNDS)
-    listening = asyncio.run_coroutine_threadsafe(serve_http(embedded, settings), loop).result(30)
+    settings = http_config(hosts=("clickhouse.test",), bounds=BOUNDS, large_bytes=LARGE_BYTES, light_bytes=LIGHT_BYTES)
+    listening = asyncio.run_coroutine_threadsafe(serve_http(embedded, settings, METRICS), loop).result(30)
     yield listening.port
     asyncio.run_coroutine_threadsafe(listening.close(), loop).result(30)
     loop.call_soon_threadsafe(loop.stop)
@@ -241,11 +253,97 @@ def test_only_known_hosts_are_answered(port: int, host: str, status: int) -> Non
     assert ask(port, "SELECT 1", headers={"Host": host})[0] == status
 
 
-def test_no_other_origin_may_read_an_answer(port: int) -> None:
-    _, _, headers = ask(port, "SELECT '<script>' FORMAT RawBLOB", headers={"Origin": "https://evil.test"})
+@pytest.mark.parametrize("path", ["/?query=SELECT+1", "/ping", "/replicas_status", "/nothing"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "anything"},
+        {"Origin": "https://evil.test"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "https://evil.test", "Sec-Fetch-Site": "same-origin"},
+    ],
+)
+def test_a_web_page_is_refused_before_its_query_is_read(port: int, path: str, headers: dict[str, str]) -> None:
+    """It cannot read an answer, but timed it: a stored e-mail address was read letter by letter."""
+    before = counted("unjoin_sink_refused_web_pages_total")
+    assert ask(port, path=path, headers=headers)[:2] == (403, "This port does not answer web pages.\n")
+    assert counted("unjoin_sink_refused_web_pages_total") == before + 1
+
+
+def test_a_refused_web_page_runs_nothing(port: int, monkeypatch: pytest.MonkeyPatch, embedded: Embedded) -> None:
+    """Not even the parser: whatever runs takes a time that tells."""
+    monkeypatch.setattr(embedded, "read", None)
+    monkeypatch.setattr(embedded, "read_bounded", None)
+    assert ask(port, "SELECT 1", headers={"Sec-Fetch-Site": "cross-site"})[0] == 403
+
+
+@pytest.mark.parametrize("fetch_site", ["none", "same-origin"])
+def test_a_reader_s_own_browser_is_answered_without_leave_for_others(port: int, fetch_site: str) -> None:
+    """Somebody who types the address is no page of another; the answer is no page either."""
+    own = {"Sec-Fetch-Site": fetch_site, "Origin": f"http://127.0.0.1:{port}"}
+    status, _, headers = ask(port, "SELECT '<script>' FORMAT RawBLOB", headers=own)
+    assert status == 200
     assert not [name for name in headers if name.lower().startswith("access-control")]
     assert headers["Content-Type"].startswith("text/plain")
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_query_that_needs_more_gets_the_large_place(port: int) -> None:
+    """One place is large enough for it; a second one of its size waits."""
+    heavy = "SELECT length(groupArray(number)) FROM numbers(6000000)"
+    assert ask(port, heavy, max_memory_usage=str(LIGHT_BYTES * 3 // 4))[2]["X-ClickHouse-Exception-Code"] == "241"
+    assert ask(port, heavy)[:2] == (200, "6000000\n")
+
+
+def test_an_answer_that_grows_as_it_is_written_is_bounded(port: int) -> None:
+    """The engine counts rows, not what JSON makes of them: six characters of one."""
+    sql = "SELECT repeat('\\0', {}) FROM numbers(200000) FORMAT JSONEachRow"
+    status, body, _ = ask(port, sql.format(24), max_block_size="1000")
+    assert (status, body.count("\n")) == (200, 200_000)
+    assert len(body) > LIGHT_BYTES // 4
+    status, text, headers = ask(port, sql.format(60), max_block_size="1000")
+    assert (status, headers["X-ClickHouse-Exception-Code"]) == (500, "396")
+    assert "The answer is over 50331648 bytes" in text
+
+
+def test_an_answer_that_nobody_reads_leaves_its_place(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a few connections that read nothing would keep everybody out."""
+    monkeypatch.setattr(interface, "SEND_SECONDS_MAX", 0.2)
+    deaf = []
+    for _ in range(interface.LIGHT_QUERIES + 1):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.sendall(
+            b"GET /?query=SELECT+repeat('x',1000000)+FROM+numbers(12) HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
+        deaf.append(connection)
+    try:
+        assert ask(port, "SELECT 1")[:2] == (200, "1\n")
+    finally:
+        for connection in deaf:
+            connection.close()
+
+
+def test_inserts_go_on_beside_heavy_queries_and_memory_stays_within_the_sum(tmp_path: Path) -> None:
+    """One query took 1 GiB, four at once more than two: the sink that shares their process must not pay for it."""
+    query_bytes, queries_bytes = 268_435_456, 536_870_912
+    command = [sys.executable, "-m", "tests.sinks.http.heavy_queries", str(tmp_path), str(query_bytes)]
+    done = subprocess.run([*command, str(queries_bytes)], cwd=ROOT, capture_output=True, timeout=300, check=True)
+    report = msgspec.json.decode(done.stdout, type=Report)
+    assert set(report.codes) == {"", "241", "396"}
+    assert report.blocks > 0
+    assert report.rows == (WARM_UP_BLOCKS + report.blocks) * ROWS
+    assert report.grown_bytes <= queries_bytes + INSERTS_BYTES
+
+
+@pytest.mark.parametrize(("query", "queries"), [(1_073_741_824, 1_073_741_824), (100, 50)])
+def test_bounds_that_leave_no_room_for_small_queries_stop_the_sink(query: int, queries: int) -> None:
+    """With a clear error at the start, not a port that answers nothing."""
+    with pytest.raises(interface.QueryMemoryError, match="UNJOIN_QUERIES_BYTES_MAX must be at least"):
+        sink_config("", Path(), query_bytes_max=query, queries_bytes_max=queries).http()
 
 
 @pytest.mark.usefixtures("unmerged")
@@ -305,3 +403,55 @@ def test_what_was_asked_is_in_no_log(port: int, caplog: pytest.LogCaptureFixture
     ask(port, "SELECT 'canary-7731' FROM nothing")
     ask(port, "SELECT 'canary-7731'")
     assert "canary-7731" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /?query=canary-7732" + b"x" * 1_100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: canary-7732" + b"x" * 9_000 + b"\r\n\r\n",
+        b"canary-7732 \x00\x01\r\n\r\n",
+        b"GET /?query=canary-7732 HTTP/9.9\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: canary-7732\r\n\r\n",
+    ],
+)
+def test_a_malformed_request_is_counted_and_its_bytes_are_in_no_log(
+    port: int, request_bytes: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """aiohttp's traceback quotes them: the text of a query, and what it looked for."""
+    caplog.set_level("DEBUG")
+    before = counted("unjoin_sink_malformed_http_total")
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port), 30) as connection, suppress(OSError):
+            connection.sendall(request_bytes)
+            assert b" 400 " in connection.recv(1_000)
+    assert counted("unjoin_sink_malformed_http_total") == before + 3
+    assert "7732" not in caplog.text
+    assert caplog.text.count("was not HTTP or too long") <= 1
+
+
+def test_a_failure_of_ours_is_logged_without_what_was_asked(
+    port: int, embedded: Embedded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where it is helps; the text of an exception may hold a query."""
+
+    secret = "canary-7733"
+
+    def fail(*_: object) -> None:
+        raise ValueError(secret)
+
+    monkeypatch.setattr(embedded, "read", fail)
+    assert ask(port, "SELECT 'canary-7733'")[0] == 500
+    assert "answering a request ended by ValueError" in caplog.text
+    assert "canary-7733" not in caplog.text
+
+
+def test_a_long_request_line_is_read(port: int) -> None:
+    """@clickhouse/client sends parameters in the URL, thousands of items of an array."""
+    items = ",".join(str(number) for number in range(50_000))
+    assert ask(port, query="SELECT length({a:Array(UInt32)})", param_a=f"[{items}]")[:2] == (200, "50000\n")
+
+
+def counted(name: str) -> float:
+    """One counter of the interface's sink."""
+    return METRICS.registry.get_sample_value(name) or 0.0

@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.http.read_only import (
-    Bounds,
-    Judge,
     NotAllowed,
+    ReadOnlyPolicy,
+    changeable,
     changeable_settings,
-    choosable,
-    judge_of,
     output_format_of,
+    policy_of,
 )
+from testkit.sink_configs import query_bounds
 
-JUDGE: Judge = judge_of(
+POLICY: ReadOnlyPolicy = policy_of(
     setting_names=["final", "max_threads", "max_ast_depth", "format_schema", "output_format_schema", "limit"],
     table_functions=["file", "url", "s3", "s3Cluster", "numbers", "values", "format", "remote", "python"],
     functions=["file", "format", "upper"],
@@ -39,7 +39,7 @@ JUDGE: Judge = judge_of(
     ],
 )
 def test_reading_passes(canonical: str) -> None:
-    JUDGE.admit(canonical, {})
+    POLICY.admit(canonical, {})
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_reading_passes(canonical: str) -> None:
 def test_anything_but_reading_is_refused(canonical: str) -> None:
     """`KILL QUERY` passes `readonly = 1`, and could end the sink's own insert."""
     with pytest.raises(NotAllowed) as raised:
-        JUDGE.admit(canonical, {})
+        POLICY.admit(canonical, {})
     assert raised.value.code == 164
 
 
@@ -89,13 +89,13 @@ def test_anything_but_reading_is_refused(canonical: str) -> None:
 )
 def test_what_reaches_outside_is_refused_wherever_it_stands(canonical: str) -> None:
     with pytest.raises(NotAllowed) as raised:
-        JUDGE.admit(canonical, {})
+        POLICY.admit(canonical, {})
     assert raised.value.code == 497
 
 
 def test_parameters_are_judged_like_literals() -> None:
     with pytest.raises(NotAllowed):
-        JUDGE.admit("SELECT {x:String}", {"x": "file"})
+        POLICY.admit("SELECT {x:String}", {"x": "file"})
 
 
 @given(st.text(max_size=60), st.sampled_from(["file", "outfile", "executable", "eval", "getServerSetting"]), st.text())
@@ -103,18 +103,18 @@ def test_a_forbidden_word_is_found_in_any_surroundings(before: str, word: str, a
     """Letters, digits and underscores around it would make it another word."""
     text = f"SELECT {before} {word} {after}"
     with pytest.raises(NotAllowed):
-        JUDGE.admit(text, {})
+        POLICY.admit(text, {})
 
 
 def test_readonly_is_the_last_setting_of_a_session_and_every_bound_is_set() -> None:
     """What follows `readonly` could not be set; what precedes it cannot be changed after."""
-    settings = JUDGE.session_settings({"limit": "5"}, Bounds())
+    settings = POLICY.session_settings({"limit": "5"}, query_bounds())
     assert list(settings)[-1] == "readonly"
     assert settings["readonly"] == "1"
     assert settings["final"] == "1"
     assert settings["limit"] == "5"
     assert settings["max_execution_time"] == "30"
-    assert settings["max_memory_usage"] == str(2**30)
+    assert settings["max_memory_usage"] == str(3 * 2**28)  # three quarters of 1 GiB
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_readonly_is_the_last_setting_of_a_session_and_every_bound_is_set() -> N
 )
 def test_a_bound_can_be_lowered_and_never_lifted(asked: str, got: str) -> None:
     """0 would mean no bound to the engine."""
-    assert JUDGE.session_settings({"max_execution_time": asked}, Bounds())["max_execution_time"] == got
+    assert POLICY.session_settings({"max_execution_time": asked}, query_bounds())["max_execution_time"] == got
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ def test_a_bound_can_be_lowered_and_never_lifted(asked: str, got: str) -> None:
 def test_a_setting_that_is_not_welcome_is_refused_as_a_server_does(name: str, value: str, code: int) -> None:
     """`output_format_schema` names a file that would be written."""
     with pytest.raises(NotAllowed) as raised:
-        JUDGE.session_settings({name: value}, Bounds())
+        POLICY.session_settings({name: value}, query_bounds())
     assert raised.value.code == code
 
 
 def test_no_setting_that_is_welcome_names_a_path() -> None:
-    assert choosable("output_format_json_quote_64bit_integers")
-    assert not choosable("output_format_schema")
-    assert not choosable("readonly")
+    assert changeable("output_format_json_quote_64bit_integers")
+    assert not changeable("output_format_schema")
+    assert not changeable("readonly")
 
 
 @pytest.mark.parametrize(

@@ -10,37 +10,38 @@ from hypothesis import strategies as st
 from schemas.outcomes import DeadLetterReason
 from sinks.kafka.block_planner import (
     BlockLimits,
+    BlockPlanner,
     Commit,
+    DeadLetter,
     Finished,
     Halt,
     Insert,
     Intent,
-    PartitionBlocks,
-    Record,
+    PreparedRecord,
     Row,
     SendDeadLetters,
-    SetAside,
     Wait,
     split_expired,
 )
+from testkit.sink_configs import block_limits
 
 A, B = {"name": "A"}, {"name": "B"}
-LIMITS = BlockLimits(rows_max=4, bytes_max=1_000, ms_max=100)
+LIMITS = block_limits(rows_max=4, bytes_max=1_000, ms_max=100)
 
 
-def blocks_of(committed: int | None = 0, metadata: str = "", **log: int) -> PartitionBlocks:
-    return PartitionBlocks(LIMITS, committed, metadata, **({"log_start": 0, "log_end": 1_000} | log))
+def blocks_of(committed: int | None = 0, metadata: str = "", **log: int) -> BlockPlanner:
+    return BlockPlanner(LIMITS, committed, metadata, **({"log_start": 0, "log_end": 1_000} | log))
 
 
-def rows(*offsets: int, schema: Any = A) -> list[Record]:
+def rows(*offsets: int, schema: Any = A) -> list[PreparedRecord]:
     return [Row(offset, schema, b"datum %d" % offset, b"key", b"value %d" % offset) for offset in offsets]
 
 
-def aside(offset: int) -> SetAside:
-    return SetAside(offset, DeadLetterReason.NOT_CONFLUENT, None, b"garbage")
+def aside(offset: int) -> DeadLetter:
+    return DeadLetter(offset, DeadLetterReason.NOT_CONFLUENT, None, b"garbage")
 
 
-def answer(blocks: PartitionBlocks, decision: Any) -> None:
+def answer(blocks: BlockPlanner, decision: Any) -> None:
     """Everything works."""
     match decision:
         case Commit():
@@ -51,7 +52,7 @@ def answer(blocks: PartitionBlocks, decision: Any) -> None:
             blocks.sent()
 
 
-def run(blocks: PartitionBlocks, now_ms: float = 0, *, stopping: bool = False) -> list[Any]:
+def run(blocks: BlockPlanner, now_ms: float = 0, *, stopping: bool = False) -> list[Any]:
     """Every decision until there is nothing to do."""
     made = []
     while True:
@@ -132,7 +133,7 @@ def test_dead_letters_leave_before_their_range_is_passed_and_neighbours_are_stor
     commit, insert, letters, after, _ = run(blocks)
     assert (commit, after) == (Commit(0, "4"), Commit(4, ""))
     assert len(insert.rows) == 2
-    assert [letter.offset for letter in letters.letters] == [1, 3]
+    assert [letter.offset for letter in letters.dead_letters] == [1, 3]
 
 
 def test_range_of_garbage_alone_needs_no_insert() -> None:
@@ -163,10 +164,10 @@ def test_intent_larger_than_the_limits_is_read_whole() -> None:
     """BlockLimits may be lowered between two runs; reading must not pause before the old intent is read."""
     blocks = blocks_of(0, "100")
     blocks.add(rows(*range(50)), 50, now_ms=0)
-    assert not blocks.full
-    assert blocks.hungry
+    assert not blocks.should_pause
+    assert blocks.may_resume
     blocks.add(rows(*range(50, 100)), 100, now_ms=0)
-    assert blocks.full
+    assert blocks.should_pause
     insert = blocks.decide(0)
     assert isinstance(insert, Insert)
     assert len(insert.rows) == 100
@@ -230,9 +231,9 @@ def test_doubt_about_offsets_that_hold_no_record_ends_when_the_reader_is_past_th
     blocks = blocks_of(None, log_end=6)
     blocks.add(rows(0, 1, 2), 3, now_ms=0)
     assert run(blocks, 100)[-2:] != [Commit(3, ""), Wait(None)]
-    assert blocks.doubting
+    assert blocks.needs_position
     blocks.add([], 6, now_ms=100)
-    assert not blocks.doubting
+    assert not blocks.needs_position
     last, _ = run(blocks, 200)
     assert last.offset == 6
     assert split_expired(last.metadata)[0] == ""
@@ -266,7 +267,7 @@ def test_refused_block_is_halved_with_a_smaller_intent_first() -> None:
     # 2 alone is refused; it leaves with its neighbour 3, whose success shows that the engine refuses the row.
     assert commits == [Commit(0, "4"), Commit(0, "2"), Commit(2, "4"), Commit(2, "3"), Commit(2, "4"), Commit(4, "")]
     letters = [decision for decision in made if isinstance(decision, SendDeadLetters)]
-    assert letters == [SendDeadLetters([SetAside(2, DeadLetterReason.REFUSED, b"key", b"value 2")])]
+    assert letters == [SendDeadLetters([DeadLetter(2, DeadLetterReason.REFUSED, b"key", b"value 2")])]
 
 
 def test_records_without_a_datum_leave_their_block_and_nothing_is_halved() -> None:
@@ -286,9 +287,9 @@ def test_records_without_a_datum_leave_their_block_and_nothing_is_halved() -> No
     assert (rest.first, rest.end, rest.missing) == (0, 4, False)
     assert letters == SendDeadLetters(
         [
-            SetAside(1, DeadLetterReason.TRAILING_BYTES, b"key", b"value 1"),
+            DeadLetter(1, DeadLetterReason.TRAILING_BYTES, b"key", b"value 1"),
             aside(2),
-            SetAside(3, DeadLetterReason.MALFORMED_DATUM, b"key", b"value 3"),
+            DeadLetter(3, DeadLetterReason.MALFORMED_DATUM, b"key", b"value 3"),
         ]
     )
 
@@ -317,8 +318,8 @@ def test_halves_of_a_range_of_unknown_outcome_stay_suspect() -> None:
 
 def test_engine_that_refuses_everything_halts_the_sink_and_drains_nothing() -> None:
     """A bad deployment must not turn a topic into dead letters."""
-    limits = BlockLimits(rows_max=1_000, bytes_max=1_000_000, ms_max=0, refused_window_rows=100)
-    blocks = PartitionBlocks(limits, 0, log_start=0, log_end=0)
+    limits = block_limits(rows_max=1_000, bytes_max=1_000_000, ms_max=0)
+    blocks = BlockPlanner(limits, 0, log_start=0, log_end=0)
     blocks.add(rows(*range(1_000)), 1_000, now_ms=0)
     while not isinstance(decision := blocks.decide(0), Halt):
         assert not isinstance(decision, SendDeadLetters | Wait)
@@ -326,7 +327,7 @@ def test_engine_that_refuses_everything_halts_the_sink_and_drains_nothing() -> N
             blocks.refused()
         else:
             answer(blocks, decision)
-    assert (decision.cap.set_aside, decision.cap.records) == (51, 100)
+    assert decision.cap.set_aside == 51
 
 
 def test_stopping_starts_no_block_and_leaves_a_plain_commit() -> None:
@@ -367,7 +368,7 @@ class World:
     def __init__(self, seed: int, *, variant: str = "") -> None:
         self.random = random.Random(seed)
         self.variant = variant
-        self.log: list[Record] = []
+        self.log: list[PreparedRecord] = []
         self.log_start = 0
         self.next_offset = 0
         self.commit: Commit | None = None
@@ -409,7 +410,7 @@ class World:
     def live(self, limits: BlockLimits, stop_at_ms: float = 1_000_000) -> None:
         """One life of a sink, until it is killed, stopped or has nothing to do."""
         committed = self.commit or Commit(-1, "")
-        blocks = PartitionBlocks(
+        blocks = BlockPlanner(
             limits,
             None if committed.offset < 0 else committed.offset,
             committed.metadata,
@@ -417,7 +418,7 @@ class World:
             log_end=self.next_offset,
         )
         if self.variant == "forgets the intent":
-            blocks._intent_end, blocks.suspect = blocks.first, 0
+            blocks._intent_end, blocks.uncertain_to = blocks.first, 0
         now_ms = 0.0
         while True:
             now_ms += 1
@@ -442,7 +443,7 @@ class World:
                     elif outcome != "again":
                         getattr(blocks, outcome)()
                 case SendDeadLetters():
-                    self.letters += [letter.offset for letter in decision.letters]
+                    self.letters += [letter.offset for letter in decision.dead_letters]
                     self.crash_sometimes(0.03)
                     blocks.sent()
                 case Wait() if blocks.read_to < self.next_offset:
@@ -454,8 +455,8 @@ class World:
                 case Halt():
                     raise AssertionError("3 % of bad rows are no bad deployment")
 
-    def read(self, blocks: PartitionBlocks, now_ms: float) -> None:
-        if blocks.full:
+    def read(self, blocks: BlockPlanner, now_ms: float) -> None:
+        if blocks.should_pause:
             return
         batch = [record for record in self.log if record.offset >= blocks.read_to][: self.random.randint(0, 7)]
         read_to = batch[-1].offset + 1 if batch else blocks.read_to
@@ -471,7 +472,7 @@ class World:
 
 def simulate(seed: int, variant: str = "") -> None:
     world = World(seed, variant=variant)
-    limits = BlockLimits(
+    limits = block_limits(
         rows_max=world.random.randint(1, 12),
         bytes_max=world.random.choice([1, 30, 10_000]),
         ms_max=world.random.choice([0, 5, 50]),

@@ -16,10 +16,10 @@ from aiokafka.errors import RequestTimedOutError
 from schemas.dead_letters import origin_of
 from sinks.engine import Refused, Unknown
 from sinks.kafka import consumer as consumer_module
-from sinks.kafka.block_planner import BlockLimits
-from sinks.kafka.consumer import _Partition
-from sinks.kafka.partition_worker import Halted, Lost
+from sinks.kafka.consumer import _AiokafkaPartition
+from sinks.kafka.partition_worker import Halted, PartitionLost
 from testkit.kafka_node import KafkaNode
+from testkit.sink_configs import block_limits
 from testkit.sink_environment import LIMITS, SECONDS_MAX, SinkEnvironment, running, signal_value, until
 from tests.contract.memory_engine import MemoryEngine
 
@@ -114,7 +114,7 @@ def test_deaths_at_any_step_leave_every_row_once(bootstrap: str, seed: int, monk
             die()
             return stored
 
-    commit = consumer_module._Partition.commit
+    commit = consumer_module._AiokafkaPartition.commit
 
     async def mortal_commit(self: Any, offset: int, metadata: str) -> None:
         die()
@@ -126,7 +126,7 @@ def test_deaths_at_any_step_leave_every_row_once(bootstrap: str, seed: int, monk
         async with SinkEnvironment(bootstrap) as world:
             engine = Mortal()
             deaths = 0
-            monkeypatch.setattr(consumer_module._Partition, "commit", mortal_commit)
+            monkeypatch.setattr(consumer_module._AiokafkaPartition, "commit", mortal_commit)
             for _ in range(5):
                 await world.produce(700)
                 try:
@@ -333,7 +333,7 @@ def test_back_pressure_pauses_reading_while_the_engine_is_away(bootstrap: str) -
         async with SinkEnvironment(bootstrap, partitions=1) as world:
             away = True
             engine = MemoryEngine(fault=lambda _block: "before" if away else None)
-            limits = BlockLimits(rows_max=200, bytes_max=10_000_000, ms_max=50)
+            limits = block_limits(rows_max=200, bytes_max=10_000_000, ms_max=50)
             await world.produce(4_000)
             consumer = world.consumer(engine, limits)
             held: list[int] = []
@@ -369,7 +369,7 @@ def test_commit_that_gets_no_answer_is_sent_again_before_anything_is_inserted(
     bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A coordinator that is away decides nothing."""
-    commit = consumer_module._Partition.commit
+    commit = consumer_module._AiokafkaPartition.commit
     failures = iter([True, True, False, True])
 
     async def failing(self: Any, offset: int, metadata: str) -> None:
@@ -381,7 +381,7 @@ def test_commit_that_gets_no_answer_is_sent_again_before_anything_is_inserted(
         async with SinkEnvironment(bootstrap, partitions=1) as world:
             engine = MemoryEngine()
             await world.produce(1_200)
-            monkeypatch.setattr(consumer_module._Partition, "commit", failing)
+            monkeypatch.setattr(consumer_module._AiokafkaPartition, "commit", failing)
             await world.run_until_drained(engine)
             world.check(engine)
 
@@ -403,10 +403,11 @@ def test_commit_of_an_earlier_generation_is_not_sent() -> None:
     async def play() -> None:
         coordinator = Coordinator()
         consumer = SimpleNamespace(_coordinator=coordinator)
-        partition = _Partition(SimpleNamespace(group="g", generation=4, consumer=consumer), TopicPartition("t", 0))  # type: ignore[arg-type]
+        session: Any = SimpleNamespace(group="g", generation=4, consumer=consumer)
+        partition = _AiokafkaPartition(session, TopicPartition("t", 0))
         await partition.commit(5, "9")
         coordinator.generation = 5
-        with pytest.raises(Lost):
+        with pytest.raises(PartitionLost):
             await partition.commit(9, "12")
 
     asyncio.run(play())

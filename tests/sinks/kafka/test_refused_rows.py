@@ -12,15 +12,15 @@ import pytest
 
 from schemas.registry import latest
 from sinks.clickhouse.embedded import Embedded
-from sinks.kafka.block_planner import BlockLimits
-from sinks.kafka.consumer import ConsumerConfig, TableConsumer
+from sinks.kafka.consumer import TableConsumer
 from sinks.rows.tables import LABELS, check, reader_of
+from testkit.sink_configs import block_limits, consumer_config
 from testkit.sink_environment import SinkEnvironment
 from testkit.sink_records import encoded, label
 
 pytestmark = pytest.mark.kafka
 
-LIMITS = BlockLimits(rows_max=64, bytes_max=1_000_000, ms_max=50)
+LIMITS = block_limits(rows_max=64, bytes_max=1_000_000, ms_max=50)
 SUBJECT = "labels.deidentified-value"
 
 
@@ -54,10 +54,10 @@ def test_rows_that_the_engine_refuses_are_found_and_set_aside_alone(bootstrap: s
             consumer = TableConsumer(
                 world.table,
                 engine,
-                ConsumerConfig(bootstrap=bootstrap, limits=LIMITS, group=world.group),
+                consumer_config(bootstrap, LIMITS, world.group),
                 datum_of=reader_of(world.table),
                 check=partial(check, world.table),
-                letters=world.letters,
+                dead_letters=world.dead_letter_producer,
             )
             await world.run_until_drained(engine, consumer)
             letters = await world.dead_letters(len(world.refused))

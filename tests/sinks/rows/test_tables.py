@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import topics
-from schemas.dead_letters import headers_of
+from schemas.dead_letters import dead_letter_headers
 from schemas.outcomes import DeadLetterReason, DecodeError
 from schemas.registry import latest
 from sinks.clickhouse.embedded import Embedded
@@ -135,7 +135,7 @@ def test_rows_of_one_table_share_one_schema_object() -> None:
 
 
 def test_a_dead_letter_is_stored_by_where_it_lay_before(engine: Embedded) -> None:
-    headers = headers_of(DeadLetterReason.TRAILING_BYTES, topics.SIGNALS, 3, 2**40)
+    headers = dead_letter_headers(DeadLetterReason.TRAILING_BYTES, topics.SIGNALS, 3, 2**40)
     sent = FakeRecord(topic=topics.DEAD_LETTERS, value=b"a secret", headers=headers, offset=7)
     schema, datum = reader_of(DEAD_LETTERS)(sent)
     assert b"secret" not in datum

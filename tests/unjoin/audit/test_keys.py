@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas import codec
-from schemas.dead_letters import headers_of
+from schemas.dead_letters import dead_letter_headers
 from schemas.outcomes import DeadLetterReason, DecodeError
 from sinks.clickhouse.embedded import Embedded
 from sinks.engine import Block
@@ -27,7 +27,7 @@ def records_of(topic: str) -> list[Any]:
         return [
             SimpleNamespace(
                 topic=topic, partition=0, offset=at, timestamp=1_790_000_000_123 + at, value=b"", key=None,
-                headers=headers_of(DeadLetterReason.REFUSED, *place),
+                headers=dead_letter_headers(DeadLetterReason.REFUSED, *place),
             )
             for at, place in enumerate(places)
         ]  # fmt: skip
