@@ -86,9 +86,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     crowd_min: Annotated[
         Positive, Meta(description="Sessions whose labels leave the door together; 1 for no crowds.")
     ] = 20
+    crowd_target: Annotated[
+        Positive,
+        Meta(
+            description="Sessions with which a crowd leaves at once, if none has more than half of its labels; "
+            "`CROWD_MIN` at least, and under `unjoin up` unless this is set."
+        ),
+    ] = 200
+    crowd_wait_minutes: Annotated[
+        Positive, Meta(description="Minutes after which `CROWD_MIN` sessions are enough, without anybody's surplus.")
+    ] = 60
     crowd_labels_max: Annotated[
         Positive, Meta(description="Labels a partition holds before those of its largest session are suppressed.")
     ] = 100_000
+    crowd_bytes_max: Annotated[
+        Positive, Meta(description="Bytes of memory that the labels held by a partition take before the same happens.")
+    ] = 268_435_456
 
     dead_letter_percent_max: Annotated[
         Annotated[int, Meta(ge=0, le=100)],
