@@ -1,7 +1,7 @@
 """Audits the door by its own durable totals and by offsets; no identified label is read.
 
-A commit holds an offset and what became of everything below it (processors/door/outcome_counts.py). The totals have to add up to
-the offset; letters and released labels are counted again where they lie.
+A commit holds an offset and what became of everything below it (processors/door/outcome_counts.py). The totals have to
+add up to the offset; letters and released labels are counted again where they lie.
 """
 
 import asyncio
@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiokafka import TopicPartition
-from processors.door.outcome_counts import OutcomeCounts
 
+from processors.door.outcome_counts import OutcomeCounts
 from schemas.outcomes import Suppression
 from schemas.topics import LABELED, LABELED_DEAD_LETTERS
 from unjoin.audit.balance import Finding, Line, Released

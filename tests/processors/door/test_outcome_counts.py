@@ -20,11 +20,11 @@ from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.committed import CommittedOffsets
 from schemas.codec import encode
 from schemas.outcomes import Suppression
+from testkit.door_config import crowd_rule
+from testkit.unmasked import unmasked
 from tests.processors.door.test_crowd_processor import forget_before
 from tests.processors.door_process import epoch_key
 from tests.processors.faust_app.test_batch_handler import HeldMessage, MemoryProducer, deliver, handler_of
-from testkit.door_config import crowd_rule
-from testkit.unmasked import unmasked
 from tests.processors.running_door import RunningDoor, Topics, labels, record_of, today, wait_until
 
 PARTITION = ("labeled", 0)
@@ -67,7 +67,9 @@ def test_records_that_the_log_dropped_unread_are_counted_as_expired() -> None:
     found = OutcomeCounts(since=0, released=40).metadata()
     assert OutcomeCounts.resumed(40, found, 47) == OutcomeCounts(since=0, released=40, expired=7)
     assert OutcomeCounts.resumed(None, "", 7) == OutcomeCounts(since=0, expired=7)
-    assert OutcomeCounts.resumed(40, found, 3) == OutcomeCounts(since=3), "the log went back: what lies there now was never counted"
+    assert OutcomeCounts.resumed(40, found, 3) == OutcomeCounts(since=3), (
+        "the log went back: what lies there now was never counted"
+    )
 
 
 def value_of(chance: random.Random, day: datetime.date) -> bytes:

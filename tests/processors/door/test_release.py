@@ -172,7 +172,7 @@ def test_any_restart_repeats_what_the_door_did_with_verdicts_at_every_moment(
 ) -> None:
     """From any offset that may be committed, with the verdicts below it from their topic and the others from the log.
 
-    The topic also holds those that lie behind that offset, and some twice, since a door was killed after it stored them.
+    The topic also holds those behind that offset, and some twice, since a door was killed after it stored them.
     """
     log = [label(who, task) if what == "answer" else verdict(who, what == "human") for what, who, task in script]
     whole = steps_of(log)

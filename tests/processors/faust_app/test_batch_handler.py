@@ -199,9 +199,17 @@ def test_door_that_fails_halts_with_the_batch_unacknowledged() -> None:
         def no_key(day: object) -> bytes:
             raise OSError
 
+        def keyless_door(judged: JudgedVoters) -> Door:
+            return Door(no_key, unmasked, Crowd(crowd_rule(1)), partition=0, judged=judged)
+
         commits, producer = Commits(), MemoryProducer()
         halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        handler = handler_of(commits, producer, lambda judged: Door(no_key, unmasked, Crowd(crowd_rule(1)), partition=0, judged=judged), halted.set_result)
+        handler = handler_of(
+            commits,
+            producer,
+            lambda judged: Door(no_key, unmasked, Crowd(crowd_rule(1)), partition=0, judged=judged),
+            halted.set_result,
+        )
         taking = asyncio.create_task(handler.handle(deliver(commits, messages_of(2))))
         assert isinstance(await asyncio.wait_for(halted, 10), OSError)
         assert not taking.done()
@@ -240,7 +248,9 @@ def test_unreadable_record_opens_the_door_as_any_other_does() -> None:
         commits, producer, opened = Commits(), MemoryProducer(), []
         producer.acknowledges.set()
         handler = handler_of(commits, producer, open_door)
-        handler._open_door = lambda partition, first_offset, committed, judged: opened.append(first_offset) or open_door(judged)
+        handler._open_door = lambda partition, first_offset, committed, judged: (
+            opened.append(first_offset) or open_door(judged)
+        )
         await handler.handle(deliver(commits, [HeldMessage(7, b"garbage"), *messages_of(2, first=8)]))
         assert opened == [7]
 

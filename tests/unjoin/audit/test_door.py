@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-
 from processors.door.tally import Tally
+
 from schemas.outcomes import Suppression
 from schemas.topics import LABELED, LABELED_DEAD_LETTERS
 from unjoin.audit import door
