@@ -23,7 +23,6 @@ from faults.one_door import OneDoor, one_door
 from schemas.events import IdentifiedLabel, IdentifiedVerdict
 from schemas.outcomes import UnjoinError
 from schemas.topics import LABELED
-from testkit.lists import chunks
 from unjoin.settings import settings_of
 
 JUDGED_AFTER = 5
@@ -40,7 +39,8 @@ def main() -> int:
 async def _run(options: argparse.Namespace, folder: Path) -> int:
     async with one_door(settings_of().kafka_home, folder, crowd_min=20, counts_every_s=0.5, session_s=2.0) as door:
         log, later, others = _log(options, door)
-        pieces = list(chunks(log, -(-len(log) // (options.restarts + 1))))
+        size = -(-len(log) // (options.restarts + 1))
+        pieces = [log[start : start + size] for start in range(0, len(log), size)]
         forgotten = 0
         for number, piece in enumerate(pieces):
             await door.write(piece)
