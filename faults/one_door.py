@@ -22,6 +22,7 @@ from unjoin.keys.keyring import Keyring
 
 RELEASED_PARTITIONS = 2
 LOOK_S = 0.1
+QUIET_S = 5.0
 WRITE_RECORDS_MAX = 500
 
 
@@ -99,6 +100,22 @@ class OneDoor:
     async def passed_all(self) -> bool:
         """Whether the door has seen every record."""
         return (await self.metrics())["unjoin_door_lag_records"] == 0
+
+    async def settled(self, seconds_max: float) -> None:
+        """Returns once the door has seen every record and nothing has come out of it for a while.
+
+        Raises:
+            UnjoinError: not in time.
+        """
+        deadline = time.monotonic() + seconds_max
+        while True:
+            before = len(self.arrived_at)
+            await asyncio.sleep(QUIET_S)
+            await self.until(self.passed_all, seconds_max, "every record passed")
+            if len(self.arrived_at) == before:
+                return
+            if time.monotonic() > deadline:
+                raise UnjoinError(f"not within {seconds_max:.0f} s: a door at rest")
 
     async def stored_verdicts(self) -> int:
         """Records on the door's own topic."""
