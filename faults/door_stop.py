@@ -156,7 +156,7 @@ def _answers(options: argparse.Namespace, door: OneDoor) -> list[IdentifiedLabel
 
 
 def _session(options: argparse.Namespace, door: OneDoor) -> list[IdentifiedLabel]:
-    return [_label(door, "hostile", 0, f"task-{number}", "x" * 20) for number in range(options.labels)]
+    return [_label(door, "hostile", 0, f"task-{number}", "x" * options.session_chars) for number in range(options.labels)]
 
 
 def _label(door: OneDoor, kind: str, session: int, task: str, answer: str) -> IdentifiedLabel:
@@ -198,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m faults.door_stop", description=__doc__)
     parser.add_argument("attack", choices=["answers", "session"])
     parser.add_argument("--labels", type=int, default=5_000, help="that the one session posts")
+    parser.add_argument("--session-chars", type=int, default=20, help="of each of its answers")
     parser.add_argument("--times", type=int, default=1, help="so often are the 256 hostile answers posted")
     parser.add_argument("--answer-chars", type=int, default=32_500, help="of a hostile answer")
     parser.add_argument("--sessions", type=int, default=2_000, help="honest ones")
