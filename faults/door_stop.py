@@ -156,7 +156,8 @@ def _answers(options: argparse.Namespace, door: OneDoor) -> list[IdentifiedLabel
 
 
 def _session(options: argparse.Namespace, door: OneDoor) -> list[IdentifiedLabel]:
-    return [_label(door, "hostile", 0, f"task-{number}", "x" * options.session_chars) for number in range(options.labels)]
+    answer = "x" * options.session_chars
+    return [_label(door, "hostile", 0, f"task-{number}", answer) for number in range(options.labels)]
 
 
 def _label(door: OneDoor, kind: str, session: int, task: str, answer: str) -> IdentifiedLabel:

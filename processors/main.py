@@ -131,8 +131,9 @@ class _Processor:
         Not what Faust believes was committed: it forgets that of a partition which is taken away and given back, and
         everything in the log would be suppressed as if its beginning had expired.
         """
-        verdicts = await self._verdicts.of(partitions)
-        return {one: StartingPoint(*await self._committed.of(one), verdicts) for one in partitions}
+        commits = {one: await self._committed.of(one) for one in partitions}
+        verdicts = await self._verdicts.of(partitions)  # after the commits: by then those below them were acknowledged
+        return {one: StartingPoint(*commit, verdicts) for one, commit in commits.items()}
 
     def _open_door(self, partition: Partition, first_offset: int, committed: int, judged: JudgedVoters) -> Door:
         """A door for a partition whose first record since the assignment has this offset."""

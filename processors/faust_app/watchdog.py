@@ -214,9 +214,7 @@ class Watchdog:
                 if self._away:
                     log.info("Kafka at %s answers", self._bootstrap)
                 self._away = False
-                now_s = monotonic()
-                stuck = self._stall.stuck(now_s, seen)
-                self._lag, self._stalled_s = sum(one.lag for one in seen.values()), self._stall.stalled_s(now_s)
+                stuck = self._judge(monotonic(), seen)
                 if stuck and not self._stopped.is_set():
                     log.error("no progress on partitions %s: ending this worker", sorted(number for _, number in stuck))
                     self._end_process()
@@ -227,6 +225,12 @@ class Watchdog:
         finally:
             await reader.stop()
             await admin.close()
+
+    def _judge(self, now_s: float, seen: Mapping[Partition, Seen]) -> set[Partition]:
+        """The partitions that are stuck; notes what is asked of it meanwhile."""
+        stuck = self._stall.stuck(now_s, seen)
+        self._lag, self._stalled_s = sum(one.lag for one in seen.values()), self._stall.stalled_s(now_s)
+        return stuck
 
     async def _look(self, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer) -> dict[Partition, Seen]:
         partitions = await self._partitions(admin)

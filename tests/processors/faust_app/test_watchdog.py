@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from processors.faust_app.commits import Commits
-from processors.faust_app.watchdog import LoopDetector, Seen, StallDetector, Watchdog
+from processors.faust_app.watchdog import READY_STALL_S, LoopDetector, Seen, StallDetector, Watchdog
 
 P = ("events.labeled", 0)
 
@@ -93,6 +93,40 @@ def test_partition_of_somebody_else_is_not_judged() -> None:
     assert not stall.stuck(40.0, {P: lagging})
 
 
+def watchdog_of(commits: Commits) -> Watchdog:
+    return Watchdog(
+        bootstrap="127.0.0.1:1", group_id="g", topic=P[0], stall_s=30.0, commits=commits,
+        loop=asyncio.get_running_loop(), end_process=lambda: None,
+    )  # fmt: skip
+
+
+def test_door_is_ready_while_it_makes_progress_and_says_so_before_the_watchdog_ends_it() -> None:
+    """Whoever operates it sees a stall long before a restart; a stand-by without partitions is no failure."""
+
+    async def scenario() -> None:
+        commits = Commits()
+        watchdog = watchdog_of(commits)
+        assert not watchdog.makes_progress(), "nobody has looked yet"
+        behind = Seen(end=10, committed=3, undecided=5, committable=3, progress=0)
+        watchdog._judge(0.0, {P: behind})
+        assert not watchdog.makes_progress(), "between two assignments nobody knows"
+        commits.assign([P])
+        assert watchdog.makes_progress()
+        assert watchdog.lag == 5
+        assert not watchdog._judge(READY_STALL_S, {P: behind})
+        assert not watchdog.makes_progress()
+        watchdog._judge(READY_STALL_S + 1.0, {P: Seen(end=10, committed=3, undecided=5, committable=3, progress=1)})
+        assert watchdog.makes_progress()
+        commits.assign([])
+        watchdog._judge(99.0, {})
+        assert watchdog.makes_progress()
+        assert watchdog.lag == 0
+        watchdog._away = True
+        assert not watchdog.makes_progress()
+
+    asyncio.run(scenario())
+
+
 async def nothing_committed(*_: Any, **__: Any) -> dict[Any, Any]:
     """What aiokafka gives while the coordinator loads the group."""
     return {}
@@ -116,11 +150,7 @@ def test_coordinator_that_cannot_tell_is_away_and_does_not_end_the_watchdog(answ
     reader: Any = SimpleNamespace(end_offsets=ends)
 
     async def look() -> None:
-        watchdog = Watchdog(
-            bootstrap="127.0.0.1:1", group_id="g", topic=P[0], stall_s=1.0, commits=commits,
-            loop=asyncio.get_running_loop(), end_process=lambda: None,
-        )  # fmt: skip
-        await watchdog._look(admin, reader)
+        await watchdog_of(commits)._look(admin, reader)
 
     with pytest.raises(KafkaError):
         asyncio.run(look())
