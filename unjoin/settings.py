@@ -176,11 +176,25 @@ def settings_of(environment: Mapping[str, str] = os.environ) -> Settings:
             raise SettingsError(f"there is no setting {name}; the README lists them all")
         given[field] = value
     try:
-        return msgspec.convert(given, Settings, strict=False, dec_hook=_path)
+        return _checked(msgspec.convert(given, Settings, strict=False, dec_hook=_path))
     except msgspec.ValidationError as error:
         field = match.group(1) if (match := re.search(r"\$\.(\w+)", str(error))) else ""
         what = re.sub(r" - at `.*", "", str(error))
         raise SettingsError(f"{PREFIX}{field.upper()}: {what}") from None
+
+
+def _checked(settings: Settings) -> Settings:
+    """The settings, if they go together.
+
+    Raises:
+        SettingsError: labels would expire before they have waited.
+    """
+    if settings.crowd_wait_minutes * 60_000 >= settings.crowd_hold_ms_max:
+        raise SettingsError(
+            f"{PREFIX}CROWD_WAIT_MINUTES: labels that stay on their topic for {settings.labeled_retention_hours} h "
+            f"expire after {settings.crowd_hold_ms_max // 60_000} minutes; wait less, or raise {PREFIX}LABELED_RETENTION_HOURS"
+        )
+    return settings
 
 
 def settings_table() -> str:
