@@ -52,7 +52,7 @@ def test_broker_defaults_to_the_one_of_this_machine() -> None:
 
 def test_labels_that_would_expire_before_their_wait_is_over_are_an_error() -> None:
     """A site with few sessions would lose every label, and only a count would say so."""
-    with pytest.raises(SettingsError, match="UNJOIN_CROWD_WAIT_MINUTES: .* expire after 50 minutes"):
+    with pytest.raises(SettingsError, match=r"UNJOIN_CROWD_WAIT_MINUTES: .* expire after 50 minutes"):
         settings_of({"UNJOIN_LABELED_RETENTION_HOURS": "1"})
     shorter = {"UNJOIN_LABELED_RETENTION_HOURS": "1", "UNJOIN_CROWD_WAIT_MINUTES": "30"}
     assert settings_of(shorter).crowd_wait_minutes == 30
