@@ -192,7 +192,8 @@ def _checked(settings: Settings) -> Settings:
     if settings.crowd_wait_minutes * 60_000 >= settings.crowd_hold_ms_max:
         raise SettingsError(
             f"{PREFIX}CROWD_WAIT_MINUTES: labels that stay on their topic for {settings.labeled_retention_hours} h "
-            f"expire after {settings.crowd_hold_ms_max // 60_000} minutes; wait less, or raise {PREFIX}LABELED_RETENTION_HOURS"
+            f"expire after {settings.crowd_hold_ms_max // 60_000} minutes; wait less, "
+            f"or raise {PREFIX}LABELED_RETENTION_HOURS"
         )
     return settings
 
