@@ -21,12 +21,12 @@ DOOR = (
         why="What a crowd waits with has to come again after a restart, all of it.",
         edits=(
             Edit(
-                "processors/door/crowd_release.py",
-                "            self._first = offset\n            return self._step(())\n",
-                "            self._first = offset\n            return self._step((offset,))\n",
+                "processors/door/release.py",
+                "            self._first = offset\n            return ()\n",
+                "            self._first = offset\n            return (offset,)\n",
             ),
         ),
-        tests=("tests/processors/door/test_crowd_release.py::test_low_watermark_is_where_the_open_range_begins",),
+        tests=("tests/processors/door/test_release.py::test_low_watermark_is_where_the_open_range_begins",),
     ),
     Mutant(
         name="totals of a crowd that still gathers",
@@ -40,12 +40,12 @@ DOOR = (
             Edit("processors/faust_app/batch_handler.py", "        if not self.waiting:\n", "        if True:\n"),
             Edit(
                 "processors/faust_app/batch_handler.py",
-                "self.settled = (self.next_offset, self.tally.copied())",
-                "self.settled = (self.settled[0] if self.waiting else self.next_offset, self.tally.copied())",
+                "self.settled = (self.next_offset, self.counts.copied())",
+                "self.settled = (self.settled[0] if self.waiting else self.next_offset, self.counts.copied())",
             ),
         ),
         tests=(
-            "tests/processors/door/test_tally.py::test_offset_and_totals_agree_at_every_commit_and_after_every_kill",
+            "tests/processors/door/test_outcome_counts.py::test_offset_and_totals_agree_at_every_commit_and_after_every_kill",
         ),
     ),
     Mutant(
@@ -60,10 +60,8 @@ DOOR = (
         edits=(
             Edit(
                 "processors/faust_app/batch_handler.py",
-                "        await self._release(plan)\n        for message in messages:\n",
-                "        for partition, generation, offset in plan.done:\n"
-                "            self._commits.acknowledge(partition, generation, offset)\n"
-                "        await self._release(plan)\n        for message in messages:\n",
+                "            await self._release(plan)\n            self._acknowledge(messages, plan)\n",
+                "            self._acknowledge(messages, plan)\n            await self._release(plan)\n",
             ),
         ),
         tests=(
@@ -140,20 +138,21 @@ DOOR = (
         edits=(
             Edit(
                 "processors/door/crowd.py",
-                "return len(self._votes) >= self._voters_min and 2 * self._largest",
-                "return len(self._votes) >= self._voters_min - 1 and 2 * self._largest",
+                "        if voters < max(rule.voters_min, 1):\n            return False\n",
+                "        if voters < max(rule.voters_min - 1, 1):\n            return False\n",
             ),
         ),
         tests=("tests/processors/door/test_crowd.py",),
     ),
     Mutant(
-        name="a crowd with one busy voter leaves",
+        name="a crowd with one busy voter leaves at its target",
         why="Where one gave more than half, the crowd tells whose most of it is.",
         edits=(
             Edit(
                 "processors/door/crowd.py",
-                "return len(self._votes) >= self._voters_min and 2 * self._largest <= self._labels",
-                "return len(self._votes) >= self._voters_min",
+                "if voters >= rule.voters_target and (rule.voters_min < 2 or "
+                "2 * self._most_labels.find()[0] <= self._labels):",
+                "if voters >= rule.voters_target:",
             ),
         ),
         tests=("tests/processors/door/test_crowd.py",),
@@ -164,9 +163,9 @@ DOOR = (
         edits=(
             Edit(
                 "processors/door/crowd.py",
-                "return len(self._votes) >= self._voters_min and 2 * self._largest <= self._labels",
-                "return self._labels >= self._labels_max or (\n"
-                "            len(self._votes) >= self._voters_min and 2 * self._largest <= self._labels\n        )",
+                "        if voters < max(rule.voters_min, 1):\n            return False\n",
+                "        if self._labels >= rule.labels_max:\n            return True\n"
+                "        if voters < max(rule.voters_min, 1):\n            return False\n",
             ),
         ),
         tests=("tests/processors/door/test_crowd.py",),
@@ -177,20 +176,153 @@ DOOR = (
         edits=(
             Edit(
                 "processors/door/crowd.py",
-                "labels = sorted((label for given in kept.values() for label in given), "
-                "key=lambda label: label.row_id)",
-                "labels = [label for given in kept.values() for label in given]",
+                "            (vote.label for votes in kept.values() for vote in votes if vote.label), "
+                "key=lambda label: label.row_id\n",
+                "            (vote.label for votes in kept.values() for vote in votes if vote.label), "
+                "key=lambda label: 0\n",
             ),
         ),
         tests=("tests/processors/door/test_crowd.py::test_release_is_sorted_by_row_id",),
     ),
     Mutant(
+        name="a crowd waits for whoever gives most",
+        why="One public key would hold back everybody's labels for as long as it posts.",
+        edits=(
+            Edit(
+                "processors/door/crowd.py",
+                "return oldest is not None and self._now_ms - oldest >= rule.wait_ms",
+                "return (\n            oldest is not None\n            and self._now_ms - oldest >= rule.wait_ms\n"
+                "            and 2 * self._most_labels.find()[0] <= self._labels\n        )",
+            ),
+        ),
+        tests=("tests/processors/door/test_crowd.py",),
+    ),
+    Mutant(
+        name="a surplus leaves after the wait",
+        why="Whoever gives most would have more than half of a crowd, which tells whose most of it is.",
+        edits=(
+            Edit(
+                "processors/door/crowd.py",
+                "if self._rule.voters_min > 1 and len(kept[largest]) > others:",
+                "if False and len(kept[largest]) > others:",
+            ),
+        ),
+        tests=("tests/processors/door/test_crowd.py",),
+    ),
+    Mutant(
+        name="a surplus is chosen by what leaves",
+        why="The survivors are then the rows of one voter with the largest row_ids, and known as such.",
+        edits=(
+            Edit(
+                "processors/door/crowd.py",
+                "key=lambda vote: (vote.rank, vote.task))",
+                'key=lambda vote: vote.label.row_id if vote.label else "")',
+            ),
+        ),
+        tests=("tests/processors/door/test_crowd.py::test_what_is_left_of_a_surplus_does_not_tell_whose_it_is",),
+    ),
+    Mutant(
+        name="bytes are not bounded",
+        why="A hundred thousand answers of 32 KB are 3 GB, in a container of one.",
+        edits=(
+            Edit(
+                "processors/door/crowd.py",
+                "while self._bytes > self._rule.bytes_max:",
+                "while self._bytes > self._rule.bytes_max * 1_000:",
+            ),
+        ),
+        tests=("tests/processors/door/test_crowd.py",),
+    ),
+    Mutant(
+        name="a verdict is forgotten with its crowd",
+        why="What a bot goes on answering would leave with the next one.",
+        edits=(
+            Edit(
+                "processors/door/release.py",
+                "            labels = self._crowd.release(lambda day: self._epoch_keys(day) is None).labels\n",
+                "            labels = self._crowd.release(lambda day: self._epoch_keys(day) is None).labels\n"
+                "            self._judged = JudgedVoters()\n",
+            ),
+        ),
+        tests=("tests/processors/door/test_release.py",),
+    ),
+    Mutant(
+        name="a verdict is not stored",
+        why="The log forgets it in hours, and a restart before that where its crowd has left.",
+        edits=(
+            Edit(
+                "processors/door/release.py",
+                "return StoredVerdict(voter_id, record.day, record.human, self._partition, offset)",
+                "return None",
+            ),
+        ),
+        tests=("tests/processors/door/test_release.py",),
+    ),
+    Mutant(
+        name="a stored verdict applies to what lies before it",
+        why="A replay would then drop what left the first time, and make another crowd.",
+        edits=(
+            Edit(
+                "processors/door/verdicts.py",
+                "return [one for one in verdicts if one.partition == partition and one.offset < first]",
+                "return [one for one in verdicts if one.partition == partition]",
+            ),
+        ),
+        tests=("tests/processors/door/test_release.py", "tests/processors/door/test_verdicts.py"),
+    ),
+    Mutant(
+        name="stored verdicts on one voter replace each other",
+        why="A replay that goes on between two of them needs the earlier one.",
+        edits=(
+            Edit(
+                "processors/door/records.py",
+                'return verdict.voter_id + verdict.partition.to_bytes(4, "big") + verdict.offset.to_bytes(8, "big")',
+                "return verdict.voter_id",
+            ),
+        ),
+        tests=("tests/processors/door/test_verdicts.py",),
+    ),
+    Mutant(
+        name="the loop stands still for a whole batch",
+        why="Heartbeats, commits and the watchdog's question would wait for a minute of hostile answers.",
+        edits=(
+            Edit(
+                "processors/faust_app/batch_handler.py",
+                "if monotonic() - let_go_at >= YIELD_S:",
+                "if monotonic() - let_go_at >= YIELD_S + 1e9:",
+            ),
+        ),
+        tests=("tests/processors/faust_app/test_batch_handler.py",),
+    ),
+    Mutant(
+        name="time spent in a batch is a stall",
+        why="The watchdog ends a door that works, its records come again, and nothing ever leaves.",
+        edits=(
+            Edit(
+                "processors/faust_app/watchdog.py",
+                "marks = (one.committed, one.next_undecided, one.progress)",
+                "marks = (one.committed, one.next_undecided, 0)",
+            ),
+        ),
+        tests=("tests/processors/faust_app/test_watchdog.py",),
+    ),
+    Mutant(
+        name="counts are shown as they happen",
+        why="A scrape every second would say when each session was active.",
+        edits=(
+            Edit(
+                "processors/faust_app/metrics.py",
+                "            self._show_held()\n\n    def note_suppressed",
+                "            self._show_held()\n        self.show(0)\n\n    def note_suppressed",
+            ),
+        ),
+        tests=("tests/processors/faust_app/test_metrics.py",),
+    ),
+    Mutant(
         name="what is left of an expired range is released",
         why="Its beginning may have left before; the rest beside others could be told apart by subtraction.",
-        edits=(Edit("processors/door/crowd_release.py", "if offset < self._suppress_before:", "if offset < 0:"),),
-        tests=(
-            "tests/processors/door/test_crowd_release.py::test_after_lost_records_nothing_that_was_there_is_released",
-        ),
+        edits=(Edit("processors/door/release.py", "elif offset < self._suppress_before:", "elif offset < 0:"),),
+        tests=("tests/processors/door/test_release.py::test_after_lost_records_nothing_that_was_there_is_released",),
     ),
     Mutant(
         name="masking off for one kind",
@@ -244,8 +376,8 @@ DOOR = (
         edits=(
             Edit(
                 "processors/faust_app/batch_handler.py",
-                "                    key=None,\n                    value=value_of(label),\n",
-                "                    key=label.task.encode(),\n                    value=value_of(label),\n",
+                "                        key=None,\n                        value=value_of(label),\n",
+                "                        key=label.task.encode(),\n                        value=value_of(label),\n",
             ),
         ),
         tests=(

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,20 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from processors.door.crowd import Crowd
-from processors.door.crowd_release import CrowdDoor
-from processors.door.deidentify import EpochKeys, Mask, unmasked
-from processors.door.release import Door, OpenDoor
+from processors.door.crowd import Crowd, CrowdRule
+from processors.door.deidentify import EpochKeys, Mask
+from processors.door.release import Door
+from processors.door.verdicts import JudgedVoters
 from processors.faust_app.agents import door_agent
 from processors.faust_app.app import AppConfig, build_app, quieten_libraries
-from processors.faust_app.batch_handler import Passage
+from processors.faust_app.batch_handler import BatchHandler, HandlerTopics, StartingPoint
 from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.committed import CommittedOffsets
-from processors.faust_app.metrics import Totals
-from processors.faust_app.producer import Outlet
+from processors.faust_app.metrics import DoorMetrics
+from processors.faust_app.producer import AcknowledgedProducer
+from processors.faust_app.stored_verdicts import StoredVerdicts
 from processors.faust_app.watchdog import Watchdog
-from schemas.dead_letters import SHARE_MAX
 from schemas.outcomes import Suppression, UnjoinError
-from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
 
 log = logging.getLogger("unjoin.processors")
 
@@ -45,42 +45,42 @@ STOP_S_MAX = 2.0
 
 
 class ProcessorConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a processor needs to know.
+    """What a processor needs to know. No field has a default: `unjoin/settings.py` holds them all.
 
     Attributes:
         bootstrap: brokers, `host:port`, separated by commas.
         data_dir: a folder for Faust's files; nothing that must last.
         metrics_port: 0 for none.
-        crowd_min: distinct voters of a crowd; below 2 there are no crowds, and each label leaves on its own.
-        crowd_labels_max: votes a partition holds at the most.
-        crowd_hold_ms_max: how much older than the newest record a vote may grow while it waits.
+        group_id: the consumer group.
+        crowd: when labels leave, and how many may wait.
         dead_letter_share_max: of the last 100 records of a partition; past it the processor halts instead of setting
             more aside.
+        counts_every_s: at whole multiples of so many seconds metrics show what was noted.
         watchdog_s: after how long without progress the process ends.
         session_s: after how long without a heartbeat a dead worker's partitions are dealt anew.
     """
 
     bootstrap: str
     data_dir: Path
-    metrics_port: int = 0
-    group_id: str = "unjoin-door"
-    labeled_topic: str = LABELED
-    released_topic: str = DEIDENTIFIED
-    dead_letter_topic: str = LABELED_DEAD_LETTERS
-    crowd_min: int = 1
-    crowd_labels_max: int = 100_000
-    crowd_hold_ms_max: int = 18_000_000
-    dead_letter_share_max: float = SHARE_MAX
-    metrics_host: str = "127.0.0.1"
-    watchdog_s: float = 30.0
-    session_s: float = 10.0
+    metrics_host: str
+    metrics_port: int
+    group_id: str
+    labeled_topic: str
+    released_topic: str
+    verdict_topic: str
+    dead_letter_topic: str
+    crowd: CrowdRule
+    dead_letter_share_max: float
+    counts_every_s: float
+    watchdog_s: float
+    session_s: float
 
 
 def run(
     config: ProcessorConfig,
     epoch_keys: EpochKeys,
     *,
-    mask: Mask = unmasked,
+    mask: Mask,
     on_ready: Callable[[], None] = lambda: None,
 ) -> int:
     """Blocks until SIGTERM or SIGINT, drains, commits, and gives the exit code.
@@ -104,50 +104,63 @@ class _Processor:
     def __init__(self, config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask) -> None:
         self.halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.commits = Commits()
-        self.totals = Totals(config.crowd_min)
+        self.metrics = DoorMetrics(config.crowd)
         self._config = config
         self._epoch_keys = epoch_keys
         self._mask = mask
+        self._committed = CommittedOffsets(config.bootstrap, config.group_id)
+        self._verdicts = StoredVerdicts(config.bootstrap, config.verdict_topic, self.commits.note_progress)
         app_config = AppConfig(
             config.bootstrap, config.data_dir, config.group_id, config.labeled_topic, config.session_s
         )
-        self.app = build_app(app_config, self.commits, door_agent(self._take))
-        self.passage = Passage(
+        self.app = build_app(app_config, self.commits, door_agent(self._handle))
+        self.batches = BatchHandler(
             open_door=self._open_door,
-            outlet=Outlet(self.app),
+            producer=AcknowledgedProducer(self.app),
             commits=self.commits,
-            totals=self.totals,
-            released_topic=config.released_topic,
-            dead_letter_topic=config.dead_letter_topic,
+            metrics=self.metrics,
+            topics=HandlerTopics(config.released_topic, config.verdict_topic, config.dead_letter_topic),
             dead_letter_share_max=config.dead_letter_share_max,
             halt=self._halt,
-            committed=CommittedOffsets(config.bootstrap, config.group_id).of,
+            starting_points=self._starting_points,
         )
 
-    def _open_door(self, partition: Partition, first_offset: int, committed: int) -> Door:
-        """A door for a partition whose first record since the assignment has this offset.
+    async def _starting_points(self, partitions: Collection[Partition]) -> dict[Partition, StartingPoint]:
+        """What the doors of partitions go on from: the coordinator's word, and the verdicts that doors have stored.
 
-        Args:
-            committed: what the coordinator says. Not what Faust believes: it forgets that of a partition which is taken
-                away and given back, and everything in the log would be suppressed as if its beginning had expired.
+        Not what Faust believes was committed: it forgets that of a partition which is taken away and given back, and
+        everything in the log would be suppressed as if its beginning had expired.
         """
-        config = self._config
-        if config.crowd_min < 2:
-            return OpenDoor(self._epoch_keys, self._mask)
-        crowd = Crowd(
-            voters_min=config.crowd_min, labels_max=config.crowd_labels_max, hold_ms_max=config.crowd_hold_ms_max
-        )
-        if first_offset <= committed:
-            return CrowdDoor(self._epoch_keys, self._mask, crowd)
-        lost = first_offset - committed
-        log.warning("%d records of partition %d expired before the door read them", lost, partition[1])
-        self.totals.count_suppressed({Suppression.EXPIRED: lost})
-        return CrowdDoor(
-            self._epoch_keys, self._mask, crowd, suppress_before=self.app.consumer.highwater(TP(*partition))
+        commits = {one: await self._committed.of(one) for one in partitions}
+        verdicts = await self._verdicts.of(partitions)  # after the commits: by then those below them were acknowledged
+        return {one: StartingPoint(*commit, verdicts) for one, commit in commits.items()}
+
+    def _open_door(self, partition: Partition, first_offset: int, committed: int, judged: JudgedVoters) -> Door:
+        """A door for a partition whose first record since the assignment has this offset."""
+        suppress_before = 0
+        if first_offset > committed:
+            lost = first_offset - committed
+            log.warning("%d records of partition %d expired before the door read them", lost, partition[1])
+            self.metrics.note_suppressed({Suppression.EXPIRED: lost})
+            if self._config.crowd.voters_min > 1:
+                suppress_before = self.app.consumer.highwater(TP(*partition))
+        return Door(
+            self._epoch_keys,
+            self._mask,
+            Crowd(self._config.crowd),
+            partition=partition[1],
+            judged=judged,
+            suppress_before=suppress_before,
         )
 
-    async def _take(self, messages: list[Any]) -> None:
-        await self.passage.take(messages)
+    async def _handle(self, messages: list[Any]) -> None:
+        await self.batches.handle(messages)
+
+    async def show_counts(self, lag: Callable[[], int]) -> None:
+        """At every whole minute, until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._config.counts_every_s - time.time() % self._config.counts_every_s)
+            self.metrics.show(lag())
 
     def _halt(self, error: Exception) -> None:
         if not self.halted.done():
@@ -158,7 +171,7 @@ class _Processor:
         consumer = self.app.consumer
         consumer.stop_flow()
         self.app.flow_control.suspend()
-        if not self.halted.done() and not await _in_time(self.passage.close(), DRAIN_S_MAX):
+        if not self.halted.done() and not await _in_time(self.batches.close(), DRAIN_S_MAX):
             log.warning("a batch did not arrive in time; its records come again at the next start")
         if not await _in_time(consumer.commit(), COMMIT_S_MAX):
             log.warning("the last commit failed; its records come again at the next start")
@@ -169,12 +182,6 @@ async def _serve(config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, on_
     if not await _topics_are_there(config, asked_to_stop):
         return EXIT_OK
     processor = _Processor(config, epoch_keys, mask)
-    try:
-        processor.totals.serve(config.metrics_port, config.metrics_host)
-    except OSError as error:
-        where = f"{config.metrics_host}:{config.metrics_port}"
-        log.error("no metrics on %s: %s; choose another UNJOIN_METRICS_PORT, or 0 for none", where, error.strerror)
-        return EXIT_STUCK
     watchdog = Watchdog(
         bootstrap=config.bootstrap,
         group_id=config.group_id,
@@ -184,8 +191,15 @@ async def _serve(config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, on_
         loop=asyncio.get_running_loop(),
         end_process=lambda: os._exit(EXIT_STUCK),
     )
+    try:
+        processor.metrics.serve(config.metrics_port, config.metrics_host, watchdog.makes_progress)
+    except OSError as error:
+        where = f"{config.metrics_host}:{config.metrics_port}"
+        log.error("no metrics on %s: %s; choose another UNJOIN_METRICS_PORT, or 0 for none", where, error.strerror)
+        return EXIT_STUCK
     log.info("started: %s -> %s as group %s", config.labeled_topic, config.released_topic, config.group_id)
     watchdog.start()
+    showing = asyncio.create_task(processor.show_counts(lambda: watchdog.lag))
     app = processor.app
     starting = asyncio.create_task(_start(app, on_ready))
     crashed = asyncio.create_task(app._crashed.wait())
@@ -206,7 +220,7 @@ async def _serve(config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, on_
         _say_why(code, processor, failure)
         logging.shutdown()
         os._exit(code)
-    for task in (starting, crashed, stopping):
+    for task in (starting, crashed, stopping, showing):
         task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await task
@@ -263,8 +277,8 @@ def _stop_signals() -> asyncio.Event:
 
 
 async def _topics_are_there(config: ProcessorConfig, asked_to_stop: asyncio.Event) -> bool:
-    """Waits until a broker answers and has the three topics; False where it was asked to stop before."""
-    wanted = {config.labeled_topic, config.released_topic, config.dead_letter_topic}
+    """Waits until a broker answers and has the four topics; False where it was asked to stop before."""
+    wanted = {config.labeled_topic, config.released_topic, config.verdict_topic, config.dead_letter_topic}
     said = ""
     while not asked_to_stop.is_set():
         missing = await _missing(config.bootstrap, wanted)

@@ -68,6 +68,7 @@ class Suppression(StrEnum):
     NOT_HUMAN = "not_human"
     KEY_DESTROYED = "key_destroyed"
     CROWD_BOUND = "crowd_bound"
+    OVER_SHARE = "over_share"
     EXPIRED = "expired"
 
 
@@ -111,7 +112,8 @@ EXPLANATION: dict[StrEnum, str] = {
     DeadLetterReason.SEAL_BROKEN: "The record does not open with the door's key of its day where it lies.",
     Suppression.NOT_HUMAN: "A verdict said that the voter is not human.",
     Suppression.KEY_DESTROYED: "The day's key was destroyed on record.",
-    Suppression.CROWD_BOUND: "The crowd's memory bound was reached and this voter was the largest.",
+    Suppression.CROWD_BOUND: "The crowd's memory bound was reached, and nobody held more than this voter.",
+    Suppression.OVER_SHARE: "The voter gave more than half of a crowd whose wait was over; this was its surplus.",
     Suppression.EXPIRED: "The label neared its retention before its crowd was complete.",
 }
 

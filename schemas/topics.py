@@ -13,6 +13,7 @@ ANALYTICS = "events.analytics"
 PERSONAL = "events.personal"
 LABELERS = "events.labelers"
 DEIDENTIFIED = "labels.deidentified"
+VERDICTS = "door.verdicts"
 DEAD_LETTERS = "events.dead_letters"
 LABELED_DEAD_LETTERS = "events.labeled.dead_letters"
 KEY_ANNOUNCEMENTS = "keys.announcements"
@@ -34,6 +35,7 @@ class Topic(msgspec.Struct, frozen=True):
         segment_ms: Kafka closes a segment after so many ms; a record can outlive its retention by this much.
         timestamp_type: the producer (CreateTime) or the broker (LogAppendTime) stamps a record.
         subject: the Avro subject of its values; None where a value can be any bytes.
+        cleanup: Kafka's `cleanup.policy`.
     """
 
     name: str
@@ -42,11 +44,12 @@ class Topic(msgspec.Struct, frozen=True):
     segment_ms: int
     timestamp_type: Literal["CreateTime", "LogAppendTime"] = "CreateTime"
     subject: str | None = None
+    cleanup: Literal["delete", "compact,delete"] = "delete"
 
     def configs(self) -> dict[str, str]:
         """The topic-level settings a broker understands."""
         return {
-            "cleanup.policy": "delete",
+            "cleanup.policy": self.cleanup,
             "retention.ms": str(self.retention_ms),
             "segment.ms": str(self.segment_ms),
             "message.timestamp.type": self.timestamp_type,
@@ -77,6 +80,8 @@ def topics(*, partitions: int, labeled_partitions: int, events_days: int, labele
     segment_ms = labeled_segment_ms(labeled_hours)
     # A released label is stamped with midnight of its day, up to 48 h before it is written.
     released_ms = max(events_ms, 7 * DAY_MS) + 2 * DAY_MS
+    # So is a verdict, whose labels may come until a day after theirs and are read again for as long as they lie there.
+    verdicts_ms = 2 * DAY_MS + max(DAY_MS, labeled_ms)
     return (
         Topic(SIGNALS, partitions, events_ms, DAY_MS, subject="events.signals-value"),
         Topic(ANALYTICS, partitions, events_ms, DAY_MS, subject="events.analytics-value"),
@@ -84,6 +89,7 @@ def topics(*, partitions: int, labeled_partitions: int, events_days: int, labele
         Topic(LABELERS, 1, events_ms, DAY_MS, subject="events.labelers-value"),
         Topic(LABELED, labeled_partitions, labeled_ms, segment_ms, "LogAppendTime", "events.labeled-value"),
         Topic(DEIDENTIFIED, partitions, released_ms, DAY_MS, subject="labels.deidentified-value"),
+        Topic(VERDICTS, 1, verdicts_ms, HOUR_MS, subject="door.verdicts-value", cleanup="compact,delete"),
         Topic(DEAD_LETTERS, 1, events_ms, DAY_MS),
         Topic(LABELED_DEAD_LETTERS, 1, labeled_ms, segment_ms, "LogAppendTime"),
         # The first announcement of a day is in force, so none may be compacted away while its day's labels are about.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas.topics import HOUR_MS, LABELED, Topic, topics
+from schemas.topics import DEIDENTIFIED, HOUR_MS, LABELED, LABELED_DEAD_LETTERS, VERDICTS, Topic, topics
 from unjoin.confine.allowed_paths import confine_role
 from unjoin.host.notify import notify_ready
 from unjoin.keys.housekeeping import LOOK_EVERY_S, Housekeeping
@@ -20,6 +20,12 @@ from unjoin.settings import WORKER_SPOOL, Settings
 if TYPE_CHECKING:
     from ingest.process.server import CollectorConfig
     from ingest.web.page import PageOf
+    from processors.main import ProcessorConfig
+
+DOOR_GROUP = "unjoin-door"
+DOOR_COUNTS_EVERY_S = 60.0
+DOOR_WATCHDOG_S = 30.0
+DOOR_SESSION_S = 10.0
 
 
 def topics_of(settings: Settings) -> tuple[Topic, ...]:
@@ -123,21 +129,43 @@ def left_spools(settings: Settings, workers: int) -> tuple[Path, ...]:
     return tuple(settings.spool_folder_of(number) for number in sorted(numbers) if number > workers)
 
 
-def run_processor(settings: Settings) -> int:
-    """`unjoin process`."""
-    from processors.main import ProcessorConfig, run
-    from processors.masking.mask import mask
+def processor_config_of(settings: Settings) -> ProcessorConfig:
+    """What a processor needs to know of the settings."""
+    from processors.door.crowd import CrowdRule
+    from processors.main import ProcessorConfig
 
-    config = ProcessorConfig(
+    return ProcessorConfig(
         bootstrap=settings.bootstrap,
         data_dir=settings.processor_dir,
-        crowd_min=settings.crowd_min,
-        crowd_labels_max=settings.crowd_labels_max,
-        crowd_hold_ms_max=settings.crowd_hold_ms_max,
-        dead_letter_share_max=settings.dead_letter_percent_max / 100,
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
+        group_id=DOOR_GROUP,
+        labeled_topic=LABELED,
+        released_topic=DEIDENTIFIED,
+        verdict_topic=VERDICTS,
+        dead_letter_topic=LABELED_DEAD_LETTERS,
+        crowd=CrowdRule(
+            voters_min=settings.crowd_min,
+            # Without crowds each label leaves at once.
+            voters_target=1 if settings.crowd_min == 1 else max(settings.crowd_min, settings.crowd_target),
+            wait_ms=settings.crowd_wait_minutes * 60_000,
+            labels_max=settings.crowd_labels_max,
+            bytes_max=settings.crowd_bytes_max,
+            hold_ms_max=settings.crowd_hold_ms_max,
+        ),
+        dead_letter_share_max=settings.dead_letter_percent_max / 100,
+        counts_every_s=DOOR_COUNTS_EVERY_S,
+        watchdog_s=DOOR_WATCHDOG_S,
+        session_s=DOOR_SESSION_S,
     )
+
+
+def run_processor(settings: Settings) -> int:
+    """`unjoin process`."""
+    from processors.main import run
+    from processors.masking.mask import mask
+
+    config = processor_config_of(settings)
     confine_role("processor", settings)
     keyring = Keyring(settings.epoch_keys_dir)
     with _housekeeping(keyring, "epoch", settings):

@@ -97,9 +97,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     crowd_min: Annotated[
         Positive, Meta(description="Sessions whose labels leave the door together; 1 for no crowds.")
     ] = 20
+    crowd_target: Annotated[
+        Positive,
+        Meta(
+            description="Sessions with which a crowd leaves at once, if none has more than half of its labels; "
+            "`CROWD_MIN` at least, and under `unjoin up` unless this is set."
+        ),
+    ] = 200
+    crowd_wait_minutes: Annotated[
+        Positive, Meta(description="Minutes after which `CROWD_MIN` sessions are enough, without anybody's surplus.")
+    ] = 60
     crowd_labels_max: Annotated[
         Positive, Meta(description="Labels a partition holds before those of its largest session are suppressed.")
     ] = 100_000
+    crowd_bytes_max: Annotated[
+        Positive, Meta(description="Bytes of memory that the labels held by a partition take before the same happens.")
+    ] = 268_435_456
 
     dead_letter_percent_max: Annotated[
         Annotated[int, Meta(ge=0, le=100)],
@@ -184,14 +197,27 @@ def settings_of(environment: Mapping[str, str] = os.environ) -> Settings:
             raise SettingsError(f"there is no setting {name}; the README lists them all")
         given[field] = value
     try:
-        settings = msgspec.convert(given, Settings, strict=False, dec_hook=_path)
+        return _checked(msgspec.convert(given, Settings, strict=False, dec_hook=_path))
     except msgspec.ValidationError as error:
         field = match.group(1) if (match := re.search(r"\$\.(\w+)", str(error))) else ""
         what = re.sub(r" - at `.*", "", str(error))
         raise SettingsError(f"{PREFIX}{field.upper()}: {what}") from None
+
+
+def _checked(settings: Settings) -> Settings:
+    """The settings, if they go together.
+
+    Raises:
+        SettingsError: labels would expire before they have waited, or the largest bodies be told 503 for ever.
+    """
     if settings.waiting_bytes_max < 2 * settings.body_bytes_max:
-        # Else the largest bodies would be told 503 for ever, instead of 413 or 200.
         raise SettingsError("UNJOIN_WAITING_BYTES_MAX: Expected at least twice UNJOIN_BODY_BYTES_MAX")
+    if settings.crowd_wait_minutes * 60_000 >= settings.crowd_hold_ms_max:
+        raise SettingsError(
+            f"{PREFIX}CROWD_WAIT_MINUTES: labels that stay on their topic for {settings.labeled_retention_hours} h "
+            f"expire after {settings.crowd_hold_ms_max // 60_000} minutes; wait less, "
+            f"or raise {PREFIX}LABELED_RETENTION_HOURS"
+        )
     return settings
 
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from attacks.linkage.report import Findings, Pairs
 
 NEEDED = ("sklearn", "scipy", "matplotlib")
-CLOSING_SESSIONS, CLOSING_ANSWERS = 40, 4
+CLOSING_ANSWERS = 4
 KS = (2, 3, 5, 20)
+TARGETS = (20, 200)
 LIMIT_ANSWERS, LIMIT_TASKS = 12_000, 6_000
 
 
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--in-process", action="store_true", help="without Kafka and ClickHouse: the pure code alone")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep the recorded day")
     parser.add_argument("--sessions", type=int, default=100)
+    parser.add_argument(
+        "--crowd-target", type=int, default=20, help="sessions with which a crowd leaves; of fewer none does"
+    )
     parser.add_argument("--answers", type=int, default=44_000, help="of the day; half of them are told to the attacker")
     parser.add_argument("--tasks", type=int, default=20_000)
     parser.add_argument("--pairs", type=int, default=200_000, help='of labels, for "same session?"')
@@ -105,13 +109,13 @@ def _recording(options: argparse.Namespace, progress: Progress) -> "Recording":
             raise AttackError(f"{options.recording} is not a recorded day") from None
     rng = Random(options.seed)
     posts = day_of_posts(rng, sessions=options.sessions, answers=options.answers, tasks=options.tasks)
-    posts += closing_posts(CLOSING_SESSIONS, CLOSING_ANSWERS)
+    posts += closing_posts(2 * options.crowd_target, CLOSING_ANSWERS)
     if options.in_process:
-        recording = record_in_process(posts, rng)
+        recording = record_in_process(posts, rng, crowd_target=options.crowd_target)
     else:
         from attacks.linkage.record import record
 
-        recording = record(posts, progress)
+        recording = record(posts, progress, crowd_target=options.crowd_target)
     if options.save is not None:
         save(recording, options.save)
     return recording
@@ -121,6 +125,7 @@ def _real_answers(seed: int) -> "tuple[dict[str, list[CrowdsOfAnswers]], dict[st
     """Crowds and rare pairs of the data sets, where `UNJOIN_DATASETS` names their folder."""
     from attacks.linkage.crowd_shares import answers_of, crowds_of_answers, orders_of, pairs_below
     from attacks.linkage.report import Pairs
+    from testkit.door_config import crowd_rule
 
     crowds: dict[str, list[CrowdsOfAnswers]] = {}
     pairs: dict[str, list[Pairs]] = {}
@@ -128,8 +133,9 @@ def _real_answers(seed: int) -> "tuple[dict[str, list[CrowdsOfAnswers]], dict[st
     for name in ("product", "bluebirds") if folder else ():
         answers = answers_of(Path(folder) / "crowd_labels" / f"{name}_answers.csv")
         crowds[name] = [
-            crowds_of_answers(ordered, order, Random(seed))
+            crowds_of_answers(ordered, f"{order}, target {target}", Random(seed), crowd_rule(20, crowd_target=target))
             for order, ordered in orders_of(answers, Random(seed)).items()
+            for target in TARGETS
         ]
         pairs[name] = [Pairs(k, *pairs_below(answers, k)) for k in KS]
     return crowds, pairs

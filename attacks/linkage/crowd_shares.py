@@ -13,13 +13,12 @@ import msgspec
 
 from attacks.linkage.in_process import SITE, START_MS
 from ingest.encode.pseudonym import day_of_event, voter_of
-from processors.door.crowd import Crowd, Held
-from processors.door.deidentify import deidentify
+from processors.door.crowd import Crowd, CrowdRule, Held
+from processors.door.deidentify import deidentify, rank
+from processors.masking.mask import mask
 from schemas.events import IdentifiedLabel
 
-CROWD_MIN = 20
-CROWD_LABELS_MAX = 100_000
-HOLD_MS_MAX = 5 * 3_600_000
+HOUR_MS = 3_600_000
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -38,7 +37,8 @@ class CrowdsOfAnswers(msgspec.Struct, frozen=True):
         share_mean: of the largest voter of a crowd, averaged over released labels.
         share_max: of any crowd.
         labels_median: of a crowd.
-        held: still waiting when the last answer was in.
+        held: still waiting when the last answer was in and its wait over.
+        majorities_equal: of `tasks`; the answer with most votes is the same behind the door, and of a tie the first.
     """
 
     order: str
@@ -50,6 +50,8 @@ class CrowdsOfAnswers(msgspec.Struct, frozen=True):
     released: int
     held: int
     suppressed: int
+    tasks: int
+    majorities_equal: int
 
 
 def answers_of(file: Path) -> list[Given]:
@@ -72,21 +74,39 @@ def orders_of(answers: Sequence[Given], rng: Random) -> dict[str, list[Given]]:
     }
 
 
-def crowds_of_answers(answers: Iterable[Given], order: str, rng: Random) -> CrowdsOfAnswers:
-    """Sends the answers, as one labeled event each, through the edge's and the door's pure code."""
+def crowds_of_answers(
+    answers: Sequence[Given], order: str, rng: Random, rule: CrowdRule, hours: float = 0.0
+) -> CrowdsOfAnswers:
+    """Sends the answers, as one labeled event each, through the edge's and the door's pure code.
+
+    Args:
+        hours: in which they come, evenly; a last record, of nobody among them, comes when the wait of all is over.
+    """
     edge_key, epoch_key = rng.randbytes(32), rng.randbytes(32)
     day = day_of_event(START_MS, START_MS)
-    crowd = Crowd(voters_min=CROWD_MIN, labels_max=CROWD_LABELS_MAX, hold_ms_max=HOLD_MS_MAX)
+    crowd = Crowd(rule)
     sizes: list[int] = []
     shares: list[float] = []
+    votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def leave() -> None:
+        release = crowd.release()
+        sizes.append(len(release.labels))
+        shares.append(release.largest_share)
+        for one in release.labels:
+            votes[one.task][one.answer] += 1
+
     for number, given in enumerate(answers):
         voter = voter_of(SITE, given.worker, edge_key)
         label = IdentifiedLabel(voter=voter, day=day, kind="image_label", task=given.task, answer=given.answer)
-        crowd.add(voter, given.task, Held(START_MS + number, deidentify(label, epoch_key)))
+        at_ms = START_MS + round(number * hours * HOUR_MS / len(answers))
+        held = Held(at_ms, deidentify(label, epoch_key, mask), rank(voter, given.task, epoch_key))
+        crowd.add(voter, given.task, held)
         if crowd.complete():
-            release = crowd.release()
-            sizes.append(len(release.labels))
-            shares.append(release.largest_share)
+            leave()
+    crowd.pass_time(START_MS + round(hours * HOUR_MS) + rule.wait_ms)
+    if crowd.complete():
+        leave()
     released = sum(sizes)
     return CrowdsOfAnswers(
         order=order,
@@ -98,7 +118,21 @@ def crowds_of_answers(answers: Iterable[Given], order: str, rng: Random) -> Crow
         released=released,
         held=crowd.labels,
         suppressed=crowd.suppressed.total(),
+        tasks=len(before := majorities_of((given.task, given.answer) for given in answers)),
+        majorities_equal=sum(_majority(votes[task]) == answer for task, answer in before.items()),
     )
+
+
+def majorities_of(answers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """(task, answer) pairs -> each task's answer with most votes, of a tie the first by name."""
+    votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for task, answer in answers:
+        votes[task][answer] += 1
+    return {task: _majority(counted) for task, counted in votes.items()}
+
+
+def _majority(votes: Counter[str]) -> str:
+    return min(votes, key=lambda answer: (-votes[answer], answer), default="")
 
 
 def pairs_below(answers: Iterable[Given], k: int) -> tuple[int, int]:

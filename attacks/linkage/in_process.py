@@ -14,12 +14,13 @@ import msgspec
 
 from attacks.linkage.recording import Labeled, Recording, Released, Signal, Stored
 from attacks.linkage.traffic import Post
-from attacks.linkage.truth import Door, identified, row_of, truth_of
+from attacks.linkage.truth import Door, deidentified, identified, row_of, truth_of
 from ingest.encode.pseudonym import day_of_event, voter_of
-from processors.door.crowd import Crowd, Held
-from processors.door.deidentify import deidentify
-from processors.door.records import midnight_s, partition_of
+from processors.door.crowd import Crowd, CrowdRule, Held
+from processors.door.deidentify import rank
+from processors.door.records import midnight_s, released_partition
 from schemas.events import DeidentifiedLabel, IdentifiedLabel
+from testkit.door_config import crowd_rule
 
 SITE = "dev"
 START_MS = 1_790_000_000_000
@@ -37,11 +38,14 @@ class Weakness(StrEnum):
     NO_CROWD = "a crowd of one is enough"
 
 
-def record_in_process(posts: Iterable[Post], rng: Random, weakness: Weakness = Weakness.NONE) -> Recording:
+def record_in_process(
+    posts: Iterable[Post], rng: Random, weakness: Weakness = Weakness.NONE, *, crowd_target: int = CROWD_MIN
+) -> Recording:
     """The day of `posts`, one every few milliseconds.
 
     Args:
         rng: keys, and the jitter of the clock.
+        crowd_target: sessions with which a crowd leaves.
     """
     now_ms = START_MS
     edge_key, epoch_key = rng.randbytes(32), rng.randbytes(32)
@@ -57,8 +61,9 @@ def record_in_process(posts: Iterable[Post], rng: Random, weakness: Weakness = W
             labeled.append(
                 Labeled(0, len(labeled), appended_at_ms, voter, str(day), given.kind, given.task, given.answer)
             )
-    door = _voter_row if weakness is Weakness.VOTER_ROW_ID else deidentify
-    released = _released(labeled, epoch_key, door, weakness)
+    door = _voter_row if weakness is Weakness.VOTER_ROW_ID else deidentified
+    rule = crowd_rule(CROWD_MIN, crowd_target=crowd_target)
+    released = _released(labeled, epoch_key, door, weakness, rule)
     rows = sorted((one.row for one in released), key=lambda row: (row.task, row.row_id))
     return Recording(
         source=f"in process; switched off: {weakness}",
@@ -73,28 +78,31 @@ def record_in_process(posts: Iterable[Post], rng: Random, weakness: Weakness = W
             site=SITE,
             edge_keys={day: edge_key},
             epoch_keys={day: epoch_key},
-            crowd_min=CROWD_MIN,
+            rule=rule,
             door=door,
         ),
     )
 
 
-def _released(labeled: list[Labeled], epoch_key: bytes, door: Door, weakness: Weakness) -> list[Released]:
-    voters_min = 1 if weakness is Weakness.NO_CROWD else CROWD_MIN
-    crowd = Crowd(voters_min=voters_min, labels_max=10**9, hold_ms_max=10**12)
+def _released(
+    labeled: list[Labeled], epoch_key: bytes, door: Door, weakness: Weakness, rule: CrowdRule
+) -> list[Released]:
+    crowd = Crowd(crowd_rule(1) if weakness is Weakness.NO_CROWD else rule)
     came: dict[DeidentifiedLabel, int] = {}
     offsets: Counter[int] = Counter()
     released: list[Released] = []
     for record in labeled:
         row = door(identified(record), epoch_key)
         came[row] = record.offset
-        crowd.add(record.voter, record.task, Held(record.appended_at_ms, row))
+        crowd.add(
+            record.voter, record.task, Held(record.appended_at_ms, row, rank(record.voter, record.task, epoch_key))
+        )
         if crowd.complete():
             labels = list(crowd.release().labels)
             if weakness is Weakness.ARRIVAL_ORDER:
                 labels.sort(key=lambda label: came[label])
             for label in labels:
-                partition = partition_of(label, PARTITIONS)
+                partition = released_partition(label, PARTITIONS)
                 midnight_ms = int(midnight_s(label.day) * 1000)
                 arrived_at_ms = record.appended_at_ms + 5
                 released.append(Released(partition, offsets[partition], midnight_ms, arrived_at_ms, row_of(label)))
@@ -104,4 +112,4 @@ def _released(labeled: list[Labeled], epoch_key: bytes, door: Door, weakness: We
 
 def _voter_row(label: IdentifiedLabel, epoch_key: bytes) -> DeidentifiedLabel:
     row_id = uuid.UUID(bytes=hmac.digest(epoch_key, label.voter, "sha256")[:16])
-    return msgspec.structs.replace(deidentify(label, epoch_key), row_id=str(row_id))
+    return msgspec.structs.replace(deidentified(label, epoch_key), row_id=str(row_id))

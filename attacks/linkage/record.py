@@ -20,6 +20,7 @@ from attacks.linkage.traffic import Post
 from attacks.linkage.truth import truth_of
 from schemas.codec import decode
 from schemas.topics import DEIDENTIFIED, LABELED
+from testkit.door_config import crowd_rule
 from unjoin.keys.keyring import Keyring
 
 CROWD_MIN = 20
@@ -34,7 +35,7 @@ FROM unjoin.labels ORDER BY _part, _part_offset SETTINGS output_format_json_quot
 IDENTIFIED = "SELECT session, ts, toUnixTimestamp64Milli(received_at) AS received_at_ms FROM signals"
 
 
-def record(posts: Sequence[Post], progress: Progress) -> Recording:
+def record(posts: Sequence[Post], progress: Progress, *, crowd_target: int = CROWD_MIN) -> Recording:
     """Posts the day to a pipeline of its own, watches it, stops it, and reads what it has stored.
 
     Raises:
@@ -44,7 +45,7 @@ def record(posts: Sequence[Post], progress: Progress) -> Recording:
     with tempfile.TemporaryDirectory(prefix="unjoin-attack-") as folder:
         data_dir = Path(folder)
         starting = progress.add_task("starting a pipeline", total=None)
-        with Stack(data_dir) as stack:
+        with Stack(data_dir, UNJOIN_CROWD_TARGET=str(crowd_target)) as stack:
             progress.remove_task(starting)
             with Watcher(stack.bootstrap) as watcher:
                 for number, post in enumerate(progress.track(posts, description="posting the day")):
@@ -52,7 +53,7 @@ def record(posts: Sequence[Post], progress: Progress) -> Recording:
                 waiting = progress.add_task("waiting for the last crowd", total=None)
                 stack.wait_for_rows("signals", len(posts))
                 labeled = asyncio.run(_labeled(stack.bootstrap))
-                truth = _truth(data_dir, labeled, {post.session for post in posts})
+                truth = _truth(data_dir, labeled, {post.session for post in posts}, crowd_target)
                 released = watcher.stop_after(sum(len(crowd.votes) for crowd in truth.crowds))
             stack.wait_for_rows("labels", len({one.row.vote for one in released}))
             signals = [Signal(**row) for row in stack.rows(IDENTIFIED)]
@@ -165,14 +166,15 @@ async def _labeled(bootstrap: str) -> list[Labeled]:
     return sorted(labeled, key=lambda one: (one.partition, one.offset))
 
 
-def _truth(data_dir: Path, labeled: list[Labeled], sessions: set[str]) -> Truth:
+def _truth(data_dir: Path, labeled: list[Labeled], sessions: set[str], crowd_target: int) -> Truth:
     days = {datetime.date.fromisoformat(day) for day in {record.day for record in labeled}}
     edge, epoch = (Keyring(data_dir / "keys" / role) for role in ("edge", "epoch"))
 
     def keys(keyring: Keyring) -> dict[datetime.date, bytes]:
         return {day: key for day in days if (key := keyring.existing_key_of(day)) is not None}
 
-    return truth_of(labeled, sessions, site=SITE, edge_keys=keys(edge), epoch_keys=keys(epoch), crowd_min=CROWD_MIN)
+    rule = crowd_rule(CROWD_MIN, crowd_target=crowd_target)
+    return truth_of(labeled, sessions, site=SITE, edge_keys=keys(edge), epoch_keys=keys(epoch), rule=rule)
 
 
 def _on_disk(directory: Path) -> list[Stored]:

@@ -164,6 +164,7 @@ def _print_crowds(findings: Findings, console: Console) -> None:
         "largest share, worst",
         "held",
         "suppressed",
+        "majorities equal",
     ):
         table.add_column(column, justify="right")
     table.add_row(
@@ -183,6 +184,7 @@ def _print_crowds(findings: Findings, console: Console) -> None:
                 f"{one.share_max:.1%}",
                 f"{one.held:,}",
                 f"{one.suppressed:,}",
+                f"{one.majorities_equal:,} of {one.tasks:,}",
             )
     console.print(table)
     for name, pairs in findings.pairs.items():

@@ -28,10 +28,12 @@ class Stack:
 
     Args:
         data_dir: an empty folder for its state.
+        settings: environment variables of `unjoin up`.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
+        self._settings = settings
         self._http_port, self._clickhouse_port, self._kafka_port = free_port(), free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self._kafka_port}"
         self._collector = http.client.HTTPConnection("127.0.0.1", self._http_port, timeout=60)
@@ -49,6 +51,7 @@ class Stack:
             "UNJOIN_HTTP_PORT": str(self._http_port),
             "UNJOIN_CLICKHOUSE_HTTP_PORT": str(self._clickhouse_port),
             "UNJOIN_KAFKA_PORT": str(self._kafka_port),
+            **self._settings,
         }
         log = self.data_dir / "up.log"
         with log.open("wb") as out:

@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterable, Mapping
 
 from attacks.linkage.recording import Labeled, Row, ToldCrowd, Truth
 from ingest.encode.pseudonym import voter_of
-from processors.door.crowd import Crowd, Held
-from processors.door.deidentify import deidentify
+from processors.door.crowd import Crowd, CrowdRule, Held
+from processors.door.deidentify import deidentify, rank
 from schemas.events import DeidentifiedLabel, IdentifiedLabel
-
-LABELS_MAX = 10**9
-HOLD_MS_MAX = 10**12
 
 Door = Callable[[IdentifiedLabel, bytes], DeidentifiedLabel]
 """One identified label and the epoch key of its day -> its row."""
+
+
+def deidentified(label: IdentifiedLabel, epoch_key: bytes) -> DeidentifiedLabel:
+    """The row of a label whose answer holds nothing to be masked."""
+    return deidentify(label, epoch_key, mask=str)
 
 
 def truth_of(
@@ -23,15 +25,15 @@ def truth_of(
     site: str,
     edge_keys: Mapping[datetime.date, bytes],
     epoch_keys: Mapping[datetime.date, bytes],
-    crowd_min: int,
-    door: Door = deidentify,
+    rule: CrowdRule,
+    door: Door = deidentified,
 ) -> Truth:
     """Replays the labeled topic through the rule of the crowd.
 
     Args:
         labeled: in offset order of each partition.
         sessions: all that may have posted.
-        crowd_min: what is promised, whatever was configured.
+        rule: of the door that is attacked.
 
     Raises:
         KeyError: a voter that none of the sessions is.
@@ -42,14 +44,15 @@ def truth_of(
     waiting: dict[int, tuple[Crowd, dict[str, None], int]] = {}
     for record in labeled:
         if record.partition not in waiting:
-            waiting[record.partition] = (_empty(crowd_min), {}, record.offset)
+            waiting[record.partition] = (Crowd(rule), {}, record.offset)
         crowd, members, first = waiting[record.partition]
         label = identified(record)
         row = door(label, epoch_keys[label.day])
         owner = owner_of_voter[record.voter]
         owner_of_vote[row_of(row).vote] = owner
         members[owner] = None
-        crowd.add(record.voter, record.task, Held(record.appended_at_ms, row))
+        key = epoch_keys[label.day]
+        crowd.add(record.voter, record.task, Held(record.appended_at_ms, row, rank(record.voter, record.task, key)))
         if crowd.complete():
             votes = tuple(row_of(one).vote for one in crowd.release().labels)
             crowds.append(ToldCrowd(record.partition, first, record.offset + 1, tuple(members), votes))
@@ -66,7 +69,3 @@ def identified(record: Labeled) -> IdentifiedLabel:
 def row_of(label: DeidentifiedLabel) -> Row:
     """A released label as it is recorded."""
     return Row(label.row_id, str(label.day), label.task, label.kind, label.answer, label.version)
-
-
-def _empty(crowd_min: int) -> Crowd:
-    return Crowd(voters_min=crowd_min, labels_max=LABELS_MAX, hold_ms_max=HOLD_MS_MAX)

@@ -72,7 +72,8 @@ class Run:
         self._fill(labeled)
         config = {
             "bootstrap": bootstrap, "group_id": f"bench-{labeled}", "labeled_topic": labeled, "released_topic": out,
-            "dead_letter_topic": create_topic(bootstrap, 1), "crowd_min": crowd_min,
+            "verdict_topic": create_topic(bootstrap, 1), "dead_letter_topic": create_topic(bootstrap, 1),
+            "crowd_min": crowd_min,
         }  # fmt: skip
         processes = []
         try:

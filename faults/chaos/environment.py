@@ -38,7 +38,10 @@ class Environment:
         self.data_dir = folder / "data"
         self.data_dir.mkdir(parents=True)
         self.clock = FakeClock() if scenario.environment == "clock" else None
-        settings = {"UNJOIN_CROWD_MIN": str(scenario.crowd_min), **(self.clock.environment() if self.clock else {})}
+        crowd = str(scenario.crowd_min)
+        # A second processor, which is no part of `up`, has to make the same crowds.
+        settings = {"UNJOIN_CROWD_MIN": crowd, "UNJOIN_CROWD_TARGET": crowd}
+        settings |= self.clock.environment() if self.clock else {}
         self.stack = RunningStack(kafka_home, self.data_dir, **settings)
         self.kafka_proxy: FaultProxy | None = None
         self.server: ClickHouseServer | None = None

@@ -35,7 +35,7 @@ WORDS = {
     "unfinished": "crowds that were cut and never left whole",
     "lost": "votes lost",
     "doubled": "votes doubled",
-    "bots": "labels of bots whose verdict lay before their crowd was complete",
+    "bots": "labels of bots whose verdict lay before their crowd left",
 }
 
 
@@ -57,6 +57,8 @@ def main() -> int:
             seed=options.seed,
             processors=options.processors,
             crowd_min=options.crowd_min,
+            crowd_target=max(options.crowd_min, options.crowd_target),
+            crowd_wait_ms=options.crowd_wait_ms,
             say=lambda text, done: progress.update(done_so_far, description=text, completed=done),
         )
         report = asyncio.run(run.report())
@@ -89,9 +91,6 @@ def _print(report: Report, console: Console) -> None:
     table.add_row("doors that their watchdog ended", str(report.ended_by_watchdog))
     table.add_row("held at the end", str(report.held))
     table.add_row("suppressed", ", ".join(f"{why} {number:,}" for why, number in report.suppressed.items()))
-    table.add_row(
-        "labels of bots that were given after the verdict's crowd had left", str(found.bots_of_earlier_verdicts)
-    )
     table.add_row("seconds", str(report.seconds))
     console.print(table)
     verdict = "[bold green]The door holds." if report.holds else "[bold red]The door does not hold."
@@ -106,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processors", type=int, default=1, help="as many as partitions of the labeled topic")
     parser.add_argument("--crowd-min", type=int, default=20)
+    parser.add_argument("--crowd-target", type=int, default=0, help="sessions with which a crowd leaves; the minimum")
+    parser.add_argument("--crowd-wait-ms", type=int, default=2_000, help="after which the minimum is enough")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there, as JSON")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="an empty folder for logs and state, kept")
     return parser

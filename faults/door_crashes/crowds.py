@@ -1,7 +1,7 @@
 """What the door had to release, computed from the log alone, and whether what it released is that. Pure.
 
-The crowds are those of `processors/door/crowd.py`, replayed without a crash from the log's beginning. That each of them
-is a crowd is counted here anew, from the voters in the log.
+The crowds are those of `processors/door/release.py`, replayed without a crash from the log's beginning. That each of
+them is a crowd is counted here anew, from the voters in the log.
 """
 
 import datetime
@@ -12,13 +12,13 @@ from itertools import accumulate
 
 import msgspec
 
-from processors.door.crowd import Crowd, Held
-from processors.door.deidentify import Mask, deidentify
-from processors.door.records import labeled_of, partition_of
+from processors.door.crowd import Crowd, CrowdRule
+from processors.door.deidentify import Mask, row_id
+from processors.door.records import labeled_of, released_partition
+from processors.door.release import Door
+from processors.door.verdicts import JudgedVoters
 from schemas.events import DeidentifiedLabel, IdentifiedVerdict
 from schemas.outcomes import DecodeError, Suppression
-
-HOLD_MS_MAX = 5 * 3_600_000
 
 
 class Logged(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ class Findings(msgspec.Struct, kw_only=True):
         differing: places at which a released partition neither goes on nor repeats a crowd from its beginning.
         unfinished: crowds that were cut by a kill and never left whole.
         lost, doubled: votes.
-        bots: labels that left although a verdict on their voter lay in their crowd's range.
+        bots: labels that left although the last verdict on their voter before said that it is not human.
         cut: crowds that a kill cut, and that left again whole.
         repeats: times that a released partition began to repeat.
     """
@@ -99,7 +99,6 @@ class Findings(msgspec.Struct, kw_only=True):
     lost: int = 0
     doubled: int = 0
     bots: int = 0
-    bots_of_earlier_verdicts: int = 0
     crowds: int = 0
     votes: int = 0
     records_released: int = 0
@@ -114,47 +113,42 @@ class Findings(msgspec.Struct, kw_only=True):
 
 
 def expected_of(
-    log: Iterable[Logged],
-    epoch_keys: Callable[[datetime.date], bytes],
-    mask: Mask,
-    *,
-    crowd_min: int,
-    labels_max: int,
+    log: Iterable[Logged], epoch_keys: Callable[[datetime.date], bytes], mask: Mask, rule: CrowdRule
 ) -> Expected:
     """The crowds of a log whose partitions are in offset order each."""
     expected = Expected()
-    waiting: dict[int, tuple[Crowd, int]] = {}
+    doors: dict[int, Door] = {}
+    firsts: dict[int, int] = {}
     for record in log:
-        crowd, first = waiting.setdefault(
-            record.partition,
-            (Crowd(voters_min=crowd_min, labels_max=labels_max, hold_ms_max=HOLD_MS_MAX), record.offset),
-        )
+        if record.partition not in doors:
+            crowd = Crowd(rule)
+            doors[record.partition] = Door(epoch_keys, mask, crowd, partition=record.partition, judged=JudgedVoters())
+        door = doors[record.partition]
         try:
             said = labeled_of(record.value, record.appended_at_ms)
         except DecodeError:
             expected.undecodable.add(record.value)
-            if crowd.empty:
+            if door.crowd.empty:
                 expected.close(record.partition, record.offset + 1)
             continue
+        if door.crowd.empty:
+            firsts[record.partition] = record.offset
         if isinstance(said, IdentifiedVerdict):
-            crowd.judge(said.voter, said.human, record.appended_at_ms)
             key = (record.partition, said.voter)
             expected.verdicts.setdefault(key, []).append((record.offset, said.human))
         else:
             expected.labels += 1
-            label = deidentify(said, epoch_keys(said.day), mask)
-            expected.owner[label.row_id] = (record.partition, said.voter)
-            crowd.add(said.voter, said.task, Held(record.appended_at_ms, label))
-        if crowd.complete():
-            labels = crowd.release().labels
-            voters = tuple(expected.owner[label.row_id][1] for label in labels)
-            expected.crowds.append(ExpectedCrowd(record.partition, first, record.offset + 1, labels, voters))
-            waiting[record.partition] = (crowd, record.offset + 1)
-        if crowd.empty:
+            vote = str(row_id(said.voter, said.task, epoch_keys(said.day)))
+            expected.owner[vote] = (record.partition, said.voter)
+        step = door.receive(record.offset, record.appended_at_ms, said)
+        expected.suppressed.update(step.suppressed)
+        if step.labels:
+            voters = tuple(expected.owner[label.row_id][1] for label in step.labels)
+            first = firsts[record.partition]
+            expected.crowds.append(ExpectedCrowd(record.partition, first, record.offset + 1, step.labels, voters))
+        if door.crowd.empty:
             expected.close(record.partition, record.offset + 1)
-    for crowd, _ in waiting.values():
-        expected.suppressed += crowd.suppressed
-        expected.held += crowd.labels
+    expected.held = sum(door.crowd.labels for door in doors.values())
     return expected
 
 
@@ -191,7 +185,9 @@ def findings_of(
                 of_labeled[expected.owner[label.row_id][0]].append(label)
         for number in {crowd.partition for crowd in expected.crowds}:
             crowds = [crowd for crowd in expected.crowds if crowd.partition == number]
-            parts = [[one for one in crowd.labels if partition_of(one, len(released)) == partition] for crowd in crowds]
+            parts = [
+                [one for one in crowd.labels if released_partition(one, len(released)) == partition] for crowd in crowds
+            ]
             follow(parts, of_labeled[number], findings)
     return findings
 
@@ -207,9 +203,7 @@ def _count_bots(expected: Expected, crowd: ExpectedCrowd, findings: Findings) ->
         verdicts = expected.verdicts.get((crowd.partition, voter), [])
         before = bisect_right(verdicts, (crowd.end - 1, True))
         if before and not verdicts[before - 1][1]:
-            in_range = verdicts[before - 1][0] >= crowd.first
-            findings.bots += in_range
-            findings.bots_of_earlier_verdicts += not in_range
+            findings.bots += 1
 
 
 Follow = Callable[[Sequence[Sequence[DeidentifiedLabel]], Sequence[DeidentifiedLabel], Findings], None]

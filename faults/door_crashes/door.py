@@ -11,8 +11,9 @@ import sys
 import threading
 from pathlib import Path
 
-from processors.main import ProcessorConfig, run
+from processors.main import run
 from processors.masking.mask import mask
+from testkit.door_config import door_config
 from unjoin.keys.keyring import Keyring
 
 if __name__ == "__main__":
@@ -20,5 +21,5 @@ if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, lambda *_: threading.Event().wait())  # type: ignore[arg-type, return-value]
     given = json.loads(sys.argv[1])
     keyring = Keyring(Path(given.pop("epoch_keys_dir")))
-    config = ProcessorConfig(**{**given, "data_dir": Path(given["data_dir"])})
+    config = door_config(**given)
     sys.exit(run(config, keyring.key_of, mask=mask, on_ready=lambda: print("READY", flush=True)))

@@ -30,6 +30,7 @@ from faults.door_crashes.workers import Worker
 from processors.masking.mask import mask
 from schemas.events import DeidentifiedLabel
 from schemas.topics import DEIDENTIFIED, LABELED_DEAD_LETTERS
+from testkit.door_config import crowd_rule
 from unjoin.keys.keyring import Keyring
 
 GROUP = "unjoin-door"
@@ -83,7 +84,7 @@ class Run:
 
     def __init__(
         self, *, kafka_home: Path, folder: Path, faults: Mapping[Fault, int], seed: int, processors: int,
-        crowd_min: int, say: Callable[[str, int], None],
+        crowd_min: int, crowd_target: int, crowd_wait_ms: int, say: Callable[[str, int], None],
     ) -> None:  # fmt: skip
         self._kafka_home = kafka_home
         self._folder = folder
@@ -92,6 +93,9 @@ class Run:
         self._rng = Random(seed)
         self._processors = processors
         self._crowd_min = crowd_min
+        self._rule = {
+            "crowd_target": crowd_target, "crowd_wait_ms": crowd_wait_ms, "crowd_labels_max": CROWD_LABELS_MAX
+        }  # fmt: skip
         self._say = say
         self._edge, self._epoch = (Keyring(folder / "keys" / role) for role in ("edge", "epoch"))
         self._moments: Counter[Moment] = Counter()
@@ -181,7 +185,7 @@ class Run:
             "epoch_keys_dir": str(self._folder / "keys" / "epoch"),
             "group_id": GROUP,
             "crowd_min": self._crowd_min,
-            "crowd_labels_max": CROWD_LABELS_MAX,
+            **self._rule,
             "session_s": SESSION_S,
             "watchdog_s": WATCHDOG_S,
         }
@@ -194,7 +198,7 @@ class Run:
             await asyncio.sleep(POST_EVERY_S)
 
     def _expected(self, log: list[Logged]) -> Expected:
-        return expected_of(log, self._epoch.key_of, mask, crowd_min=self._crowd_min, labels_max=CROWD_LABELS_MAX)
+        return expected_of(log, self._epoch.key_of, mask, crowd_rule(self._crowd_min, **self._rule))
 
 
 async def _holds(condition: bool) -> bool:

@@ -33,6 +33,12 @@ class Worker:
         self.ended_by_watchdog = 0
         self.exit_codes: list[int] = []
 
+    @property
+    def pid(self) -> int:
+        """Of the one that runs, or ran last."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Starts it; it must not run."""
         with self._log.open("ab") as log:

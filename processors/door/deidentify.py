@@ -1,6 +1,6 @@
 """The door. The only code that turns an identified label into a row. Pure.
 
-Both values that leave are keyed with the day's epoch key, which no other part holds, over inputs that are framed with
+All that leaves is keyed with the day's epoch key, which no other part holds, over inputs that are framed with
 their lengths (`("ab", "c")` and `("a", "bc")` differ) and begin with what they are for (a row_id never equals a
 version). Source: RFC 2104; truncation, its section 5.
 """
@@ -21,11 +21,7 @@ Mask = Callable[[str], str]
 
 ROW_ID = b"unjoin row_id 1\0"
 VERSION = b"unjoin version 1\0"
-
-
-def unmasked(answer: str) -> str:
-    """The answer as it is."""
-    return answer
+VERDICT = b"unjoin verdict 1\0"
 
 
 def row_id(voter: bytes, task: str, epoch_key: bytes) -> uuid.UUID:
@@ -40,6 +36,19 @@ def row_id(voter: bytes, task: str, epoch_key: bytes) -> uuid.UUID:
     return uuid.UUID(bytes=_keyed(epoch_key, ROW_ID, voter, task.encode())[:16])
 
 
+def rank(voter: bytes, task: str, epoch_key: bytes) -> bytes:
+    """Which of a voter's votes is given up first, 8 bytes: arbitrary, always the same one, and unlike any field.
+
+    Eight bytes of the half of the digest that `row_id` leaves out, so that they tell nothing about it.
+    """
+    return _keyed(epoch_key, ROW_ID, voter, task.encode())[16:24]
+
+
+def verdict_id(voter: bytes, epoch_key: bytes) -> bytes:
+    """A voter as the door remembers a verdict about it, 16 bytes: no row_id and no voter can be computed from it."""
+    return _keyed(epoch_key, VERDICT, voter)[:16]
+
+
 def version(voter: bytes, task: str, kind: str, answer: str, epoch_key: bytes) -> int:
     """Which of several answers of one vote is kept, 0 to 2**64 - 1: arbitrary, always the same one, without an order.
 
@@ -50,7 +59,7 @@ def version(voter: bytes, task: str, kind: str, answer: str, epoch_key: bytes) -
     return int.from_bytes(_keyed(epoch_key, VERSION, voter, task.encode(), kind.encode(), answer.encode())[:8], "big")
 
 
-def deidentify(label: IdentifiedLabel, epoch_key: bytes, mask: Mask = unmasked) -> DeidentifiedLabel:
+def deidentify(label: IdentifiedLabel, epoch_key: bytes, mask: Mask) -> DeidentifiedLabel:
     """The row of one vote, not tied to any identified individual.
 
     Args:

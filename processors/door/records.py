@@ -1,13 +1,15 @@
-"""Record values of the door's two topics <-> the types that flow. Pure."""
+"""Record values of the door's three topics <-> the types that flow. Pure."""
 
 import datetime
 
+from processors.door.verdicts import StoredVerdict
 from schemas.codec import decode, encode
 from schemas.events import DeidentifiedLabel, IdentifiedLabel, IdentifiedVerdict
 from schemas.outcomes import DeadLetterReason, DecodeError
 
 LABELED_SUBJECT = "events.labeled-value"
 DEIDENTIFIED_SUBJECT = "labels.deidentified-value"
+VERDICTS_SUBJECT = "door.verdicts-value"
 KINDS = frozenset({"image_label", "audio_transcript", "text_answer"})
 EPOCH = datetime.date(1970, 1, 1)
 DAY_MS = 86_400_000
@@ -50,7 +52,7 @@ def value_of(label: DeidentifiedLabel) -> bytes:
     )
 
 
-def partition_of(label: DeidentifiedLabel, partitions: int) -> int:
+def released_partition(label: DeidentifiedLabel, partitions: int) -> int:
     """The partition of a released label: by the first byte of its row_id, so it tells nothing that row_id does not."""
     return int(label.row_id[:2], 16) % partitions
 
@@ -58,3 +60,25 @@ def partition_of(label: DeidentifiedLabel, partitions: int) -> int:
 def midnight_s(day: datetime.date) -> float:
     """The record timestamp of a released label: midnight UTC of its day, Unix seconds."""
     return (day - EPOCH).days * 86_400.0
+
+
+def verdict_key_of(verdict: StoredVerdict) -> bytes:
+    """The record key of a stored verdict: its voter and its place, so that one that is written again is compacted.
+
+    Not the voter alone: of several verdicts on one voter each is needed, for a replay that goes on between them.
+    """
+    return verdict.voter_id + verdict.partition.to_bytes(4, "big") + verdict.offset.to_bytes(8, "big")
+
+
+def verdict_value_of(verdict: StoredVerdict) -> bytes:
+    """The record value of a stored verdict."""
+    return encode(VERDICTS_SUBJECT, {name: getattr(verdict, name) for name in verdict.__struct_fields__})
+
+
+def stored_verdict_of(value: bytes | None) -> StoredVerdict:
+    """The inverse of `verdict_value_of`.
+
+    Raises:
+        DecodeError: no door wrote it.
+    """
+    return StoredVerdict(**decode(value, VERDICTS_SUBJECT))

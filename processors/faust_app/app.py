@@ -10,7 +10,7 @@ from processors.faust_app.agents import Agent
 from processors.faust_app.commits import CappedTransport, Commits
 
 # At DEBUG all of them show keys and values. aiokafka repeats every refused connection several times a second; that
-# Kafka is away is said once, by `watchdog.py` and `outlet.py`.
+# Kafka is away is said once, by `watchdog.py` and `producer.py`.
 LEVELS = {"faust": logging.WARNING, "mode": logging.ERROR, "aiokafka": logging.CRITICAL}
 
 
@@ -54,14 +54,15 @@ def build_app(config: AppConfig, commits: Commits, agent: Agent) -> faust.App:
         consumer_auto_offset_reset="earliest",
         # Waiting until every record is acknowledged would wait for crowds that may never be complete.
         stream_wait_empty=False,
-        stream_buffer_maxsize=4_096,
+        stream_buffer_maxsize=1_024,
         broker_commit_interval=1.0,
         broker_commit_every=10_000,
         broker_heartbeat_interval=config.session_s / 5,
         broker_session_timeout=config.session_s,
         broker_rebalance_timeout=20.0,
         broker_request_timeout=30.0,
-        broker_max_poll_interval=300.0,
+        # A door that works on what it has fetched is no dead one, and `watchdog.py` ends one that hangs much earlier.
+        broker_max_poll_interval=3_600.0,
         # 1,200 s by default: an agent would wait that long for a broker that is away.
         producer_request_timeout=10.0,
         producer_linger=0.005,

@@ -3,22 +3,40 @@
 Never raises. A record that cannot be read becomes a dead letter, a broker that is away is waited for, and what no
 waiting can help (a day's key is lost, records come in another order than they lie on the log) stops the door with the
 records unacknowledged.
+
+Whatever a batch costs, the loop turns: between two records it is let go every `YIELD_S`, and each record that was
+decided is progress to the watchdog, so that only a door that hangs is taken for one.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NoReturn, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from time import monotonic
+from typing import NoReturn, Protocol
 
-from processors.door.records import labeled_of, midnight_s, partition_of, value_of
+import msgspec
+
+from processors.door.outcome_counts import OutcomeCounts
+from processors.door.records import (
+    labeled_of,
+    midnight_s,
+    released_partition,
+    value_of,
+    verdict_key_of,
+    verdict_value_of,
+)
 from processors.door.release import Door, Step
-from processors.door.tally import Tally
+from processors.door.verdicts import JudgedVoters, StoredVerdict, earlier_verdicts
 from processors.faust_app.commits import Commits, Partition
-from processors.faust_app.metrics import Totals
-from processors.faust_app.producer import Outgoing, Outlet
-from schemas.dead_letters import SHARE_MAX, ShareCap, dead_letter_headers, too_many
-from schemas.events import IdentifiedVerdict
+from processors.faust_app.metrics import DoorMetrics
+from processors.faust_app.producer import AcknowledgedProducer, Outgoing
+from schemas.dead_letters import ShareCap, too_many
+from schemas.events import DeidentifiedLabel, IdentifiedVerdict
 from schemas.outcomes import DecodeError, Suppression, UnjoinError
+
+YIELD_S = 0.01
+RELEASE_RECORDS_MAX = 5_000
+"""Labels that are encoded and on their way at a time; a crowd may be as large as its bound."""
 
 
 class Message(Protocol):
@@ -45,108 +63,140 @@ class TooManyDeadLetters(UnjoinError):
     """Most of what comes cannot be read: a bad deployment. Nothing of the batch has left, and nothing of it is done."""
 
 
-class _Opened:
+class HandlerTopics(msgspec.Struct, frozen=True):
+    """Where a batch handler writes."""
+
+    released: str
+    verdicts: str
+    dead_letters: str
+
+
+class StartingPoint(msgspec.Struct, frozen=True):
+    """What a partition's door goes on from.
+
+    Attributes:
+        committed: the group's offset; None where there is none.
+        metadata: what was committed beside it.
+        verdicts: stored ones, of any partition.
+    """
+
+    committed: int | None = None
+    metadata: str = ""
+    verdicts: Sequence[StoredVerdict] = ()
+
+
+OpenDoor = Callable[[Partition, int, int, JudgedVoters], Door]
+"""Partition, offset of its first record, committed offset, voters judged before that record -> its door."""
+
+
+class _OpenPartition:
     """A partition's door in one generation, the offset that it must be given next, and what became of those before.
 
     Attributes:
         waiting: offsets that the door was given and has not named as done.
-        settled: the last offset before which none waited, and the tally of that moment.
+        settled: the last offset before which none waited, and the counts of that moment.
     """
 
-    def __init__(self, generation: int, door: Door, next_offset: int, tally: Tally, cap: ShareCap) -> None:
+    def __init__(self, generation: int, door: Door, next_offset: int, counts: OutcomeCounts, cap: ShareCap) -> None:
         self.generation = generation
         self.cap = cap
         self.door = door
         self.next_offset = next_offset
-        self.tally = tally
+        self.counts = counts
         self.waiting = 0
-        self.settled = (next_offset, tally.copied())
+        self.settled = (next_offset, counts.copied())
 
     def before(self, offset: int, waiting: int) -> None:
         """Notes the moment before a record that leaves offsets waiting is counted."""
         if waiting and not self.waiting:
-            self.settled = (offset, self.tally.copied())
+            self.settled = (offset, self.counts.copied())
         self.waiting = waiting
 
     def last_settled(self) -> tuple[int, str]:
         """What may be committed once everything so far is acknowledged."""
         if not self.waiting:
-            self.settled = (self.next_offset, self.tally.copied())
+            self.settled = (self.next_offset, self.counts.copied())
         return self.settled[0], self.settled[1].metadata()
 
 
-class _Plan:
-    """What one batch comes to."""
+class _BatchPlan:
+    """What one batch comes to.
+
+    Attributes:
+        left: the partitions of which a crowd leaves.
+    """
 
     def __init__(self) -> None:
-        self.labels: list[Any] = []
-        self.letters: list[Outgoing] = []
+        self.labels: list[DeidentifiedLabel] = []
+        self.verdicts: list[StoredVerdict] = []
+        self.dead_letters: list[Outgoing] = []
         self.done: list[tuple[Partition, int, int]] = []
         self.suppressed: Counter[Suppression] = Counter()
-        self.verdicts = 0
+        self.verdicts_seen = 0
+        self.left: set[Partition] = set()
 
 
-class Passage:
+class BatchHandler:
     """Takes batches through the doors, one door a partition and generation.
 
     Args:
-        open_door: makes the door of a partition, given the offset of its first record and the one that was committed.
+        open_door: makes the door of a partition.
+        starting_points: what the doors of partitions go on from; waits for as long as it takes.
+        dead_letter_share_max: of the last 100 records of a partition; past it the door halts.
         halt: told what went wrong when nothing but stopping helps.
-        committed: gives a partition's committed offset and its metadata; waits for as long as it takes.
     """
 
     def __init__(
         self,
         *,
-        open_door: Callable[[Partition, int, int], Door],
-        outlet: Outlet,
+        open_door: OpenDoor,
+        producer: AcknowledgedProducer,
         commits: Commits,
-        totals: Totals,
-        released_topic: str,
-        dead_letter_topic: str,
-        dead_letter_share_max: float = SHARE_MAX,
+        metrics: DoorMetrics,
+        topics: HandlerTopics,
+        dead_letter_share_max: float,
         halt: Callable[[Exception], None],
-        committed: Callable[[Partition], Awaitable[tuple[int | None, str]]],
+        starting_points: Callable[[Collection[Partition]], Awaitable[Mapping[Partition, StartingPoint]]],
     ) -> None:
         self._open_door = open_door
-        self._outlet = outlet
+        self._producer = producer
         self._commits = commits
-        self._totals = totals
-        self._released_topic = released_topic
-        self._dead_letter_topic = dead_letter_topic
+        self._metrics = metrics
+        self._topics = topics
         self._dead_letter_share_max = dead_letter_share_max
         self._halt = halt
-        self._committed = committed
-        self._found: dict[tuple[Partition, int], tuple[int | None, str]] = {}  # commits, until their doors are opened
-        self._doors: dict[Partition, _Opened] = {}
+        self._starting_points = starting_points
+        self._found: dict[tuple[Partition, int], StartingPoint] = {}  # until their doors are opened
+        self._opened: dict[Partition, _OpenPartition] = {}
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def take(self, messages: Sequence[Message]) -> None:
+    async def handle(self, messages: Sequence[Message]) -> None:
         """Takes a batch through; returns once whatever left is acknowledged, and then acknowledges its records."""
         if self._closed:
             await _parked()
         self._idle.clear()
-        await self._find_commits(messages)
+        await self._find_starting_points(messages)
         # A rebalance may have overtaken them, while they waited or just now: they are somebody else's, or come again.
-        messages = [one for one in messages if self._commits.is_current((one.topic, one.partition), one.generation_id)]
+        messages = [one for one in messages if self._is_current(one)]
         try:
-            plan = self._plan(messages)
+            plan = await self._plan(messages)
         except Exception as error:
             self._halt(error)
             await _parked()
         self._found.clear()
-        await self._release(plan)
-        for message in messages:
-            self._commits.decide((message.topic, message.partition), message.generation_id, message.offset)
-        for partition, generation, offset in plan.done:
-            self._commits.acknowledge(partition, generation, offset)
-        for partition, opened in self._doors.items():
-            self._commits.settle(partition, opened.generation, *opened.last_settled())
-        self._totals.count(released=len(plan.labels), dead_lettered=len(plan.letters), verdicts=plan.verdicts)
-        self._totals.count_suppressed(plan.suppressed)
-        self._totals.hold(opened.door for opened in self._doors.values())
+        if plan is not None:
+            await self._release(plan)
+            self._acknowledge(messages, plan)
+            self._metrics.note(
+                released=len(plan.labels),
+                dead_lettered=len(plan.dead_letters),
+                verdicts=plan.verdicts_seen,
+                suppressed=plan.suppressed,
+                left=plan.left,
+                crowds={partition: opened.door.crowd for partition, opened in self._opened.items()},
+            )
         self._idle.set()
 
     async def close(self) -> None:
@@ -154,40 +204,57 @@ class Passage:
         self._closed = True
         await self._idle.wait()
 
-    async def _find_commits(self, messages: Sequence[Message]) -> None:
-        """Reads the commit that each new door goes on from. Nothing is committed before, so it is still that one."""
-        for partition, generation in dict.fromkeys(
-            ((message.topic, message.partition), message.generation_id) for message in messages
-        ):
-            opened = self._doors.get(partition)
-            if opened is None or opened.generation != generation:
-                self._found[partition, generation] = await self._committed(partition)
+    def _is_current(self, message: Message) -> bool:
+        return self._commits.is_current((message.topic, message.partition), message.generation_id)
 
-    def _plan(self, messages: Sequence[Message]) -> _Plan:
-        plan = _Plan()
+    async def _find_starting_points(self, messages: Sequence[Message]) -> None:
+        """Reads what new doors go on from. Nothing is committed before they open, so the commits are still the last."""
+        new = {
+            (partition, generation)
+            for partition, generation in {
+                ((message.topic, message.partition), message.generation_id) for message in messages
+            }
+            if (opened := self._opened.get(partition)) is None or opened.generation != generation
+        }
+        if new:
+            points = await self._starting_points(sorted({partition for partition, _ in new}))
+            self._found = {(partition, generation): points[partition] for partition, generation in new}
+
+    async def _plan(self, messages: Sequence[Message]) -> _BatchPlan | None:
+        """What the batch comes to; None where it is no longer this door's to say, or the process is about to stop."""
+        plan = _BatchPlan()
+        let_go_at = monotonic()
         for message in messages:
-            partition = (message.topic, message.partition)
-            received_at_ms = int(message.timestamp * 1000)
-            # Before anything is known of the record: one that cannot be read may be the first of a range as well.
-            opened = self._door_of(message)
-            try:
-                record = labeled_of(message.value, received_at_ms)
-            except DecodeError as error:
-                self._note_unreadable(opened.cap, message, error)
-                headers = dead_letter_headers(error.reason, message.topic, message.partition, message.offset)
-                letter = Outgoing(self._dead_letter_topic, message.key, message.value, headers=headers)
-                plan.letters.append(letter)
-                plan.done.append((partition, message.generation_id, message.offset))
-                opened.tally.dead_lettered += 1
-                continue
-            opened.cap.note(bad=False)
-            step = opened.door.receive(message.offset, received_at_ms, record)
-            opened.before(message.offset, opened.waiting + 1 - len(step.done))
-            if isinstance(record, IdentifiedVerdict):
-                plan.verdicts += 1
-                opened.tally.verdicts += 1
-            self._follow(plan, opened.tally, partition, message.generation_id, step)
+            self._plan_one(plan, message)
+            self._commits.note_progress([(message.topic, message.partition)])
+            if monotonic() - let_go_at >= YIELD_S:
+                await asyncio.sleep(0)
+                let_go_at = monotonic()
+                if self._closed or not self._is_current(message):
+                    return None
         return plan
+
+    def _plan_one(self, plan: _BatchPlan, message: Message) -> None:
+        partition = (message.topic, message.partition)
+        received_at_ms = int(message.timestamp * 1000)
+        # Before anything is known of the record: one that cannot be read may be the first of a range as well.
+        opened = self._door_of(message)
+        try:
+            record = labeled_of(message.value, received_at_ms)
+        except DecodeError as error:
+            self._note_unreadable(opened.cap, message, error)
+            headers = dead_letter_headers(error.reason, message.topic, message.partition, message.offset)
+            plan.dead_letters.append(Outgoing(self._topics.dead_letters, message.key, message.value, headers=headers))
+            plan.done.append((partition, message.generation_id, message.offset))
+            opened.counts.dead_lettered += 1
+            return
+        opened.cap.note(bad=False)
+        step = opened.door.receive(message.offset, received_at_ms, record)
+        opened.before(message.offset, opened.waiting + 1 - len(step.done))
+        if isinstance(record, IdentifiedVerdict):
+            plan.verdicts_seen += 1
+            opened.counts.verdicts += 1
+        self._follow(plan, opened.counts, partition, message.generation_id, step)
 
     def _note_unreadable(self, cap: ShareCap, message: Message, error: DecodeError) -> None:
         """Counts it.
@@ -203,43 +270,52 @@ class Passage:
                     f"records of {message.topic}-{message.partition}",
                     f"cannot be read, the last one for the reason {error.reason}",
                     f"Compare the schemas that collectors and processors were deployed with, and what lies on "
-                    f"{self._dead_letter_topic}",
+                    f"{self._topics.dead_letters}",
                 )
             )
 
-    def _follow(self, plan: _Plan, tally: Tally, partition: Partition, generation: int, step: Step) -> None:
-        tally.released += len(step.labels)
-        tally.collapsed += step.collapsed
-        tally.suppress(step.suppressed)
+    def _follow(
+        self, plan: _BatchPlan, counts: OutcomeCounts, partition: Partition, generation: int, step: Step
+    ) -> None:
+        counts.released += len(step.labels)
+        counts.collapsed += step.collapsed
+        counts.suppress(step.suppressed)
         plan.labels.extend(step.labels)
+        if step.labels:
+            plan.left.add(partition)
         plan.suppressed.update(step.suppressed)
         plan.done.extend((partition, generation, offset) for offset in step.done)
+        if step.verdict is not None:
+            plan.verdicts.append(step.verdict)
 
-    def _door_of(self, message: Message) -> _Opened:
+    def _door_of(self, message: Message) -> _OpenPartition:
         """The partition's door; a new one after a rebalance, since what the old one held comes again.
 
         Raises:
             OutOfOrder: records are left out or repeated. Offsets that nothing was fetched of are no records.
         """
         partition, generation = (message.topic, message.partition), message.generation_id
-        opened = self._doors.get(partition)
+        opened = self._opened.get(partition)
         if opened is not None and opened.generation != generation:
             # A generation takes all partitions from everybody: doors of an earlier one hold nothing of ours any more.
-            self._doors = {one: kept for one, kept in self._doors.items() if kept.generation == generation}
+            self._opened = {one: kept for one, kept in self._opened.items() if kept.generation == generation}
             opened = None
         next_offset = 0 if opened is None else opened.next_offset
         if message.offset < next_offset or self._passed_over(message, next_offset):
             raise OutOfOrder(f"partition {message.partition} came out of order, it is read again from its last commit")
         if opened is None:
-            committed, metadata = self._found[partition, generation]
-            door = self._open_door(partition, message.offset, committed or 0)
-            tally = Tally.resumed(committed, metadata, first=message.offset)
-            opened = self._doors[partition] = _Opened(
-                generation, door, message.offset, tally, ShareCap(self._dead_letter_share_max)
-            )
-            self._commits.settle(partition, generation, *opened.last_settled())
-        opened.tally.expired += message.offset - opened.next_offset
+            opened = self._opened[partition] = self._open(partition, generation, message.offset)
+        opened.counts.expired += message.offset - opened.next_offset
         opened.next_offset = message.offset + 1
+        return opened
+
+    def _open(self, partition: Partition, generation: int, first: int) -> _OpenPartition:
+        point = self._found[partition, generation]
+        judged = JudgedVoters(earlier_verdicts(point.verdicts, partition[1], first))
+        door = self._open_door(partition, first, point.committed or 0, judged)
+        counts = OutcomeCounts.resumed(point.committed, point.metadata, first=first)
+        opened = _OpenPartition(generation, door, first, counts, ShareCap(self._dead_letter_share_max))
+        self._commits.settle(partition, generation, *opened.last_settled())
         return opened
 
     def _passed_over(self, message: Message, next_offset: int) -> bool:
@@ -248,21 +324,43 @@ class Passage:
         partition = (message.topic, message.partition)
         return self._commits.passed_over(partition, message.generation_id, next_offset, message.offset)
 
-    async def _release(self, plan: _Plan) -> None:
-        records = list(plan.letters)
-        if plan.labels:
-            partitions = await self._outlet.partitions_of(self._released_topic)
-            records.extend(
-                Outgoing(
-                    topic=self._released_topic,
-                    key=None,
-                    value=value_of(label),
-                    partition=partition_of(label, partitions),
-                    timestamp_s=midnight_s(label.day),
-                )
-                for label in plan.labels
+    async def _release(self, plan: _BatchPlan) -> None:
+        records = list(plan.dead_letters)
+        records.extend(
+            Outgoing(
+                topic=self._topics.verdicts,
+                key=verdict_key_of(verdict),
+                value=verdict_value_of(verdict),
+                partition=0,
+                timestamp_s=midnight_s(verdict.day),
             )
-        await self._outlet.produce(records)
+            for verdict in plan.verdicts
+        )
+        await self._producer.produce(records)
+        if not plan.labels:
+            return
+        partitions = await self._producer.partitions_of(self._topics.released)
+        for start in range(0, len(plan.labels), RELEASE_RECORDS_MAX):
+            await self._producer.produce(
+                [
+                    Outgoing(
+                        topic=self._topics.released,
+                        key=None,
+                        value=value_of(label),
+                        partition=released_partition(label, partitions),
+                        timestamp_s=midnight_s(label.day),
+                    )
+                    for label in plan.labels[start : start + RELEASE_RECORDS_MAX]
+                ]
+            )
+
+    def _acknowledge(self, messages: Sequence[Message], plan: _BatchPlan) -> None:
+        for message in messages:
+            self._commits.decide((message.topic, message.partition), message.generation_id, message.offset)
+        for partition, generation, offset in plan.done:
+            self._commits.acknowledge(partition, generation, offset)
+        for partition, opened in self._opened.items():
+            self._commits.settle(partition, opened.generation, *opened.last_settled())
 
 
 async def _parked() -> NoReturn:

@@ -10,6 +10,7 @@ the library no longer needs this.
 import asyncio
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -84,10 +85,12 @@ class Commits:
 
     Attributes:
         assignment: what the group gave this worker; None while it is between two assignments.
+        progress: work on each partition since the process started, in records; it grows within a batch as well.
     """
 
     def __init__(self) -> None:
         self._partitions: dict[Partition, _Assigned] = {}
+        self.progress: Counter[Partition] = Counter()
         self.assignment: frozenset[Partition] | None = None
 
     def assign(self, partitions: Iterable[Partition]) -> None:
@@ -99,6 +102,10 @@ class Commits:
         """Forgets everything: a rebalance takes all partitions from everybody before it deals them anew."""
         self._partitions.clear()
         self.assignment = None
+
+    def note_progress(self, partitions: Iterable[Partition]) -> None:
+        """Notes that work was done of which no offset tells yet."""
+        self.progress.update(partitions)
 
     def deliver(self, partition: Partition, generation: int, offset: int) -> None:
         """Notes a record that was fetched; from now on nothing beyond it is committed until it is acknowledged."""

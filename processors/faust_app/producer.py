@@ -45,7 +45,7 @@ class Outgoing(msgspec.Struct, frozen=True):
         return f"Outgoing({self.topic})"
 
 
-class Outlet:
+class AcknowledgedProducer:
     """Writes records until the broker has acknowledged every one of them.
 
     Args:

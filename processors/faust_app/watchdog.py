@@ -23,6 +23,7 @@ log = logging.getLogger("unjoin.processors")
 
 LOOK_EVERY_S = 1.0
 ANSWER_S_MAX = 10.0
+READY_STALL_S = 10.0
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -33,24 +34,37 @@ class Seen(msgspec.Struct, frozen=True):
         committed: the group's next offset, 0 where it has none, says the broker.
         undecided: the smallest offset that the door has not seen, None where nothing was delivered, says this worker.
         committable: what this worker would commit, None where nothing was delivered.
+        progress: records that the door has decided about, also of a batch that is not done, says this worker.
     """
 
     end: int
     committed: int
     undecided: int | None
     committable: int | None
+    progress: int
+
+    @property
+    def lag(self) -> int:
+        """Records that the door has not seen."""
+        return max(0, self.end - self.next_undecided)
+
+    @property
+    def next_undecided(self) -> int:
+        """The offset before which the door has seen all."""
+        return self.committed if self.undecided is None else max(self.undecided, self.committed)
 
 
-class Stall:
+class StallDetector:
     """Decides when a worker is stuck. Pure.
 
     A partition is behind where records wait that the door has not seen (held ones it has), or where something could be
-    committed and is not. It is stuck when it is behind and neither mark has passed its best for `stall_s`.
+    committed and is not. It is stuck when it is behind and no mark has passed its best for `stall_s`: neither of the
+    two, nor the count of records that were decided, which grows within a batch that takes long.
     """
 
     def __init__(self, stall_s: float) -> None:
         self._stall_s = stall_s
-        self._best: dict[Partition, tuple[int, int]] = {}
+        self._best: dict[Partition, tuple[int, int, int]] = {}
         self._since: dict[Partition, float] = {}
 
     def forget(self) -> None:
@@ -69,17 +83,21 @@ class Stall:
             del self._since[gone], self._best[gone]
         return {partition for partition, one in seen.items() if self._is_stuck(now_s, partition, one)}
 
+    def stalled_s(self, now_s: float) -> float:
+        """For how long the slowest partition has been behind without progress."""
+        return max((now_s - since for since in self._since.values()), default=0.0)
+
     def _is_stuck(self, now_s: float, partition: Partition, one: Seen) -> bool:
-        undecided = one.committed if one.undecided is None else max(one.undecided, one.committed)
-        behind = undecided < one.end or (one.committable is not None and one.committed < one.committable)
-        best = self._best.get(partition, (-1, -1))
-        if not behind or one.committed > best[0] or undecided > best[1]:
-            self._best[partition] = (max(one.committed, best[0]), max(undecided, best[1]))
+        behind = one.lag > 0 or (one.committable is not None and one.committed < one.committable)
+        best = self._best.get(partition, (-1, -1, -1))
+        marks = (one.committed, one.next_undecided, one.progress)
+        if not behind or any(mark > before for mark, before in zip(marks, best, strict=True)):
+            self._best[partition] = (max(marks[0], best[0]), max(marks[1], best[1]), max(marks[2], best[2]))
             self._since[partition] = now_s
         return now_s - self._since[partition] >= self._stall_s
 
 
-class Pulse:
+class LoopDetector:
     """Decides when a loop no longer turns. Pure, but for what it asks.
 
     Only time in which somebody looked counts: of a process that was stopped and continued, nobody knows yet.
@@ -132,26 +150,38 @@ class Watchdog:
         self._group_id = group_id
         self._topic = topic
         self._commits = commits
-        self._stall = Stall(stall_s)
+        self._stall = StallDetector(stall_s)
         self._end_process = end_process
         self._away = False
+        self._lag: int | None = None
+        self._stalled_s = 0.0
         self._stopped = threading.Event()
-        self._pulse = Pulse(stall_s, loop.call_soon_threadsafe)
+        self._loop_detector = LoopDetector(stall_s, loop.call_soon_threadsafe)
 
     def start(self) -> None:
         """Begins to look."""
         # Two, for the brokers may take long to answer, or be away.
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
-        threading.Thread(target=self._feel_pulse, name="pulse", daemon=True).start()
+        threading.Thread(target=self._watch_loop, name="watchdog-loop", daemon=True).start()
+
+    @property
+    def lag(self) -> int:
+        """Records that the door has not seen, of the partitions that this worker answers for, when last looked at."""
+        return self._lag or 0
+
+    def makes_progress(self) -> bool:
+        """Whether it has partitions or stands by, Kafka answers, and nothing has waited for long without progress."""
+        looked = self._lag is not None and not self._away
+        return looked and self._commits.assignment is not None and self._stalled_s < READY_STALL_S
 
     def stop(self) -> None:
         """Looks no more; returns at once."""
         self._stopped.set()
 
-    def _feel_pulse(self) -> None:
+    def _watch_loop(self) -> None:
         with suppress(RuntimeError):  # the loop is closed: the process is about to end
             while not self._stopped.wait(LOOK_EVERY_S):
-                if self._pulse.stopped(monotonic()):
+                if self._loop_detector.stopped(monotonic()):
                     log.error("the loop hangs: ending this worker")
                     self._end_process()
                     return
@@ -184,7 +214,7 @@ class Watchdog:
                 if self._away:
                     log.info("Kafka at %s answers", self._bootstrap)
                 self._away = False
-                stuck = self._stall.stuck(monotonic(), seen)
+                stuck = self._judge(monotonic(), seen)
                 if stuck and not self._stopped.is_set():
                     log.error("no progress on partitions %s: ending this worker", sorted(number for _, number in stuck))
                     self._end_process()
@@ -196,6 +226,12 @@ class Watchdog:
             await reader.stop()
             await admin.close()
 
+    def _judge(self, now_s: float, seen: Mapping[Partition, Seen]) -> set[Partition]:
+        """The partitions that are stuck; notes what is asked of it meanwhile."""
+        stuck = self._stall.stuck(now_s, seen)
+        self._lag, self._stalled_s = sum(one.lag for one in seen.values()), self._stall.stalled_s(now_s)
+        return stuck
+
     async def _look(self, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer) -> dict[Partition, Seen]:
         partitions = await self._partitions(admin)
         ends = await reader.end_offsets(partitions) if partitions else {}
@@ -206,6 +242,7 @@ class Watchdog:
                 committed=max(0, committed[TopicPartition(topic, number)].offset),
                 undecided=self._commits.undecided((topic, number)),
                 committable=self._commits.next_offset((topic, number)),
+                progress=self._commits.progress[topic, number],
             )
             for topic, number in partitions
         }

@@ -62,7 +62,14 @@ class MoodyCollector:
     def __init__(self):
         self.status, self.available, self.kafka, self.streams, self.reject = 200, True, True, "open", []
         self.spooled, self.votes, self.listeners = 0, [], 0
-        self.door = {"held_labels": 9, "held_voters": 7, "crowd_min": 20, "released": 40, "suppressed": {}}
+        self.door = {
+            "held_labels": 9,
+            "held_voters": 7,
+            "crowd_min": 20,
+            "crowd_target": 20,
+            "released": 40,
+            "suppressed": {},
+        }
         self.stored, self.batches, self.rejected, self.url = {}, [], 0, ""
 
     async def page(self, request):

@@ -62,7 +62,8 @@ def test_lost_key_halts_the_door_says_so_and_giving_it_up_suppresses(
         assert stack.post(answers(1))[1]["accepted"] == 1
         wait_until(
             lambda: suppressed(stack) == {Suppression.KEY_DESTROYED: 6},
-            "the labels of the destroyed day are suppressed",
+            "the labels of the destroyed day are suppressed, which shows at the next whole minute",
+            seconds_max=90.0,
         )
         assert stack.count("SELECT count() FROM labels") == 0
     finally:

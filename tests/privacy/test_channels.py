@@ -229,7 +229,10 @@ def test_day_is_all_the_time_there_is(day: Day) -> None:
 
 
 SINK_METRICS = ("rows", "blocks", "repairs", "refusals", "unknown_outcomes", "dead_letters", "expired_offsets", "lag")
-DOOR_METRICS = ("released", "dead_lettered", "verdicts", "held_labels", "held_voters", "crowd_min")
+DOOR_METRICS = (
+    *("released", "dead_lettered", "verdicts", "held_labels", "held_voters", "held_bytes", "oldest_wait_seconds"),
+    *("lag_records", "crowd_min", "crowd_target", "crowd_wait_seconds"),
+)
 SERIES: dict[str, dict[str, Collection[str]]] = {
     "unjoin_requests": {"outcome": {*RequestError, "answered", "client_gone"}},
     "unjoin_events_accepted": {"category": BROWSER_CATEGORIES | SERVER_CATEGORIES},
@@ -273,7 +276,9 @@ def test_page_shows_labels_as_totals_only(day: Day) -> None:
     assert not {row["type"] for row in own["latest"]} & set(KINDS)
     assert set(whole) == {"kafka", "edge", "door", "labels"}
     assert whole["labels"] == {"rows": sum(map(len, day.crowds)), "votes": []}
-    assert set(whole["door"]) == {"held_labels", "held_voters", "crowd_min", "released", "suppressed"}
+    assert set(whole["door"]) == {
+        *("held_labels", "held_voters", "crowd_min", "crowd_target", "released", "suppressed")
+    }
     assert set(whole["edge"]) == {"accepted", "rejected", "requests", "spooled"}
     assert of_nobody["whole"] == whole
     assert of_nobody["own"] == {"signals": 0, "analytics": 0, "latest": []}

@@ -21,10 +21,11 @@ from faults.door_crashes.crowds import (
     is_crowd,
     several_writers,
 )
-from processors.door.deidentify import unmasked
-from processors.door.records import partition_of
+from processors.door.records import released_partition
 from schemas.codec import encode
 from schemas.events import DeidentifiedLabel
+from testkit.door_config import crowd_rule
+from testkit.unmasked import unmasked
 
 ROOT = Path(__file__).parents[2]
 DAY = datetime.date(2026, 11, 24)
@@ -78,13 +79,13 @@ def log_of(*records: Logged) -> list[Logged]:
 
 
 def expected_from(log: list[Logged]) -> Expected:
-    return expected_of(log, lambda day: KEY, unmasked, crowd_min=3, labels_max=100)
+    return expected_of(log, lambda day: KEY, unmasked, crowd_rule(3, crowd_labels_max=100))
 
 
 def released_as(*crowds: Sequence[DeidentifiedLabel]) -> dict[int, list[DeidentifiedLabel]]:
     released: dict[int, list[DeidentifiedLabel]] = {number: [] for number in range(PARTITIONS)}
     for one in (one for crowd in crowds for one in crowd):
-        released[partition_of(one, PARTITIONS)].append(one)
+        released[released_partition(one, PARTITIONS)].append(one)
     return released
 
 

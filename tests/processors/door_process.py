@@ -10,10 +10,11 @@ import json
 import logging
 import sys
 import threading
-from pathlib import Path
 
-from processors.main import ProcessorConfig, run
+from processors.main import run
 from schemas.outcomes import UnjoinError
+from testkit.door_config import door_config
+from testkit.unmasked import unmasked
 
 
 def epoch_key(day: datetime.date) -> bytes:
@@ -39,6 +40,5 @@ KEYS = {"given": epoch_key, "destroyed": key_destroyed, "lost": key_lost, "hang"
 if __name__ == "__main__":
     # DEBUG everywhere: whatever the libraries would log of a record must stay out all the same.
     logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
-    given = json.loads(sys.argv[2])
-    config = ProcessorConfig(**{**given, "data_dir": Path(given["data_dir"])})
-    sys.exit(run(config, KEYS[sys.argv[1]], on_ready=lambda: print("READY", flush=True)))
+    config = door_config(**json.loads(sys.argv[2]))
+    sys.exit(run(config, KEYS[sys.argv[1]], mask=unmasked, on_ready=lambda: print("READY", flush=True)))

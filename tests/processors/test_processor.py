@@ -245,13 +245,14 @@ def test_processor_waits_for_a_broker_and_stops_when_asked(bootstrap: str, start
 def test_broker_that_goes_away_during_the_start_is_a_start_to_be_tried_again(tmp_path: Path) -> None:
     """Faust connects for itself, after we have found the topics; no crash, whose last words would blame the door."""
     script = """if True:
-        import logging, pathlib, sys
+        import logging, sys
         from processors import main
+        from testkit.door_config import door_config
         async def topics_are_there(config, asked_to_stop): return True
         main._topics_are_there = topics_are_there
         logging.basicConfig(level=logging.INFO, stream=sys.stdout)
-        config = main.ProcessorConfig(bootstrap=sys.argv[1], data_dir=pathlib.Path(sys.argv[2]))
-        sys.exit(main.run(config, lambda day: bytes(32)))
+        config = door_config(bootstrap=sys.argv[1], data_dir=sys.argv[2], crowd_min=20)
+        sys.exit(main.run(config, lambda day: bytes(32), mask=str))
     """
     nowhere = f"127.0.0.1:{free_port()}"
     done = subprocess.run(

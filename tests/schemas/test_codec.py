@@ -194,6 +194,7 @@ FINGERPRINTS = {
     4: "f3e94ab766b4fb8a",
     5: "f3d9df3b9c4d4a0a",
     6: "f9c12385d7458e13",
+    20: "c002de0a45e76f1c",
 }
 
 

@@ -11,37 +11,38 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from processors.door.crowd import Crowd
-from processors.door.crowd_release import CrowdDoor
-from processors.door.deidentify import unmasked
-from processors.faust_app.batch_handler import Passage
+from processors.door.crowd import Crowd, CrowdRule
+from processors.door.records import stored_verdict_of
+from processors.door.release import Door
+from processors.faust_app.batch_handler import BatchHandler, HandlerTopics, StartingPoint
 from processors.faust_app.commits import Commits
-from processors.faust_app.metrics import Totals
-from processors.faust_app.producer import Outlet
-from processors.faust_app.watchdog import Seen, Stall
-from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
+from processors.faust_app.metrics import DoorMetrics
+from processors.faust_app.producer import AcknowledgedProducer
+from processors.faust_app.watchdog import Seen, StallDetector
+from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, VERDICTS
+from testkit.door_config import crowd_rule
+from testkit.unmasked import unmasked
 from tests.simulation.clock import Universe
 from tests.simulation.kafka_clients import SimulatedAdmin, SimulatedConsumer
 from tests.simulation.kafka_producer import SimulatedProducer
 from tests.simulation.processes import universe_loop
 
-TOTALS = Totals()
+METRICS = DoorMetrics(crowd_rule(20))
 DOOR_GROUP = "unjoin-door"
 STALL_SECONDS = 30.0
-HOLD_MS_MAX = 5 * 3_600_000
 
 
 class DoorProcess:
     """The door of `processors/` in a driver that stands for Faust: what was fetched waits in a queue, an agent takes
-    batches through `Passage`, and every second what `Commits` allows is committed.
+    batches through `BatchHandler`, and every second what `Commits` allows is committed.
 
     Faust itself is not in here, nor its own bookkeeping of what is acknowledged: `processors/faust_app/commits.py`
     replaces that part, and its tests and `faults.door_crashes` run it on a real broker.
     """
 
-    def __init__(self, universe: Universe, *, crowd_min: int, partitions: int) -> None:
+    def __init__(self, universe: Universe, *, rule: CrowdRule, partitions: int) -> None:
         self.name = "door"
-        self.universe, self._crowd_min, self._partitions = universe, crowd_min, partitions
+        self.universe, self._rule, self._partitions = universe, rule, partitions
         self.halted: Exception | None = None
         self._stopping = asyncio.Event()
         self._queue: deque[Any] = deque()
@@ -55,19 +56,17 @@ class DoorProcess:
         self._producer = SimulatedProducer(request_timeout_ms=10_000)
         self._admin = SimulatedAdmin()
         halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        self.passage = Passage(
-            open_door=lambda partition, first_offset, committed: CrowdDoor(
-                epoch_key_of,
-                unmasked,
-                Crowd(voters_min=self._crowd_min, labels_max=100_000, hold_ms_max=HOLD_MS_MAX),
+        self.batches = BatchHandler(
+            open_door=lambda partition, first_offset, committed, judged: Door(
+                epoch_key_of, unmasked, Crowd(self._rule), partition=partition[1], judged=judged
             ),
-            outlet=Outlet(self),
+            producer=AcknowledgedProducer(self),
             commits=self.commits,
-            totals=TOTALS,
-            released_topic=DEIDENTIFIED,
-            dead_letter_topic=LABELED_DEAD_LETTERS,
+            metrics=METRICS,
+            topics=HandlerTopics(DEIDENTIFIED, VERDICTS, LABELED_DEAD_LETTERS),
+            dead_letter_share_max=0.5,
             halt=lambda error: None if halted.done() else halted.set_result(error),
-            committed=self._committed,
+            starting_points=self._starting_points,
         )
         await self._retried(self.consumer.start)
         self.consumer.subscribe([LABELED], self)
@@ -79,7 +78,7 @@ class DoorProcess:
         stop.cancel()
         loops[0].cancel()
         if not halted.done():
-            await asyncio.wait([asyncio.create_task(self.passage.close())], timeout=3.0)
+            await asyncio.wait([asyncio.create_task(self.batches.close())], timeout=3.0)
         await asyncio.wait([asyncio.create_task(self._commit())], timeout=2.0)
         for one in loops:
             one.cancel()
@@ -125,7 +124,7 @@ class DoorProcess:
                 await self._filled.wait()
                 continue
             count = self.universe.random.randint(1, 20)
-            await self.passage.take([self._queue.popleft() for _ in range(min(count, len(self._queue)))])
+            await self.batches.handle([self._queue.popleft() for _ in range(min(count, len(self._queue)))])
 
     async def _commit_regularly(self) -> None:
         while True:
@@ -134,7 +133,7 @@ class DoorProcess:
 
     async def _watch(self) -> None:
         """The watchdog's look and decision: a commit that a late one took back is made good by a restart."""
-        stall = Stall(STALL_SECONDS)
+        stall = StallDetector(STALL_SECONDS)
         while True:
             await asyncio.sleep(1.0)
             assigned = [TopicPartition(*one) for one in self.commits.assignment or ()]
@@ -150,6 +149,7 @@ class DoorProcess:
                     committed=max(0, committed[one].offset),
                     undecided=self.commits.undecided((one.topic, one.partition)),
                     committable=self.commits.next_offset((one.topic, one.partition)),
+                    progress=self.commits.progress[one.topic, one.partition],
                 )
                 for one in assigned
             }
@@ -170,6 +170,12 @@ class DoorProcess:
             await self.consumer.commit(wanted)
             self._last.update({tuple(one): commit.offset for one, commit in wanted.items()})
 
+    async def _starting_points(self, partitions: Any) -> dict[Any, StartingPoint]:
+        """The verdicts are read at one moment, after the commits: what lies on their topic by then was acknowledged."""
+        commits = {one: await self._committed(one) for one in partitions}
+        stored = [stored_verdict_of(one.value) for one in self.universe.broker.topics[VERDICTS][0].records]  # type: ignore[attr-defined]
+        return {one: StartingPoint(*commit, stored) for one, commit in commits.items()}
+
     async def _committed(self, partition: Any) -> tuple[int | None, str]:
         one = TopicPartition(*partition)
 
@@ -186,7 +192,7 @@ class DoorProcess:
             except KafkaError:
                 await asyncio.sleep(0.5)
 
-    # What `Outlet` uses of a Faust app.
+    # What `AcknowledgedProducer` uses of a Faust app.
 
     @property
     def producer(self) -> Any:

@@ -8,11 +8,14 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from processors.door.deidentify import deidentify
+from processors.door.crowd import CrowdRule
+from processors.door.deidentify import deidentify, rank
 from schemas.codec import decode, encode
 from schemas.dead_letters import origin_of
 from schemas.events import DeidentifiedLabel, IdentifiedLabel
-from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
+from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, VERDICTS
+from testkit.door_config import crowd_rule
+from testkit.unmasked import unmasked
 from tests.simulation.broker import Broker, check
 from tests.simulation.clock import Universe
 from tests.simulation.door_process import DOOR_GROUP, DoorProcess, epoch_key_of
@@ -27,48 +30,74 @@ class Ranges:
     """The crowds that one partition's log has to come to, counted anew and plainly from its beginning.
 
     Attributes:
-        crowds: (one past the last record of its range, its rows), in order.
-        open: the range that is held: (first offset, one past the last), while somebody's vote or verdict waits in it.
+        crowds: (first offset of its range, one past the last, its rows), in order.
+        first: where the range that is held begins, while somebody's vote waits in it.
     """
 
-    def __init__(self, crowd_min: int) -> None:
-        self._crowd_min = crowd_min
+    def __init__(self, rule: CrowdRule) -> None:
+        self._rule = rule
         self.crowds: list[tuple[int, int, frozenset[tuple[str, int]]]] = []
-        self._votes: dict[bytes, dict[str, DeidentifiedLabel]] = {}
+        self._votes: dict[bytes, dict[str, tuple[int, DeidentifiedLabel]]] = {}  # voter -> task -> since when, row
         self._bots: set[bytes] = set()
+        self._now_ms = 0
         self.first: int | None = None
         self.garbage: set[int] = set()
 
-    def add(self, offset: int, voter: bytes, label: IdentifiedLabel | None, *, human: bool = True) -> None:
+    def add(self, offset: int, at_ms: int, voter: bytes, label: IdentifiedLabel | None, *, human: bool = True) -> None:
         """One more record: an answer, or where there is none a verdict."""
+        self._now_ms = max(self._now_ms, at_ms) if self._votes else at_ms
         if label is None:
             self._bots.discard(voter)
             if not human:
                 self._bots.add(voter)
                 self._votes.pop(voter, None)
         elif voter not in self._bots:
-            row = deidentify(label, epoch_key_of(label.day))
-            votes = self._votes.setdefault(voter, {})
-            if label.task not in votes or votes[label.task].version < row.version:
-                votes[label.task] = row
-        sizes = [len(votes) for votes in self._votes.values()]
-        if self.first is None and (sizes or self._bots):
+            self._vote(voter, label)
+        if self._votes and self.first is None:
             self.first = offset
-        if len(sizes) >= self._crowd_min and 2 * max(sizes) <= sum(sizes):
-            rows = frozenset((row.row_id, row.version) for votes in self._votes.values() for row in votes.values())
+        if self._is_complete():
+            rows = frozenset((row.row_id, row.version) for row in self._leaving())
             assert self.first is not None
             self.crowds.append((self.first, offset + 1, rows))
-            self._votes, self._bots, self.first = {}, set(), None
-        elif not sizes and not self._bots:
+            self._votes = {}
+        if not self._votes:
             self.first = None
+
+    def _vote(self, voter: bytes, label: IdentifiedLabel) -> None:
+        row = deidentify(label, epoch_key_of(label.day), unmasked)
+        votes = self._votes.setdefault(voter, {})
+        since, earlier = votes.get(label.task, (self._now_ms, row))
+        votes[label.task] = (since, max(earlier, row, key=lambda one: one.version))
+        while sum(map(len, self._votes.values())) > self._rule.labels_max:
+            largest = min(self._votes, key=lambda one: (-len(self._votes[one]), one))
+            del self._votes[largest][self._by_rank(largest)[0]]
+
+    def _by_rank(self, voter: bytes) -> list[str]:
+        return sorted(self._votes[voter], key=lambda task: rank(voter, task, epoch_key_of(DAY)))
+
+    def _is_complete(self) -> bool:
+        sizes = [len(votes) for votes in self._votes.values()]
+        if len(sizes) < self._rule.voters_min:
+            return False
+        if len(sizes) >= self._rule.voters_target and 2 * max(sizes) <= sum(sizes):
+            return True
+        oldest = min(since for votes in self._votes.values() for since, _ in votes.values())
+        return self._now_ms - oldest >= self._rule.wait_ms
+
+    def _leaving(self) -> list[DeidentifiedLabel]:
+        rows = []
+        for voter, votes in self._votes.items():
+            others = sum(len(given) for other, given in self._votes.items() if other != voter)
+            rows += [votes[task][1] for task in self._by_rank(voter)[max(0, len(votes) - others) :]]
+        return rows
 
 
 class DoorLedger:
     """Every labeled record against what was released."""
 
-    def __init__(self, broker: Broker, crowd_min: int) -> None:
+    def __init__(self, broker: Broker, rule: CrowdRule) -> None:
         self._broker = broker
-        self.ranges = [Ranges(crowd_min) for _ in broker.topics[LABELED]]
+        self.ranges = [Ranges(rule) for _ in broker.topics[LABELED]]
         self._read: Counter[int] = Counter()
         self.released: Counter[tuple[str, int]] = Counter()
         self._checked: Counter[int] = Counter()
@@ -133,22 +162,39 @@ class DoorLedger:
         return True
 
 
+def rule_of(universe: Universe, crowd_min: int) -> CrowdRule:
+    """Crowds that leave at their minimum, at more, or after a short wait; and now and then a bound that is reached."""
+    random = universe.random
+    return crowd_rule(
+        crowd_min,
+        crowd_target=crowd_min + random.choice([0, 1, 3]),
+        crowd_wait_ms=random.choice([500, 3_000, 3_600_000]),
+        crowd_labels_max=random.choice([3 * crowd_min, 100_000, 100_000]),
+    )
+
+
 class Votes:
-    """Sessions that answer, change their minds, are busy, or are bots; and records that nobody can read."""
+    """Sessions that answer, change their minds, are bots or give most of all; and records that nobody can read."""
 
     def __init__(self, universe: Universe, voters: int) -> None:
         self._random = universe.random
         self._voters = [b"%032d" % number for number in range(voters)]
+        self._of_the_busy = self._random.choice([0.0, 0.0, 0.5, 0.9])
 
     def next(self) -> tuple[bytes, bytes, IdentifiedLabel | None, bool]:
         """Key, value, what it says (None for a verdict), human."""
         random = self._random
         voter = self._voters[int(len(self._voters) * random.random() ** 2)]
+        if random.random() < self._of_the_busy:
+            voter = self._voters[0]
         if random.random() < 0.05:
             human = random.random() < 0.3
             act: Any = ("unjoin.Verdict", {"human": human})
             return voter, _labeled(voter, act), None, human
-        task, answer = f"task-{random.randrange(6)}", random.choice(["beagle", "bus", ""])
+        task, answer = (
+            f"task-{random.randrange(6 if voter != self._voters[0] else 60)}",
+            random.choice(["beagle", "bus", "", "1234567890," * 300]),
+        )
         label = IdentifiedLabel(voter=voter, day=DAY, kind="image_label", task=task, answer=answer)
         act = ("unjoin.Answer", {"kind": label.kind, "task": task, "answer": answer})
         return voter, _labeled(voter, act), label, True
@@ -169,15 +215,17 @@ class DoorWorld:
         self.partitions = random.choice([1, 1, 2, 3])
         broker.create_topic(LABELED, self.partitions)
         broker.create_topic(DEIDENTIFIED, random.choice([1, 4]))
+        broker.create_topic(VERDICTS, 1)
         broker.create_topic(LABELED_DEAD_LETTERS, 1)
         crowd_min = random.choice([2, 3, 8])
-        self.ledger = DoorLedger(broker, crowd_min)
+        rule = rule_of(universe, crowd_min)
+        self.ledger = DoorLedger(broker, rule)
         self._votes = Votes(universe, crowd_min * random.choice([2, 3]))
         self.chaos_s = random.uniform(2, 40)
         broker.lossy = random.choice([0.0, 0.01, 0.05])
         self._produce()
         self.doors = [
-            Supervisor(universe, lambda: DoorProcess(universe, crowd_min=crowd_min, partitions=self.partitions))
+            Supervisor(universe, lambda: DoorProcess(universe, rule=rule, partitions=self.partitions))
             for _ in range(random.choice([1, 1, 2, 3]))
         ]
         hurt = [(2.0, lambda one=one: one.hurt()) for one in self.doors]
@@ -211,5 +259,5 @@ class DoorWorld:
             if garbage:
                 ranges.garbage.add(offset)
             else:
-                ranges.add(offset, key, label, human=human)
+                ranges.add(offset, stamp, key, label, human=human)
         universe.later(random.expovariate(1.5), self._produce)

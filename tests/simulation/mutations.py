@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from ingest.spool import file as spool_file
 from ingest.spool.producer import Drain, SpoolingProducer
 from processors.door.crowd import Crowd
-from processors.faust_app.batch_handler import Passage
+from processors.faust_app.batch_handler import BatchHandler
 from sinks.engine import Block, Unknown
 from sinks.kafka.block_planner import BlockPlanner, Commit, Insert, Intent
 from sinks.kafka.partition_worker import PartitionWorker
@@ -119,7 +119,7 @@ def flushes_a_small_crowd() -> Iterator[None]:
     complete = Crowd.complete
 
     def completed(self: Crowd) -> bool:
-        return complete(self) or (self.voters * 2 >= self._voters_min and self.labels >= 3)
+        return complete(self) or (self.voters * 2 >= self._rule.voters_min and self.labels >= 3)
 
     with mock.patch.object(Crowd, "complete", completed):
         yield
@@ -128,17 +128,17 @@ def flushes_a_small_crowd() -> Iterator[None]:
 @contextlib.contextmanager
 def acknowledges_before_the_output_is() -> Iterator[None]:
     """As Faust's `take`: a batch counts as done when it was taken, whatever becomes of what follows from it."""
-    take = Passage.take
+    handle = BatchHandler.handle
 
-    async def taken(self: Passage, messages: Sequence[Any]) -> None:
+    async def handled(self: BatchHandler, messages: Sequence[Any]) -> None:
         for message in messages:
             partition = (message.topic, message.partition)
             self._commits.decide(partition, message.generation_id, message.offset)
             self._commits.acknowledge(partition, message.generation_id, message.offset)
             self._commits.settle(partition, message.generation_id, message.offset + 1, "")
-        await take(self, messages)
+        await handle(self, messages)
 
-    with mock.patch.object(Passage, "take", taken):
+    with mock.patch.object(BatchHandler, "handle", handled):
         yield
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ingest.encode.records import Record
 from schemas.codec import encode
 from schemas.events import IdentifiedLabel
-from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, SIGNALS
+from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, SIGNALS, VERDICTS
 from sinks.kafka.block_planner import BlockLimits
 from sinks.rows import tables
 from testkit.sink_configs import block_limits
@@ -17,7 +17,7 @@ from tests.simulation.broker import Broker, Stored, check
 from tests.simulation.clock import Universe
 from tests.simulation.disk import NOW_MS, Disk
 from tests.simulation.door_process import DoorProcess
-from tests.simulation.door_world import DAY, DoorLedger
+from tests.simulation.door_world import DAY, DoorLedger, rule_of
 from tests.simulation.edge_processes import EdgeProcess
 from tests.simulation.edge_world import SHARED, EdgeLedger
 from tests.simulation.engine import SimulatedEngine, Storage
@@ -38,7 +38,7 @@ class PipelineWorld:
         universe.broker = broker  # type: ignore[attr-defined]
         for topic, partitions in ((SIGNALS, 2), (LABELED, 1), (DEIDENTIFIED, 2)):
             broker.create_topic(topic, partitions)
-        for topic in (DEAD_LETTERS, LABELED_DEAD_LETTERS):
+        for topic in (VERDICTS, DEAD_LETTERS, LABELED_DEAD_LETTERS):
             broker.create_topic(topic, 1)
         broker.lossy = random.choice([0.0, 0.01, 0.03])
         self.faulty = random.choice([0.0, 0.02, 0.1])
@@ -47,7 +47,8 @@ class PipelineWorld:
         self.disk = Disk(universe, self.root)
         self.requests = EdgeLedger(broker, random.choice([0.0, 0.05]))
         self.crowd_min = random.choice([2, 3, 5])
-        self.doors = DoorLedger(broker, self.crowd_min)
+        self.rule = rule_of(universe, self.crowd_min)
+        self.doors = DoorLedger(broker, self.rule)
         broker.topics[LABELED][0].on_append = self._labeled  # type: ignore[method-assign]
         self.keys: dict[bytes, Any] = {}
         self.labels: dict[bytes, IdentifiedLabel] = {}
@@ -57,7 +58,7 @@ class PipelineWorld:
         self.edge = Supervisor(universe, self._edge)
         self.edge.on_death = lambda process: process.died()
         self.rest = [
-            Supervisor(universe, lambda: DoorProcess(universe, crowd_min=self.crowd_min, partitions=1)),
+            Supervisor(universe, lambda: DoorProcess(universe, rule=self.rule, partitions=1)),
             Supervisor(universe, lambda: self._sink(tables.SIGNALS, limits)),
             Supervisor(universe, lambda: self._sink(tables.LABELS, limits)),
         ]
@@ -106,7 +107,7 @@ class PipelineWorld:
         """What the log of labels has become, in its order, is what crowds are made of."""
         assert record.value is not None
         label = self.labels[record.value]
-        self.doors.ranges[0].add(record.offset, label.voter, label)
+        self.doors.ranges[0].add(record.offset, record.timestamp, label.voter, label)
 
     def _post(self) -> None:
         random, universe = self.universe.random, self.universe

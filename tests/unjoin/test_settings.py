@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from unjoin.roles import processor_config_of
 from unjoin.settings import Settings, SettingsError, settings_of, settings_table
 
 README = Path(__file__).parent.parent.parent / "README.md"
@@ -56,3 +57,22 @@ def test_broker_defaults_to_the_one_of_this_machine() -> None:
     """`unjoin collect` next to `unjoin up` needs no setting."""
     assert Settings(kafka_port=9999).bootstrap == "127.0.0.1:9999"
     assert re.fullmatch(r"a:1,b:2", Settings(kafka_bootstrap="a:1,b:2").bootstrap)
+
+
+def test_labels_that_would_expire_before_their_wait_is_over_are_an_error() -> None:
+    """A site with few sessions would lose every label, and only a count would say so."""
+    with pytest.raises(SettingsError, match=r"UNJOIN_CROWD_WAIT_MINUTES: .* expire after 50 minutes"):
+        settings_of({"UNJOIN_LABELED_RETENTION_HOURS": "1"})
+    shorter = {"UNJOIN_LABELED_RETENTION_HOURS": "1", "UNJOIN_CROWD_WAIT_MINUTES": "30"}
+    assert settings_of(shorter).crowd_wait_minutes == 30
+
+
+@pytest.mark.parametrize(
+    ("given", "voters"), [({}, (20, 200)), ({"CROWD_MIN": "300"}, (300, 300)), ({"CROWD_MIN": "1"}, (1, 1))]
+)
+def test_target_is_at_least_the_minimum_and_without_crowds_there_is_none(
+    given: dict[str, str], voters: tuple[int, int]
+) -> None:
+    """Whoever raises the one has not thought of the other, and a minimum of 1 has always meant no crowds."""
+    rule = processor_config_of(settings_of({f"UNJOIN_{name}": value for name, value in given.items()})).crowd
+    assert (rule.voters_min, rule.voters_target) == voters

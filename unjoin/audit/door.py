@@ -1,7 +1,7 @@
 """Audits the door by its own durable totals and by offsets; no identified label is read.
 
-A commit holds an offset and what became of everything below it (processors/door/tally.py). The totals have to add up to
-the offset; dead letters and released labels are counted again where they lie.
+A commit holds an offset and what became of everything below it (processors/door/outcome_counts.py). The totals have to
+add up to the offset; dead letters and released labels are counted again where they lie.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiokafka import TopicPartition
 
-from processors.door.tally import Tally
+from processors.door.outcome_counts import OutcomeCounts
 from schemas.outcomes import Suppression
 from schemas.topics import LABELED, LABELED_DEAD_LETTERS
 from unjoin.audit.balance import Finding, Line, Released
@@ -40,16 +40,16 @@ class DoorAudit(msgspec.Struct):
 async def audit_door(kafka: KafkaReader, snapshot: Snapshot, labels: Audited, commits_of: Commits) -> DoorAudit:
     """The door's line, and what is wrong between it and the table of labels."""
     parts = [one for one in snapshot.spans if one.topic == LABELED]
-    tallies = {one: _tally(snapshot.commits[one]) for one in parts}
-    counted = _lines(snapshot, parts, tallies)
-    whole = all(tally.since == 0 for tally in tallies.values())
+    counts = {one: _counts(snapshot.commits[one]) for one in parts}
+    counted = _lines(snapshot, parts, counts)
+    whole = all(one_counts.since == 0 for one_counts in counts.values())
     if not whole:
-        first = sum(tally.since for tally in tallies.values())
+        first = sum(one_counts.since for one_counts in counts.values())
         counted.notes.append(f"labeled: the door counts since offset {first}; of the records before nothing is said")
-    _check_sums(counted, snapshot, tallies)
-    _check_dead_letters(counted, snapshot, tallies)
+    _check_sums(counted, snapshot, counts)
+    _check_dead_letters(counted, snapshot, counts)
     on_topic = labels.matched.readable if not labels.line.before else labels.end
-    said = sum(tally.released for tally in tallies.values())
+    said = sum(one_counts.released for one_counts in counts.values())
     if whole and (lost := max(0, said - on_topic)):
         counted.line = msgspec.structs.replace(counted.line, passed_on=said - lost)
         counted.findings.append(Finding(f"{lost} labels were released by the door and are not on the released topic"))
@@ -58,27 +58,27 @@ async def audit_door(kafka: KafkaReader, snapshot: Snapshot, labels: Audited, co
     return counted
 
 
-def _tally(commit: Commit) -> Tally:
+def _counts(commit: Commit) -> OutcomeCounts:
     """What a commit says; counting anew from an offset that says nothing."""
     if commit.offset is None:
-        return Tally(since=0)
-    return Tally.of(commit.metadata) or Tally(since=commit.offset)
+        return OutcomeCounts(since=0)
+    return OutcomeCounts.of(commit.metadata) or OutcomeCounts(since=commit.offset)
 
 
-def _lines(snapshot: Snapshot, parts: list[TopicPartition], tallies: dict[TopicPartition, Tally]) -> DoorAudit:
+def _lines(snapshot: Snapshot, parts: list[TopicPartition], counts: dict[TopicPartition, OutcomeCounts]) -> DoorAudit:
     accepted = held = 0
-    total = Tally(since=0)
-    for one, tally in tallies.items():
+    total = OutcomeCounts(since=0)
+    for one, one_counts in counts.items():
         span, position = snapshot.spans[one], snapshot.commits[one].offset or 0
         unread = max(0, span.start - position)
-        accepted += span.end - tally.since
+        accepted += span.end - one_counts.since
         held += max(0, span.end - max(position, span.start))
-        total.expired += tally.expired + unread
-        total.released += tally.released
-        total.collapsed += tally.collapsed
-        total.verdicts += tally.verdicts
-        total.dead_lettered += tally.dead_lettered
-        for reason, labels in tally.suppressed.items():
+        total.expired += one_counts.expired + unread
+        total.released += one_counts.released
+        total.collapsed += one_counts.collapsed
+        total.verdicts += one_counts.verdicts
+        total.dead_lettered += one_counts.dead_lettered
+        for reason, labels in one_counts.suppressed.items():
             total.suppressed[reason] = total.suppressed.get(reason, 0) + labels
     expired_waiting = total.suppressed.pop(Suppression.EXPIRED, 0)
     return DoorAudit(
@@ -96,24 +96,24 @@ def _lines(snapshot: Snapshot, parts: list[TopicPartition], tallies: dict[TopicP
     )
 
 
-def _check_sums(counted: DoorAudit, snapshot: Snapshot, tallies: dict[TopicPartition, Tally]) -> None:
-    for one, tally in tallies.items():
+def _check_sums(counted: DoorAudit, snapshot: Snapshot, counts: dict[TopicPartition, OutcomeCounts]) -> None:
+    for one, one_counts in counts.items():
         position = snapshot.commits[one].offset or 0
-        if off := position - tally.since - tally.records:
+        if off := position - one_counts.since - one_counts.records:
             what = f"{abs(off)} records {'fewer' if off > 0 else 'more'} than it has passed"
             counted.findings.append(Finding(f"{one.topic}-{one.partition}: the door counted {what}"))
 
 
-def _check_dead_letters(counted: DoorAudit, snapshot: Snapshot, tallies: dict[TopicPartition, Tally]) -> None:
+def _check_dead_letters(counted: DoorAudit, snapshot: Snapshot, counts: dict[TopicPartition, OutcomeCounts]) -> None:
     """Counts the dead letters instead of the door's total, where all of them are still on their topic."""
     dead_letters = [span for one, span in snapshot.spans.items() if one.topic == LABELED_DEAD_LETTERS]
     if any(span.start for span in dead_letters):
         return
     said = found = 0
-    for one, tally in tallies.items():
+    for one, one_counts in counts.items():
         marks = snapshot.marks[one]
-        said += tally.dead_lettered
-        found += marks.below(snapshot.commits[one].offset or 0) - marks.below(tally.since)
+        said += one_counts.dead_lettered
+        found += marks.below(snapshot.commits[one].offset or 0) - marks.below(one_counts.since)
     if said != found:
         counted.line = msgspec.structs.replace(counted.line, dead_lettered=found)
         text = f"the door set {said} records aside, and there are dead letters of {found} on {LABELED_DEAD_LETTERS}"
@@ -130,7 +130,7 @@ async def _check_released(
         spans = await kafka.spans(parts)
         commits = await commits_of(kafka, parts)
         released = Released(
-            said=sum(_tally(commit).released for commit in commits.values()),
+            said=sum(_counts(commit).released for commit in commits.values()),
             on_topic=labels.matched.readable,
             distinct=labels.matched.versions,
             held=sum(span.end - (commits[one].offset or 0) for one, span in spans.items()),

@@ -25,6 +25,7 @@ from unjoin.roles import topics_of
 from unjoin.settings import Settings
 
 READY_SECONDS_MAX = 60.0
+CROWD_TARGET = "UNJOIN_CROWD_TARGET"
 
 
 class StackError(UnjoinError):
@@ -128,6 +129,8 @@ async def _stop(parts: list[Part], console: Console) -> None:
 
 def _role(name: str, settings: Settings, command: list[str], metrics_port: int) -> PartSpec:
     environment = {
+        # A development machine has few sessions: it waits for no more than a crowd needs.
+        CROWD_TARGET: str(settings.crowd_min),
         **os.environ,
         "UNJOIN_KAFKA_BOOTSTRAP": settings.bootstrap,
         "UNJOIN_METRICS_HOST": "127.0.0.1",
@@ -159,9 +162,18 @@ def _announce(settings: Settings, metrics: MetricsPorts, console: Console) -> No
         f"Kafka       {settings.bootstrap}",
         f"metrics     collector {metrics.url(metrics.collector)}, processor {metrics.url(metrics.processor)}, "
         f"sink {metrics.url(metrics.sink)}",
+        f"crowds      {_crowds(settings)}",
         "unjoin is ready; Ctrl-C stops it",
     ]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _crowds(settings: Settings) -> str:
+    if settings.crowd_min == 1:
+        return "none: each label leaves at once"
+    if CROWD_TARGET in os.environ:
+        return f"leave with {max(settings.crowd_min, settings.crowd_target)} sessions, as {CROWD_TARGET} says"
+    return f"leave with {settings.crowd_min} sessions; `unjoin process` would wait for {settings.crowd_target}"
 
 
 @contextlib.contextmanager

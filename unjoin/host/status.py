@@ -29,8 +29,8 @@ def described(totals: DoorTotals) -> str:
     """One line about the door, without any site, key, task or hour."""
     suppressed = ", ".join(f"{reason} {labels}" for reason, labels in sorted(totals.suppressed.items())) or "0"
     return (
-        f"door: {totals.held_labels} labels of {totals.held_voters} sessions held (a crowd has {totals.crowd_min}), "
-        f"{totals.released} released, suppressed: {suppressed}"
+        f"door: {totals.held_labels} labels of {totals.held_voters} sessions held "
+        f"(a crowd leaves with {totals.crowd_target}), {totals.released} released, suppressed: {suppressed}"
     )
 
 

@@ -10,12 +10,14 @@ class DoorTotals(msgspec.Struct, frozen=True):
     Attributes:
         held_labels, held_voters: what waits for its crowd now; voters are sessions.
         crowd_min: sessions that a crowd has at least.
+        crowd_target: sessions with which it leaves before its wait is over.
         suppressed: labels that will never leave, by reason; only reasons that occurred.
     """
 
     held_labels: int
     held_voters: int
     crowd_min: int
+    crowd_target: int
     released: int
     suppressed: dict[str, int]
 
@@ -33,6 +35,7 @@ def door_totals_of(exposition: str) -> DoorTotals:
             held_labels=plain["unjoin_door_held_labels"],
             held_voters=plain["unjoin_door_held_voters"],
             crowd_min=plain["unjoin_door_crowd_min"],
+            crowd_target=plain["unjoin_door_crowd_target"],
             released=plain["unjoin_door_released_total"],
             suppressed={
                 sample.labels["reason"]: int(sample.value)

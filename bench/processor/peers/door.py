@@ -2,13 +2,12 @@
 
 import json
 import sys
-from pathlib import Path
 
 from bench.processor.peers.work import epoch_key
-from processors.main import ProcessorConfig, run
+from processors.main import run
 from processors.masking.mask import mask
+from testkit.door_config import door_config
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    config = ProcessorConfig(**{**given, "data_dir": Path(given["data_dir"])})
+    config = door_config(**json.loads(sys.argv[1]))
     sys.exit(run(config, epoch_key, mask=mask, on_ready=lambda: print("READY", flush=True)))

@@ -4,7 +4,7 @@ import datetime
 import hashlib
 
 from processors.door.deidentify import deidentify
-from processors.door.records import labeled_of, partition_of, value_of
+from processors.door.records import labeled_of, released_partition, value_of
 from processors.masking.mask import mask
 from schemas.events import IdentifiedVerdict
 
@@ -24,4 +24,4 @@ def released(value: bytes | None, received_at_ms: int, partitions: int) -> tuple
     if isinstance(record, IdentifiedVerdict):
         return None
     label = deidentify(record, epoch_key(record.day), mask)
-    return partition_of(label, partitions), value_of(label)
+    return released_partition(label, partitions), value_of(label)

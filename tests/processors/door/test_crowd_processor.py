@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import signal
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from processors.door.deidentify import deidentify
+from processors.door.records import midnight_s
+from schemas.codec import encode
 from schemas.events import IdentifiedLabel
+from testkit.kafka_node import stored_records
+from testkit.unmasked import unmasked
 from tests.processors.door_process import epoch_key
 from tests.processors.running_door import RunningDoor, Topics, record_of, rows_expected, today, wait_until
 from unjoin.host.kafka import free_port
@@ -130,27 +135,84 @@ def test_ten_thousand_answers_of_one_session_to_one_task_are_one_vote(bootstrap:
     put(topics, crowd(1)[:-1])
     start(topics)
     wait_until(lambda: topics.lag() == 0, "the crowd")
-    kept = max((deidentify(one, epoch_key(one.day)) for one in stubborn), key=lambda row: row.version)
+    kept = max((deidentify(one, epoch_key(one.day), unmasked) for one in stubborn), key=lambda row: row.version)
     rows = {str(row["row_id"]): row["answer"] for row in topics.rows()}
     assert len(topics.rows()) == len(rows) == CROWD_MIN
     assert rows[kept.row_id] == kept.answer
 
 
-def test_crowd_of_one_busy_session_is_held_and_then_suppressed_at_the_bound(bootstrap: str, start: Start) -> None:
-    """Ten thousand tasks from one session hide in no crowd; memory is bounded, and the others are not kept waiting."""
-    topics, port, bound = Topics(bootstrap), free_port(), 4_000
-    put(topics, (label(0, task=f"task-{number}") for number in range(3_000)))
+def test_busy_session_fills_the_bound_and_delays_the_others_by_no_more_than_the_wait(
+    bootstrap: str, start: Start
+) -> None:
+    """Ten thousand tasks from one session hide in no crowd; memory is bounded, and nobody waits for what it posts."""
+    topics, port, bound, wait_ms = Topics(bootstrap), free_port(), 4_000, 8_000
+    put(topics, (label(0, task=f"task-{number}") for number in range(10_000)))
     put(topics, crowd(1))
-    start(topics, crowd_labels_max=bound, metrics_port=port).wait_for("READY")
-    wait_until(lambda: metric(port, "held_labels") == 3_000 + CROWD_MIN, "all of it held")
+    start(topics, crowd_labels_max=bound, crowd_wait_ms=wait_ms, metrics_port=port).wait_for("READY")
+    wait_until(lambda: metric(port, "held_labels") == bound, "as much held as may be")
+    over = 10_000 + CROWD_MIN - bound
+    wait_until(lambda: metric(port, 'suppressed_total{reason="crowd_bound"}') == over, "the rest suppressed")
     assert topics.released_count() == 0
-    put(topics, (label(0, task=f"task-{number}") for number in range(3_000, 10_000)))
-    wait_until(lambda: topics.released_count() >= CROWD_MIN, "the others")
-    wait_until(lambda: metric(port, 'suppressed_total{reason="crowd_bound"}') >= bound, "the bound")
-    given_by_others = rows_expected(crowd(1))
-    assert given_by_others <= set(topics.row_ids())
-    put(topics, (label(voter, task=f"task-{number}") for voter in range(50, 60) for number in range(1_000)))
-    wait_until(lambda: metric(port, "held_labels") < bound, "the next crowds")
-    of_the_busy = {row.row_id for row in (deidentify(label(0, f"task-{n}"), epoch_key(today())) for n in range(10_000))}
+    others = set[str]()
+
+    def others_left() -> bool:
+        # A crowd leaves with a record, and by then its wait is over.
+        nobody = label(100 + len(others))
+        others.add(str(nobody.voter))
+        put(topics, [nobody])
+        return topics.released_count() >= CROWD_MIN
+
+    wait_until(others_left, "the others")
     row_ids = set(topics.row_ids())
+    assert rows_expected(crowd(1)) <= row_ids
+    of_the_busy = rows_expected(label(0, task=f"task-{number}") for number in range(10_000))
     assert 2 * len(row_ids & of_the_busy) <= len(row_ids)
+    wait_until(lambda: metric(port, 'suppressed_total{reason="over_share"}') > bound / 2, "its surplus")
+
+
+def verdict(voter: int, *, human: bool) -> tuple[bytes, bytes]:
+    """A verdict on the voter of `label`."""
+    name = label(voter).voter
+    act = ("unjoin.Verdict", {"human": human})
+    return name, encode("events.labeled-value", {"voter": name, "day": today(), "act": act})
+
+
+def test_verdict_holds_for_its_day_over_kills_restarts_and_a_log_that_forgot_it(bootstrap: str, start: Start) -> None:
+    """The log lives for hours; what a bot goes on answering must not leave when the log has forgotten its verdict."""
+    topics = Topics(bootstrap)
+    put(topics, crowd(0))
+    topics.put([verdict(0, human=False)])
+    door = start(topics)
+    wait_until(lambda: topics.lag() == 0, "the crowd, and the verdict after it")
+    put(topics, [label(0, "later"), *crowd(100)[:-1]])
+    door.stop(signal.SIGKILL)
+    forget_before(topics, CROWD_MIN + 1)
+    door = start(topics)
+    put(topics, [label(0, "latest"), label(200)])
+    wait_until(lambda: topics.lag() == 0, "the next crowd, without the bot")
+    expected = [*crowd(0), *crowd(100)[:-1], label(200)]
+    assert set(topics.row_ids()) == rows_expected(expected)
+    topics.put([verdict(0, human=True)])
+    door.stop()
+    start(topics)
+    put(topics, [label(0, "forgiven"), *crowd(300)[:-1]])
+    wait_until(lambda: topics.lag() == 0, "a crowd with the voter that was judged again")
+    assert set(topics.row_ids()) == rows_expected([*expected, label(0, "forgiven"), *crowd(300)[:-1]])
+
+
+def test_verdict_topic_holds_no_voter_and_no_row(bootstrap: str, start: Start) -> None:
+    """What lies there for two days joins nothing: not a session, not a record of the log, not a label."""
+    topics = Topics(bootstrap)
+    put(topics, crowd(0))
+    topics.put([verdict(number, human=False) for number in range(3)])
+    start(topics)
+    wait_until(lambda: topics.lag() == 0, "the crowd and the verdicts")
+    records = stored_records(bootstrap, topics.verdicts)
+    assert len(records) == 3
+    secrets = [label(number).voter for number in range(3)]
+    secrets += [uuid.UUID(row).bytes for row in topics.row_ids()]
+    for record in records:
+        assert not record.headers()
+        assert record.timestamp()[1] == midnight_s(today()) * 1_000
+        for secret in secrets:
+            assert secret[:8] not in (record.key() or b"") + (record.value() or b"")

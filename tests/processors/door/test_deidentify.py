@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from processors.door.deidentify import deidentify, row_id, version
 from schemas.events import IdentifiedLabel
+from testkit.unmasked import unmasked
 
 DAY = datetime.date(2026, 3, 4)
 KEY = bytes(range(32))
@@ -26,7 +27,9 @@ def label(
 
 def test_repeated_answer_is_the_same_row_and_not_a_second_vote() -> None:
     """Clients resend and the door replays; both must replace themselves."""
-    first, again, changed = (deidentify(label(answer=answer), KEY) for answer in ("beagle", "beagle", "poodle"))
+    first, again, changed = (
+        deidentify(label(answer=answer), KEY, unmasked) for answer in ("beagle", "beagle", "poodle")
+    )
     assert first == again
     assert changed.row_id == first.row_id
     assert changed.version != first.version
@@ -49,7 +52,7 @@ def test_moving_a_byte_from_voter_to_task_makes_another_row(voter: bytes, task: 
 
 def test_row_id_and_version_are_unrelated_and_die_with_their_key() -> None:
     """One key serves both; neither may be computed from the other, nor from another day's key."""
-    here, there = deidentify(label(), KEY), deidentify(label(), OTHER_KEY)
+    here, there = deidentify(label(), KEY, unmasked), deidentify(label(), OTHER_KEY, unmasked)
     assert here.row_id != there.row_id
     assert here.version != there.version
     assert uuid.UUID(here.row_id).bytes[:8] != here.version.to_bytes(8, "big")

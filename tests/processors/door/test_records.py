@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.door.records import labeled_of, midnight_s, partition_of, value_of
+from processors.door.records import labeled_of, midnight_s, released_partition, value_of
 from schemas.codec import decode, encode
 from schemas.events import DeidentifiedLabel, IdentifiedLabel, IdentifiedVerdict
 from schemas.outcomes import DeadLetterReason, DecodeError
@@ -78,7 +78,7 @@ def test_version_keeps_its_64_bits(version: int) -> None:
 @given(st.uuids(), st.integers(1, 64))
 def test_partition_is_the_first_byte_of_the_row_id(row_id: uuid.UUID, partitions: int) -> None:
     """The partition must tell nothing that the row does not."""
-    assert partition_of(released(row_id=str(row_id)), partitions) == row_id.bytes[0] % partitions
+    assert released_partition(released(row_id=str(row_id)), partitions) == row_id.bytes[0] % partitions
 
 
 def test_time_of_a_released_record_is_midnight() -> None:

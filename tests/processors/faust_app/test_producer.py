@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 
-from processors.faust_app.producer import Outgoing, Outlet
+from processors.faust_app.producer import AcknowledgedProducer, Outgoing
 from schemas.dead_letters import TRUNCATED_FROM
 
 ROOM = 2
@@ -30,7 +30,7 @@ class Batch:
 
 
 class Producer:
-    """Faust's producer, and aiokafka's inside it, as far as the outlet knows them; futures end when the test says so.
+    """Faust's producer, and aiokafka's inside it, as far as the door knows them; futures end when the test says so.
 
     Attributes:
         sent: topic, key, value, partition, Unix milliseconds and headers of every record.
@@ -77,8 +77,8 @@ class Producer:
         self.futures.clear()
 
 
-def outlet_of(producer: Producer) -> Outlet:
-    return Outlet(SimpleNamespace(producer=producer))
+def acknowledged(producer: Producer) -> AcknowledgedProducer:
+    return AcknowledgedProducer(SimpleNamespace(producer=producer))
 
 
 def record(value: bytes, **fields: Any) -> Outgoing:
@@ -94,7 +94,7 @@ def test_returns_only_when_every_record_is_acknowledged_and_sends_again_what_is_
 
     async def scenario() -> None:
         producer = Producer()
-        producing = asyncio.create_task(outlet_of(producer).produce([record(b"a"), record(b"b"), record(b"c")]))
+        producing = asyncio.create_task(acknowledged(producer).produce([record(b"a"), record(b"b"), record(b"c")]))
         await asyncio.wait_for(producer.asked.wait(), 10)
         for _ in range(5):
             await asyncio.sleep(0)
@@ -116,7 +116,7 @@ def test_record_that_could_not_even_be_sent_goes_again() -> None:
         producer = Producer()
         producer.refuse_next = ProducerSendError("no broker")
         letter = Outgoing("dead", b"k", b"letter", headers=[("reason", b"not_confluent")])
-        producing = asyncio.create_task(outlet_of(producer).produce([letter, record(b"a"), record(b"b")]))
+        producing = asyncio.create_task(acknowledged(producer).produce([letter, record(b"a"), record(b"b")]))
         await producer.acknowledged(None)
         producer.refuse_next = KafkaTimeoutError()
         await producer.acknowledged(None)
@@ -134,7 +134,7 @@ def test_partition_whose_batch_is_refused_gets_all_of_it_again_in_order() -> Non
         producer.refuse_next = KafkaTimeoutError()
         other = Outgoing("released", None, b"other", partition=1)
         records = [record(b"a"), record(b"b"), record(b"c"), other]
-        producing = asyncio.create_task(outlet_of(producer).produce(records))
+        producing = asyncio.create_task(acknowledged(producer).produce(records))
         await producer.acknowledged(None)
         await producer.acknowledged(None, None)
         await producing
@@ -149,7 +149,7 @@ def test_dead_letter_that_does_not_fit_is_cut_and_says_so() -> None:
     async def scenario() -> None:
         producer = Producer()
         letter = Outgoing("dead", b"k" * 5_000, b"x" * 9, headers=[("reason", b"not_confluent")])
-        producing = asyncio.create_task(outlet_of(producer).produce([letter]))
+        producing = asyncio.create_task(acknowledged(producer).produce([letter]))
         await producer.acknowledged(MessageSizeTooLargeError())
         await producer.acknowledged(None)
         await producing

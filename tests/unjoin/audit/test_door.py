@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from processors.door.tally import Tally
+from processors.door.outcome_counts import OutcomeCounts
 from schemas.outcomes import Suppression
 from schemas.topics import LABELED, LABELED_DEAD_LETTERS
 from unjoin.audit import door
@@ -17,7 +17,7 @@ from unjoin.audit.tables import Audited, Snapshot
 
 PART, LETTERS = TopicPartition(LABELED, 0), TopicPartition(LABELED_DEAD_LETTERS, 0)
 END = 50
-TALLY = Tally(since=0, released=20, collapsed=3, verdicts=4, dead_lettered=2, expired=5,
+TALLY = OutcomeCounts(since=0, released=20, collapsed=3, verdicts=4, dead_lettered=2, expired=5,
               suppressed={Suppression.NOT_HUMAN: 5, Suppression.EXPIRED: 1})  # fmt: skip
 
 
@@ -29,14 +29,14 @@ class Ends:
 
 
 def audited(
-    tally: Tally = TALLY,
+    tally: OutcomeCounts = TALLY,
     *,
     offset: int = 40,
     dead_letters: tuple[int, ...] = (7, 8),
     dead_letters_start: int = 0,
     on_topic: int = 20,
     distinct: int = 19,
-    later: Tally | None = None,
+    later: OutcomeCounts | None = None,
 ) -> door.DoorAudit:
     marks = OffsetSet(0, END)
     for letter in dead_letters:
@@ -96,13 +96,13 @@ def test_label_that_no_door_released_is_a_difference_once_the_door_has_committed
     """What it has released and not committed yet is less than what it holds."""
     assert audited(on_topic=99, distinct=31).excess_labels == 11
     assert audited(on_topic=30, distinct=30).doubts
-    caught_up = audited(on_topic=30, distinct=30, later=Tally(since=0, released=30))
+    caught_up = audited(on_topic=30, distinct=30, later=OutcomeCounts(since=0, released=30))
     assert (caught_up.excess_labels, caught_up.doubts, caught_up.findings) == (0, [], [])
 
 
 def test_offset_that_says_nothing_is_counted_from() -> None:
     """Of the records before, an older version's for instance, nothing can be said; that is said."""
-    tally = Tally(since=30, released=8, dead_lettered=2)
+    tally = OutcomeCounts(since=30, released=8, dead_lettered=2)
     found = audited(tally, dead_letters=(7, 31, 32))
     assert found.line == Line(name="labeled", accepted=20, passed_on=8, dead_lettered=2, held=10)
     assert "since offset 30" in found.notes[0]

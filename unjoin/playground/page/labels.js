@@ -19,10 +19,10 @@ function showSeats(held, of) {
 function showDoor(door) {
   $("node-door").classList.toggle("stale", !door);
   if (!door) return say("held", "held: –");
-  const { held_voters: held, held_labels: labels, crowd_min: of, released } = door;
+  const { held_voters: held, held_labels: labels, crowd_target: of, released } = door;
   showSeats(held, of);
   say("held", of > 1 ? `held: ${COUNT.format(held)} of ${of} sessions` : "each label leaves at once: crowds are off");
-  say("released", `labels: ${COUNT.format(labels)} held, ${COUNT.format(released)} released`);
+  say("released", `labels: ${COUNT.format(labels)} held, ${COUNT.format(released)} released; counted once a minute`);
 }
 
 function showConsensus(votes) {

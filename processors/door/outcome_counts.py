@@ -6,7 +6,7 @@ adds them up. They say no more than the log's ends, the commits, the released to
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Self
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from schemas.outcomes import Suppression
 
 
-class Tally(msgspec.Struct, kw_only=True):
+class OutcomeCounts(msgspec.Struct, kw_only=True):
     """Records below a committed offset, by outcome; each record has exactly one.
 
     Attributes:
@@ -41,10 +41,10 @@ class Tally(msgspec.Struct, kw_only=True):
         counted = self.released + self.collapsed + self.verdicts + self.dead_lettered + self.expired
         return counted + sum(self.suppressed.values())
 
-    def suppress(self, reasons: Iterable[Suppression]) -> None:
-        """Adds one label for each reason."""
-        for reason in reasons:
-            self.suppressed[reason] = self.suppressed.get(reason, 0) + 1
+    def suppress(self, labels: Mapping[Suppression, int]) -> None:
+        """Adds labels, by reason."""
+        for reason, count in labels.items():
+            self.suppressed[reason] = self.suppressed.get(reason, 0) + count
 
     def copied(self) -> Self:
         """As it is now."""
@@ -60,11 +60,11 @@ class Tally(msgspec.Struct, kw_only=True):
     def of(cls, metadata: str) -> Self | None:
         """The inverse of `metadata`; None for what no door wrote, such as an operator's reset of the offset."""
         try:
-            tally = msgspec.json.decode(metadata, type=cls)
+            counts = msgspec.json.decode(metadata, type=cls)
         except (msgspec.MsgspecError, UnicodeError):
             return None
-        counts = (tally.since, tally.released, tally.collapsed, tally.verdicts, tally.dead_lettered, tally.expired)
-        return tally if min(*counts, *tally.suppressed.values(), 0) == 0 else None
+        plain = (counts.since, counts.released, counts.collapsed, counts.verdicts, counts.dead_lettered, counts.expired)
+        return counts if min(*plain, *counts.suppressed.values(), 0) == 0 else None
 
     @classmethod
     def resumed(cls, committed: int | None, metadata: str, first: int) -> Self:
@@ -74,10 +74,10 @@ class Tally(msgspec.Struct, kw_only=True):
             committed: the group's offset; None where there is none.
             first: of the first record that the log still has from there on; what lies between expired.
         """
-        tally = cls.of(metadata) if committed is not None else cls(since=0)
+        counts = cls.of(metadata) if committed is not None else cls(since=0)
         start = committed or 0
-        if tally is None or first < start:
-            tally = cls(since=min(start, first))
+        if counts is None or first < start:
+            counts = cls(since=min(start, first))
             start = min(start, first)
-        tally.expired += first - start
-        return tally
+        counts.expired += first - start
+        return counts
