@@ -30,7 +30,7 @@ from processors.door.verdicts import JudgedVoters, StoredVerdict, earlier_verdic
 from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.metrics import DoorMetrics
 from processors.faust_app.producer import AcknowledgedProducer, Outgoing
-from schemas.dead_letters import ShareCap, too_many
+from schemas.dead_letters import ShareCap, dead_letter_headers, too_many
 from schemas.events import DeidentifiedLabel, IdentifiedVerdict
 from schemas.outcomes import DecodeError, Suppression, UnjoinError
 
