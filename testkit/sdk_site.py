@@ -56,16 +56,20 @@ class SdkSite:
         options: of `unjoin.init`; `endpoint` is added.
         page_headers: of every page.
         tag: what the page at `/tag` consists of.
+        pages: whole documents by path below `/pages/`.
+        built: a folder of files below `/built/`, as bundlers made them.
         status: of every POST; 0 closes the connection without an answer.
         reject: types to refuse.
         stored: how often each event arrived and was taken.
+        preflights: how many OPTIONS there were.
     """
 
     def __init__(self):
         self.url = self.collector_url = ""
         self.options, self.page_headers, self.tag = {"key": "dev-browser-key", "interval": 200}, {}, ""
         self.status, self.headers, self.reject = 200, {}, set()
-        self.posted, self.stored = [], {}
+        self.posted, self.stored, self.preflights = [], {}, 0
+        self.pages, self.built = {}, None
         self._loop, self._ready = asyncio.new_event_loop(), threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -93,9 +97,12 @@ class SdkSite:
         pages.router.add_get("/unjoin.js", self._file(SDK.read_text))
         pages.router.add_get("/start.js", self._file(self._start_script))
         pages.router.add_get("/examples/{name}", self._example)
+        pages.router.add_get("/pages/{name:.*}", self._whole)
+        pages.router.add_get("/built/{name:.*}", self._built_file)
         self._more(pages)
         collector.router.add_get("/sdk.js", self._file(SDK.read_text))
         collector.router.add_route("*", "/v1/events", self._collect)
+        collector.router.add_route("*", "/m/e", self._collect)  # as behind a proxy that renames
         runners = []
         for app in (pages, collector):
             runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -114,6 +121,13 @@ class SdkSite:
     async def _tag(self, _):
         body = f"<!doctype html><title>a page</title>{self.tag}"
         return web.Response(text=body, content_type="text/html", headers=self.page_headers)
+
+    async def _whole(self, request):
+        text = self.pages[request.match_info["name"]]
+        return web.Response(text=text, content_type="text/html", headers=self.page_headers)
+
+    async def _built_file(self, request):
+        return web.FileResponse(self.built / request.match_info["name"])
 
     def _file(self, text):
         async def file(_):
@@ -135,8 +149,11 @@ class SdkSite:
     async def _collect(self, request):
         cors = {"Access-Control-Allow-Origin": request.headers.get("Origin", "*")}
         if request.method == "OPTIONS":
+            self.preflights += 1
             allowed = {"Access-Control-Allow-Headers": "authorization, content-encoding, content-type"}
-            return web.Response(status=204, headers={**cors, **allowed})
+            return web.Response(status=204, headers={**cors, **allowed, "Access-Control-Max-Age": "7200"})
+        if request.method != "POST":
+            return web.Response(status=405)  # without CORS: a page may only know that something answers
         key = request.query.get("key") or request.headers["Authorization"].removeprefix("Bearer ")
         assert key == self.options["key"]
         assert "Cookie" not in request.headers
@@ -148,6 +165,8 @@ class SdkSite:
             request.transport.abort()
             return web.Response()
         headers = {**cors, "Access-Control-Expose-Headers": "Retry-After", **self.headers}
+        if self.status == 403:
+            headers.pop("Access-Control-Allow-Origin")  # as the real one: the page may not read it
         if self.status != 200:
             return web.json_response({"error": "told_to"}, status=self.status, headers=headers)
         rejected = []

@@ -12,6 +12,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from schemas.events import AnyEvent
 from testkit.chromium import ARGUMENTS
+from tests.sdk.conftest import node
 from unjoin.playground.routes import POLICY, page_files
 
 ROOT = Path(__file__).parents[2]
@@ -181,3 +182,11 @@ def moody():
     yield collector
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def node_build(node, tmp_path_factory):
+    """A folder with the SDK's scripts, built from its sources."""
+    folder = tmp_path_factory.mktemp("built")
+    node.run("node", "build.mjs", "--out", str(folder))
+    return folder
