@@ -16,11 +16,11 @@ const SERVED = from("..", "ingest", "sdk.js");
 const RELEASES = from("..", "ingest", "sdk_releases");
 const BANNER = `/* unjoin ${version}, Apache-2.0 */\n`;
 // Nothing of a wire or stored form, and nothing that another copy on the page calls.
-const INTERNAL = /^(listens|press|release|forget|claimed|gone|remove|claim|retryAfter|home)$/;
+const INTERNAL = /^(listens|press|release|forget|claimed|gone|remove|claim|retryAfter|home|hush|take)$/;
 
 // Safari 15 and the browsers of its year.
 async function bundle(entry, format, outfile) {
-  const shared = { bundle: true, write: false, target: "es2021", charset: "ascii", absWorkingDir: here };
+  const shared = { bundle: true, minifySyntax: true, write: false, target: "es2021", charset: "ascii", absWorkingDir: here, tsconfigRaw: "{}" };
   const { outputFiles } = await build({ ...shared, entryPoints: [entry], format });
   const { code } = await minify(outputFiles[0].text, {
     ecma: 2020,

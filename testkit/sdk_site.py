@@ -171,11 +171,15 @@ class SdkSite:
             return web.json_response({"error": "told_to"}, status=self.status, headers=headers)
         rejected = []
         for index, plain in enumerate(batch["events"]):
-            if plain["type"] in self.reject:
+            if str(plain["type"]) in self.reject:
                 rejected.append({"index": index, "id": plain["id"], "reason": "category_not_allowed"})
                 continue
-            event = msgspec.convert(plain, AnyEvent)
-            assert len({len(getattr(event, name)) for name in event.samples}) <= 1
+            try:
+                event = msgspec.convert(plain, AnyEvent)
+                assert len({len(getattr(event, name)) for name in event.samples}) <= 1
+            except msgspec.ValidationError:
+                rejected.append({"index": index, "id": plain["id"], "reason": "wrong_type"})
+                continue
             self.stored[event.id] = self.stored.get(event.id, 0) + 1
         accepted = len(batch["events"]) - len(rejected)
         return web.json_response({"accepted": accepted, "rejected": rejected}, headers=headers)
@@ -218,6 +222,14 @@ def go_hidden(page):
         """() => { Object.defineProperty(document, 'visibilityState', {value: 'hidden', configurable: true});
         document.dispatchEvent(new Event('visibilitychange')); }"""
     )
+
+
+def wander(page, x=400, y=300):
+    """The mouse to a place, a rest there of over a moment, and on: what is near to where it is now is not told."""
+    page.mouse.move(10, 10)
+    page.mouse.move(x, y, steps=10)
+    page.wait_for_timeout(1_100)
+    page.mouse.move(x + 90, y - 90, steps=5)
 
 
 def touch(context, page, points):

@@ -139,8 +139,8 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     open.events.push(shown);
     open.bytes += bytes;
     open.labels ||= isLabel;
-    if (gone || isHidden()) departSoon();
-    else wake(ms);
+    if (gone || failures || isHidden()) departSoon();
+    wake(ms);
   };
 
   const lose = (batches: readonly Batch[], reason: string): void => {
@@ -180,11 +180,10 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     store.put(batches, () => batches.forEach((batch) => stored.set(batch.id, true)));
   };
 
-  const nothing = { claimed: [], gone: [] };
   /** Takes over what pages that are gone could not deliver. */
   const claim = async (): Promise<void> => {
     if (!store || state !== "on") return;
-    const { claimed, gone } = await store.claim(to, now(), now() + LEASE_MS).catch(() => nothing);
+    const { claimed, gone } = await store.claim(to, now(), now() + LEASE_MS).catch(() => ({ claimed: [], gone: [] }));
     for (const batch of gone) tell("dropped", batch.events, "too_old");
     for (const batch of claimed) {
       stored.set(batch.id, true);
@@ -213,7 +212,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
         if (!answer.status && failures === 1 && navigator.onLine) {
           // Does something answer that this page may not read?
           request(url, { mode: "no-cors", credentials: "omit" }).then(
-            () => warn(`the collector refuses this key or ${origin}: unjoin sites add SITE --origin ${origin}`),
+            () => warn(`key or origin refused: unjoin sites add SITE --origin ${origin}`),
             () => 0,
           );
         }
@@ -271,7 +270,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
       closeBatch();
       if (state !== "on") return lose(queue, "no_consent");
     } else if (ticks() >= notBefore) void flush(true);
-    save();
+    save(all().filter((batch) => gone || batch === open || !stored.has(batch.id)));
     if (!gone || (store && ticks() < askedUntil)) return;
     for (const batch of queue) {
       // What flies may outlive the page by itself; where nothing else keeps it, it goes once more.
@@ -295,7 +294,6 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
   listenTo(document, "visibilitychange", () => {
     if (gone) return;
     if (isHidden()) depart();
-    else void claim();
   });
   listenTo(window, "pagehide", () => {
     gone = true;
@@ -371,7 +369,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     }
   };
 
-  if (state === "opaque_origin") warn("nothing is sent from a sandbox without allow-same-origin");
+  if (state === "opaque_origin") warn("a sandbox needs allow-same-origin");
   begin();
   if (views) {
     onNavigation(() => moves(location.href) && view(now(), location.href));
@@ -386,7 +384,10 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
       for (const batch of all()) pending += batch.events.length;
       return { ...counts, pending };
     },
-    label: ([task, answer, kind = "image_label"], at) => add(kind, at, { task, answer }, LABEL_MS, true),
+    label([task, answer, kind = "image_label"], at) {
+      signals?.hush();
+      add(kind, at, { task, answer }, LABEL_MS, true);
+    },
     page: ([properties], at, where) => view(at, where, properties),
     track: ([event, properties], at, where) => analytics("usage", at, where, { ...plain(properties), event }),
     flush: () => flush(),
@@ -403,10 +404,8 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     },
     revoke() {
       if (state === "opaque_origin") return;
-      if (signals) {
-        signals.take();
-        signals.listens = false;
-      }
+      if (signals) signals.listens = false;
+      takeSamples();
       closeBatch();
       state = "no_consent";
       session = "";

@@ -24,7 +24,7 @@ export const request: typeof fetch = taken(root, "fetch");
 export const later: (work: () => void, ms: number) => number = taken(root, "setTimeout");
 export const cancel: (timer: number | undefined) => void = taken(root, "clearTimeout");
 /** Unix milliseconds, by a clock that people and programs set. */
-export const now = (): number => Math.floor(dateNow());
+export const now = (): number => dateNow();
 /** Milliseconds by a clock that nobody sets: for how long to wait. */
 export const ticks = (): number => clockNow.call(clock);
 export const takesBeacon = (url: string, body: string): boolean => sendBeacon?.call(navigator, url, body);

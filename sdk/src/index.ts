@@ -27,11 +27,11 @@ let warn = warner(false);
 
 function start(options: Options): void {
   warn = warner(options.silent);
-  if (!options.key) return warn("init needs a key, as `unjoin sites list` shows it");
+  if (!options.key) return warn("no key: unjoin sites list");
   if (!shared.client) {
     shared.client = client(options, options.endpoint || shared.home || origin, warn);
     for (const call of shared.calls.splice(0)) perform(...call);
-  } else if (shared.client.key !== options.key) warn("a page has one key; not used: " + options.key);
+  } else if (shared.client.key !== options.key) warn("second key not used: " + options.key);
   shared.client.start();
 }
 

@@ -16,6 +16,6 @@ for (const name of ["label", "page", "track", "grant", "revoke"]) {
   calls[name] = (...given: unknown[]) => perform(name, given);
 }
 (globalThis as any).unjoin = Object.assign(noted ? stub : {}, calls);
-if (noted?.length) noted.forEach(replay);
+noted?.forEach?.(replay);
 
 if (tag?.dataset.key) init({ ...tag.dataset } as unknown as Options);

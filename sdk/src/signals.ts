@@ -1,6 +1,6 @@
 /** Listens, passively, and notes positions and times. Nothing is kept of what was pressed, clicked or read. */
 
-import { SAMPLES_MAX, column, type Column } from "./columns.js";
+import { column, type Column } from "./columns.js";
 import { listenTo, now, ticks } from "./globals.js";
 import { strokes } from "./strokes.js";
 import type { SignalType } from "./types.js";
@@ -12,6 +12,8 @@ const SLOW_MS = 100;
 export interface Signals {
   /** What was gathered since the last time, as events without ids. */
   take(): { type: SignalType; ts: number; [field: string]: unknown }[];
+  /** Somebody answers right now: where the hand is tells what. */
+  hush(): void;
   /** Whether to listen at all. */
   listens: boolean;
 }
@@ -21,7 +23,7 @@ export interface Signals {
  * @param onSample called on every sample; `full` when the samples have to be taken now.
  */
 export function listen(types: readonly SignalType[] | string, onSample: (full: boolean) => void): Signals {
-  const taking: [SignalType, Pick<Column, "take">][] = [];
+  const taking: [SignalType, Pick<Column, "take"> & Partial<Column>][] = [];
   const wanted = (type: SignalType): boolean => types.includes(type as any);
   const on = (names: string, handler: (event: any) => void): void => {
     for (const name of names.split(" ")) {
@@ -39,7 +41,7 @@ export function listen(types: readonly SignalType[] | string, onSample: (full: b
     read: (event: any) => number[] | false,
   ): void => {
     if (!wanted(type)) return;
-    const samples = column(fields, gapMs);
+    const samples = column(fields, gapMs, gapMs === HAND_MS);
     taking.push([type, samples]);
     on(events, (event) => {
       const values = read(event);
@@ -87,19 +89,22 @@ export function listen(types: readonly SignalType[] | string, onSample: (full: b
       if (!event.repeat && !isSecret(event)) keys.press(event.code, event.timeStamp);
     });
     on("keyup", (event: KeyboardEvent) => {
-      const count = keys.release(event.code, event.timeStamp);
-      if (count) onSample(count >= SAMPLES_MAX);
+      if (keys.release(event.code, event.timeStamp)) onSample(false);
     });
     on("blur", (event) => event.target === window && keys.forget());
   }
 
+  // A click may be an answer.
+  on("click", () => signals.hush());
+
   const signals: Signals = {
+    hush: () => taking.forEach(([, samples]) => samples.hush?.(ticks())),
     listens: true,
     take() {
       const origin = now() - ticks();
       const taken = [];
       for (const [type, samples] of taking) {
-        const fields = samples.take(origin);
+        const fields = samples.take(origin, ticks());
         if (fields) taken.push({ type, ...fields });
       }
       return taken;

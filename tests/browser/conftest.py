@@ -1,7 +1,6 @@
 """A real Chromium, and a small collector whose moods a test can choose."""
 
 import asyncio
-import shutil
 import threading
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from aiohttp import web
 from playwright.sync_api import expect, sync_playwright
 
 from schemas.events import AnyEvent
-from testkit.chromium import ARGUMENTS
+from testkit.chromium import ARGUMENTS, chromium_path
 from tests.sdk.conftest import node
 from unjoin.playground.routes import POLICY, page_files
 
@@ -24,7 +23,7 @@ expect.set_options(timeout=30_000)
 @pytest.fixture(scope="module")
 def chromium():
     """By module, because Playwright keeps an event loop on this thread and tests elsewhere run their own."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = chromium_path()
     if path is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:

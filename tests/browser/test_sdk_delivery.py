@@ -2,7 +2,7 @@
 
 import pytest
 
-from testkit.sdk_site import STRICT, SdkSite, go_hidden, noted, wait, wait_for, wait_on
+from testkit.sdk_site import STRICT, SdkSite, go_hidden, noted, wait, wait_for, wait_on, wander
 from tests.browser.test_sdk import COUNT_STORED, context, page, site
 
 __all__ = ["context", "page", "site"]
@@ -207,7 +207,7 @@ def test_example_works_under_a_strict_policy(page, site):
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))
     page.goto(site.url + "/examples/form.html")
-    page.mouse.move(10, 10)
+    wander(page)
     page.get_by_role("button", name="beagle").click()
     page.get_by_label("What does the sign say?").press_sequentially("stop")
     page.get_by_role("button", name="Send").click()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.sdk_site import SdkSite, noted, wait, wait_on
+from testkit.sdk_site import SdkSite, noted, wait, wait_on, wander
 from tests.browser.test_sdk import context, page, site
 
 __all__ = ["context", "page", "site"]
@@ -82,8 +82,7 @@ def test_a_page_has_one_collector_whatever_loads_it(page, site, node_build, twic
         wait_on(page, lambda: page.evaluate("window.ready === 1"))
     else:
         open_page(page, site, "", "", SCRIPTS + SCRIPTS)
-    page.mouse.move(10, 10)
-    page.mouse.move(333, 222, steps=10)
+    wander(page)
     wait_on(page, lambda: site.events("pointer"))
     page.goto("about:blank")
     assert not moved_twice(site.events("pointer"))
@@ -101,8 +100,7 @@ def test_prototype_js_changes_nothing_of_what_is_sent(page, site):
         f" data-endpoint='{site.collector_url}'></script>"
     )
     page.goto(site.url + "/pages/p")
-    page.mouse.move(10, 10)
-    page.mouse.move(333, 222, steps=10)
+    wander(page)
     page.evaluate("unjoin.track('used', {list: [1, 'a', null], inner: {yes: true}})")
     page.evaluate("unjoin.flush()")
     wait_on(page, lambda: site.events("usage") and site.events("pointer"))
@@ -119,8 +117,7 @@ BROKEN = """window.fetch = () => { throw new Error('mine') }; JSON.stringify = (
 def test_what_a_page_breaks_later_was_taken_before(page, site):
     """Test tools and other SDKs replace globals while the page lives."""
     open_page(page, site, "", BROKEN)
-    page.mouse.move(10, 10)
-    page.mouse.move(333, 222, steps=10)
+    wander(page)
     page.evaluate("unjoin.label('dogs-1', 'beagle')")
     wait_on(page, lambda: site.events("image_label") and site.events("pointer"))
     assert set(site.stored.values()) == {1}
@@ -315,8 +312,7 @@ def test_nothing_is_collected_kept_or_sent_before_consent(page, site):
     """Pending calls wait in memory; `grant()` sends them, `revoke()` drops what is unsent."""
     site.options["consent"] = "pending"
     open_page(page, site)
-    page.mouse.move(10, 10)
-    page.mouse.move(200, 200, steps=5)
+    wander(page)
     page.evaluate("unjoin.label('dogs-1', 'beagle'); unjoin.flush()")
     page.wait_for_timeout(400)
     kept = "indexedDB.databases().then((all) => [all.length, sessionStorage.length, unjoin.session()])"
@@ -360,8 +356,7 @@ def test_stop_and_init_again_collects_again(page, site):
     open_page(page, site)
     options = json.dumps({"endpoint": site.collector_url, **site.options})
     page.evaluate(f"unjoin.stop(); unjoin.init({options})")
-    page.mouse.move(10, 10)
-    page.mouse.move(200, 200, steps=5)
+    wander(page)
     wait_on(page, lambda: site.events("pointer"))
     page.goto("about:blank")
     assert not moved_twice(site.events("pointer"))

@@ -1,11 +1,8 @@
 """The SDK when a page ends, hides, freezes and comes back, in a real browser: every event stored, or told as lost."""
 
-import shutil
-
 import pytest
-from playwright.sync_api import sync_playwright
 
-from testkit.chromium import ARGUMENTS
+from testkit.chromium import ARGUMENTS, chromium_path
 from testkit.sdk_site import go_hidden, noted, wait, wait_for, wait_on
 from tests.browser.test_sdk import COUNT_STORED, context, page, site
 from tests.browser.test_sdk_delivery import made
@@ -22,7 +19,6 @@ LATE = {
     "later_turn": "addEventListener('pagehide', () => Promise.resolve().then(() => unjoin.track('late')))",
 }
 
-
 @pytest.mark.parametrize("persist", [True, False])
 @pytest.mark.parametrize("when", list(LATE))
 def test_events_made_while_the_page_ends_leave_with_it(page, site, when, persist):
@@ -33,7 +29,6 @@ def test_events_made_while_the_page_ends_leave_with_it(page, site, when, persist
     wait(lambda: site.stored)
     assert len(site.events("usage")) == 1
     assert set(site.stored) == made(page)
-
 
 def test_events_made_while_the_page_ends_wait_for_the_next_page(page, site):
     """When the collector is away, a beacon is nothing."""
@@ -46,7 +41,6 @@ def test_events_made_while_the_page_ends_wait_for_the_next_page(page, site):
     wait_on(page, lambda: len(site.stored) == 2)
     assert set(site.stored) == made(page)
     wait_for(page, COUNT_STORED + ".then((count) => count === 0)")
-
 
 @pytest.mark.parametrize("beacon", ["works", "refuses", "missing"])
 def test_what_a_browser_does_not_take_at_the_end_is_told(page, site, beacon):
@@ -65,7 +59,6 @@ def test_what_a_browser_does_not_take_at_the_end_is_told(page, site, beacon):
     wait(lambda: len(site.stored) == beaconed)
     assert set(site.stored.values()) == {1}
 
-
 def test_hidden_page_writes_down_what_it_makes_later(context, page, site):
     """A phone may end a hidden page without another word."""
     site.status, site.headers = 503, {"Retry-After": "60"}
@@ -79,7 +72,6 @@ def test_hidden_page_writes_down_what_it_makes_later(context, page, site):
         target.result.close(); resolve(event.target.result.flatMap((batch) => batch.events).length); }; }; })"""
     wait_for(page, stored + ".then((count) => count === 3)")
 
-
 def test_full_disk_is_no_end(context, page, site):
     """Nothing can be written down; what memory holds goes when the collector is back."""
     cdp = context.new_cdp_session(page)
@@ -91,7 +83,6 @@ def test_full_disk_is_no_end(context, page, site):
     site.status = 200
     wait_on(page, lambda: len(site.stored) == 5)
     assert set(site.stored.values()) == {1}
-
 
 @pytest.mark.parametrize("hours", [-30, 30])
 def test_a_clock_that_jumps_neither_stops_nor_hurries_the_queue(page, site, hours):
@@ -108,7 +99,6 @@ def test_a_clock_that_jumps_neither_stops_nor_hurries_the_queue(page, site, hour
     assert len(site.posted) - began <= 3
     assert set(site.stored.values()) == {1}
 
-
 def test_frozen_and_resumed(context, page, site):
     """Browsers stop background tabs for minutes; the queue goes on where it was."""
     cdp = context.new_cdp_session(page)
@@ -123,25 +113,21 @@ def test_frozen_and_resumed(context, page, site):
     wait_on(page, lambda: len(site.stored) == 2)
     assert set(site.stored.values()) == {1}
 
-
-def test_back_forward_cache_of_the_browser_itself(site):
+def test_back_forward_cache_of_the_browser_itself(chromium, site):
     """A page that comes back as it was goes on, and what it had left with a beacon is no second row."""
     site.options["interval"] = 30_000
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "needs Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        arguments = [*ARGUMENTS, "--enable-features=BackForwardCache"]
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=arguments, ignore_default_args=["--disable-back-forward-cache"]
-        )
-        page = browser.new_page()
-        open_page(page, site, "addEventListener('pageshow', (event) => { window.back = event.persisted })")
-        page.evaluate("unjoin.track('one')")
-        page.goto(site.url + "/examples/form.js")
-        wait(lambda: site.stored)
-        page.evaluate("history.back()")
-        wait_for(page, "window.back === true")
-        page.evaluate("unjoin.track('two'); unjoin.flush()")
-        wait_on(page, lambda: len(site.stored) == 2)
-        assert set(site.stored) == made(page)
-        browser.close()
+    site.pages["other"] = "<!doctype html><title>another page</title>"
+    browser = chromium.browser_type.launch(
+        executable_path=chromium_path(), args=ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
+    )
+    page = browser.new_page()
+    open_page(page, site, "addEventListener('pageshow', (event) => { window.back = event.persisted })")
+    page.evaluate("unjoin.track('one')")
+    page.goto(site.url + "/pages/other")
+    wait(lambda: site.stored)
+    page.evaluate("history.back()")
+    wait_for(page, "window.back === true")
+    page.evaluate("unjoin.track('two'); unjoin.flush()")
+    wait_on(page, lambda: len(site.stored) == 2)
+    assert set(site.stored) == made(page)
+    browser.close()
