@@ -1,4 +1,5 @@
-"""Firefox and WebKit as tests drive them: Debian's own builds, over the W3C's protocols, without a driver from elsewhere.
+"""Browsers as tests drive them, all alike. Firefox and WebKit are Debian's own builds, over the W3C's
+protocols, without a driver from elsewhere.
 
 Firefox speaks WebDriver BiDi itself; WebKitGTK comes with a classic WebDriver, and draws on a screen that Xvfb invents.
 """
@@ -19,7 +20,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import ClientSession, ClientWebSocketResponse
+from playwright.sync_api import sync_playwright
 
+from testkit.chromium import ARGUMENTS, chromium_path
 from unjoin.host.kafka import free_port
 
 START_SECONDS_MAX = 60.0
@@ -46,7 +49,9 @@ class Browser:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def open(self) -> str:
@@ -102,7 +107,11 @@ def _pointer(places: list[tuple[int, int]]) -> dict[str, Any]:
 def _keys(text: str) -> dict[str, Any]:
     strokes: list[dict[str, Any]] = []
     for key in text:
-        strokes += [{"type": "keyDown", "value": key}, {"type": "pause", "duration": 20}, {"type": "keyUp", "value": key}]
+        strokes += [
+            {"type": "keyDown", "value": key},
+            {"type": "pause", "duration": 20},
+            {"type": "keyUp", "value": key},
+        ]
     return {"type": "key", "id": "keys", "actions": strokes}
 
 
@@ -277,3 +286,49 @@ class WebKit(Browser):
         assert self._screen.stdout is not None
         self._screen.stdout.close()
         self._folder.cleanup()
+
+
+class Chromium(Browser):
+    """Chromium by Playwright, the way the other browsers are driven; and it can lose its network."""
+
+    name = "Chromium"
+
+    @staticmethod
+    def is_there() -> bool:
+        """Whether it is installed."""
+        return chromium_path() is not None
+
+    def __init__(self) -> None:
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
+        self._context = self._browser.new_context(viewport={"width": 800, "height": 600})
+        self._page = self._context.new_page()
+
+    def open(self) -> str:
+        self._page = self._context.new_page()
+        return str(len(self._context.pages))
+
+    def goto(self, url: str) -> None:
+        self._page.goto(url)
+
+    def evaluate(self, expression: str) -> Any:
+        return self._page.evaluate(expression)
+
+    def move(self, places: list[tuple[int, int]]) -> None:
+        for place in places:
+            self._page.mouse.move(*place)
+
+    def type(self, text: str) -> None:
+        self._page.keyboard.type(text, delay=20)
+
+    def close_tab(self) -> None:
+        self._page.close()
+        self._page = self._context.pages[-1]
+
+    def offline(self, is_offline: bool) -> None:
+        """Takes the network away from all tabs, or gives it back."""
+        self._context.set_offline(is_offline)
+
+    def close(self) -> None:
+        self._browser.close()
+        self._playwright.stop()

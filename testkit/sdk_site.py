@@ -25,6 +25,8 @@ PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="wi
 <div style="height:6000px"></div>
 <script src="/unjoin.js"></script><script src="/start.js"></script>"""
 
+SCRIPTS = '<script src="/unjoin.js"></script><script src="/start.js"></script>'
+
 # What becomes of each event is noted where it survives the page: written at once, read by the next page.
 START = """unjoin.init({...OPTIONS, onOutcome({fate, event, reason}) {
   const noted = JSON.parse(localStorage.getItem(event.id) || '{"fates": []}');
@@ -171,7 +173,7 @@ class SdkSite:
             return web.json_response({"error": "told_to"}, status=self.status, headers=headers)
         rejected = []
         for index, plain in enumerate(batch["events"]):
-            if str(plain["type"]) in self.reject:
+            if str(plain.get("type")) in self.reject:
                 rejected.append({"index": index, "id": plain["id"], "reason": "category_not_allowed"})
                 continue
             try:
@@ -187,7 +189,7 @@ class SdkSite:
     def events(self, kind):
         """Each event of a type that arrived, whatever the answer, once."""
         found = {event["id"]: event for posted in self.posted for event in posted.batch["events"]}
-        return [event for event in found.values() if event["type"] == kind]
+        return [event for event in found.values() if event.get("type") == kind]
 
 
 def wait(condition, seconds=20):

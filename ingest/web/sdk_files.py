@@ -1,7 +1,7 @@
 """The browser SDK as a collector serves it: `/sdk.js`, and under a URL whose content never changes.
 
-`sdk.js` is built from `sdk/` by `make sdk` and committed, so that no collector needs Node. Builds that were released
-before lie in `sdk_releases/`: a page that names one by its hash must find it after an upgrade too.
+`sdk.js` is built from `sdk/` by `make sdk` and committed, so that no collector needs Node. Builds that were committed
+before lie in `sdk_releases/`, where `make sdk` puts them: a page that names one by its hash must find it after an upgrade.
 """
 
 import gzip
@@ -75,6 +75,10 @@ class SdkFiles:
     def __init__(self, current: SdkFile, earlier: Iterable[SdkFile]) -> None:
         self.current = current
         self._by_path = {file.path: file for file in (*earlier, current)}
+
+    def holds(self, path: str) -> bool:
+        """Whether a build is served at that path."""
+        return path in self._by_path
 
     def routes(self) -> list[Route]:
         """For the collector's router."""

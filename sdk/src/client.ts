@@ -209,7 +209,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
         notBefore = ticks() + waitMs(failures, askedMs, Math.random());
         tell("waiting", events);
         save();
-        if (!answer.status && failures === 1 && navigator.onLine) {
+        if (!answer.status && failures === 1) {
           // Does something answer that this page may not read?
           request(url, { mode: "no-cors", credentials: "omit" }).then(
             () => warn(`key or origin refused: unjoin sites add SITE --origin ${origin}`),

@@ -27,7 +27,7 @@ export function json(value: unknown, membersMax: number): string | undefined {
     if (type === "boolean" || (type === "number" && isFinite(value))) return "" + value;
     if (value === null || type === "number") return "null";
     if (type !== "object") return undefined;
-    if (above.length > DEPTH_MAX || above.includes(value)) return '"[circular]"';
+    if (above[DEPTH_MAX] || above.includes(value)) return '"[circular]"';
     const list = isList(value);
     const own = value.toJSON;
     const below = [...above, value];

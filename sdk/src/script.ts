@@ -1,7 +1,8 @@
 /** The script tag: `window.unjoin`, started by itself where the tag names a key, so that no inline script is needed. */
 
-import { counts, flush, init, motion, perform, session, shared, stop } from "./index.js";
-import type { Call, Options } from "./index.js";
+import { counts, flush, init, motion, perform, session, shared, stop } from "./api.js";
+import type { Call } from "./api.js";
+import type { Options } from "./types.js";
 
 const tag = document.currentScript as HTMLScriptElement | null;
 if (tag?.src) shared.home ??= new URL(tag.src).origin;

@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 
 from testkit.browsers import Firefox, WebKit
-from testkit.sdk_site import noted
-from tests.browser.test_sdk_hostile import SCRIPTS
-from tests.browser.test_sdk_to_clickhouse import collector_of, signals_of, site, stack_answers
+from testkit.sdk_site import SCRIPTS, noted
+from testkit.stack_collector import collector_of, stack_answers
+from tests.browser.test_sdk_to_clickhouse import signals_of, site
 
 __all__ = ["site"]
 pytestmark = [pytest.mark.browser, pytest.mark.kafka]

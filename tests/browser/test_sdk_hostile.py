@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from testkit.sdk_site import SdkSite, noted, wait, wait_on, wander
+from testkit.sdk_site import SCRIPTS, SdkSite, noted, wait, wait_on, wander
 from tests.browser.test_sdk import context, page, site
 
 __all__ = ["context", "page", "site"]
 pytestmark = pytest.mark.browser
 
 README = (Path(__file__).parents[2] / "sdk" / "README.md").read_text()
-SCRIPTS = '<script src="/unjoin.js"></script><script src="/start.js"></script>'
 
 
 def stub():
@@ -73,7 +72,9 @@ def test_a_page_has_one_collector_whatever_loads_it(page, site, node_build, twic
     """Turbo and tag managers evaluate a script again, bundles hold copies: nothing is stored twice."""
     site.built = node_build
     options = json.dumps({"endpoint": site.collector_url, **site.options})
-    module = f"import('/built/index.js?%s').then((m) => {{ m.init({options}); window.ready = (window.ready || 0) + 1 }});"
+    module = (
+        f"import('/built/index.js?%s').then((m) => {{ m.init({options}); window.ready = (window.ready || 0) + 1 }});"
+    )
     if twice == "modules":
         open_page(page, site, module % 1, module % 2, "")
         wait_on(page, lambda: page.evaluate("window.ready === 2"))
@@ -126,7 +127,9 @@ def test_what_a_page_breaks_later_was_taken_before(page, site):
 def test_half_an_emoji_is_replaced_and_the_rest_arrives(page, site):
     """An input's `maxlength` cuts emoji in two; no UTF-8 text can hold a half."""
     open_page(page, site)
-    page.evaluate(r"unjoin.label('t-1', 'a \ud83d b \ude00 \ud83d\ude00', 'text_answer'); unjoin.track('\ud83d', {'\ud83d': 1})")
+    page.evaluate(
+        r"unjoin.label('t-1', 'a \ud83d b \ude00 \ud83d\ude00', 'text_answer'); unjoin.track('\ud83d', {'\ud83d': 1})"
+    )
     wait_on(page, lambda: site.events("text_answer") and site.events("usage"))
     assert site.events("text_answer")[0]["answer"] == "a \ufffd b \ufffd \U0001f600"
     assert site.events("usage")[0]["properties"] == {"\ufffd": 1, "event": "\ufffd"}
@@ -156,7 +159,9 @@ def test_nothing_that_a_page_passes_throws_or_goes_without_a_fate(page, site):
     open_page(page, site)
     for given in ANYTHING.values():
         page.evaluate(f"{{ unjoin.track('anything', {given}); unjoin.page({given}); }}")
-        page.evaluate(f"{{ unjoin.label({given}, {given}, {given}); unjoin.init({given}); unjoin.init({{key: {given}}}); }}")
+        page.evaluate(
+            f"{{ unjoin.label({given}, {given}, {given}); unjoin.init({given}); unjoin.init({{key: {given}}}); }}"
+        )
     wait_on(page, lambda: page.evaluate("unjoin.counts().pending") == 0)
     counts = page.evaluate("unjoin.counts()")
     assert counts["queued"] >= 2 * len(ANYTHING)
@@ -282,7 +287,9 @@ def test_a_prerendered_page_counts_when_it_is_seen(page, site):
 def test_referrer_is_the_page_before_on_single_page_sites(page, site):
     """`document.referrer` does not move with `pushState`."""
     open_page(page, site)
-    page.evaluate("unjoin.page(); history.pushState(0, '', '/a?q=1'); unjoin.page(); unjoin.page(); unjoin.track('used')")
+    page.evaluate(
+        "unjoin.page(); history.pushState(0, '', '/a?q=1'); unjoin.page(); unjoin.page(); unjoin.track('used')"
+    )
     wait_on(page, lambda: len(site.events("page_view")) == 3 and site.events("usage"))
     tag = site.url + "/tag"
     assert [(view["url"], view["referrer"]) for view in site.events("page_view")] == [
@@ -366,13 +373,17 @@ def test_a_batch_of_whatever_proxies_answer_never_stops_the_queue(page, site):
     """JSON that is not the collector's, of any shape and status: told, and what is behind goes on."""
     open_page(page, site)
     bodies = ["null", "[]", '{"rejected": [null, 1, {}]}', "", "{"]
-    for number, body in enumerate(bodies):
-        headers = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
-        status = 400 if number % 2 else 200
-        page.route("**/v1/events?*", lambda route, b=body, s=status, h=headers: route.fulfill(status=s, body=b, headers=h))
-        page.evaluate("(n) => { unjoin.track('n', {n}); return unjoin.flush() }", number)
-        page.unroute("**/v1/events?*")
-    page.evaluate("unjoin.track('last')")
+    answers = [{"status": 200 + 200 * (n % 2), "body": body} for n, body in enumerate(bodies)]
+    headers = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
+    page.route(
+        "**/v1/events?*",
+        lambda route: route.fulfill(headers=headers, **(answers.pop() if answers else {"status": 503})),
+    )
+    for number in range(len(bodies)):
+        page.evaluate("(n) => { unjoin.track('n', {n}); dispatchEvent(new Event('online')) }", number)
+        page.wait_for_timeout(100)
+    page.unroute("**/v1/events?*")
+    page.evaluate("unjoin.track('last'); dispatchEvent(new Event('online'))")
     wait_on(page, lambda: page.evaluate("unjoin.counts().pending") == 0, 40)
     counts = page.evaluate("unjoin.counts()")
     assert counts["queued"] == counts["accepted"] + counts["refused"]

@@ -19,6 +19,7 @@ LATE = {
     "later_turn": "addEventListener('pagehide', () => Promise.resolve().then(() => unjoin.track('late')))",
 }
 
+
 @pytest.mark.parametrize("persist", [True, False])
 @pytest.mark.parametrize("when", list(LATE))
 def test_events_made_while_the_page_ends_leave_with_it(page, site, when, persist):
@@ -29,6 +30,7 @@ def test_events_made_while_the_page_ends_leave_with_it(page, site, when, persist
     wait(lambda: site.stored)
     assert len(site.events("usage")) == 1
     assert set(site.stored) == made(page)
+
 
 def test_events_made_while_the_page_ends_wait_for_the_next_page(page, site):
     """When the collector is away, a beacon is nothing."""
@@ -41,6 +43,7 @@ def test_events_made_while_the_page_ends_wait_for_the_next_page(page, site):
     wait_on(page, lambda: len(site.stored) == 2)
     assert set(site.stored) == made(page)
     wait_for(page, COUNT_STORED + ".then((count) => count === 0)")
+
 
 @pytest.mark.parametrize("beacon", ["works", "refuses", "missing"])
 def test_what_a_browser_does_not_take_at_the_end_is_told(page, site, beacon):
@@ -59,6 +62,7 @@ def test_what_a_browser_does_not_take_at_the_end_is_told(page, site, beacon):
     wait(lambda: len(site.stored) == beaconed)
     assert set(site.stored.values()) == {1}
 
+
 def test_hidden_page_writes_down_what_it_makes_later(context, page, site):
     """A phone may end a hidden page without another word."""
     site.status, site.headers = 503, {"Retry-After": "60"}
@@ -72,6 +76,7 @@ def test_hidden_page_writes_down_what_it_makes_later(context, page, site):
         target.result.close(); resolve(event.target.result.flatMap((batch) => batch.events).length); }; }; })"""
     wait_for(page, stored + ".then((count) => count === 3)")
 
+
 def test_full_disk_is_no_end(context, page, site):
     """Nothing can be written down; what memory holds goes when the collector is back."""
     cdp = context.new_cdp_session(page)
@@ -83,6 +88,7 @@ def test_full_disk_is_no_end(context, page, site):
     site.status = 200
     wait_on(page, lambda: len(site.stored) == 5)
     assert set(site.stored.values()) == {1}
+
 
 @pytest.mark.parametrize("hours", [-30, 30])
 def test_a_clock_that_jumps_neither_stops_nor_hurries_the_queue(page, site, hours):
@@ -99,6 +105,7 @@ def test_a_clock_that_jumps_neither_stops_nor_hurries_the_queue(page, site, hour
     assert len(site.posted) - began <= 3
     assert set(site.stored.values()) == {1}
 
+
 def test_frozen_and_resumed(context, page, site):
     """Browsers stop background tabs for minutes; the queue goes on where it was."""
     cdp = context.new_cdp_session(page)
@@ -112,6 +119,7 @@ def test_frozen_and_resumed(context, page, site):
     page.evaluate("unjoin.track('two')")
     wait_on(page, lambda: len(site.stored) == 2)
     assert set(site.stored.values()) == {1}
+
 
 def test_back_forward_cache_of_the_browser_itself(chromium, site):
     """A page that comes back as it was goes on, and what it had left with a beacon is no second row."""

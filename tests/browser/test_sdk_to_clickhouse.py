@@ -6,11 +6,11 @@ import signal
 import time
 import uuid
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from testkit.sdk_site import STRICT, Device, SdkSite, noted, touch, wait_on, wander
+from testkit.stack_collector import collector_of, stack_answers
 
 pytestmark = [pytest.mark.browser, pytest.mark.kafka]
 
@@ -54,19 +54,6 @@ def act(context, page, mark, device, turn):
         unjoin.page({turn}); unjoin.track("acted", {turn}); }""",
         [mark, turn],
     )
-
-
-def collector_of(stack):
-    """The collector's process, a child of `unjoin up`."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            command = (stat.parent / "cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            continue
-        if parent == stack.pid and b"collect" in command:
-            return int(stat.parent.name)
-    raise AssertionError("no collector")
 
 
 def fill_crowds(stack, mark, round_):
@@ -157,13 +144,6 @@ def test_every_action_is_one_row_through_closed_pages_and_a_killed_collector(con
 def signals_of(page):
     events = (note["event"] for note in noted(page))
     return {event["id"]: event for event in events if "t" in event or "t_down" in event}
-
-
-def stack_answers(stack):
-    try:
-        return stack.post({"session": "s-1", "events": []})[0] == 200
-    except OSError:
-        return False
 
 
 def test_pinned_script_tag_works_under_a_strict_policy(context, stack, site):
