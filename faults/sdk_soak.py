@@ -1,10 +1,10 @@
 """`python -m faults.sdk_soak`: many lives of pages with the SDK, against the real stack.
 
-Each life makes page views, uses and answers, some of them in its last moment, and ends as a seeded dice says: its tab is
-closed, it is reloaded, it goes to another page, or it hides first. Between them the network goes (Chromium alone) and the
-collector is killed. At the end a page takes over what the others left. Then every event that any page made is stored once,
-or was told as lost: made = stored + told as lost. Views and uses are compared with their rows by id; answers, which
-nobody can find again, by their fates.
+Each life makes page views, uses and answers, some of them in its last moment, and ends as a seeded dice says: its tab
+is closed, it is reloaded, it goes to another page, or it hides first. Between them the network goes (Chromium alone)
+and the collector is killed. At the end a page takes over what the others left. Then every event that any page made is
+stored once, or was told as lost: made = stored + told as lost. Views and uses are compared with their rows by id;
+answers, which nobody can find again, by their fates.
 """
 
 import argparse
@@ -123,7 +123,8 @@ def told(browser: Browser, stack: RunningStack, site: SdkSite, kills: int, optio
         rows = Counter(row["event_id"] for row in stack.rows("SELECT event_id FROM analytics WHERE site = 'soak'"))
         seen = {key for key, type_ in made.items() if type_ in ("page_view", "usage")}
         open_labels = {key for key, type_ in made.items() if type_ == "image_label"} - accepted - lost
-        missing = seen - rows.keys() - lost
+        alone = {note["event"]["id"] for note in notes if "beaconed: unkept" in note["fates"]}
+        missing = seen - rows.keys() - lost - alone
         if not (missing or open_labels) or time.monotonic() > deadline:
             break
     for note in notes:
@@ -135,6 +136,8 @@ def told(browser: Browser, stack: RunningStack, site: SdkSite, kills: int, optio
     console.print(
         f"views and uses: made {len(seen)} = stored {len(seen & rows.keys())} + told as lost {len(seen & lost)}"
     )
+    unkept = len((seen & alone) - rows.keys())
+    console.print(f"told as left with a beacon alone, IndexedDB not yet open, and not arrived: {unkept}")
     console.print(
         f"missing {len(missing)}, twice {twice}; answers without a receipt {len(open_labels)} (left with a beacon)"
     )

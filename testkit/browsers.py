@@ -29,7 +29,8 @@ START_SECONDS_MAX = 60.0
 ANSWER_SECONDS_MAX = 60.0
 MINI_BROWSER = "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser"
 PREFERENCES = """user_pref("app.update.enabled", false); user_pref("browser.shell.checkDefaultBrowser", false);
-user_pref("datareporting.policy.dataSubmissionEnabled", false); user_pref("network.captive-portal-service.enabled", false);
+user_pref("datareporting.policy.dataSubmissionEnabled", false);
+user_pref("network.captive-portal-service.enabled", false);
 user_pref("network.connectivity-service.enabled", false); user_pref("browser.safebrowsing.downloads.enabled", false);
 user_pref("services.settings.server", "http://127.0.0.1:1"); user_pref("toolkit.telemetry.server", "");
 user_pref("extensions.update.enabled", false); user_pref("browser.region.network.url", "");

@@ -1,7 +1,8 @@
 """The browser SDK as a collector serves it: `/sdk.js`, and under a URL whose content never changes.
 
 `sdk.js` is built from `sdk/` by `make sdk` and committed, so that no collector needs Node. Builds that were committed
-before lie in `sdk_releases/`, where `make sdk` puts them: a page that names one by its hash must find it after an upgrade.
+before lie in `sdk_releases/`, where `make sdk` puts them: a page that names one by its hash must find it after any
+upgrade.
 """
 
 import gzip
@@ -47,6 +48,7 @@ class SdkFile(msgspec.Struct, frozen=True):
 
     @property
     def etag(self) -> str:
+        """For a browser that asks whether it has this one."""
         return f'"{self.path.rpartition("/")[2].removesuffix(".js")}"'
 
     def tag(self, endpoint: str, key: str) -> str:

@@ -258,7 +258,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     if (bytes > room) return half ? [...hand(batch, events.slice(0, half)), ...hand(batch, events.slice(half))] : events;
     room -= bytes;
     handOver(url, body);
-    tell("beaconed", events);
+    tell("beaconed", events, store ? undefined : "unkept");
     return [];
   };
 

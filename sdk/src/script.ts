@@ -1,6 +1,7 @@
 /** The script tag: `window.unjoin`, started by itself where the tag names a key, so that no inline script is needed. */
 
-import { counts, flush, init, motion, perform, session, shared, stop } from "./api.js";
+import { perform, shared } from "./api.js";
+import { counts, flush, init, motion, session, stop } from "./index.js";
 import type { Call } from "./api.js";
 import type { Options } from "./types.js";
 

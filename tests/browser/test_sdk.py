@@ -43,7 +43,7 @@ def test_pointer_keeps_where_the_mouse_rested(page, site):
     """Where a movement ends is what tells people from programs."""
     page.goto(site.url)
     wander(page, 333, 222)
-    wait_on(page, lambda: [spot for e in site.events("pointer") for spot in zip(e["x"], e["y"]) if spot == (333, 222)])
+    wait_on(page, lambda: (333, 222) in [s for e in site.events("pointer") for s in zip(e["x"], e["y"], strict=True)])
     for event in site.events("pointer"):
         assert event["t"][0] == 0
         assert event["t"] == sorted(event["t"])

@@ -60,7 +60,8 @@ def test_a_compression_that_lies_is_found_out_by_the_refusal(page, site):
     lie = """window.CompressionStream = function() {
       let size = 0;
       return new TransformStream({transform(chunk) { size += chunk.byteLength },
-        flush(c) { c.enqueue(new Uint8Array([31, 139, 8, 0])); c.enqueue(new Uint8Array(new Uint32Array([size]).buffer)) }});
+        flush(c) { for (const part of [[31, 139, 8, 0], new Uint8Array(new Uint32Array([size]).buffer)])
+          c.enqueue(new Uint8Array(part)) }});
     }"""
     open_page(page, site, lie)
     page.evaluate("unjoin.label('dogs-1', 'a '.repeat(1000))")
@@ -167,7 +168,7 @@ def test_nothing_that_a_page_passes_throws_or_goes_without_a_fate(page, site):
     assert counts["queued"] >= 2 * len(ANYTHING)
     final = ("accepted", "rejected", "refused", "dropped")
     assert counts["queued"] == sum(counts[fate] for fate in final)
-    shown = [event["properties"] for event in site.events("usage")]
+    shown = [event.get("properties") for event in site.events("usage")]
     assert {"fine": 1, "c": {"fine": 1, "c": "[circular]"}, "event": "anything"} in shown
     assert {"fine": 1, "event": "anything"} in shown
     assert {"n": "10", "event": "anything"} in shown
@@ -189,7 +190,8 @@ def test_calls_before_the_script_and_before_init_wait_for_it(page, site):
     wait_on(page, lambda: site.events("image_label") and site.events("page_view"))
     page.evaluate("label('dogs-2', 'basset')")  # of the stub, kept by the page
     wait_on(page, lambda: len(site.events("image_label")) == 2)
-    site.tag = '<script src="/unjoin.js"></script><script>unjoin.label("dogs-3", "pug")</script><script src="/start.js"></script>'
+    script, start = SCRIPTS.split("</script>")[:2]
+    site.tag = f'{script}</script><script>unjoin.label("dogs-3", "pug")</script>{start}</script>'
     page.goto(site.url + "/tag")
     wait_on(page, lambda: len(site.events("image_label")) == 3)
 
@@ -235,7 +237,8 @@ def test_a_sandboxed_frame_stops_and_says_so_once(page, site):
     said = []
     page.on("console", lambda message: said.append(message.text))
     frame = f"<script src='/unjoin.js' data-key='k' data-endpoint='{site.collector_url}'></script>"
-    frame += "<script>unjoin.label('a', 'b'); unjoin.label('c', 'd'); setTimeout(() => parent.postMessage(unjoin.counts(), '*'), 500)</script>"
+    frame += "<script>unjoin.label('a', 'b'); unjoin.label('c', 'd');"
+    frame += "setTimeout(() => parent.postMessage(unjoin.counts(), '*'), 500)</script>"
     site.pages["frame"] = frame
     site.pages["outer"] = (
         "<script>addEventListener('message', (event) => window.told = event.data)</script>"
@@ -304,7 +307,8 @@ def test_page_views_follow_the_address_by_themselves(page, site, views):
     site.options["views"] = views
     open_page(page, site)
     page.evaluate(
-        """async () => { history.pushState(0, '', '/a'); history.pushState(0, '', '/a?tab=2'); history.replaceState(0, '', '/b');
+        """async () => { history.pushState(0, '', '/a'); history.pushState(0, '', '/a?tab=2');
+        history.replaceState(0, '', '/b');
         history.back(); await new Promise((resolve) => addEventListener('popstate', resolve));
         location.hash = '#/route?token=1'; }"""
     )

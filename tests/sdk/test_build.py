@@ -47,7 +47,7 @@ def test_every_published_build_stays_servable() -> None:
 
 
 def test_what_was_served_by_the_commit_before_is_still_served() -> None:
-    """What was committed may be pinned: `make sdk` keeps it, and this turns red where somebody copied the file by hand."""
+    """What was committed may be pinned: `make sdk` keeps it; this turns red where somebody copied the file by hand."""
     git = ["git", "log", "-n", "1", "--format=%H", "HEAD~1", "--", "ingest/sdk.js"]
     found = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
     if found.returncode or not found.stdout.strip():
