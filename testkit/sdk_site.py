@@ -96,13 +96,13 @@ class SdkSite:
         pages, collector = web.Application(), web.Application()
         pages.router.add_get("/", self._page)
         pages.router.add_get("/tag", self._tag)
-        pages.router.add_get("/unjoin.js", self._file(SDK.read_text))
+        pages.router.add_get("/unjoin.js", self._file(self._sdk_script))
         pages.router.add_get("/start.js", self._file(self._start_script))
         pages.router.add_get("/examples/{name}", self._example)
         pages.router.add_get("/pages/{name:.*}", self._whole)
         pages.router.add_get("/built/{name:.*}", self._built_file)
         self._more(pages)
-        collector.router.add_get("/sdk.js", self._file(SDK.read_text))
+        collector.router.add_get("/sdk.js", self._file(self._sdk_script))
         collector.router.add_route("*", "/v1/events", self._collect)
         collector.router.add_route("*", "/m/e", self._collect)  # as behind a proxy that renames
         runners = []
@@ -137,6 +137,9 @@ class SdkSite:
 
         return file
 
+    def _sdk_script(self):
+        return SDK.read_text()
+
     def _start_script(self):
         options = {"endpoint": self.collector_url, **self.options}
         return START.replace("OPTIONS", msgspec.json.encode(options).decode())
@@ -159,7 +162,10 @@ class SdkSite:
         key = request.query.get("key") or request.headers["Authorization"].removeprefix("Bearer ")
         assert key == self.options["key"]
         assert "Cookie" not in request.headers
-        batch = msgspec.json.decode(await request.read())  # decompressed already
+        try:
+            batch = msgspec.json.decode(await request.read())  # decompressed already
+        except (msgspec.DecodeError, web.HTTPBadRequest):
+            return web.json_response({"error": "not_a_batch"}, status=400, headers=cors)
         is_gzip = request.headers.get("Content-Encoding") == "gzip"
         length = request.content_length or 0
         self.posted.append(Posted(time.monotonic(), request.content_type, is_gzip, length, batch, self.status))

@@ -40,13 +40,22 @@ def context(chromium):
     context.close()
 
 
-def act(context, page, mark, device, turn):
+def act(context, page, mark, device, turn, answers_first=False):
     """Something of every type; on `turn` depends where and what."""
+    if answers_first:
+        answer(page, mark, turn)
+        page.evaluate("unjoin.flush()")
     wander(page, 400 + turn, 500)
     page.mouse.wheel(0, 200 + turn)
     page.locator("#text").press_sequentially("seven ", delay=5)
     touch(context, page, [{"x": 50 + n * 9, "y": 400 + turn, "force": 0.5} for n in range(12)])
     device.move(turn, 2, 9.8)
+    if not answers_first:
+        answer(page, mark, turn)
+
+
+def answer(page, mark, turn):
+    """An answer of each kind, a page view and a use."""
     page.evaluate(
         """([mark, turn]) => { unjoin.label(`${mark}-i${turn}`, "beagle");
         unjoin.label(`${mark}-a${turn}`, "hello", "audio_transcript");
@@ -84,7 +93,7 @@ def test_every_action_is_one_row_through_closed_pages_and_a_killed_collector(con
     second.close()  # in the middle: nothing of it was sent but what its closing sends
 
     os.kill(collector_of(stack), signal.SIGKILL)
-    act(context, first, mark, device, 4)
+    act(context, first, mark, device, 4, answers_first=True)
     third = context.new_page()
     third.goto(site.url)
     act(context, third, mark, Device(context, third), 5)
