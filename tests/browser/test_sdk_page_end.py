@@ -1,6 +1,9 @@
 """The SDK when a page ends, hides, freezes and comes back, in a real browser: every event stored, or told as lost."""
 
+import contextlib
+
 import pytest
+from playwright.sync_api import Error
 
 from testkit.chromium import ARGUMENTS, chromium_path
 from testkit.sdk_site import go_hidden, noted, wait, wait_for, wait_on
@@ -36,6 +39,7 @@ def test_events_made_while_the_page_ends_wait_for_the_next_page(page, site):
     """When the collector is away, a beacon is nothing."""
     site.status, site.options["interval"] = 0, 30_000
     open_page(page, site, "", LATE["pagehide"] + ";" + LATE["visibilitychange"])
+    wait_for(page, COUNT_STORED + ".then((count) => count === 0)")  # before it is open, a beacon is all there is
     page.goto(site.url + "/examples/article.js")
     wait(lambda: site.posted)
     site.status = 200
@@ -134,7 +138,8 @@ def test_back_forward_cache_of_the_browser_itself(chromium, site):
     page.evaluate("unjoin.track('one')")
     page.goto(site.url + "/pages/other")
     wait(lambda: site.stored)
-    page.evaluate("history.back()")
+    with contextlib.suppress(Error):  # it comes back without loading, which Playwright waits for in vain
+        page.go_back(timeout=2_000)
     wait_for(page, "window.back === true")
     page.evaluate("unjoin.track('two'); unjoin.flush()")
     wait_on(page, lambda: len(site.stored) == 2)
