@@ -44,7 +44,8 @@ export interface Options {
  * accepted   the collector has made it durable
  * rejected   this event cannot be taken, for `reason`; it is not sent again
  * refused    the collector refused the whole request, for `reason` (or HTTP status); it is not sent again
- * dropped    lost, for `reason`: queue_full, too_old (a day in IndexedDB), page_closed (the browser took no more), consent
+ * dropped    lost, for `reason`: queue_full, too_old (a day in IndexedDB), page_closed (the browser took no more),
+ *            no_consent, opaque_origin (a sandboxed iframe)
  */
 export type Fate = "queued" | "waiting" | "beaconed" | "accepted" | "rejected" | "refused" | "dropped";
 
