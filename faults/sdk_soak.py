@@ -137,7 +137,7 @@ def told(browser: Browser, stack: RunningStack, site: SdkSite, kills: int, optio
         f"views and uses: made {len(seen)} = stored {len(seen & rows.keys())} + told as lost {len(seen & lost)}"
     )
     unkept = len((seen & alone) - rows.keys())
-    console.print(f"told as left with a beacon alone, IndexedDB not yet open, and not arrived: {unkept}")
+    console.print(f"told as left with a beacon that nothing surely keeps, and not arrived: {unkept}")
     console.print(
         f"missing {len(missing)}, twice {twice}; answers without a receipt {len(open_labels)} (left with a beacon)"
     )

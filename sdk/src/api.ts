@@ -29,7 +29,7 @@ function start(options: Options): void {
   if (!shared.client) {
     shared.client = client(options, options.endpoint || shared.home || origin, warn);
     for (const call of shared.calls.splice(0)) perform(...call);
-  } else if (shared.client.key !== options.key) warn("second key not used: " + options.key);
+  } else if (shared.client.key !== options.key) warn("key not used: " + options.key);
   shared.client.start();
 }
 

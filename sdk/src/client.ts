@@ -175,7 +175,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     if (!store || !batches.length) return;
     for (const batch of batches) {
       batch.until = gone ? 0 : now() + LEASE_MS;
-      stored.set(batch.id, false);
+      if (!stored.has(batch.id)) stored.set(batch.id, false);
     }
     store.put(batches, () => batches.forEach((batch) => stored.set(batch.id, true)));
   };
@@ -258,7 +258,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     if (bytes > room) return half ? [...hand(batch, events.slice(0, half)), ...hand(batch, events.slice(half))] : events;
     room -= bytes;
     handOver(url, body);
-    tell("beaconed", events, store ? undefined : "unkept");
+    tell("beaconed", events, stored.get(batch.id) ? undefined : "unkept");
     return [];
   };
 

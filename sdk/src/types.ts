@@ -39,8 +39,8 @@ export interface Options {
  *
  * queued     it was made, and has its id
  * waiting    the collector could not be reached or could not take it; it goes again under the same id
- * beaconed   it left with a page that closed; IndexedDB keeps it too, and the next page sends it once more, unless the
- *            reason is unkept: there is no IndexedDB, or it was not open yet
+ * beaconed   it left with a page that closed; IndexedDB keeps it too, and the next page sends it once more. With the
+ *            reason unkept that is not sure: it was made too late, or there is no IndexedDB
  * accepted   the collector has made it durable
  * rejected   this event cannot be taken, for `reason`; it is not sent again
  * refused    the collector refused the whole request, for `reason` (or HTTP status); it is not sent again

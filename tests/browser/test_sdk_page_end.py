@@ -35,18 +35,19 @@ def test_events_made_while_the_page_ends_leave_with_it(page, site, when, persist
     assert set(site.stored) == made(page)
 
 
-def test_events_made_while_the_page_ends_wait_for_the_next_page(page, site):
-    """When the collector is away, a beacon is nothing."""
+def test_events_made_while_the_page_ends_wait_for_the_next_page_or_are_told(page, site):
+    """When the collector is away, a beacon is nothing; and a browser may not finish what a closing page writes."""
     site.status, site.options["interval"] = 0, 30_000
     open_page(page, site, "", LATE["pagehide"] + ";" + LATE["visibilitychange"])
-    wait_for(page, COUNT_STORED + ".then((count) => count === 0)")  # before it is open, a beacon is all there is
+    wait_for(page, COUNT_STORED + ".then((count) => count === 0)")
     page.goto(site.url + "/examples/article.js")
     wait(lambda: site.posted)
     site.status = 200
     page.goto(site.url + "/")
-    wait_on(page, lambda: len(site.stored) == 2)
-    assert set(site.stored) == made(page)
-    wait_for(page, COUNT_STORED + ".then((count) => count === 0)")
+    page.wait_for_timeout(4_000)  # a page that closes just now writes a moment later
+    unkept = {note["event"]["id"] for note in noted(page) if "beaconed: unkept" in note["fates"]}
+    assert len(made(page)) == 2
+    assert made(page) <= site.stored.keys() | unkept
 
 
 @pytest.mark.parametrize("beacon", ["works", "refuses", "missing"])
