@@ -178,7 +178,11 @@ def main() -> int:
         }
         for name, runs in results.items()
     }
-    sent = {"sent_bytes": round(sum(bodies) / options.rounds), "requests": round(len(bodies) / options.rounds, 1)}
+    sent = {
+        "sent_bytes": round(sum(bodies) / options.rounds),
+        "requests": round(len(bodies) / options.rounds, 1),
+        "preflights": round(site.preflights / options.rounds, 1),
+    }
     if options.json:
         json.dump({"seconds": options.seconds, "rounds": options.rounds, "sdks": report, "unjoin": sent}, sys.stdout)
         return 0
@@ -188,7 +192,10 @@ def main() -> int:
     for name, row in report.items():
         table.add_row(name, *(f"{value:,}" for value in row.values()))
     console.print(table)
-    console.print(f"unjoin sent {sent['sent_bytes']:,} bytes before compression in {sent['requests']} requests a round")
+    console.print(
+        f"unjoin sent {sent['sent_bytes']:,} bytes before compression in {sent['requests']} requests "
+        f"and {sent['preflights']} preflights a round"
+    )
     return 0
 
 

@@ -25,6 +25,8 @@ PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="wi
 <div style="height:6000px"></div>
 <script src="/unjoin.js"></script><script src="/start.js"></script>"""
 
+SCRIPTS = '<script src="/unjoin.js"></script><script src="/start.js"></script>'
+
 # What becomes of each event is noted where it survives the page: written at once, read by the next page.
 START = """unjoin.init({...OPTIONS, onOutcome({fate, event, reason}) {
   const noted = JSON.parse(localStorage.getItem(event.id) || '{"fates": []}');
@@ -56,16 +58,20 @@ class SdkSite:
         options: of `unjoin.init`; `endpoint` is added.
         page_headers: of every page.
         tag: what the page at `/tag` consists of.
+        pages: whole documents by path below `/pages/`.
+        built: a folder of files below `/built/`, as bundlers made them.
         status: of every POST; 0 closes the connection without an answer.
         reject: types to refuse.
         stored: how often each event arrived and was taken.
+        preflights: how many OPTIONS there were.
     """
 
     def __init__(self):
         self.url = self.collector_url = ""
         self.options, self.page_headers, self.tag = {"key": "dev-browser-key", "interval": 200}, {}, ""
         self.status, self.headers, self.reject = 200, {}, set()
-        self.posted, self.stored = [], {}
+        self.posted, self.stored, self.preflights = [], {}, 0
+        self.pages, self.built = {}, None
         self._loop, self._ready = asyncio.new_event_loop(), threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -90,12 +96,15 @@ class SdkSite:
         pages, collector = web.Application(), web.Application()
         pages.router.add_get("/", self._page)
         pages.router.add_get("/tag", self._tag)
-        pages.router.add_get("/unjoin.js", self._file(SDK.read_text))
+        pages.router.add_get("/unjoin.js", self._file(self._sdk_script))
         pages.router.add_get("/start.js", self._file(self._start_script))
         pages.router.add_get("/examples/{name}", self._example)
+        pages.router.add_get("/pages/{name:.*}", self._whole)
+        pages.router.add_get("/built/{name:.*}", self._built_file)
         self._more(pages)
-        collector.router.add_get("/sdk.js", self._file(SDK.read_text))
+        collector.router.add_get("/sdk.js", self._file(self._sdk_script))
         collector.router.add_route("*", "/v1/events", self._collect)
+        collector.router.add_route("*", "/m/e", self._collect)  # as behind a proxy that renames
         runners = []
         for app in (pages, collector):
             runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -115,11 +124,21 @@ class SdkSite:
         body = f"<!doctype html><title>a page</title>{self.tag}"
         return web.Response(text=body, content_type="text/html", headers=self.page_headers)
 
+    async def _whole(self, request):
+        text = self.pages[request.match_info["name"]]
+        return web.Response(text=text, content_type="text/html", headers=self.page_headers)
+
+    async def _built_file(self, request):
+        return web.FileResponse(self.built / request.match_info["name"])
+
     def _file(self, text):
         async def file(_):
             return web.Response(text=text(), content_type="text/javascript")
 
         return file
+
+    def _sdk_script(self):
+        return SDK.read_text()
 
     def _start_script(self):
         options = {"endpoint": self.collector_url, **self.options}
@@ -135,12 +154,18 @@ class SdkSite:
     async def _collect(self, request):
         cors = {"Access-Control-Allow-Origin": request.headers.get("Origin", "*")}
         if request.method == "OPTIONS":
+            self.preflights += 1
             allowed = {"Access-Control-Allow-Headers": "authorization, content-encoding, content-type"}
-            return web.Response(status=204, headers={**cors, **allowed})
+            return web.Response(status=204, headers={**cors, **allowed, "Access-Control-Max-Age": "7200"})
+        if request.method != "POST":
+            return web.Response(status=405)  # without CORS: a page may only know that something answers
         key = request.query.get("key") or request.headers["Authorization"].removeprefix("Bearer ")
         assert key == self.options["key"]
         assert "Cookie" not in request.headers
-        batch = msgspec.json.decode(await request.read())  # decompressed already
+        try:
+            batch = msgspec.json.decode(await request.read())  # decompressed already
+        except (msgspec.DecodeError, web.HTTPBadRequest):
+            return web.json_response({"error": "not_a_batch"}, status=400, headers=cors)
         is_gzip = request.headers.get("Content-Encoding") == "gzip"
         length = request.content_length or 0
         self.posted.append(Posted(time.monotonic(), request.content_type, is_gzip, length, batch, self.status))
@@ -148,15 +173,21 @@ class SdkSite:
             request.transport.abort()
             return web.Response()
         headers = {**cors, "Access-Control-Expose-Headers": "Retry-After", **self.headers}
+        if self.status == 403:
+            headers.pop("Access-Control-Allow-Origin")  # as the real one: the page may not read it
         if self.status != 200:
             return web.json_response({"error": "told_to"}, status=self.status, headers=headers)
         rejected = []
         for index, plain in enumerate(batch["events"]):
-            if plain["type"] in self.reject:
+            if str(plain.get("type")) in self.reject:
                 rejected.append({"index": index, "id": plain["id"], "reason": "category_not_allowed"})
                 continue
-            event = msgspec.convert(plain, AnyEvent)
-            assert len({len(getattr(event, name)) for name in event.samples}) <= 1
+            try:
+                event = msgspec.convert(plain, AnyEvent)
+                assert len({len(getattr(event, name)) for name in event.samples}) <= 1
+            except msgspec.ValidationError:
+                rejected.append({"index": index, "id": plain["id"], "reason": "wrong_type"})
+                continue
             self.stored[event.id] = self.stored.get(event.id, 0) + 1
         accepted = len(batch["events"]) - len(rejected)
         return web.json_response({"accepted": accepted, "rejected": rejected}, headers=headers)
@@ -164,7 +195,7 @@ class SdkSite:
     def events(self, kind):
         """Each event of a type that arrived, whatever the answer, once."""
         found = {event["id"]: event for posted in self.posted for event in posted.batch["events"]}
-        return [event for event in found.values() if event["type"] == kind]
+        return [event for event in found.values() if event.get("type") == kind]
 
 
 def wait(condition, seconds=20):
@@ -199,6 +230,14 @@ def go_hidden(page):
         """() => { Object.defineProperty(document, 'visibilityState', {value: 'hidden', configurable: true});
         document.dispatchEvent(new Event('visibilitychange')); }"""
     )
+
+
+def wander(page, x=400, y=300):
+    """The mouse to a place, a rest there of over a moment, and on: what is near to where it is now is not told."""
+    page.mouse.move(10, 10)
+    page.mouse.move(x, y, steps=10)
+    page.wait_for_timeout(1_100)
+    page.mouse.move(x + 90, y - 90, steps=5)
 
 
 def touch(context, page, points):

@@ -1,7 +1,8 @@
 """The browser SDK as a collector serves it: at `/sdk.js`, and at a URL whose content never changes.
 
-`sdk.js` is built from `sdk/` by `make sdk` and committed, so that no collector needs Node. Builds that were released
-before lie in `sdk_releases/`: a page that names one by its hash must find it after an upgrade too.
+`sdk.js` is built from `sdk/` by `make sdk` and committed, so that no collector needs Node. Builds that were committed
+before lie in `sdk_releases/`, where `make sdk` puts them: a page that names one by its hash must find it after any
+upgrade.
 """
 
 import gzip
@@ -76,6 +77,10 @@ class SdkFiles:
     def __init__(self, current: SdkFile, earlier: Iterable[SdkFile]) -> None:
         self.current = current
         self._by_path = {file.path: file for file in (*earlier, current)}
+
+    def holds(self, path: str) -> bool:
+        """Whether a build is served at that path."""
+        return path in self._by_path
 
     def routes(self) -> list[Route]:
         """For the collector's router."""

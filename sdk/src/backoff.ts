@@ -9,7 +9,7 @@ export const isTransient = (status: number): boolean =>
   !status || status === 408 || status === 429 || status >= 500;
 
 /** Retry-After in milliseconds from now: seconds, or a date. 0 for none. Source: RFC 9110, 10.2.3. */
-export function retryAfterMs(header: string | null, now: number): number {
+export function retryAfterMs(header: string | null | undefined, now: number): number {
   const ms = header ? (isNaN(+header) ? Date.parse(header) - now : +header * 1_000) : 0;
   return Math.min(RETRY_AFTER_MS_MAX, Math.max(0, ms || 0));
 }

@@ -12,7 +12,7 @@ export const QUEUE_BYTES_MAX = 1_000_000;
  *
  * @property id of the first event: batches sort by their age.
  * @property to where it goes and under which key, so that two sites' scripts on one origin do not mix.
- * @property at Unix milliseconds at which it was sealed.
+ * @property at Unix milliseconds at which it was begun.
  * @property until whose it is: until then, of the page that wrote it; afterwards, of who claims it.
  * @property events each as JSON; what was sent once is sent again byte for byte.
  * @property labels whether somebody's answer is among them.
@@ -35,14 +35,16 @@ export const bytesOf = (text: string): number => encoder.encode(text).length;
 export const isFull = (events: number, bytes: number, more: number): boolean =>
   events >= BATCH_EVENTS_MAX || (events > 0 && bytes + more > BATCH_BYTES_MAX);
 
-/** The batches that have to go so that the others fit: the oldest first, and those with somebody's answers last. */
+/** The batches that have to go so that the others fit: from the first on, and those with somebody's answers last. */
 export function overflow(batches: readonly Batch[], bytesMax = QUEUE_BYTES_MAX): Batch[] {
-  let over = batches.reduce((sum, batch) => sum + batch.bytes, -bytesMax);
+  let over = -bytesMax;
+  for (const batch of batches) over += batch.bytes;
+  if (over <= 0) return [];
   return [...batches]
-    .sort((one, other) => +one.labels - +other.labels || (one.id < other.id ? -1 : 1))
+    .sort((one, other) => +one.labels - +other.labels)
     .filter((batch) => over > 0 && ((over -= batch.bytes), true));
 }
 
 /** The request's body. `sent_at` is of the moment, everything else is as it was. */
-export const bodyOf = (batch: Batch, now: number): string =>
-  `{"sent_at":${now},"session":${JSON.stringify(batch.session)},"events":[${batch.events.join()}]}`;
+export const bodyOf = (session: string, events: readonly string[], sentAt: number): string =>
+  `{"sent_at":${sentAt},"session":"${session}","events":[${events.join()}]}`;

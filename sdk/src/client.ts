@@ -8,12 +8,16 @@
 
 import { isTransient, retryAfterMs, waitMs } from "./backoff.js";
 import { EVENT_BYTES_MAX, bodyOf, bytesOf, isFull, overflow, type Batch } from "./batches.js";
+import { cancel, keysOf, later, listenTo, now, request, ticks } from "./globals.js";
 import { randomHex, uuid } from "./ids.js";
-import { beacon, post } from "./post.js";
-import { isOptedOut, withoutQuery } from "./privacy.js";
+import { json } from "./json.js";
+import { KEEPALIVE_BYTES_MAX, handOver, post } from "./post.js";
+import { isOptedOut, withRoute, withoutQuery } from "./privacy.js";
 import { listen, type Signals } from "./signals.js";
 import { LEASE_MS, openStore, type Store } from "./store.js";
 import type { Counts, Fate, LabelKind, Options, Properties, SentEvent, SignalType } from "./types.js";
+import { onNavigation } from "./views.js";
+import type { Warn } from "./warnings.js";
 
 const INTERVAL_MS = 5_000;
 /** Somebody's answer is worth a request of its own; what was gathered goes along. */
@@ -22,42 +26,80 @@ const CLAIM_MS = 3_000;
 const SESSION_ITEM = "unjoin-session";
 const ALL: readonly SignalType[] = ["pointer", "scroll", "key", "touch", "gyroscope", "accelerometer"];
 
+const isHidden = (): boolean => document.visibilityState === "hidden";
+
+export const noCounts: Counts = {
+  queued: 0,
+  waiting: 0,
+  beaconed: 0,
+  accepted: 0,
+  rejected: 0,
+  refused: 0,
+  dropped: 0,
+  pending: 0,
+};
+
+type Making<Given> = (given: Given, at: number, address: string) => void;
+
+/** What other copies of the script on the same page may call: these names and their meaning stay. */
 export interface Client {
-  readonly session: string;
-  readonly counts: Counts;
-  label(task: string, answer: string, kind: LabelKind): void;
-  analytics(type: "page_view" | "usage", properties: Properties): void;
+  readonly key: string;
+  session(): string;
+  counts(): Counts;
+  label: Making<[task: string, answer: string, kind?: LabelKind]>;
+  page: Making<[properties?: Properties]>;
+  track: Making<[event: string, properties?: Properties]>;
   flush(): Promise<void>;
-  motion(): Promise<boolean>;
   stop(): Promise<void>;
+  start(): void;
+  grant(): void;
+  revoke(): void;
 }
 
-export function client(options: Options, endpoint: string): Client {
-  const { key, onOutcome } = options;
-  const url = new URL("/v1/events", endpoint).href;
-  const to = url + " " + key;
-  const session = options.session ?? sessionOfTab();
-  const intervalMs = Math.min(30_000, Math.max(200, options.interval ?? INTERVAL_MS));
-  const counts: Counts = { queued: 0, waiting: 0, beaconed: 0, accepted: 0, rejected: 0, refused: 0, dropped: 0 };
-  const abort = new AbortController();
+/**
+ * on             collects, keeps, sends
+ * pending        keeps calls in memory until the visitor has consented; no signals, no storage, no request
+ * no_consent     drops whatever is made
+ * opaque_origin  the same, for the page has no origin that a collector could know, as in a sandboxed iframe
+ */
+type State = "on" | "pending" | "no_consent" | "opaque_origin";
 
-  let open: string[] = [];
-  let openBytes = 0;
-  let openHasLabels = false;
+export function client(options: Options, endpoint: string, warn: Warn): Client {
+  const { key, onOutcome, views } = options;
+  const home = new URL(options.path || "/v1/events", endpoint).href;
+  const to = home + " " + key;
+  const url = home + "?key=" + encodeURIComponent(key);
+  const intervalMs = Math.min(30_000, Math.max(200, +options.interval! || INTERVAL_MS));
+  const counts = { ...noCounts };
+  const addressOf = views === "hash" ? withRoute : withoutQuery;
+  let address = addressOf(location.href);
+  let referrer = withoutQuery(document.referrer);
+
+  let state: State = origin === "null" ? "opaque_origin" : options.consent === "pending" ? "pending" : "on";
+  let session = "";
+  let open: Batch | undefined;
   let queue: Batch[] = [];
-  /** Ids of batches that were given to the store, and of those that it surely has. */
-  const stored = new Set<string>();
-  const safe = new Set<string>();
+  /** Ids of batches that were given to the store, and whether it surely has them; ids of those that left with a beacon. */
+  const stored = new Map<string, boolean>();
+  const left = new Set<string>();
   let store: Store | undefined;
+  let signals: Signals | undefined;
   let flying: Promise<void> | undefined;
   let flyingId = "";
   let claimedSome = false;
+  /** Unless it comes back. */
   let gone = false;
+  let departs = false;
+  let room = KEEPALIVE_BYTES_MAX;
   let failures = 0;
   let notBefore = 0;
   let askedUntil = 0;
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let timer: number | undefined;
   let timerAt = 0;
+
+  const explain = (reason: string): void => warn(`${reason}: see ${endpoint}/docs`);
+
+  const all = (): Batch[] => (open ? [...queue, open] : queue);
 
   const tell = (fate: Fate, events: readonly string[], reason?: string): void => {
     counts[fate] += events.length;
@@ -66,58 +108,59 @@ export function client(options: Options, endpoint: string): Client {
       try {
         onOutcome({ fate, event: JSON.parse(event) as SentEvent, reason });
       } catch (error) {
-        setTimeout(() => {
-          throw error; // the page's own mistake, where the page sees it
-        });
+        warn("onOutcome threw", error);
       }
     }
   };
 
   const wake = (ms: number): void => {
-    const at = Date.now() + ms;
+    const at = ticks() + ms;
     if (timer !== undefined && timerAt <= at) return;
-    clearTimeout(timer);
+    cancel(timer);
     timerAt = at;
-    timer = setTimeout(() => void flush(), ms);
+    timer = later(() => void flush(), ms);
   };
 
   // --- from events to batches -------------------------------------------------------------------------------------
 
-  const add = (type: string, fields: { ts?: number; [field: string]: unknown }, ms: number, isLabel = false): void => {
-    const ts = fields.ts ?? Date.now();
-    const event = JSON.stringify({ id: uuid(ts), type, ...fields, ts });
-    const bytes = bytesOf(event) + 1;
-    if (bytes > EVENT_BYTES_MAX) return tell("rejected", [event], "too_large");
-    if (isFull(open.length, openBytes, bytes)) closeBatch();
-    open.push(event);
-    openBytes += bytes;
-    openHasLabels ||= isLabel;
-    tell("queued", [event]);
+  const add = (type: string, at: number, fields: object, ms: number, isLabel = false): void => {
+    const named = { id: uuid(at), type, ts: at };
+    const event = json({ ...named, ...fields }, EVENT_BYTES_MAX);
+    const bytes = event ? bytesOf(event) + 1 : Infinity;
+    const shown = event ?? json(named, EVENT_BYTES_MAX)!;
+    tell("queued", [shown]);
+    if (bytes > EVENT_BYTES_MAX) return tell("rejected", [shown], "too_large");
+    if (state !== "on" && state !== "pending") return tell("dropped", [shown], state);
+    if (open && isFull(open.events.length, open.bytes, bytes)) {
+      closeBatch();
+      ms = 0;
+    }
+    open ??= { id: uuid(now()), to, at: now(), until: 0, session, events: [], bytes: 0, labels: false };
+    open.events.push(shown);
+    open.bytes += bytes;
+    open.labels ||= isLabel;
+    if (gone || failures || isHidden()) departSoon();
     wake(ms);
   };
 
+  const lose = (batches: readonly Batch[], reason: string): void => {
+    for (const batch of batches) tell("dropped", batch.events, reason);
+    settle(batches);
+  };
+
   const closeBatch = (): void => {
-    if (!open.length) return;
-    const now = Date.now();
-    const batch = { id: uuid(now), to, at: now, until: 0, session, events: open, bytes: openBytes, labels: openHasLabels };
+    if (!open) return;
+    const batch = open;
+    open = undefined;
     queue.push(batch);
-    open = [];
-    openBytes = 0;
-    openHasLabels = false;
     const over = overflow(queue);
-    for (const batch of over) tell("dropped", batch.events, "queue_full");
-    settle(over);
-    if (failures && !over.includes(batch)) save(notBefore + LEASE_MS, [batch]);
+    lose(over, "queue_full");
+    if (failures && !over.includes(batch)) save([batch]);
   };
 
   const takeSamples = (): void => {
-    for (const { type, ...fields } of signals.take()) add(type, fields, intervalMs);
+    for (const { type, ts, ...fields } of signals?.take() ?? []) add(type, ts, fields, intervalMs);
   };
-
-  const signals: Signals = listen(options.collect ?? ALL, (full) => {
-    if (full) takeSamples();
-    if (timer === undefined) wake(intervalMs); // many a second: no more than this
-  });
 
   // --- from batches to the collector ------------------------------------------------------------------------------
 
@@ -127,136 +170,260 @@ export function client(options: Options, endpoint: string): Client {
     if (kept.length) store?.remove(kept);
   };
 
-  /** Writes what is not settled; others leave it alone until then. */
-  const save = (until: number, batches = queue): void => {
+  /** Writes what is not settled; others leave it alone for a while, unless this page is gone. */
+  const save = (batches: readonly Batch[] = all()): void => {
     if (!store || !batches.length) return;
     for (const batch of batches) {
-      batch.until = gone ? 0 : until;
-      stored.add(batch.id);
+      batch.until = gone ? 0 : now() + LEASE_MS;
+      if (!stored.has(batch.id)) stored.set(batch.id, false);
     }
-    store.put(batches, (ids) => ids.forEach((id) => safe.add(id)));
+    store.put(batches, () => batches.forEach((batch) => stored.set(batch.id, true)));
   };
 
   /** Takes over what pages that are gone could not deliver. */
   const claim = async (): Promise<void> => {
-    const claimed = (await store?.claim(to, Date.now(), Date.now() + LEASE_MS)) ?? [];
+    if (!store || state !== "on") return;
+    const { claimed, gone } = await store.claim(to, now(), now() + LEASE_MS).catch(() => ({ claimed: [], gone: [] }));
+    for (const batch of gone) tell("dropped", batch.events, "too_old");
     for (const batch of claimed) {
-      stored.add(batch.id);
-      safe.add(batch.id);
-      if (!queue.some((known) => known.id === batch.id)) queue.push(batch);
+      stored.set(batch.id, true);
+      if (batch.id !== open?.id && !queue.some((known) => known.id === batch.id)) queue.push(batch);
     }
     claimedSome = !!claimed.length;
     if (claimedSome) wake(0);
   };
 
-  const send = async (leaving: boolean): Promise<void> => {
-    for (let batch; !gone && (batch = queue[0]) && Date.now() >= notBefore; ) {
-      flyingId = batch.id;
-      const answer = await post(url, key, bodyOf(batch, Date.now()), leaving);
+  const send = async (hurried: boolean): Promise<void> => {
+    for (let batch: Batch | undefined; !gone && (batch = queue[0]) && ticks() >= notBefore; ) {
+      const { id, events, session } = batch;
+      const isOurs = (): boolean => queue.includes(batch!);
+      const onSend = (): boolean => isOurs() && !!(flyingId = id);
+      const answer = await post(url, bodyOf(session, events, now()), hurried || !!failures, onSend);
       flyingId = "";
+      if (!isOurs()) continue; // it left with a beacon, or another page has it
       if (isTransient(answer.status)) {
+        if (state !== "on") return lose([batch], "no_consent");
         failures += 1;
-        const now = Date.now();
-        const askedMs = retryAfterMs(answer.retryAfter, now);
-        askedUntil = now + askedMs;
-        notBefore = now + waitMs(failures, askedMs, Math.random());
-        tell("waiting", batch.events);
-        save(notBefore + LEASE_MS);
+        const askedMs = retryAfterMs(answer.retryAfter, now());
+        askedUntil = ticks() + askedMs;
+        notBefore = ticks() + waitMs(failures, askedMs, Math.random());
+        tell("waiting", events);
+        save();
+        if (!answer.status && failures === 1) {
+          // Does something answer that this page may not read?
+          request(url, { mode: "no-cors", credentials: "omit" }).then(
+            () => warn(`key or origin refused: unjoin sites add SITE --origin ${origin}`),
+            () => 0,
+          );
+        }
       } else {
         settle([batch]);
         if (answer.status === 200) {
-          const reasons = new Map(answer.rejected.map((rejected) => [rejected.index, rejected.reason]));
-          batch.events.forEach((event, index) => {
-            const reason = reasons.get(index);
-            tell(reason ? "rejected" : "accepted", [event], reason);
+          const reasons = new Map(answer.rejected.map((rejected) => [rejected?.index, rejected]));
+          events.forEach((event, index) => {
+            const rejected = reasons.get(index);
+            tell(rejected ? "rejected" : "accepted", [event], rejected?.reason);
+            if (rejected) explain(rejected.reason);
           });
-        } else tell("refused", batch.events, answer.error || "HTTP " + answer.status);
+        } else {
+          const reason = answer.error || "HTTP " + answer.status;
+          tell("refused", events, reason);
+          explain(reason);
+        }
         if (failures || (claimedSome && !queue.length)) void claim();
         failures = notBefore = askedUntil = 0;
       }
     }
   };
 
-  const flush = async (leaving = false): Promise<void> => {
-    clearTimeout(timer);
+  const flush = async (hurried = false): Promise<void> => {
+    cancel(timer);
     timer = undefined;
+    if (state !== "on") return;
     takeSamples();
     closeBatch();
-    await (flying ??= send(leaving).finally(() => (flying = undefined)));
-    if (queue.length && !gone) wake(Math.max(0, notBefore - Date.now()));
+    const sending = (flying ??= send(hurried));
+    await sending;
+    if (flying === sending) flying = undefined;
+    if (queue.length && !gone) wake(Math.max(0, notBefore - ticks()));
   };
 
   // --- the page's life --------------------------------------------------------------------------------------------
 
-  const on = (target: EventTarget, name: string, handler: (event: any) => void): void =>
-    target.addEventListener(name, handler, { signal: abort.signal });
+  /** Hands events to the browser, halves where it has no room for all; gives back what it did not take. */
+  const hand = (batch: Batch, events: readonly string[]): readonly string[] => {
+    const body = bodyOf(batch.session, events, now());
+    const bytes = bytesOf(body);
+    const half = events.length >> 1;
+    if (bytes > room) return half ? [...hand(batch, events.slice(0, half)), ...hand(batch, events.slice(half))] : events;
+    room -= bytes;
+    handOver(url, body);
+    tell("beaconed", events, stored.get(batch.id) ? undefined : "unkept");
+    return [];
+  };
 
-  on(document, "visibilitychange", () => {
-    if (gone) return;
-    if (document.visibilityState === "hidden") {
-      void flush(true);
-      save(Math.max(Date.now(), notBefore) + LEASE_MS);
-    } else void claim();
-  });
-  on(globalThis, "pagehide", () => {
-    gone = true;
+  /** The page may end with this turn of the event loop: whatever there is goes by itself, or waits for the next page. */
+  const depart = (): void => {
+    departs = false;
     takeSamples();
-    closeBatch();
-    save(0);
-    if (store && Date.now() < askedUntil) return;
-    const left = queue.filter(
-      // What flies may outlive the page by itself, and a browser sends 64 KiB in all.
-      (batch) => batch.id !== flyingId && beacon(url, key, bodyOf(batch, Date.now())),
-    );
-    for (const batch of left) tell("beaconed", batch.events);
-    // Nobody will hear the answer: what IndexedDB keeps goes again from the next page, under the same ids.
-    if (!store) settle(left);
+    if (gone) {
+      closeBatch();
+      if (state !== "on") return lose(queue, "no_consent");
+    } else if (ticks() >= notBefore) void flush(true);
+    save(all().filter((batch) => gone || batch === open || !stored.has(batch.id)));
+    if (!gone || (store && ticks() < askedUntil)) return;
+    for (const batch of queue) {
+      // What flies may outlive the page by itself; where nothing else keeps it, it goes once more.
+      if (left.has(batch.id) || (store && batch.id === flyingId)) continue;
+      left.add(batch.id);
+      const stays = hand(batch, batch.events);
+      // Nobody will hear the answer: what IndexedDB keeps goes again from the next page, under the same ids.
+      if (!store) {
+        tell("dropped", stays, "page_closed");
+        settle([batch]);
+      }
+    }
+  };
+
+  /** After whoever makes events in the same turn, as in `pagehide`, has made them all. */
+  const departSoon = (): void => {
+    if (!departs) void Promise.resolve().then(depart);
+    departs = true;
+  };
+
+  listenTo(document, "visibilitychange", () => {
+    if (gone) return;
+    if (isHidden()) depart();
   });
-  on(globalThis, "pageshow", (event: PageTransitionEvent) => {
+  listenTo(window, "pagehide", () => {
+    gone = true;
+    depart();
+  });
+  listenTo(window, "pageshow", (event: PageTransitionEvent) => {
     if (!event.persisted) return;
     gone = false;
+    room = KEEPALIVE_BYTES_MAX;
     notBefore = askedUntil;
     // Another page may have them by now; what nobody took comes back.
-    queue = queue.filter((batch) => !safe.has(batch.id));
-    safe.clear();
-    void claim().then(() => flush());
+    queue = queue.filter((batch) => !stored.get(batch.id));
+    left.clear();
+    void claim();
+    wake(0);
   });
-  on(globalThis, "online", () => {
+  listenTo(window, "online", () => {
     notBefore = askedUntil;
     void flush();
   });
 
-  if (options.persist !== false)
-    void openStore().then((opened) => {
-      store = opened;
-      if (!opened) return;
-      void claim();
-      // A page that closes just now writes a moment later; one that crashed keeps its lease to the end.
-      setTimeout(claim, CLAIM_MS);
-      setInterval(claim, LEASE_MS / 2);
-    });
+  /** Whether the page shows something else now: what it showed before is the referrer. */
+  const moves = (to: string): boolean =>
+    address !== (to = addressOf(to)) && ((referrer = address), (address = to), true);
+  const analytics = (type: string, at: number, where: string, properties: object): void => {
+    moves(where);
+    if (!isOptedOut()) add(type, at, { url: address, referrer, properties }, intervalMs);
+  };
+  /** A copy: `properties` may be anything at all. */
+  const plain = (properties: unknown): Record<string, unknown> => {
+    const copy = Object.create(null);
+    try {
+      for (const name of keysOf(properties ?? 0)) {
+        try {
+          copy[name] = (properties as any)[name];
+        } catch {} // a getter that throws
+      }
+    } catch {} // a proxy that throws
+    return copy;
+  };
+  const view = (at: number, where: string, properties?: Properties): void =>
+    analytics("page_view", at, where, plain(properties));
+
+  const listenToSignals = (): void => {
+    if (state === "on")
+      (signals ??= listen(options.collect ?? ALL, (full) => {
+        if (full) takeSamples();
+        if (timer === undefined) wake(intervalMs); // many a second: no more than this
+      })).listens = true;
+  };
+
+  let lives = false;
+  const begin = (): void => {
+    if (state !== "on") return;
+    session ||= sessionOf(options.session);
+    for (const batch of all()) batch.session ||= session;
+    listenToSignals();
+    if (open) wake(0);
+    if (lives) return;
+    lives = true;
+    if (options.persist !== false) {
+      const noStore = (): void => {}; // memory has to do
+      const tend = (): void => {
+        void claim();
+        later(tend, LEASE_MS / 2);
+      };
+      void openStore().then((opened) => {
+        store = opened;
+        void claim();
+        // A page that closes just now writes a moment later; one that crashed keeps its lease to the end.
+        later(tend, CLAIM_MS);
+      }, noStore);
+    }
+  };
+
+  if (state === "opaque_origin") warn("a sandbox needs allow-same-origin");
+  begin();
+  if (views) {
+    onNavigation(() => moves(location.href) && view(now(), location.href));
+    view(now(), location.href);
+  }
 
   return {
-    session,
-    counts,
-    label: (task, answer, kind) => add(kind, { task, answer }, LABEL_MS, true),
-    analytics(type, properties) {
-      if (isOptedOut()) return;
-      const fields = { url: withoutQuery(location.href), referrer: withoutQuery(document.referrer), properties };
-      add(type, fields, intervalMs);
+    key,
+    session: () => session,
+    counts: () => {
+      let pending = 0;
+      for (const batch of all()) pending += batch.events.length;
+      return { ...counts, pending };
     },
+    label([task, answer, kind = "image_label"], at) {
+      signals?.hush();
+      add(kind, at, { task, answer }, LABEL_MS, true);
+    },
+    page: ([properties], at, where) => view(at, where, properties),
+    track: ([event, properties], at, where) => analytics("usage", at, where, { ...plain(properties), event }),
     flush: () => flush(),
-    motion: () => signals.motion(),
     stop() {
       const done = flush();
-      signals.stop();
+      if (signals) signals.listens = false;
       return done;
+    },
+    start: listenToSignals,
+    grant() {
+      if (state === "opaque_origin") return;
+      state = "on";
+      begin();
+    },
+    revoke() {
+      if (state === "opaque_origin") return;
+      if (signals) signals.listens = false;
+      takeSamples();
+      closeBatch();
+      state = "no_consent";
+      session = "";
+      lose(
+        queue.filter((batch) => batch.id !== flyingId),
+        state,
+      );
+      store?.clear();
+      try {
+        sessionStorage.removeItem(SESSION_ITEM);
+      } catch {} // storage is forbidden: there is none
     },
   };
 }
 
-/** Random, and gone with the tab. */
-function sessionOfTab(): string {
+/** The site's own, or random and gone with the tab. */
+function sessionOf(own: unknown): string {
+  if (own) return ("" + own).replace(/[^\w.:-]/g, "_").slice(0, 64);
   const fresh = "s-" + randomHex(16);
   try {
     const found = sessionStorage.getItem(SESSION_ITEM);

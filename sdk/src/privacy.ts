@@ -9,3 +9,6 @@ export function isOptedOut(): boolean {
 
 /** An address without query and fragment, where names, addresses and tokens travel. */
 export const withoutQuery = (url: string): string => url.replace(/[?#].*/s, "");
+
+/** The same, with a fragment that is a route: `#/orders/7?token=…` gives `#/orders/7`. */
+export const withRoute = (url: string): string => withoutQuery(url) + (/#!?\/[^?&#]*/.exec(url)?.[0] ?? "");

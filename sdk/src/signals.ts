@@ -1,6 +1,7 @@
 /** Listens, passively, and notes positions and times. Nothing is kept of what was pressed, clicked or read. */
 
-import { SAMPLES_MAX, column, type Column } from "./columns.js";
+import { column, type Column } from "./columns.js";
+import { listenTo, now, ticks } from "./globals.js";
 import { strokes } from "./strokes.js";
 import type { SignalType } from "./types.js";
 
@@ -11,101 +12,103 @@ const SLOW_MS = 100;
 export interface Signals {
   /** What was gathered since the last time, as events without ids. */
   take(): { type: SignalType; ts: number; [field: string]: unknown }[];
-  stop(): void;
-  /** Asks for motion where the browser wants to be asked; whether it is permitted. */
-  motion(): Promise<boolean>;
+  /** Somebody answers right now: where the hand is tells what. */
+  hush(): void;
+  /** Whether to listen at all. */
+  listens: boolean;
 }
 
 /**
  * @param types to collect.
  * @param onSample called on every sample; `full` when the samples have to be taken now.
  */
-export function listen(types: readonly SignalType[], onSample: (full: boolean) => void): Signals {
-  const abort = new AbortController();
-  const columns: Partial<Record<SignalType, Column>> = {};
-  const keys = strokes();
-
+export function listen(types: readonly SignalType[] | string, onSample: (full: boolean) => void): Signals {
+  const taking: [SignalType, Pick<Column, "take"> & Partial<Column>][] = [];
+  const wanted = (type: SignalType): boolean => types.includes(type as any);
   const on = (names: string, handler: (event: any) => void): void => {
     for (const name of names.split(" ")) {
       // Events that a script made up say nothing about who is there.
-      addEventListener(name, (event) => event.isTrusted && handler(event), {
-        passive: true,
-        capture: true,
-        signal: abort.signal,
-      });
+      listenTo(window, name, (event) => signals.listens && event.isTrusted && handler(event));
     }
   };
-  const wanted = (type: SignalType): boolean => types.includes(type);
-  const recorder = (type: SignalType, gapMs: number, ...fields: string[]): ((event: Event, ...row: number[]) => void) => {
-    const samples = (columns[type] = column(fields, gapMs));
-    return (event, ...row) => onSample(samples.add(event.timeStamp, row));
+  /** @param parts of a unit that values are rounded to. */
+  const watch = (
+    type: SignalType,
+    events: string,
+    gapMs: number,
+    parts: number,
+    fields: readonly string[],
+    read: (event: any) => number[] | false,
+  ): void => {
+    if (!wanted(type)) return;
+    const samples = column(fields, gapMs, gapMs === HAND_MS);
+    taking.push([type, samples]);
+    on(events, (event) => {
+      const values = read(event);
+      if (values) {
+        onSample(
+          samples.add(
+            event.timeStamp,
+            values.map((value) => Math.round(value * parts) / parts),
+          ),
+        );
+      }
+    });
   };
 
-  if (wanted("pointer")) {
-    const record = recorder("pointer", HAND_MS, "x", "y");
-    on("pointermove pointerdown", (event: PointerEvent) => {
-      if (event.pointerType !== "touch") record(event, Math.round(event.clientX), Math.round(event.clientY));
-    });
-  }
-  if (wanted("touch")) {
-    const record = recorder("touch", HAND_MS, "x", "y", "force");
-    on("touchstart touchmove touchend", (event: TouchEvent) => {
-      const touch = event.changedTouches[0]!;
-      record(event, Math.round(touch.clientX), Math.round(touch.clientY), Math.round(touch.force * 100) / 100);
-    });
-  }
-  if (wanted("scroll")) {
-    const record = recorder("scroll", SLOW_MS, "x", "y");
-    let last: EventTarget | null;
-    on("scroll", (event) => {
-      // Positions of another element are of another story.
-      if (last && last !== event.target) onSample(true);
-      last = event.target;
-      const { scrollLeft, scrollTop } = (last as Document).scrollingElement ?? (last as Element);
-      record(event, Math.round(scrollLeft), Math.round(scrollTop));
-    });
-  }
+  watch("pointer", "pointermove pointerdown", HAND_MS, 1, ["x", "y"], (event: PointerEvent) =>
+    event.pointerType !== "touch" && [event.clientX, event.clientY],
+  );
+  watch("touch", "touchstart touchmove touchend", HAND_MS, 100, ["x", "y", "force"], (event: TouchEvent) => {
+    const touch = event.changedTouches[0]!;
+    return [Math.round(touch.clientX), Math.round(touch.clientY), touch.force];
+  });
+  let last: EventTarget | null;
+  watch("scroll", "scroll", SLOW_MS, 1, ["x", "y"], (event) => {
+    // Positions of another element are of another story.
+    if (last && last !== event.target) onSample(true);
+    last = event.target;
+    const { scrollLeft, scrollTop } = (last as Document).scrollingElement ?? (last as Element);
+    return [scrollLeft, scrollTop];
+  });
+  // Without permission no such event comes. Of a rotation rate, unlike of an orientation, alpha, beta and gamma turn about
+  // x, y and z: so do browsers.
+  watch("gyroscope", "devicemotion", SLOW_MS, 10, ["x", "y", "z"], ({ rotationRate: rate }) =>
+    rate?.alpha != null && [rate.alpha, rate.beta, rate.gamma],
+  );
+  watch("accelerometer", "devicemotion", SLOW_MS, 10, ["x", "y", "z"], ({ accelerationIncludingGravity: force }) =>
+    force?.x != null && [force.x, force.y, force.z],
+  );
+
   if (wanted("key")) {
+    const keys = strokes();
+    taking.push(["key", keys]);
     // The rhythm of a password can give the password away.
     const isSecret = (event: Event): boolean => (event.composedPath()[0] as HTMLInputElement).type === "password";
     on("keydown", (event: KeyboardEvent) => {
       if (!event.repeat && !isSecret(event)) keys.press(event.code, event.timeStamp);
     });
     on("keyup", (event: KeyboardEvent) => {
-      const count = keys.release(event.code, event.timeStamp);
-      if (count) onSample(count >= SAMPLES_MAX);
+      if (keys.release(event.code, event.timeStamp)) onSample(false);
     });
     on("blur", (event) => event.target === window && keys.forget());
   }
 
-  const tenth = (value: number | null): number => Math.round(value! * 10) / 10;
-  const turn = wanted("gyroscope") && recorder("gyroscope", SLOW_MS, "x", "y", "z");
-  const pull = wanted("accelerometer") && recorder("accelerometer", SLOW_MS, "x", "y", "z");
-  if (turn || pull) {
-    // Without permission no such event comes.
-    on("devicemotion", (event: DeviceMotionEvent) => {
-      const rate = event.rotationRate;
-      const force = event.accelerationIncludingGravity;
-      // Of a rotation rate, unlike of an orientation, alpha, beta and gamma turn about x, y and z: so do browsers.
-      if (turn && rate?.alpha != null) turn(event, tenth(rate.alpha), tenth(rate.beta), tenth(rate.gamma));
-      if (pull && force?.x != null) pull(event, tenth(force.x), tenth(force.y), tenth(force.z));
-    });
-  }
+  // A click may be an answer.
+  on("click", () => signals.hush());
 
-  return {
+  const signals: Signals = {
+    hush: () => taking.forEach(([, samples]) => samples.hush?.(ticks())),
+    listens: true,
     take() {
-      const origin = Date.now() - performance.now();
+      const origin = now() - ticks();
       const taken = [];
-      for (const type of types) {
-        const fields = type === "key" ? keys.take(origin) : columns[type]?.take(origin);
+      for (const [type, samples] of taking) {
+        const fields = samples.take(origin, ticks());
         if (fields) taken.push({ type, ...fields });
       }
       return taken;
     },
-    stop: () => abort.abort(),
-    async motion() {
-      const sensors = (globalThis as any).DeviceMotionEvent;
-      return !!sensors && (!sensors.requestPermission || (await sensors.requestPermission()) === "granted");
-    },
   };
+  return signals;
 }

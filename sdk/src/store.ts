@@ -9,74 +9,81 @@ const BATCHES_MAX = 64;
 
 export interface Store {
   /** Writes them; what the transaction wrote survives the page's end. */
-  put(batches: readonly Batch[], onDone: (ids: string[]) => void): void;
+  put(batches: readonly Batch[], onDone: () => void): void;
   remove(ids: readonly string[]): void;
   /**
    * Some of those that belong to nobody, now to this page until `until`: one transaction, so no two pages get the same.
-   * Those that waited for over a day, or are more than there is room for, go.
+   * Those that waited for over a day, or are more than there is room for, go. An error where nothing can be stored.
    */
-  claim(to: string, now: number, until: number): Promise<Batch[]>;
+  claim(to: string, now: number, until: number): Promise<{ claimed: Batch[]; gone: Batch[] }>;
+  /** Takes all of them away, whosesoever. */
+  clear(): void;
 }
 
-/** The store, or undefined where there is none: forbidden, full, or broken. */
-export function openStore(): Promise<Store | undefined> {
-  return new Promise((resolve) => {
-    try {
-      const request = indexedDB.open("unjoin", 1);
-      request.onupgradeneeded = () => request.result.createObjectStore("batches", { keyPath: "id" });
-      request.onsuccess = () => resolve(storeOf(request.result));
-      request.onerror = request.onblocked = () => resolve(undefined);
-    } catch {
-      resolve(undefined);
-    }
+/** An error where there is none: forbidden, full, or broken. */
+export const openStore = (): Promise<Store> =>
+  new Promise((resolve, reject) => {
+    const request = indexedDB.open("unjoin", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore("batches", { keyPath: "id" });
+    request.onsuccess = () => resolve(storeOf(request.result));
+    request.onerror = request.onblocked = reject;
   });
-}
 
 function storeOf(db: IDBDatabase): Store {
   db.onversionchange = () => db.close();
-  const within = (work: (batches: IDBObjectStore) => void): IDBTransaction | undefined => {
+  const change = (
+    work: (batches: IDBObjectStore) => void,
+    onDone?: (done: any) => void,
+    onFail?: (error?: unknown) => void,
+  ): void => {
     try {
       const transaction = db.transaction("batches", "readwrite");
+      transaction.oncomplete = onDone!;
+      transaction.onabort = onFail!;
       work(transaction.objectStore("batches"));
-      return transaction;
+      // A page that closes has no turn of the event loop left for it.
+      if (!onFail) transaction.commit?.();
     } catch {
-      return undefined;
+      onFail?.();
     }
   };
   return {
     put(batches, onDone) {
-      const transaction = within((store) => batches.forEach((batch) => store.put(batch)));
-      if (!transaction) return;
-      const ids = batches.map((batch) => batch.id);
-      transaction.oncomplete = () => onDone(ids);
-      transaction.commit?.(); // a page that closes has no turn of the event loop left for it
+      change((store) => batches.forEach((batch) => store.put(batch)), onDone);
     },
     remove(ids) {
-      within((store) => ids.forEach((id) => store.delete(id)));
+      change((store) => ids.forEach((id) => store.delete(id)));
     },
-    claim(to, now, until) {
-      const claimed: Batch[] = [];
-      let room = QUEUE_BYTES_MAX / 2;
-      return new Promise((resolve) => {
-        const transaction = within((store) => {
-          store.getAll().onsuccess = (event) => {
-            const all = (event.target as IDBRequest<Batch[]>).result;
-            all.forEach((batch, place) => {
-              if (now - batch.at > AGE_MS_MAX || place < all.length - BATCHES_MAX) store.delete(batch.id);
-              // A lease that ends after tomorrow is of a clock that was set back since.
-              else if (batch.to === to && (batch.until < now || batch.until > now + AGE_MS_MAX * 2) && room > 0) {
-                room -= batch.bytes;
-                claimed.push({ ...batch, until });
-                store.put({ ...batch, until });
-              }
-            });
-          };
-        });
-        if (transaction) {
-          transaction.oncomplete = () => resolve(claimed);
-          transaction.onabort = () => resolve([]);
-        } else resolve([]);
-      });
+    claim: (to, now, until) =>
+      new Promise((resolve, reject) => {
+        const claimed: Batch[] = [];
+        const gone: Batch[] = [];
+        let room = QUEUE_BYTES_MAX / 2;
+        change(
+          (store) => {
+            store.getAll().onsuccess = (event) => {
+              const all = (event.target as IDBRequest<Batch[]>).result;
+              all.forEach((batch, place) => {
+                // A lease of longer than any is of a clock that was set back since.
+                const isFree = batch.until < now || batch.until > now + LEASE_MS * 2;
+                if (now - batch.at > AGE_MS_MAX || (isFree && place < all.length - BATCHES_MAX)) {
+                  store.delete(batch.id);
+                  gone.push(batch);
+                } else if (batch.to === to && isFree && room > 0) {
+                  room -= batch.bytes;
+                  batch.until = until;
+                  claimed.push(batch);
+                  store.put(batch);
+                }
+              });
+            };
+          },
+          () => resolve({ claimed, gone }),
+          reject,
+        );
+      }),
+    clear() {
+      change((store) => store.clear());
     },
   };
 }

@@ -28,9 +28,9 @@ test("of a queue that is too long the oldest goes, and answers go last", () => {
 });
 
 test("what is sent again is the same but for sent_at", () => {
-  const one = { ...batch("1", 40), session: 's-"1', events: ['{"id":"a"}', '{"id":"b"}'] };
-  const [first, second] = [bodyOf(one, 5), bodyOf(one, 9)].map((body) => JSON.parse(body));
-  assert.deepEqual(first, { sent_at: 5, session: 's-"1', events: [{ id: "a" }, { id: "b" }] });
+  const events = ['{"id":"a"}', '{"id":"b"}'];
+  const [first, second] = [5, 9].map((sentAt) => JSON.parse(bodyOf("s-1", events, sentAt)));
+  assert.deepEqual(first, { sent_at: 5, session: "s-1", events: [{ id: "a" }, { id: "b" }] });
   assert.deepEqual({ ...second, sent_at: 5 }, first);
 });
 

