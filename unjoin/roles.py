@@ -75,6 +75,7 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
         limits=RequestLimits(
             body_bytes_max=settings.body_bytes_max,
             batch_events_max=settings.batch_events_max,
+            batch_calls_max=settings.batch_calls_max,
             event_bytes_max=settings.event_bytes_max,
             event_depth_max=settings.event_depth_max,
             body_seconds_max=settings.body_seconds_max,

@@ -56,6 +56,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Positive, Meta(description="Bytes of a request body, before and after decompression.")
     ] = 1_048_576
     batch_events_max: Annotated[Positive, Meta(description="Events of a batch.")] = 500
+    batch_calls_max: Annotated[
+        Positive, Meta(description="Calls of a batch as Segment's and RudderStack's SDKs post it.")
+    ] = 2_500
     event_bytes_max: Annotated[Positive, Meta(description="Bytes of an event.")] = 32_768
     event_depth_max: Annotated[Positive, Meta(description="Levels an event may nest.")] = 32
     body_seconds_max: Annotated[Positive, Meta(description="Seconds until a body that does not arrive is a 408.")] = 10

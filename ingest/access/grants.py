@@ -147,13 +147,19 @@ def authorized(batch: EventBatch, grant: Grant) -> EventBatch:
     if types.issuperset(map(type, map(_event_of, batch.events))):
         return batch
     events = [entry for entry in batch.events if type(entry[1]) in types]
+    reason, detail = RejectionReason.CATEGORY_NOT_ALLOWED, _writes(types)
     forbidden = [
-        RejectedEvent(index, event.id, RejectionReason.CATEGORY_NOT_ALLOWED)
+        RejectedEvent(index, event.id, reason, "type", detail)
         for index, event in batch.events
         if type(event) not in types
     ]
     rejected = sorted([*batch.rejected, *forbidden], key=lambda entry: entry.index)
-    return EventBatch(batch.session, events, rejected)
+    return msgspec.structs.replace(batch, events=events, rejected=rejected)
+
+
+def _writes(types: frozenset[type[AnyEvent]]) -> str:
+    tags = sorted(str(kind.__struct_config__.tag) for kind in types)
+    return f"This key writes {', '.join(tags) or 'nothing'}."
 
 
 def sha256_of(key: str) -> str:
