@@ -17,7 +17,7 @@ from ingest.edge import Edge
 from ingest.encode.records import Records, Run, Sender, records_of
 from ingest.errors import RejectedEvent, Rejection
 from ingest.http.body import ClientGone, NoRoom, Receive
-from ingest.http.client_address import address_mark, client_address
+from ingest.http.client_address import address_mark, client_address, network_mark
 from ingest.http.codings import decompressor_of
 from ingest.http.headers import check_type, forwarded_for, key_of, user_agent_of
 from ingest.http.responses import (
@@ -119,7 +119,8 @@ class Collector:
         address = client_address(request.peer, forwarded_for(request.headers), edge.trusted_proxies)
         with await edge.scheduler.turn(grant.quota_name, address_mark(address), len(body)):
             batches = body_format.parse(body, limits)
-            edge.quotas.spend(grant, sum([len(one.events) + len(one.rejected) for one in batches]), edge.monotonic())
+            network = network_mark(address, edge.trusted_proxies) if edge.quotas.by_address else None
+            edge.quotas.spend(grant, batches, edge.monotonic(), network)
             batches = [authorized(one, grant) for one in batches]
             encoded = self._encode(batches, grant, address, user_agent_of(request.headers))
             del body, batches  # freed while they are in the CPU's cache, not when Kafka has answered
@@ -180,7 +181,7 @@ class Collector:
         if request.method != "OPTIONS":
             raise Rejection(405, RequestError.METHOD_NOT_ALLOWED)
         if request.origin is not None and not self._edge.sites.admission.lists_origin(request.origin):
-            raise Rejection(403, RequestError.FORBIDDEN_ORIGIN)
+            raise Rejection(403, RequestError.FORBIDDEN_ORIGIN, "No site lists this Origin for a browser key.")
         return HttpResponse(204, [*_PREFLIGHT, _ALLOW], b"")
 
     def _cors(self, request: Request) -> HeaderList:

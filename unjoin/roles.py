@@ -103,6 +103,8 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
         ),
         connections_max=settings.connections_max,
         key_events_per_second_max=settings.key_events_per_second_max,
+        address_events_per_second_max=settings.address_events_per_second_max,
+        session_labels_per_hour_max=settings.session_labels_per_hour_max,
     )
 
 

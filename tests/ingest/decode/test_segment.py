@@ -251,9 +251,9 @@ def test_body_without_a_batch_is_a_400(body: bytes) -> None:
 
 
 def test_batch_of_too_many_calls_is_a_413() -> None:
-    """The limit is that of our own batches."""
+    """SDKs are configured to larger batches than our own are."""
     with pytest.raises(Rejection) as refused:
-        parsed(*[TRACK] * 3, limits=request_limits(batch_events_max=2))
+        parsed(*[TRACK] * 3, limits=request_limits(batch_calls_max=2))
     assert (refused.value.status, refused.value.error) == (413, RequestError.TOO_MANY_EVENTS)
 
 
