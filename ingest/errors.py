@@ -44,12 +44,12 @@ class RejectedEvent(Redacted, frozen=True):
     field: Annotated[
         str | None,
         Meta(description="The documented field that is meant, or null; never a name that a client invented."),
-    ] = None
-    detail: Annotated[str, Meta(description="The bound that was broken, one sentence; never what was sent.")] = ""
+    ]
+    detail: Annotated[str, Meta(description="The bound that was broken, one sentence; never what was sent.")]
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
     """The body of every error: a name from a closed list, and one fixed sentence."""
 
-    error: str
+    error: RequestError
     detail: str

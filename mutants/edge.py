@@ -169,8 +169,8 @@ EDGE = (
         edits=(
             Edit(
                 "ingest/decode/segment_event.py",
-                '_text(call, "timestamp" if "timestamp" in call else "originalTimestamp")',
-                '_text(call, "sentAt" if "sentAt" in call else "timestamp")',
+                '_text(call, "timestamp" if "timestamp" in call else "originalTimestamp", "timestamp")',
+                '_text(call, "sentAt" if "sentAt" in call else "timestamp", "timestamp")',
             ),
         ),
         tests=("tests/ingest/decode/test_segment.py::test_send_again_under_another_sent_at_is_the_same_event",),

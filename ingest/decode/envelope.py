@@ -5,7 +5,6 @@ members counts, and a lone surrogate costs only the event that holds it.
 """
 
 import re
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -109,12 +108,13 @@ def _member(decoder: msgspec.json.Decoder[Any], raw: Raw, otherwise: str) -> Any
         raise _not_a_batch(otherwise) from None
 
 
-# A lone surrogate, or all that lies before the next one, as one match: pairs, other escapes, anything else.
-_LONE = re.compile(
-    rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F][0-9a-fA-F]{2}).)++"
-    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
-    re.DOTALL,
-)
+# The backslash of a high surrogate that a low one follows; that of the low one behind it; a surrogate that is left.
+_HIGH = rb"u[dD][89abAB][0-9a-fA-F]{2}"
+_LOW = rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
+_BEFORE_PAIR = re.compile(rb"\\(?=" + _HIGH + rb"\\" + _LOW + rb")")
+_WITHIN_PAIR = re.compile(rb"(?<=\x00" + _HIGH + rb")\\")
+_LONE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_BACKSLASHES = bytes.maketrans(b"\x00\x01", b"\\\\")
 _NONCHARACTERS = [f"\\ufd{low:02x}" for low in range(0xD0, 0xF0)]
 
 
@@ -129,10 +129,19 @@ def without_lone_surrogates(body: bytes) -> tuple[bytes, str | None]:
     for escape in _NONCHARACTERS:
         escaped, encoded = escape.encode(), chr(int(escape[2:], 16)).encode()
         if escaped not in spelled and encoded not in body:
-            changed = _LONE.sub(partial(_replaced, escaped), body)
+            changed = _replaced(body, escaped)
             return (body, None) if changed == body else (changed, escape)
     return body, None
 
 
-def _replaced(stand_in: bytes, escape: re.Match[bytes]) -> bytes:
-    return stand_in if escape[1] else escape[0]
+def _replaced(body: bytes, stand_in: bytes) -> bytes:
+    """Each step is one of C's over the whole body, for the sender chooses how many escapes there are.
+
+    Control characters stand for the backslashes of what is no lone surrogate: of escaped backslashes, and of pairs. No
+    JSON holds them.
+    """
+    if b"\x00" in body or b"\x01" in body:
+        return body
+    marked = body.replace(b"\\\\", b"\x01\x01")
+    marked = _WITHIN_PAIR.sub(b"\x00", _BEFORE_PAIR.sub(b"\x00", marked))
+    return _LONE.sub(b"\\" + stand_in, marked).translate(_BACKSLASHES)

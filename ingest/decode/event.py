@@ -54,6 +54,7 @@ _lax = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",
 _REQUIRED = {
     tag: [field.name for field in msgspec.structs.fields(kind) if field.required] for tag, kind in TYPES.items()
 }
+_TAGS = {kind: tag for tag, kind in TYPES.items()}
 _KNOWN = {tag: frozenset(names) for tag, names in FIELDS.items()}
 _PLACE = re.compile(r"at `\$\.([a-z_]+)")
 
@@ -115,7 +116,7 @@ def too_deep(limits: RequestLimits, field: str | None = None) -> Flaw:
 
 def _flaw_of(event: AnyEvent, limits: RequestLimits) -> Flaw | None:
     if not ids_are_valid((event,)):
-        return flaw_of_field(RejectionReason.INVALID_VALUE, event.__struct_config__.tag, "id")
+        return flaw_of_field(RejectionReason.INVALID_VALUE, _TAGS[type(event)], "id")
     return _unsound(event, limits)
 
 

@@ -31,7 +31,10 @@ CALL_MEMBERS = {
     "url": "context.page.url",
     "referrer": "context.page.referrer",
 }
-_ONLY_IN_CALLS = ("anonymousId", "category", "context", "context.page", "event", "traits", "traits.address")
+_ONLY_IN_CALLS = (
+    *("anonymousId", "category", "context", "context.page", "event"),
+    *("traits", "traits.address", "traits.firstName", "traits.lastName"),
+)
 # Every name that a rejection's `field` can have.
 FIELD_NAMES = tuple(sorted({*CALL_MEMBERS.values(), *_ONLY_IN_CALLS}.union(*FIELDS.values())))
 

@@ -191,7 +191,7 @@ def _contact(call: dict[str, Any]) -> dict[str, Any]:
         raise _Unmapped(RejectionReason.UNKNOWN_FIELD, "traits", detail)
     if "email" not in traits:
         raise _Unmapped(RejectionReason.MISSING_FIELD, "traits.email")
-    names = [_text(traits, name) for name in ("firstName", "lastName") if traits.get(name, "") != ""]
+    names = [_text(traits, name, f"traits.{name}") for name in ("firstName", "lastName") if traits.get(name, "") != ""]
     return {
         "name": traits.get("name", " ".join(names)),
         "email": traits["email"],
@@ -211,8 +211,7 @@ def _name(properties: dict[str, Any], member: str, name: Any) -> None:
 
 def _ts(call: dict[str, Any]) -> int:
     """Unix milliseconds, never from `sentAt`: it differs on every resend."""
-    name = "timestamp" if "timestamp" in call else "originalTimestamp"
-    ts = ms_of(_text(call, name))
+    ts = ms_of(_text(call, "timestamp" if "timestamp" in call else "originalTimestamp", "timestamp"))
     if ts is None:
         detail = "A time is ISO 8601, of the years 1970 to 9999: 2026-09-21T14:13:20.123Z."
         raise _Unmapped(RejectionReason.INVALID_VALUE, "timestamp", detail)
@@ -239,13 +238,17 @@ def ms_of(text: str) -> int | None:
     return ts if 0 <= ts <= TS_MAX else None
 
 
-def _text(members: dict[str, Any], name: str) -> str:
-    """A member that has to be a text and not empty."""
-    value = members.get(name, "")
+def _text(members: dict[str, Any], name: str, place: str | None = None) -> str:
+    """A member that has to be a text and not empty.
+
+    Args:
+        place: what a rejection calls it; its name where absent.
+    """
+    value, place = members.get(name, ""), place or name
     if not isinstance(value, str):
-        raise _Unmapped(RejectionReason.WRONG_TYPE, name, f"`{name}` must be text.")
+        raise _Unmapped(RejectionReason.WRONG_TYPE, place, f"`{place}` must be text.")
     if not value:
-        raise _Unmapped(RejectionReason.MISSING_FIELD, name, f"`{name}` must be text, and not empty.")
+        raise _Unmapped(RejectionReason.MISSING_FIELD, place, f"`{place}` must be text, and not empty.")
     return value
 
 

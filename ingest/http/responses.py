@@ -80,7 +80,7 @@ def error_response(rejection: Rejection, headers: HeaderList | None = None) -> H
     if rejection.retry_after_s is not None:
         all_headers.append((b"retry-after", b"%d" % rejection.retry_after_s))
     return HttpResponse(
-        rejection.status, all_headers, msgspec.json.encode(ErrorBody(str(rejection.error), rejection.detail))
+        rejection.status, all_headers, msgspec.json.encode(ErrorBody(rejection.error, rejection.detail))
     )
 
 

@@ -108,7 +108,8 @@ def test_arrays_that_were_said_to_be_equal_and_are_not_raise(wrong: dict[str, li
 def test_what_does_not_fit_its_schema_raises_and_writes_nothing(subject: str, wrong: dict[str, Any]) -> None:
     """It is a caller's bug, and must not become a record that nobody can read."""
     good: dict[str, Any] = {
-        **SHARED, "event_id": "e", "ts": 1, "sent_at": 2, **{name: [1.0] for name in ("t", "x", "y", "z", "force", "t_up")},
+        **SHARED, "event_id": "e", "ts": 1, "sent_at": 2,
+        **{name: [1.0] for name in ("t", "x", "y", "z", "force", "t_up")},
         "voter": bytes(32), "day": datetime.date(2026, 11, 24), "human": True,
     }  # fmt: skip
     encode = encoder_maker(subject, branches={"act": "unjoin.Verdict"})()

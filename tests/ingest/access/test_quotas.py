@@ -16,7 +16,7 @@ from tests.ingest.access.test_grants import admission, browser_key
 
 def batch_of(events: int) -> EventBatch:
     """Rejected events: they cost as much."""
-    rejected = RejectedEvent(0, None, RejectionReason.UNKNOWN_TYPE)
+    rejected = RejectedEvent(0, None, RejectionReason.UNKNOWN_TYPE, "type", "")
     return EventBatch("s-1", [], [rejected] * events)
 
 
