@@ -49,6 +49,7 @@ CHARACTERS = "characters of A-Z, a-z, 0-9 and _.:-."
                                                            "itself the first."),
         ({**PAGE, "properties": 5}, "properties", "`properties` must be a JSON object."),
         ({**PAGE, "url": "\ud800"}, "url", "A string holds a lone surrogate, which no UTF-8 text can."),
+        ({**PAGE, "secret": "\ud800"}, None, "A string holds a lone surrogate, which no UTF-8 text can."),
         ({"type": "pointer", "id": "e", "ts": 1}, "t", "`t` must be an array of 1 to 1,024 numbers."),
         ({**ANSWER, "answer": "a" * 40_000}, None, "An event has at most 32,768 bytes."),
     ],
