@@ -4,15 +4,16 @@ Every decompressor here can stop in the middle of a chunk, so that a body that s
 its limit allows.
 """
 
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import brotli
 
-try:
-    from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # Python 3.14
-except ImportError:
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
     from backports import zstd
 
 from ingest.errors import Rejection

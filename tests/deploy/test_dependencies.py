@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ROOMS = [pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
 RUN = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+# Of the standard library, since Python 3.14.
+NEWER = {"compression"}
 # Found by name alone: uvicorn is told to use them.
 NOT_IMPORTED = {"httptools", "uvloop"}
 
@@ -28,7 +30,7 @@ def _imported() -> dict[str, set[str]]:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module or ""]
             for name in (name.split(".")[0] for name in names):
-                if name not in sys.stdlib_module_names and name not in ROOMS:
+                if name not in sys.stdlib_module_names | NEWER and name not in ROOMS:
                     found.setdefault(name, set()).add(str(path.relative_to(ROOT)))
     return found
 
