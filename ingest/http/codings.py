@@ -129,7 +129,7 @@ class _Brotli:
         return bool(self._decompressor.is_finished())
 
 
-_ZSTD_OPTIONS = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
+_ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
 
 _DECOMPRESSORS: dict[str, Callable[[], Decompressor]] = {
     "gzip": lambda: _Members(lambda: zlib.decompressobj(GZIP_WINDOW_BITS), zlib.error, b"\0"),
