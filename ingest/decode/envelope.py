@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ingest.errors import Rejection
-from schemas.events import Session, UnixMs
+from schemas.events import TS_MAX, Session, UnixMs
 from schemas.outcomes import RequestError
 
 
@@ -27,7 +27,7 @@ _envelope = msgspec.json.Decoder(Envelope)
 _members = msgspec.json.Decoder(dict[str, Raw])
 _events = msgspec.json.Decoder(list[Raw])
 _session = msgspec.json.Decoder(Session)
-_sent_at = msgspec.json.Decoder(UnixMs)
+_sent_at = msgspec.json.Decoder(UnixMs | float)
 
 _NOT_JSON = "The body is not one JSON document in UTF-8."
 _NOT_AN_OBJECT = "The body must be a JSON object: {sent_at, session, events}."
@@ -97,8 +97,17 @@ def _envelope_slowly(body: bytes) -> tuple[Envelope, str | None]:
         raise _not_a_batch(_NOT_DOCUMENTED)
     session = _member(_session, members["session"], _BAD_SESSION)
     events = _member(_events, members["events"], _BAD_EVENTS)
-    sent_at = _member(_sent_at, members["sent_at"], _BAD_SENT_AT) if "sent_at" in members else UNSET
+    sent_at: int | UnsetType = UNSET
+    if "sent_at" in members:
+        sent_at = whole(_member(_sent_at, members["sent_at"], _BAD_SENT_AT))
+        if not isinstance(sent_at, int) or not 0 <= sent_at <= TS_MAX:
+            raise _not_a_batch(_BAD_SENT_AT)
     return Envelope(session, events, sent_at), stand_in
+
+
+def whole(number: Any) -> Any:
+    """A number without a fraction as an integer, which 5.0 is in JSON's own terms; anything else as it is."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def _member(decoder: msgspec.json.Decoder[Any], raw: Raw, otherwise: str) -> Any:

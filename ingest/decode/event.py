@@ -17,6 +17,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from ingest.decode.envelope import whole
 from ingest.decode.flaws import (
     FIELDS,
     NO_TYPE,
@@ -173,6 +174,7 @@ def _converted(event: dict[str, Any], limits: RequestLimits) -> AnyEvent | Flaw:
     if not _is_finite(event):
         beyond = next(name for name, value in event.items() if not _is_finite(value))
         return flaw(RejectionReason.INVALID_VALUE, beyond, "A number must fit in a 64-bit float.")
+    event["ts"] = whole(event["ts"])
     try:
         converted = msgspec.convert(event, cast("type[AnyEvent]", AnyEvent))
     except msgspec.ValidationError as error:

@@ -19,6 +19,7 @@ from schemas.outcomes import RequestError
 from tests.ingest.configs import request_limits
 
 LIMITS = request_limits()
+TS = 1_790_000_000_123
 POINTER: dict[str, Any] = {
     "id": "e-1",
     "type": "pointer",
@@ -107,6 +108,17 @@ REJECTED = [
         Reason.TOO_LARGE,
     ),
 ]
+
+
+def test_whole_number_with_a_point_is_an_integer() -> None:
+    """It is one in JSON Schema's terms, and some languages write every number so."""
+    body = json.dumps({"sent_at": float(TS), "session": "s", "events": [{**POINTER, "ts": float(TS)}]}).encode()
+    (batch,) = parse_batch(body, LIMITS)
+    ((_, event),) = batch.events
+    assert (batch.sent_at, event.ts, type(event.ts)) == (TS, TS, int)
+    for wrong in (1.5, -1.0, 1e300):
+        with pytest.raises(Rejection, match="sent_at"):
+            parse_batch(json.dumps({"sent_at": wrong, "session": "s", "events": []}).encode(), LIMITS)
 
 
 @pytest.mark.parametrize(("event", "id_", "reason"), [row[1:] for row in REJECTED], ids=[row[0] for row in REJECTED])
