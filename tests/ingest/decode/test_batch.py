@@ -113,7 +113,7 @@ REJECTED = [
 def test_whole_number_with_a_point_is_an_integer() -> None:
     """It is one in JSON Schema's terms, and some languages write every number so."""
     body = json.dumps({"sent_at": float(TS), "session": "s", "events": [{**POINTER, "ts": float(TS)}]}).encode()
-    (batch,) = parse_batch(body, LIMITS)
+    batch = parse_batch(body, LIMITS)
     ((_, event),) = batch.events
     assert (batch.sent_at, event.ts, type(event.ts)) == (TS, TS, int)
     for wrong in (1.5, -1.0, 1e300):
