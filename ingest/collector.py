@@ -9,21 +9,24 @@ import logging
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import UNSET
 
 from ingest.access.grants import Grant, allows_origin, authorized, check_origin
-from ingest.decode.batch import EventBatch
+from ingest.decode.batch import EventBatch, count_implausible_ts
 from ingest.edge import Edge
 from ingest.encode.records import Records, Run, Sender, records_of
 from ingest.errors import RejectedEvent, Rejection
 from ingest.http.body import ClientGone, NoRoom, Receive
-from ingest.http.client_address import address_mark, client_address
-from ingest.http.headers import check_type, forwarded_for, is_gzip, key_of, user_agent_of
+from ingest.http.client_address import address_mark, client_address, network_mark
+from ingest.http.codings import decompressor_of
+from ingest.http.headers import check_type, forwarded_for, key_of, user_agent_of
 from ingest.http.responses import (
     VARY,
     HeaderList,
     HttpResponse,
     Receipt,
     Send,
+    Warnings,
     error_response,
     readable_by,
     send_response,
@@ -35,6 +38,7 @@ from ingest.request import Request, Scope
 from schemas.outcomes import RequestError, UnjoinError
 
 KEYS_RETRY_AFTER_S = 30
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some clients put it before JSON, which RFC 8259 lets a reader skip (8.1)
 
 _ALLOW = (b"allow", b"POST, OPTIONS")
 _PREFLIGHT: HeaderList = [
@@ -52,11 +56,13 @@ class Encoded(msgspec.Struct, frozen=True):
     Attributes:
         accepted: how many events, by category.
         rejected: ascending by index.
+        implausible_ts: how many of the accepted have a `ts` that cannot be true.
     """
 
     records: Records
     accepted: dict[str, int]
     rejected: list[RejectedEvent]
+    implausible_ts: int
 
 
 class Collector:
@@ -101,18 +107,20 @@ class Collector:
         key = key_of(request.headers, request.query)
         grant = None if key is None and body_format.key_in else self._admit(request, key)
         check_type(request.headers.get("content-type"), body_format.types)
-        gzip = is_gzip(request.headers.get("content-encoding"))
+        decompressor = decompressor_of(request.headers.get("content-encoding"))
         try:
-            body = await request.body.read(gzip, limits.body_bytes_max, limits.body_seconds_max, edge.body_room)
+            body = await request.body.read(decompressor, limits.body_bytes_max, limits.body_seconds_max, edge.body_room)
         except NoRoom:
             raise edge.scheduler.refusal(early=True) from None
+        body = body.removeprefix(BYTE_ORDER_MARK)
         if grant is None:
             assert body_format.key_in is not None
             grant = self._admit(request, body_format.key_in(body))
         address = client_address(request.peer, forwarded_for(request.headers), edge.trusted_proxies)
         with await edge.scheduler.turn(grant.quota_name, address_mark(address), len(body)):
             batches = body_format.parse(body, limits)
-            edge.quotas.spend(grant, sum([len(one.events) + len(one.rejected) for one in batches]), edge.monotonic())
+            network = network_mark(address, edge.trusted_proxies) if edge.quotas.by_address else None
+            edge.quotas.spend(grant, batches, edge.monotonic(), network)
             batches = [authorized(one, grant) for one in batches]
             encoded = self._encode(batches, grant, address, user_agent_of(request.headers))
             del body, batches  # freed while they are in the CPU's cache, not when Kafka has answered
@@ -121,8 +129,9 @@ class Collector:
             await edge.producer.produce(encoded.records)  # returns once durable
         except NotDurable as error:
             raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=error.retry_after_s) from None
-        edge.counters.count_batch(encoded.accepted, encoded.rejected, edge.monotonic() - began)
-        return body_format.response(Receipt(sum(encoded.accepted.values()), encoded.rejected))
+        edge.counters.count_batch(encoded.accepted, encoded.rejected, edge.monotonic() - began, encoded.implausible_ts)
+        warnings = Warnings(encoded.implausible_ts) if encoded.implausible_ts else UNSET
+        return body_format.response(Receipt(sum(encoded.accepted.values()), encoded.rejected, warnings))
 
     def _admit(self, request: Request, key: str | None) -> Grant:
         """What the request's key allows where the request comes from; kept, since it decides who may read the answer.
@@ -144,8 +153,9 @@ class Collector:
         runs: list[Run] = []
         accepted: dict[str, int] = {}
         rejected: list[RejectedEvent] = []
+        implausible_ts = 0
         for batch in batches:
-            sender = Sender(grant.site, batch.session, now_ms, address, user_agent)
+            sender = Sender(grant.site, batch.session, now_ms, address, user_agent, batch.sent_at)
             try:
                 records, closed = records_of(batch.events, sender, self._edge.edge_keys)
             except UnjoinError:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
@@ -154,12 +164,13 @@ class Collector:
             events = [entry for entry in batch.events if entry[0] not in left_out] if closed else batch.events
             for category, count in count_by_category(events).items():
                 accepted[category] = accepted.get(category, 0) + count
+            implausible_ts += count_implausible_ts(events, now_ms)
             runs += records.runs
             rejected += batch.rejected
             rejected += closed
         if len(rejected) > 1:
             rejected.sort(key=lambda entry: entry.index)
-        return Encoded(Records(runs), accepted, rejected)
+        return Encoded(Records(runs), accepted, rejected, implausible_ts)
 
     def _without_events(self, request: Request) -> HttpResponse:
         """What is answered to any other method than POST: a preflight's answer.
@@ -170,7 +181,7 @@ class Collector:
         if request.method != "OPTIONS":
             raise Rejection(405, RequestError.METHOD_NOT_ALLOWED)
         if request.origin is not None and not self._edge.sites.admission.lists_origin(request.origin):
-            raise Rejection(403, RequestError.FORBIDDEN_ORIGIN)
+            raise Rejection(403, RequestError.FORBIDDEN_ORIGIN, "No site lists this Origin for a browser key.")
         return HttpResponse(204, [*_PREFLIGHT, _ALLOW], b"")
 
     def _cors(self, request: Request) -> HeaderList:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ingest.access.grants import Quotas
+from ingest.access.quotas import Quotas
 from ingest.access.sites import WatchedSites
 from ingest.encode.edge_keys import WatchedKeys
 from ingest.http.body import BodyRoom

@@ -41,10 +41,15 @@ class RejectedEvent(Redacted, frozen=True):
     # An answer never echoes an id that is not valid.
     id: Annotated[str | None, Meta(description="As sent, or null where that is no valid id.")]
     reason: RejectionReason
+    field: Annotated[
+        str | None,
+        Meta(description="The documented field that is meant, or null; never a name that a client invented."),
+    ]
+    detail: Annotated[str, Meta(description="The bound that was broken, one sentence; never what was sent.")]
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
     """The body of every error: a name from a closed list, and one fixed sentence."""
 
-    error: str
+    error: RequestError
     detail: str

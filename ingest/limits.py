@@ -14,6 +14,7 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         body_bytes_max: before and after decompression.
+        batch_calls_max: of a batch as Segment's SDKs post it.
         event_depth_max: levels of arrays and objects, the event itself being the first.
         answer_bytes_max: of an answer in UTF-8.
         body_seconds_max: until the whole body has arrived.
@@ -23,6 +24,7 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     body_bytes_max: int
     batch_events_max: int
+    batch_calls_max: int
     event_bytes_max: int
     event_depth_max: int
     answer_bytes_max: int

@@ -169,8 +169,8 @@ EDGE = (
         edits=(
             Edit(
                 "ingest/decode/segment_event.py",
-                '_text(call, "timestamp" if "timestamp" in call else "originalTimestamp")',
-                '_text(call, "sentAt" if "sentAt" in call else "timestamp")',
+                '_text(call, "timestamp" if "timestamp" in call else "originalTimestamp", "timestamp")',
+                '_text(call, "sentAt" if "sentAt" in call else "timestamp", "timestamp")',
             ),
         ),
         tests=("tests/ingest/decode/test_segment.py::test_send_again_under_another_sent_at_is_the_same_event",),
@@ -192,5 +192,59 @@ EDGE = (
         why="Masking costs the door time by the byte, and whoever has a public key chooses the answers.",
         edits=(Edit("ingest/decode/event.py", "    if type(event) in _LABELS:\n", "    if False:\n"),),
         tests=("tests/ingest/decode/test_batch.py::test_answer_is_bounded_in_bytes_of_utf_8",),
+    ),
+    Mutant(
+        name="rejection that names a client's own field",
+        why="An answer may be logged where the event must not be; `field` is a closed list.",
+        edits=(
+            Edit(
+                "ingest/decode/event.py",
+                "    return field if isinstance(tag, str) and field in _KNOWN.get(tag, ()) else None\n",
+                "    return field if isinstance(tag, str) else None\n",
+            ),
+        ),
+        tests=("tests/ingest/decode/test_flaws.py::test_rejection_names_the_field_and_the_bound",),
+    ),
+    Mutant(
+        name="arrays and objects of a body without a bound",
+        why="Each is an object of Python at a hundred times the cost of its bytes, and the event loop waits for all.",
+        edits=(
+            Edit(
+                "ingest/decode/envelope.py",
+                'body.count(b"[") + body.count(b"{") > CONTAINERS_MAX:',
+                "False:",
+            ),
+        ),
+        tests=("tests/ingest/decode/test_work.py::test_body_holds_no_more_arrays_and_objects_than_its_bound",),
+    ),
+    Mutant(
+        name="members of a gzip without a bound",
+        why="A mebibyte holds fifty thousand empty ones; each costs a decompressor and adds not a byte to any limit.",
+        edits=(Edit("ingest/http/codings.py", "if self._members == MEMBERS_MAX:", "if self._members < 0:"),),
+        tests=("tests/ingest/http/test_codings.py::test_members_are_counted_for_each_costs_a_decompressor",),
+    ),
+    Mutant(
+        name="gzip and zstd unpacked without a bound",
+        why="A body of a mebibyte may say that it is gigabytes.",
+        edits=(
+            Edit(
+                "ingest/http/codings.py",
+                "output += self._member.decompress(chunk, output_bytes_max - len(output))",
+                "output += self._member.decompress(chunk)",
+            ),
+        ),
+        tests=("tests/ingest/http/test_codings.py::test_bomb_costs_what_the_limit_allows",),
+    ),
+    Mutant(
+        name="one quota for all clients behind a proxy",
+        why="A proxy that does not say whose request it is would be refused for all of them.",
+        edits=(
+            Edit(
+                "ingest/http/client_address.py",
+                "    if found is None or _within(found, trusted):\n        return None\n    return hash(",
+                "    if found is None:\n        return None\n    return hash(",
+            ),
+        ),
+        tests=("tests/ingest/access/test_quotas.py::test_client_whose_address_is_hidden_has_no_quota_of_its_own",),
     ),
 )

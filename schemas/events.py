@@ -12,6 +12,10 @@ from msgspec import Meta
 
 SAMPLES_MAX = 1_024
 TS_MAX = 253_402_300_799_999  # the last millisecond of the year 9999
+# How far a `ts` may lie from when its event was received and still be believed: imported history is younger, a clock
+# in another time zone less ahead. The sink's column `at` has the first one, too.
+TS_AGE_MS_MAX = 315_576_000_000  # ten years
+TS_AHEAD_MS_MAX = 86_400_000  # a day
 
 ID_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-"
 ID_PATTERN = r"\A[A-Za-z0-9_.:-]{1,100}\Z"

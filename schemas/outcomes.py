@@ -50,6 +50,12 @@ class RequestError(StrEnum):
     INTERNAL = "internal"
 
 
+class EventWarning(StrEnum):
+    """What was accepted and yet is hardly what its sender meant."""
+
+    IMPLAUSIBLE_TS = "implausible_ts"
+
+
 class DeadLetterReason(StrEnum):
     """Why a record on a topic was set aside as a dead letter."""
 
@@ -87,6 +93,7 @@ EXPLANATION: dict[StrEnum, str] = {
     RejectionReason.ANSWER_TOO_LONG: "The answer has more bytes of UTF-8 than the limit.",
     RejectionReason.CATEGORY_NOT_ALLOWED: "The key may not write this event's category.",
     RejectionReason.DAY_CLOSED: "The label's day is over and its key destroyed; it can no longer be counted.",
+    EventWarning.IMPLAUSIBLE_TS: "A `ts` lies ten years or more in the past, or a day or more ahead: is it in ms?",
     RequestError.MALFORMED_HTTP: "The request is not well-formed HTTP/1.1.",
     RequestError.HEADERS_TOO_LARGE: "The request's line and headers are larger than the limit.",
     RequestError.NOT_A_BATCH: "The body is not a JSON batch: {sent_at, session, events}.",
@@ -98,7 +105,7 @@ EXPLANATION: dict[StrEnum, str] = {
     RequestError.BODY_STALLED: "The body did not arrive in time.",
     RequestError.BODY_TOO_LARGE: "The body is larger than the limit, before or after decompression.",
     RequestError.UNSUPPORTED_TYPE: "Content-Type must be application/json or text/plain.",
-    RequestError.UNSUPPORTED_ENCODING: "Content-Encoding must be gzip or absent.",
+    RequestError.UNSUPPORTED_ENCODING: "Content-Encoding must be one of gzip, deflate, br and zstd, or absent.",
     RequestError.QUOTA_EXCEEDED: "The key's quota is used up; wait as Retry-After says.",
     RequestError.OVERLOADED: "More is being sent than can be taken; wait as Retry-After says, then send it again.",
     RequestError.NOT_DURABLE: "The batch could not be made durable in time; send it again with the same ids.",

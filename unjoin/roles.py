@@ -81,6 +81,7 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
         limits=RequestLimits(
             body_bytes_max=settings.body_bytes_max,
             batch_events_max=settings.batch_events_max,
+            batch_calls_max=settings.batch_calls_max,
             event_bytes_max=settings.event_bytes_max,
             event_depth_max=settings.event_depth_max,
             answer_bytes_max=settings.answer_bytes_max,
@@ -109,6 +110,8 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
         ),
         connections_max=settings.connections_max,
         key_events_per_second_max=settings.key_events_per_second_max,
+        address_events_per_second_max=settings.address_events_per_second_max,
+        session_labels_per_hour_max=settings.session_labels_per_hour_max,
     )
 
 

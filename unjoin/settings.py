@@ -56,6 +56,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Positive, Meta(description="Bytes of a request body, before and after decompression.")
     ] = 1_048_576
     batch_events_max: Annotated[Positive, Meta(description="Events of a batch.")] = 500
+    batch_calls_max: Annotated[
+        Positive, Meta(description="Calls of a batch as Segment's and RudderStack's SDKs post it.")
+    ] = 2_500
     event_bytes_max: Annotated[Positive, Meta(description="Bytes of an event.")] = 32_768
     event_depth_max: Annotated[Positive, Meta(description="Levels an event may nest.")] = 32
     answer_bytes_max: Annotated[Positive, Meta(description="Bytes of an answer, in UTF-8.")] = 4_096
@@ -88,6 +91,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Positive, Meta(description="Connections before the one idle for longest is closed for a new one.")
     ] = 10_000
     key_events_per_second_max: Annotated[NotNegative, Meta(description="Quota of a key; 0 for none.")] = 0
+    address_events_per_second_max: Annotated[
+        NotNegative, Meta(description="Quota of a client's address, of IPv6 a /64; 0 for none.")
+    ] = 0
+    session_labels_per_hour_max: Annotated[
+        NotNegative, Meta(description="Labels that a session may post in an hour; 0 for no quota.")
+    ] = 0
 
     partitions: Annotated[Positive, Meta(description="Partitions of the topics that scale with traffic.")] = 2
     labeled_partitions: Annotated[Positive, Meta(description="Partitions of `events.labeled`.")] = 1

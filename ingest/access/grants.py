@@ -21,6 +21,10 @@ Kind = Literal["browser", "server"]
 SITE_NAME_PATTERN = r"\A[A-Za-z0-9_.-]{1,64}\Z"
 SiteName = Annotated[str, Meta(pattern=SITE_NAME_PATTERN)]
 
+_SERVER_KEY_IN_BROWSER = (
+    "This is a server key, and server keys are refused from browsers: send a browser key. A server key that was in a "
+    "page has leaked; revoke it."
+)
 _event_of = itemgetter(1)  # of an entry of `EventBatch.events`
 
 WIDGET_CATEGORIES = frozenset({"signals", "labeled"})
@@ -138,7 +142,8 @@ def check_origin(grant: Grant, origin: str | None) -> None:
         Rejection: 403.
     """
     if origin is not None and not allows_origin(grant, origin):
-        raise Rejection(403, RequestError.FORBIDDEN_ORIGIN)
+        detail = _SERVER_KEY_IN_BROWSER if grant.kind == "server" else None
+        raise Rejection(403, RequestError.FORBIDDEN_ORIGIN, detail)
 
 
 def authorized(batch: EventBatch, grant: Grant) -> EventBatch:
@@ -147,45 +152,21 @@ def authorized(batch: EventBatch, grant: Grant) -> EventBatch:
     if types.issuperset(map(type, map(_event_of, batch.events))):
         return batch
     events = [entry for entry in batch.events if type(entry[1]) in types]
+    reason, detail = RejectionReason.CATEGORY_NOT_ALLOWED, _writes(types)
     forbidden = [
-        RejectedEvent(index, event.id, RejectionReason.CATEGORY_NOT_ALLOWED)
+        RejectedEvent(index, event.id, reason, "type", detail)
         for index, event in batch.events
         if type(event) not in types
     ]
     rejected = sorted([*batch.rejected, *forbidden], key=lambda entry: entry.index)
-    return EventBatch(batch.session, events, rejected)
+    return msgspec.structs.replace(batch, events=events, rejected=rejected)
+
+
+def _writes(types: frozenset[type[AnyEvent]]) -> str:
+    tags = sorted(str(kind.__struct_config__.tag) for kind in types)
+    return f"This key writes {', '.join(tags) or 'nothing'}."
 
 
 def sha256_of(key: str) -> str:
     """What stands for a server key on disk; it has 256 random bits, so that it needs no slow hash."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-class Quotas:
-    """A token bucket of events for each key, one second's worth deep; it counts the traffic of this process alone."""
-
-    def __init__(self) -> None:
-        self._buckets: dict[str, tuple[float, float]] = {}
-
-    def spend(self, grant: Grant, events: int, now: float) -> None:
-        """Takes the tokens of a batch, rejected events included: they cost as much.
-
-        A batch larger than the bucket passes when the bucket is full, and leaves it in debt. So every batch passes at
-        some time, and the rate holds over time.
-
-        Args:
-            now: seconds on a monotonic clock.
-
-        Raises:
-            Rejection: 429, with the seconds until there will be enough.
-        """
-        rate = grant.events_per_second
-        if not rate:
-            return
-        tokens, since = self._buckets.get(grant.quota_name, (float(rate), now))
-        tokens = min(float(rate), tokens + (now - since) * rate)
-        missing = min(events, rate) - tokens
-        if missing > 1e-9:
-            self._buckets[grant.quota_name] = (tokens, now)
-            raise Rejection(429, RequestError.QUOTA_EXCEEDED, retry_after_s=max(1, -int(-missing // rate)))
-        self._buckets[grant.quota_name] = (tokens - events, now)

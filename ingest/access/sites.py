@@ -35,6 +35,9 @@ DEVELOPMENT_BROWSER_KEY = "dev-browser-key"
 DEVELOPMENT_SERVER_KEY = "dev-server-key"
 HINT_CHARACTERS = 8
 
+_ORIGIN_FORMS = (
+    "write scheme://host or scheme://host:port, http or https, in ASCII, without a path: https://shop.example"
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SITE_NAME = re.compile(SITE_NAME_PATTERN)
 
@@ -194,11 +197,13 @@ def origin_of(text: str) -> str:
         parts = urlsplit(text.strip())
         port = parts.port
     except ValueError:
-        raise SitesError(f"{text!r} is no origin; write scheme://host or scheme://host:port") from None
+        raise SitesError(f"{text!r} is no origin; {_ORIGIN_FORMS}") from None
     host = parts.hostname or ""
     bare = not parts.path.strip("/") and not parts.query and not parts.fragment and "@" not in parts.netloc
-    if parts.scheme not in _DEFAULT_PORTS or not host.isascii() or not host or "*" in host or not bare:
-        raise SitesError(f"{text!r} is no origin; write scheme://host or scheme://host:port, http or https, in ASCII")
+    if "*" in text:
+        raise SitesError(f"{text!r} has a wildcard, and an origin is one site's alone: name each one; {_ORIGIN_FORMS}")
+    if parts.scheme not in _DEFAULT_PORTS or not host.isascii() or not host or not bare:
+        raise SitesError(f"{text!r} is no origin; {_ORIGIN_FORMS}")
     host = f"[{host}]" if ":" in host else host
     suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
     return f"{parts.scheme}://{host}{suffix}"

@@ -3,15 +3,18 @@
 Source of every rule: the HTTP contract in docs/http.md.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ingest.decode.envelope import envelope_of
+from ingest.decode.envelope import check_containers, envelope_of
 from ingest.decode.event import all_sound, id_of, parse_event
+from ingest.decode.flaws import Flaw
 from ingest.errors import RejectedEvent, Rejection
 from ingest.limits import RequestLimits
-from schemas.events import AnyEvent, Redacted, Session, UnixMs
-from schemas.outcomes import RejectionReason, RequestError
+from schemas.events import TS_AGE_MS_MAX, TS_AHEAD_MS_MAX, AnyEvent, Redacted, Session, UnixMs
+from schemas.outcomes import RequestError
 
 
 class EventBatch(Redacted, frozen=True):
@@ -20,11 +23,13 @@ class EventBatch(Redacted, frozen=True):
     Attributes:
         events: (index in the request, event), ascending.
         rejected: ascending by index.
+        sent_at: Unix milliseconds by the client's clock; 0 where it does not say.
     """
 
     session: str
     events: list[tuple[int, AnyEvent]]
     rejected: list[RejectedEvent]
+    sent_at: int = 0
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,8 +50,9 @@ def parse_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
     parsed by itself.
 
     Raises:
-        Rejection: 400, the body is not a batch; 413, it holds too many events.
+        Rejection: 400, the body is not a batch; 413, it holds too many events, or arrays and objects.
     """
+    check_containers(body)
     try:
         batch = _batch.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -58,7 +64,16 @@ def parse_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
         or (len(body) > limits.event_bytes_max and _holds_large_event(body, limits.event_bytes_max))
     ):
         return [_parse_each(body, limits)]
-    return [EventBatch(batch.session, list(enumerate(events)), [])]
+    return [EventBatch(batch.session, list(enumerate(events)), [], batch.sent_at or 0)]
+
+
+def count_implausible_ts(events: Sequence[tuple[int, AnyEvent]], received_at_ms: int) -> int:
+    """How many events have a `ts` that cannot be true, as seconds in place of milliseconds are not."""
+    times = [event.ts for _, event in events]
+    oldest, newest = received_at_ms - TS_AGE_MS_MAX, received_at_ms + TS_AHEAD_MS_MAX
+    if not times or (oldest <= min(times) and max(times) <= newest):
+        return 0
+    return sum(not oldest <= ts <= newest for ts in times)
 
 
 def _holds_large_event(body: bytes, event_bytes_max: int) -> bool:
@@ -73,8 +88,8 @@ def _parse_each(body: bytes, limits: RequestLimits) -> EventBatch:
     rejected: list[RejectedEvent] = []
     for index, raw in enumerate(envelope.events):
         parsed = parse_event(raw, limits, stand_in)
-        if isinstance(parsed, RejectionReason):
-            rejected.append(RejectedEvent(index, id_of(raw), parsed))
+        if isinstance(parsed, Flaw):
+            rejected.append(RejectedEvent(index, id_of(raw), parsed.reason, parsed.field, parsed.detail))
         else:
             events.append((index, parsed))
-    return EventBatch(envelope.session, events, rejected)
+    return EventBatch(envelope.session, events, rejected, envelope.sent_at or 0)

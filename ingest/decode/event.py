@@ -10,18 +10,34 @@ reasons:
 """
 
 import json
-import math
+import re
+from itertools import accumulate
 from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from ingest.decode.envelope import whole
+from ingest.decode.flaws import (
+    FIELDS,
+    NO_TYPE,
+    NOT_AN_OBJECT,
+    TYPE_NO_TEXT,
+    TYPES,
+    UNKNOWN_TYPE,
+    Flaw,
+    flaw,
+    flaw_of_field,
+    flaw_of_names,
+)
 from ingest.errors import Rejection
 from ingest.limits import RequestLimits
 from schemas.events import AnyEvent, EventId, Key, Label, Pointer, Scroll, ids_are_valid
 from schemas.outcomes import RejectionReason, RequestError
 
 _INT_DIGITS_MAX = 4_300  # Source: CVE-2020-10735; msgspec and CPython both stop here.
+_LONG_INT = re.compile(rb"[0-9]{%d}" % (_INT_DIGITS_MAX + 1))
+_BEYOND = float("inf")  # stands for a number that no 64-bit float holds
 
 
 class _Named(msgspec.Struct):
@@ -31,16 +47,21 @@ class _Named(msgspec.Struct):
 _event = msgspec.json.Decoder(AnyEvent)
 _named = msgspec.json.Decoder(_Named)
 _event_id = msgspec.json.Decoder(EventId)
+_json = msgspec.json.Encoder()
+# Refuses what stands for a number beyond a float. Depth is checked beside it, so no circles need to be looked for.
+_strict = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
+_lax = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 _LABELS = frozenset(Label.__args__)
-_TYPES: dict[str, type[msgspec.Struct]] = {kind.__struct_config__.tag: kind for kind in AnyEvent.__args__}
 _REQUIRED = {
-    tag: {field.name for field in msgspec.structs.fields(kind) if field.required} for tag, kind in _TYPES.items()
+    tag: [field.name for field in msgspec.structs.fields(kind) if field.required] for tag, kind in TYPES.items()
 }
-_KNOWN = {tag: {*kind.__struct_fields__, "type"} for tag, kind in _TYPES.items()}
+_TAGS = {kind: tag for tag, kind in TYPES.items()}
+_KNOWN = {tag: frozenset(names) for tag, names in FIELDS.items()}
+_PLACE = re.compile(r"at `\$\.([a-z_]+)")
 
 
-def parse_event(raw: Raw, limits: RequestLimits, stand_in: str | None) -> AnyEvent | RejectionReason:
+def parse_event(raw: Raw, limits: RequestLimits, stand_in: str | None) -> AnyEvent | Flaw:
     """One event of a batch.
 
     Args:
@@ -51,18 +72,20 @@ def parse_event(raw: Raw, limits: RequestLimits, stand_in: str | None) -> AnyEve
     """
     text = memoryview(raw)
     if text.nbytes > limits.event_bytes_max:
-        return RejectionReason.TOO_LARGE
+        return too_large(limits)
     if stand_in is not None and stand_in.encode() in bytes(text):
         return _parse_slowly(bytes(text), limits, stand_in)
     try:
         event: AnyEvent = _event.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return _parse_slowly(bytes(text), limits, None)
-    return _unsound(event, limits) or _bad_id(event) or event
+    return _flaw_of(event, limits) or event
 
 
 def all_sound(events: list[AnyEvent], limits: RequestLimits) -> bool:
     """Whether decoded events keep what no type expresses: characters of ids, depth, lengths of arrays and answers."""
+    if not ids_are_valid(events):
+        return False
     for event in events:
         kind = type(event)
         if kind is Pointer or kind is Scroll:  # most of all events: no call for them
@@ -70,7 +93,7 @@ def all_sound(events: list[AnyEvent], limits: RequestLimits) -> bool:
                 return False
         elif _unsound(event, limits):
             return False
-    return ids_are_valid(events)
+    return True
 
 
 def id_of(raw: Raw) -> str | None:
@@ -82,144 +105,161 @@ def id_of(raw: Raw) -> str | None:
         return None
 
 
-def _unsound(event: AnyEvent, limits: RequestLimits) -> RejectionReason | None:
+def too_large(limits: RequestLimits) -> Flaw:
+    """More bytes than an event may have."""
+    return flaw(RejectionReason.TOO_LARGE, detail=f"An event has at most {limits.event_bytes_max:,} bytes.")
+
+
+def too_deep(limits: RequestLimits, field: str | None = None) -> Flaw:
+    """More levels than an event may have."""
+    levels = f"An event nests at most {limits.event_depth_max} levels of arrays and objects, itself the first."
+    return flaw(RejectionReason.TOO_DEEP, field, levels)
+
+
+def _flaw_of(event: AnyEvent, limits: RequestLimits) -> Flaw | None:
+    if not ids_are_valid((event,)):
+        return flaw_of_field(RejectionReason.INVALID_VALUE, _TAGS[type(event)], "id")
+    return _unsound(event, limits)
+
+
+def _unsound(event: AnyEvent, limits: RequestLimits) -> Flaw | None:
     if type(event) in _LABELS:
         most = limits.answer_bytes_max
         # No character has more than four bytes, so that hardly an answer is encoded to be counted.
         answer = event.answer  # type: ignore[union-attr]
         long = 4 * len(answer) > most and len(answer.encode()) > most
-        return RejectionReason.ANSWER_TOO_LONG if long else None
+        return (
+            flaw(RejectionReason.ANSWER_TOO_LONG, "answer", f"An answer has at most {most:,} bytes of UTF-8.")
+            if long
+            else None
+        )
     properties = getattr(event, "properties", None)
-    if properties and depth_of(properties) >= limits.event_depth_max:
-        return RejectionReason.TOO_DEEP
+    if properties and nests_deeper(properties, limits.event_depth_max - 1):
+        return too_deep(limits, "properties")
     samples = event.samples
     if samples and len({len(getattr(event, field)) for field in samples}) > 1:
-        return RejectionReason.UNEQUAL_ARRAYS
+        first = len(getattr(event, samples[0]))
+        odd = next(field for field in samples if len(getattr(event, field)) != first)
+        return flaw(RejectionReason.UNEQUAL_ARRAYS, odd, f"{', '.join(samples)} must have equal lengths.")
     return None
 
 
-def _bad_id(event: AnyEvent) -> RejectionReason | None:
-    return None if ids_are_valid((event,)) else RejectionReason.INVALID_VALUE
+def _parse_slowly(text: bytes, limits: RequestLimits, stand_in: str | None) -> AnyEvent | Flaw:
+    document = document_of(text, limits, stand_in)
+    return document if isinstance(document, Flaw) else event_of(document, limits)
 
 
-class _OutOfRange:
-    """Stands for a number that no 64-bit float holds, until it is known whether its member counts at all."""
-
-
-def _parse_slowly(text: bytes, limits: RequestLimits, stand_in: str | None) -> AnyEvent | RejectionReason:
-    out_of_range: list[Any] = []
-    document = document_of(text, limits.event_depth_max, stand_in, out_of_range)
-    if isinstance(document, RejectionReason):
-        return document
-    return event_of(document, limits, out_of_range)
-
-
-def document_of(
-    text: bytes, event_depth_max: int, stand_in: str | None, out_of_range: list[Any]
-) -> dict[str, Any] | RejectionReason:
+def document_of(text: bytes, limits: RequestLimits, stand_in: str | None) -> dict[str, Any] | Flaw:
     """The JSON object in an event's text; the last of duplicate members counts.
 
-    Args:
-        out_of_range: takes what stands for numbers that no 64-bit float holds; `event_of` wants it.
+    Infinity stands for a number that no 64-bit float holds; `event_of` refuses it where it counts.
 
     Raises:
         Rejection: 400, it is not JSON.
     """
     try:
-        event = _loads(text, out_of_range)
+        event = _loads(text)
+        if not isinstance(event, dict):
+            return NOT_AN_OBJECT
+        if nests_deeper(event, limits.event_depth_max):
+            return too_deep(limits)
     except RecursionError:
-        return RejectionReason.TOO_DEEP
+        return too_deep(limits)
     except ValueError:
         raise Rejection(400, RequestError.NOT_A_BATCH) from None
-    if not isinstance(event, dict):
-        return RejectionReason.NOT_AN_OBJECT
-    if text.count(b"[") + text.count(b"{") > event_depth_max and depth_of(event) > event_depth_max:
-        return RejectionReason.TOO_DEEP
-    if stand_in is not None and _holds_text(event, chr(int(stand_in[2:], 16))):
-        return RejectionReason.INVALID_TEXT
+    if stand_in is not None:
+        surrogate = chr(int(stand_in[2:], 16))
+        if surrogate in _lax(event):
+            field = next((name for name, value in event.items() if surrogate in _lax(value)), None)
+            return flaw(RejectionReason.INVALID_TEXT, _documented(event, field))
     return event
 
 
-def event_of(event: dict[str, Any], limits: RequestLimits, out_of_range: list[Any]) -> AnyEvent | RejectionReason:
+def event_of(event: dict[str, Any], limits: RequestLimits) -> AnyEvent | Flaw:
     """The event that an object, with a `type`, describes."""
-    return _wrong_shape(event) or _converted(event, limits, out_of_range)
+    return _wrong_shape(event) or _converted(event, limits)
 
 
-def _converted(event: dict[str, Any], limits: RequestLimits, out_of_range: list[Any]) -> AnyEvent | RejectionReason:
-    if out_of_range and any(isinstance(leaf, _OutOfRange) for leaf in _leaves(event)):
-        return RejectionReason.INVALID_VALUE
+def _converted(event: dict[str, Any], limits: RequestLimits) -> AnyEvent | Flaw:
+    tag = event["type"]
+    if not _is_finite(event):
+        beyond = next(name for name, value in event.items() if not _is_finite(value))
+        return flaw(RejectionReason.INVALID_VALUE, beyond, "A number must fit in a 64-bit float.")
+    event["ts"] = whole(event["ts"])
     try:
         converted = msgspec.convert(event, cast("type[AnyEvent]", AnyEvent))
     except msgspec.ValidationError as error:
-        # "Expected `int`, got `str`" against "Expected `int` >= 0" and "Expected `str` matching regex …".
+        # "Expected `int`, got `str` - at `$.ts`" against "Expected `int` >= 0" and "Expected `str` matching regex …".
         got_another_type = "`, got `" in str(error)
-        return RejectionReason.WRONG_TYPE if got_another_type else RejectionReason.INVALID_VALUE
-    return _unsound(converted, limits) or _bad_id(converted) or converted
+        place = _PLACE.search(str(error))
+        reason = RejectionReason.WRONG_TYPE if got_another_type else RejectionReason.INVALID_VALUE
+        field = _documented(event, place[1] if place else None)
+        return flaw(reason) if field is None else flaw_of_field(reason, tag, field)
+    return _flaw_of(converted, limits) or converted
 
 
-def _loads(text: bytes, out_of_range: list[Any]) -> Any:
-    """The JSON document; a number that no 64-bit float holds becomes an `_OutOfRange`, listed in `out_of_range`."""
-
-    def beyond() -> Any:
-        out_of_range.append(_OutOfRange())
-        return out_of_range[-1]
-
-    def parse_int(digits: str) -> Any:
-        return int(digits) if len(digits.lstrip("-")) <= _INT_DIGITS_MAX else beyond()
-
-    def parse_float(digits: str) -> Any:
-        number = float(digits)
-        return number if math.isfinite(number) else beyond()
-
-    return json.loads(text.decode(), parse_int=parse_int, parse_float=parse_float)
+def _documented(event: dict[str, Any], field: str | None) -> str | None:
+    """The field if its event's type has it: any other name is the client's own."""
+    tag = event.get("type")
+    return field if isinstance(tag, str) and field in _KNOWN.get(tag, ()) else None
 
 
-def _wrong_shape(event: dict[str, Any]) -> RejectionReason | None:
+def _loads(text: bytes) -> Any:
+    if _LONG_INT.search(text) is None:
+        return json.loads(text.decode())
+    return json.loads(
+        text.decode(), parse_int=lambda digits: int(digits) if len(digits.lstrip("-")) <= _INT_DIGITS_MAX else _BEYOND
+    )
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number inside stands for one beyond a float."""
+    try:
+        _strict(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _wrong_shape(event: dict[str, Any]) -> Flaw | None:
     """What is wrong with the event's type and the names of its fields.
 
     A `key` event may hold no field but the documented ones: `which` and `foo` may both name a key, and no check can
     tell.
     """
     if "type" not in event:
-        return RejectionReason.MISSING_FIELD
+        return NO_TYPE
     tag = event["type"]
     if not isinstance(tag, str):
-        return RejectionReason.WRONG_TYPE
-    kind = _TYPES.get(tag)
-    if kind is None:
-        return RejectionReason.UNKNOWN_TYPE
+        return TYPE_NO_TEXT
+    if tag not in TYPES:
+        return UNKNOWN_TYPE
     if not event.keys() <= _KNOWN[tag]:
-        return RejectionReason.FORBIDDEN_FIELD if kind is Key else RejectionReason.UNKNOWN_FIELD
-    if not event.keys() >= _REQUIRED[tag]:
-        return RejectionReason.MISSING_FIELD
-    return None
+        forbidden = TYPES[tag] is Key
+        return flaw_of_names(RejectionReason.FORBIDDEN_FIELD if forbidden else RejectionReason.UNKNOWN_FIELD, tag)
+    missing = next((name for name in _REQUIRED[tag] if name not in event), None)
+    return None if missing is None else flaw_of_field(RejectionReason.MISSING_FIELD, tag, missing)
 
 
-def depth_of(value: Any) -> int:
-    """Levels of arrays and objects, 0 for a scalar. Without recursion: the input chooses the depth."""
-    depth = 0
-    level = [value]
-    while level := [item for item in level if isinstance(item, dict | list)]:
-        depth += 1
-        level = [item for holder in level for item in (holder.values() if isinstance(holder, dict) else holder)]
-    return depth
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes one up, one down
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[{]}")
 
 
-def _leaves(value: Any) -> list[Any]:
-    """Every scalar and every member name inside, in no order."""
-    leaves: list[Any] = []
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            leaves.extend(item)
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)
-        else:
-            leaves.append(item)
-    return leaves
+def nests_deeper(value: Any, levels: int) -> bool:
+    """Whether a decoded document has more levels of arrays and objects.
 
+    The input chooses the depth and the number of values, so neither recursion nor Python's steps may follow them: the
+    brackets of its text are counted, in C.
 
-def _holds_text(value: Any, text: str) -> bool:
-    return any(isinstance(leaf, str) and text in leaf for leaf in _leaves(value))
+    Raises:
+        RecursionError: far more levels.
+    """
+    try:
+        text = _json.encode(value)
+    except OverflowError:  # an integer beyond 64 bits
+        text = _lax(value).encode()
+    if text.count(b"[") + text.count(b"{") <= levels:
+        return False
+    steps = _STRING.sub(b"", text).translate(_STEPS, _NO_BRACKETS)
+    return max(accumulate(memoryview(steps).cast("b")), default=0) > levels

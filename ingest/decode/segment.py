@@ -11,8 +11,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ingest.decode.batch import EventBatch
-from ingest.decode.envelope import without_lone_surrogates
-from ingest.decode.segment_event import NO_SESSION, Mapped, id_of_call, map_call
+from ingest.decode.envelope import check_containers, without_lone_surrogates
+from ingest.decode.segment_event import NO_SESSION, Mapped, id_of_call, map_call, ms_of
 from ingest.errors import RejectedEvent, Rejection
 from ingest.limits import RequestLimits
 from schemas.events import AnyEvent
@@ -25,6 +25,11 @@ class _Calls(msgspec.Struct):
     """A body's calls. SDKs add its other members by themselves; they are left out."""
 
     batch: list[Raw]
+    sentAt: Raw | UnsetType = UNSET  # noqa: N815
+
+
+class _Sent(msgspec.Struct):
+    sentAt: Raw | UnsetType = UNSET  # noqa: N815
 
 
 class _Keyed(msgspec.Struct):
@@ -33,6 +38,8 @@ class _Keyed(msgspec.Struct):
 
 _batch = msgspec.json.Decoder(_Calls)
 _any = msgspec.json.Decoder(Raw)
+_sent = msgspec.json.Decoder(_Sent)
+_text = msgspec.json.Decoder(str)
 _keyed = msgspec.json.Decoder(_Keyed)
 
 _NOT_JSON = "The body is not one JSON document in UTF-8."
@@ -51,15 +58,15 @@ def parse_segment_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
     """The calls of `{"batch": […]}`; each says its type.
 
     Raises:
-        Rejection: 400, the body holds no batch; 413, it holds too many calls.
+        Rejection: 400, the body holds no batch; 413, it holds too many calls, or arrays and objects.
     """
     try:
         parsed, stand_in = _decoded(body, _batch)
     except msgspec.ValidationError:
         raise Rejection(400, RequestError.NOT_A_BATCH, _NO_BATCH) from None
-    if len(parsed.batch) > limits.batch_events_max:
+    if len(parsed.batch) > limits.batch_calls_max:
         raise Rejection(413, RequestError.TOO_MANY_EVENTS)
-    return _mapped(parsed.batch, None, limits, stand_in)
+    return _mapped(parsed.batch, None, limits, stand_in, _ms_of(parsed.sentAt))
 
 
 def parse_segment_call(kind: str, body: bytes, limits: RequestLimits) -> list[EventBatch]:
@@ -69,11 +76,24 @@ def parse_segment_call(kind: str, body: bytes, limits: RequestLimits) -> list[Ev
         Rejection: 400, the body is not JSON.
     """
     call, stand_in = _decoded(body, _any)
-    return _mapped([call], kind, limits, stand_in)
+    try:
+        sent_at = _ms_of(_sent.decode(call).sentAt)
+    except msgspec.DecodeError:  # no object: its own rejection says so
+        sent_at = 0
+    return _mapped([call], kind, limits, stand_in, sent_at)
+
+
+def _ms_of(sent_at: Raw | UnsetType) -> int:
+    """When a body was sent; 0 where it does not say, or not so that it can be read: SDKs add it by themselves."""
+    try:
+        return 0 if sent_at is UNSET else ms_of(_text.decode(sent_at)) or 0
+    except msgspec.DecodeError:
+        return 0
 
 
 def _decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[T, str | None]:
     """The body, and the escape that replaced lone surrogates, if there were any."""
+    check_containers(body)
     try:
         body.decode()  # msgspec does not look into strings that it leaves raw
         try:
@@ -89,7 +109,9 @@ def _decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[T, str | No
         raise Rejection(400, RequestError.NOT_A_BATCH, _NOT_JSON) from None
 
 
-def _mapped(calls: list[Raw], kind: str | None, limits: RequestLimits, stand_in: str | None) -> list[EventBatch]:
+def _mapped(
+    calls: list[Raw], kind: str | None, limits: RequestLimits, stand_in: str | None, sent_at: int
+) -> list[EventBatch]:
     """At least one batch; the first holds all rejected calls, and the events that have no session."""
     sessions: dict[str, list[tuple[int, AnyEvent]]] = {NO_SESSION: []}
     rejected: list[RejectedEvent] = []
@@ -98,9 +120,9 @@ def _mapped(calls: list[Raw], kind: str | None, limits: RequestLimits, stand_in:
         if isinstance(mapped, Mapped):
             sessions.setdefault(mapped.session, []).append((index, mapped.event))
         else:
-            rejected.append(RejectedEvent(index, id_of_call(raw), mapped))
-    first = EventBatch(NO_SESSION, sessions.pop(NO_SESSION), rejected)
-    others = [EventBatch(session, events, []) for session, events in sessions.items()]
+            rejected.append(RejectedEvent(index, id_of_call(raw), mapped.reason, mapped.field, mapped.detail))
+    first = EventBatch(NO_SESSION, sessions.pop(NO_SESSION), rejected, sent_at)
+    others = [EventBatch(session, events, [], sent_at) for session, events in sessions.items()]
     return [first, *others] if first.events or first.rejected or not others else others
 
 

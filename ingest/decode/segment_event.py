@@ -12,12 +12,14 @@ Source of the shapes: Segment's specification of its HTTP API, and what its SDKs
 
 import datetime
 import hashlib
+import re
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from ingest.decode.event import document_of, event_of
+from ingest.decode.event import document_of, event_of, nests_deeper, too_deep, too_large
+from ingest.decode.flaws import CALL_MEMBERS, NOT_AN_OBJECT, Flaw, flaw
 from ingest.limits import RequestLimits
 from schemas.events import ID_CHARACTERS, TS_MAX, AnyEvent, EventId, Redacted
 from schemas.outcomes import RejectionReason, UnjoinError
@@ -39,6 +41,11 @@ _WRITTEN = {
 }
 _KNOWN = {kind: _COMMON | _ADDED_BY_SDKS | written for kind, written in _WRITTEN.items()}
 _TRAITS = frozenset({"name", "firstName", "lastName", "email", "role", "country", "address"})
+_KINDS = f"`type` must be one of: {', '.join(_WRITTEN)}."
+_UNCOMMON = re.compile(
+    r"(?P<day>\d{4}-?\d\d-?\d\d)[T ](?:(?P<midnight>24:?00(?::?00(?:[.,]0+)?)?)|(?P<minute>\d\d:\d\d):60(?:[.,]\d+)?)"
+    r"(?P<zone>Z|[+-][\d:]+)?"
+)
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MILLISECOND = datetime.timedelta(milliseconds=1)
 
@@ -61,16 +68,16 @@ class _Named(msgspec.Struct, rename={"id": "messageId"}):
 class _Unmapped(UnjoinError):
     """The call cannot become one of our events."""
 
-    def __init__(self, reason: RejectionReason) -> None:
+    def __init__(self, reason: RejectionReason, field: str | None = None, detail: str | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.flaw = flaw(reason, field, detail)
 
 
 _named = msgspec.json.Decoder(_Named)
 _document = msgspec.json.Decoder()
 
 
-def map_call(raw: Raw, kind: str | None, limits: RequestLimits, stand_in: str | None) -> Mapped | RejectionReason:
+def map_call(raw: Raw, kind: str | None, limits: RequestLimits, stand_in: str | None) -> Mapped | Flaw:
     """One call.
 
     Args:
@@ -81,18 +88,17 @@ def map_call(raw: Raw, kind: str | None, limits: RequestLimits, stand_in: str | 
         Rejection: 400, the call is not JSON.
     """
     if memoryview(raw).nbytes > limits.event_bytes_max:
-        return RejectionReason.TOO_LARGE
-    out_of_range: list[Any] = []
-    document = _read(bytes(raw), limits.event_depth_max, stand_in, out_of_range)
-    if isinstance(document, RejectionReason):
+        return too_large(limits)
+    document = _read(bytes(raw), limits, stand_in)
+    if isinstance(document, Flaw):
         return document
     call = _present(document)
     try:
         session, plain = _mapped(call, _kind_of(call, kind))
     except _Unmapped as unmapped:
-        return unmapped.reason
-    event = event_of(plain, limits, out_of_range)
-    return event if isinstance(event, RejectionReason) else Mapped(session, event)
+        return unmapped.flaw
+    event = event_of(plain, limits)
+    return _of_call(event) if isinstance(event, Flaw) else Mapped(session, event)
 
 
 def id_of_call(raw: Raw) -> str | None:
@@ -113,18 +119,25 @@ def fitted(text: str, characters_max: int) -> str:
     return f"h-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def _read(
-    text: bytes, event_depth_max: int, stand_in: str | None, out_of_range: list[Any]
-) -> dict[str, Any] | RejectionReason:
-    if stand_in is None and text.count(b"[") + text.count(b"{") <= event_depth_max:
-        try:
-            document = _document.decode(text)
-        except msgspec.DecodeError:
-            pass  # a number beyond 64 bits, perhaps
-        else:
-            return document if isinstance(document, dict) else RejectionReason.NOT_AN_OBJECT
-    in_text = stand_in is not None and stand_in.encode() in text
-    return document_of(text, event_depth_max, stand_in if in_text else None, out_of_range)
+def _of_call(found: Flaw) -> Flaw:
+    """What is wrong with an event, named as its call has it."""
+    member = CALL_MEMBERS.get(found.field or "")
+    if member is None:
+        return found
+    return Flaw(found.reason, member, found.detail.replace(f"`{found.field}`", f"`{member}`"))
+
+
+def _read(text: bytes, limits: RequestLimits, stand_in: str | None) -> dict[str, Any] | Flaw:
+    if stand_in is not None and stand_in.encode() in text:
+        return document_of(text, limits, stand_in)
+    try:
+        document = _document.decode(text)
+    except (msgspec.DecodeError, RecursionError):  # a number beyond 64 bits, perhaps
+        return document_of(text, limits, None)
+    if not isinstance(document, dict):
+        return NOT_AN_OBJECT
+    few = text.count(b"[") + text.count(b"{") <= limits.event_depth_max
+    return document if few or not nests_deeper(document, limits.event_depth_max) else too_deep(limits)
 
 
 def _present(members: dict[str, Any]) -> dict[str, Any]:
@@ -135,21 +148,22 @@ def _present(members: dict[str, Any]) -> dict[str, Any]:
 def _kind_of(call: dict[str, Any], of_path: str | None) -> str:
     if "type" not in call:
         if of_path is None:
-            raise _Unmapped(RejectionReason.MISSING_FIELD)
+            raise _Unmapped(RejectionReason.MISSING_FIELD, "type", _KINDS)
         kind = of_path
     else:
         kind = _text(call, "type")
         if kind != (of_path or kind):
-            raise _Unmapped(RejectionReason.INVALID_VALUE)
+            raise _Unmapped(RejectionReason.INVALID_VALUE, "type", "The path says another type.")
     if kind not in _WRITTEN:
-        raise _Unmapped(RejectionReason.UNKNOWN_TYPE)
+        raise _Unmapped(RejectionReason.UNKNOWN_TYPE, "type", _KINDS)
     return kind
 
 
 def _mapped(call: dict[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
     """The session, and the event as our own clients would send it."""
     if not call.keys() <= _KNOWN[kind]:
-        raise _Unmapped(RejectionReason.UNKNOWN_FIELD)
+        detail = f"A {kind} has these members and no others: {', '.join(sorted(_COMMON | _WRITTEN[kind]))}."
+        raise _Unmapped(RejectionReason.UNKNOWN_FIELD, None, detail)
     message_id = _text(call, "messageId")
     event: dict[str, Any] = {"id": fitted(message_id, ID_CHARACTERS_MAX), "ts": _ts(call)}
     if kind == "identify":
@@ -173,10 +187,11 @@ def _contact(call: dict[str, Any]) -> dict[str, Any]:
     traits = _present(_object(call, "traits"))
     address = _present(_object(traits, "address"))
     if not (traits.keys() <= _TRAITS and address.keys() <= {"country"}):
-        raise _Unmapped(RejectionReason.UNKNOWN_FIELD)
+        detail = f"Traits are {', '.join(sorted(_TRAITS))}, an address is its country, and no others."
+        raise _Unmapped(RejectionReason.UNKNOWN_FIELD, "traits", detail)
     if "email" not in traits:
-        raise _Unmapped(RejectionReason.MISSING_FIELD)
-    names = [_text(traits, name) for name in ("firstName", "lastName") if traits.get(name, "") != ""]
+        raise _Unmapped(RejectionReason.MISSING_FIELD, "traits.email")
+    names = [_text(traits, name, f"traits.{name}") for name in ("firstName", "lastName") if traits.get(name, "") != ""]
     return {
         "name": traits.get("name", " ".join(names)),
         "email": traits["email"],
@@ -188,33 +203,52 @@ def _contact(call: dict[str, Any]) -> dict[str, Any]:
 def _name(properties: dict[str, Any], member: str, name: Any) -> None:
     """Puts a member that our events have no field for among the properties; never over one of the caller's."""
     if not isinstance(name, str):
-        raise _Unmapped(RejectionReason.WRONG_TYPE)
+        raise _Unmapped(RejectionReason.WRONG_TYPE, member, f"`{member}` must be text.")
     if properties.setdefault(member, name) != name:
-        raise _Unmapped(RejectionReason.INVALID_VALUE)
+        detail = f"`{member}` and `properties.{member}` are stored as one, and differ."
+        raise _Unmapped(RejectionReason.INVALID_VALUE, member, detail)
 
 
 def _ts(call: dict[str, Any]) -> int:
     """Unix milliseconds, never from `sentAt`: it differs on every resend."""
-    text = _text(call, "timestamp" if "timestamp" in call else "originalTimestamp")
+    ts = ms_of(_text(call, "timestamp" if "timestamp" in call else "originalTimestamp", "timestamp"))
+    if ts is None:
+        detail = "A time is ISO 8601, of the years 1970 to 9999: 2026-09-21T14:13:20.123Z."
+        raise _Unmapped(RejectionReason.INVALID_VALUE, "timestamp", detail)
+    return ts
+
+
+def ms_of(text: str) -> int | None:
+    """Unix milliseconds of an ISO 8601 time, UTC where it says no offset; None where it is none of 1970 to 9999.
+
+    A leap second counts as the second after it, and 24:00:00 as the next day's midnight. Source: RFC 3339, 5.6 and 5.7;
+    ISO 8601:2004, 4.2.3.
+    """
+    text, more = text.upper(), datetime.timedelta()
+    if found := _UNCOMMON.fullmatch(text):
+        more = datetime.timedelta(days=1) if found["midnight"] else datetime.timedelta(seconds=1)
+        text = f"{found['day']}T{'00:00:00' if found['midnight'] else found['minute'] + ':59'}{found['zone'] or ''}"
     try:
         moment = datetime.datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.UTC)
-        ts = (moment - _EPOCH) // _MILLISECOND
+        ts = (moment + more - _EPOCH) // _MILLISECOND
     except (ValueError, OverflowError):
-        raise _Unmapped(RejectionReason.INVALID_VALUE) from None
-    if not 0 <= ts <= TS_MAX:
-        raise _Unmapped(RejectionReason.INVALID_VALUE)
-    return ts
+        return None
+    return ts if 0 <= ts <= TS_MAX else None
 
 
-def _text(members: dict[str, Any], name: str) -> str:
-    """A member that has to be a text and not empty."""
-    value = members.get(name, "")
+def _text(members: dict[str, Any], name: str, place: str | None = None) -> str:
+    """A member that has to be a text and not empty.
+
+    Args:
+        place: what a rejection calls it; its name where absent.
+    """
+    value, place = members.get(name, ""), place or name
     if not isinstance(value, str):
-        raise _Unmapped(RejectionReason.WRONG_TYPE)
+        raise _Unmapped(RejectionReason.WRONG_TYPE, place, f"`{place}` must be text.")
     if not value:
-        raise _Unmapped(RejectionReason.MISSING_FIELD)
+        raise _Unmapped(RejectionReason.MISSING_FIELD, place, f"`{place}` must be text, and not empty.")
     return value
 
 
@@ -229,5 +263,6 @@ def _id_text(call: dict[str, Any], name: str) -> str:
 def _object(members: dict[str, Any], name: str) -> dict[str, Any]:
     value = members.get(name, {})
     if not isinstance(value, dict):
-        raise _Unmapped(RejectionReason.WRONG_TYPE)
+        place = "context.page" if name == "page" else "traits.address" if name == "address" else name
+        raise _Unmapped(RejectionReason.WRONG_TYPE, place, f"`{place}` must be a JSON object.")
     return value

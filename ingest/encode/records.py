@@ -13,7 +13,7 @@ from ingest.encode.pseudonym import EdgeKeys, day_of_event, voter_of
 from ingest.errors import RejectedEvent
 from schemas.encoders import Encoder, encoder_maker
 from schemas.events import AnyEvent, Key, Redacted, Verdict
-from schemas.outcomes import RejectionReason, UnjoinError
+from schemas.outcomes import EXPLANATION, RejectionReason, UnjoinError
 from schemas.registry import latest
 from schemas.topics import ANALYTICS, DAY_MS, LABELED, LABELERS, PERSONAL, SIGNALS
 
@@ -94,6 +94,7 @@ class Sender(Redacted, frozen=True):
     Attributes:
         ip, user_agent: of the connection; for analytics alone.
         received_at_ms: Unix milliseconds by the collector's clock.
+        sent_at_ms: Unix milliseconds by the client's clock; 0 where the batch does not say.
     """
 
     site: str
@@ -101,6 +102,7 @@ class Sender(Redacted, frozen=True):
     received_at_ms: int
     ip: str
     user_agent: str
+    sent_at_ms: int = 0
 
 
 def _makers_of(subject: str, category: str) -> dict[type, Callable[..., Encoder]]:
@@ -131,7 +133,7 @@ _ANSWER = encoder_maker("events.labeled-value", ("voter", "day", "kind"), branch
 _VERDICT = encoder_maker("events.labeled-value", ("voter", "day"), branches={"act": "unjoin.Verdict"})
 
 # Not msgspec's encoder: it refuses integers beyond 64 bits, which JSON allows.
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_compact = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
 class _Viewed(Redacted, frozen=True):
@@ -170,7 +172,8 @@ def records_of(
             try:
                 maker.add(event)
             except _DayClosed:
-                closed.append(RejectedEvent(index, event.id, RejectionReason.DAY_CLOSED))
+                reason = RejectionReason.DAY_CLOSED
+                closed.append(RejectedEvent(index, event.id, reason, "ts", EXPLANATION[reason]))
     for kind, alike in signals.items():
         maker.add_signals(kind, alike)
     return maker.records(), closed
@@ -221,10 +224,12 @@ class _Maker:
                 viewed = _Viewed(event.id, event.ts, event.url, event.referrer, _compact(event.properties))
                 self._values(ANALYTICS, self._session_key, at).extend(encode((viewed,)))
             case "personal":
-                encode = _PERSONAL[kind](site=sender.site, received_at=at, type=_tag_of(kind))
+                encode = _PERSONAL[kind](
+                    site=sender.site, received_at=at, sent_at=sender.sent_at_ms, type=_tag_of(kind)
+                )
                 self._values(PERSONAL, event.account.encode(), at).extend(encode((event,)))
             case "labelers":
-                encode = _LABELERS[kind](site=sender.site, received_at=at)
+                encode = _LABELERS[kind](site=sender.site, received_at=at, sent_at=sender.sent_at_ms)
                 self._values(LABELERS, event.id.encode(), at).extend(encode((event,)))
             case _:
                 raise AssertionError(event.category)
@@ -233,7 +238,12 @@ class _Maker:
         """An encoder that holds what every event of a session shares."""
         sender = self._sender
         return maker(
-            site=sender.site, session=sender.session, type=_tag_of(kind), received_at=sender.received_at_ms, **more
+            site=sender.site,
+            session=sender.session,
+            type=_tag_of(kind),
+            received_at=sender.received_at_ms,
+            sent_at=sender.sent_at_ms,
+            **more,
         )
 
     def _add_answer(self, event: Any) -> None:

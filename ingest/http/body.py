@@ -1,17 +1,16 @@
 """Reads a request's body, bounded in bytes, before and after decompression, and in time."""
 
 import asyncio
-import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from ingest.errors import Rejection
+from ingest.http.codings import Decompressor
 from schemas.outcomes import RequestError, UnjoinError
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS  # Source: zlib's manual, inflateInit2: 16 more means a gzip header and trailer.
-_NOT_ONE_GZIP = "The body is not one whole gzip member."
+_CUT_SHORT = "The body ends before its compressed data does."
 
 
 class ClientGone(UnjoinError):
@@ -81,7 +80,9 @@ class Body:
         self._held = 0
         self.complete = not chunked and not declared_bytes
 
-    async def read(self, gzip: bool, bytes_max: int, seconds_max: float, room: BodyRoom) -> bytes:
+    async def read(
+        self, decompressor: Decompressor | None, bytes_max: int, seconds_max: float, room: BodyRoom
+    ) -> bytes:
         """The whole body, decompressed.
 
         Args:
@@ -90,12 +91,12 @@ class Body:
         Raises:
             NoRoom: others hold too much, and this one more than its share.
             Rejection: 413, more than `bytes_max` before or after decompression, as soon as that shows; 408, not whole
-                after `seconds_max` from now; 400, not one gzip member.
+                after `seconds_max` from now; 400, not whole, or not of its coding, once decompressed.
             ClientGone: the client did not wait for an answer.
         """
         if self._declared_bytes is not None and self._declared_bytes > bytes_max:
             raise Rejection(413, RequestError.BODY_TOO_LARGE)
-        if not gzip and (whole := self._arrived()) is not None:  # nearly always: there is nothing to wait for
+        if decompressor is None and (whole := self._arrived()) is not None:  # nearly always: all is there
             self.complete = True
             if len(whole) > bytes_max:
                 raise Rejection(413, RequestError.BODY_TOO_LARGE)
@@ -104,7 +105,10 @@ class Body:
         body = bytearray()
         try:
             async with asyncio.timeout(seconds_max):
-                await (self._inflate(body, bytes_max, room) if gzip else self._fill(body, bytes_max, room))
+                if decompressor is None:
+                    await self._fill(body, bytes_max, room)
+                else:
+                    await self._decompress(decompressor, body, bytes_max, room)
         except TimeoutError:
             raise Rejection(408, RequestError.BODY_STALLED) from None
         finally:
@@ -118,26 +122,20 @@ class Body:
                 raise Rejection(413, RequestError.BODY_TOO_LARGE)
             self._hold(len(body), room)
 
-    async def _inflate(self, body: bytearray, bytes_max: int, room: BodyRoom) -> None:
-        inflater = zlib.decompressobj(GZIP_WINDOW_BITS)
+    async def _decompress(self, decompressor: Decompressor, body: bytearray, bytes_max: int, room: BodyRoom) -> None:
         received_bytes = 0
         while not self.complete:
             chunk = await self._next()
             received_bytes += len(chunk)
             if received_bytes > bytes_max:
                 raise Rejection(413, RequestError.BODY_TOO_LARGE)
-            try:
-                # One byte more than allowed: a decompression bomb costs what the limit allows, whatever its full size.
-                body += inflater.decompress(chunk, bytes_max + 1 - len(body))
-            except zlib.error:
-                raise Rejection(400, RequestError.NOT_A_BATCH, _NOT_ONE_GZIP) from None
+            # One byte more than allowed: a decompression bomb costs what the limit allows, whatever its full size.
+            body += decompressor.feed(chunk, bytes_max + 1 - len(body))
             if len(body) > bytes_max:
                 raise Rejection(413, RequestError.BODY_TOO_LARGE)
             self._hold(len(body), room)
-            if inflater.unused_data:
-                break
-        if inflater.unused_data or not inflater.eof:
-            raise Rejection(400, RequestError.NOT_A_BATCH, _NOT_ONE_GZIP)
+        if not decompressor.complete:
+            raise Rejection(400, RequestError.NOT_A_BATCH, _CUT_SHORT)
 
     def _hold(self, size: int, room: BodyRoom) -> None:
         if not self.complete:

@@ -51,6 +51,17 @@ def address_mark(address: str) -> int:
     return hash(address)
 
 
+def network_mark(address: str, trusted: tuple[Network, ...]) -> int | None:
+    """As `address_mark`, of an IPv6 address its /64: a household has as many addresses as it likes.
+
+    None where the client's address is not known: a trusted proxy did not say it, or there is none.
+    """
+    found = _address(address)
+    if found is None or _within(found, trusted):
+        return None
+    return hash((found.version, int(found) >> 64 if found.version == 6 else int(found)))
+
+
 def _within(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
     return any(address in network for network in networks)
 

@@ -42,21 +42,6 @@ def check_type(content_type: str | None, types: frozenset[str]) -> None:
         raise Rejection(415, RequestError.UNSUPPORTED_TYPE)
 
 
-def is_gzip(content_encoding: str | None) -> bool:
-    """Whether the body is compressed, by its Content-Encoding.
-
-    Raises:
-        Rejection: 415, another encoding, or gzip more than once.
-    """
-    if not content_encoding:
-        return False
-    codings = [coding.strip().lower() for coding in content_encoding.split(",")]
-    applied = [coding for coding in codings if coding not in ("", "identity")]
-    if applied in ([], ["gzip"], ["x-gzip"]):
-        return bool(applied)
-    raise Rejection(415, RequestError.UNSUPPORTED_ENCODING)
-
-
 def request_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """The headers that the collector reads, by lower-case name; one that came more than once is joined by commas.
 

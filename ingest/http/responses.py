@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ingest.errors import ErrorBody, RejectedEvent, Rejection
 from ingest.http.body import Body
+from ingest.http.codings import CODINGS
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HeaderList = list[tuple[bytes, bytes]]
@@ -19,11 +20,20 @@ _JSON: HeaderList = [(b"content-type", b"application/json"), (b"x-content-type-o
 # Headers that tell a client what would be accepted. Source: RFC 9110, 11.6.1 and 15.5.6; RFC 7694.
 _HINTS: dict[int, HeaderList] = {
     401: [(b"www-authenticate", b'Bearer realm="unjoin"')],
-    415: [(b"accept-encoding", b"gzip, identity")],
+    415: [(b"accept-encoding", ", ".join([*CODINGS, "identity"]).encode())],
 }
 
 
 VARY = (b"vary", b"Origin")
+
+
+class Warnings(msgspec.Struct, frozen=True):
+    """What was accepted and yet is hardly what its sender meant."""
+
+    implausible_ts: Annotated[
+        int,
+        Meta(ge=1, description="Events whose `ts` lies ten years or more in the past, or a day or more ahead."),
+    ]
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -31,6 +41,9 @@ class Receipt(msgspec.Struct, frozen=True):
 
     accepted: Annotated[int, Meta(ge=0)]
     rejected: list[RejectedEvent]
+    warnings: Annotated[
+        Warnings | UnsetType, Meta(description="What its sender should look at; absent where there is nothing.")
+    ] = UNSET
 
 
 class SegmentReceipt(msgspec.Struct, frozen=True):
@@ -39,6 +52,7 @@ class SegmentReceipt(msgspec.Struct, frozen=True):
     success: bool
     accepted: int
     rejected: list[RejectedEvent]
+    warnings: Warnings | UnsetType = UNSET
 
 
 class HttpResponse(msgspec.Struct, frozen=True):
@@ -56,7 +70,7 @@ def receipt_response(receipt: Receipt) -> HttpResponse:
 
 def segment_receipt_response(receipt: Receipt) -> HttpResponse:
     """A 200 for a Segment SDK."""
-    body = SegmentReceipt(True, receipt.accepted, receipt.rejected)
+    body = SegmentReceipt(True, receipt.accepted, receipt.rejected, receipt.warnings)
     return HttpResponse(200, _JSON, msgspec.json.encode(body))
 
 
@@ -66,7 +80,7 @@ def error_response(rejection: Rejection, headers: HeaderList | None = None) -> H
     if rejection.retry_after_s is not None:
         all_headers.append((b"retry-after", b"%d" % rejection.retry_after_s))
     return HttpResponse(
-        rejection.status, all_headers, msgspec.json.encode(ErrorBody(str(rejection.error), rejection.detail))
+        rejection.status, all_headers, msgspec.json.encode(ErrorBody(rejection.error, rejection.detail))
     )
 
 

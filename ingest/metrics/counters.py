@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from ingest.errors import RejectedEvent
 from schemas.events import AnyEvent
-from schemas.outcomes import RejectionReason, RequestError
+from schemas.outcomes import EventWarning, RejectionReason, RequestError
 from schemas.topics import TOPIC_OF_CATEGORY
 
 ANSWERED = "answered"
@@ -57,13 +57,20 @@ class Counters:
         self._rejected = _LabeledCounter(
             "unjoin_events_rejected", "Events that were not accepted, by reason.", "reason", RejectionReason
         )
+        self._warned = _LabeledCounter(
+            "unjoin_events_warned", "Events that were accepted with a warning, by warning.", "warning", EventWarning
+        )
         self._produce_seconds = _Histogram("unjoin_produce_seconds", "Seconds until a batch was durable.", _SECONDS)
-        for own in (self._requests, self._accepted, self._rejected, self._produce_seconds):
+        for own in (self._requests, self._accepted, self._rejected, self._warned, self._produce_seconds):
             self.registry.register(own)
         ProcessCollector(registry=self.registry)
 
     def count_batch(
-        self, accepted: Mapping[str, int], rejected: Sequence[RejectedEvent], produce_seconds: float
+        self,
+        accepted: Mapping[str, int],
+        rejected: Sequence[RejectedEvent],
+        produce_seconds: float,
+        implausible_ts: int = 0,
     ) -> None:
         """Counts a batch that was answered with 200.
 
@@ -71,9 +78,11 @@ class Counters:
             accepted: number of accepted events by category.
             rejected: one entry for each rejected event.
             produce_seconds: until the accepted events were durable.
+            implausible_ts: how many of the accepted have a `ts` that cannot be true.
         """
         self._requests.of[ANSWERED] += 1
         self._produce_seconds.observe(produce_seconds)
+        self._warned.of[EventWarning.IMPLAUSIBLE_TS] += implausible_ts
         for category, events in accepted.items():
             self._accepted.of[category] += events
         if rejected:

@@ -20,7 +20,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from ingest.access.grants import Quotas
+from ingest.access.quotas import Quotas
 from ingest.access.sites import WatchedSites
 from ingest.collector import Collector
 from ingest.edge import Edge
@@ -76,6 +76,8 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         waiting: how long and how much may wait before requests are refused.
         connections_max: beyond it the one that has been idle for longest is closed for a new one.
         key_events_per_second_max: quota of a key that has none of its own; 0 for none.
+        address_events_per_second_max: quota of a client's address, of IPv6 a /64; 0 for none.
+        session_labels_per_hour_max: quota of a session; 0 for none.
     """
 
     sites_file: Path
@@ -94,6 +96,8 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     waiting: QueueBounds
     connections_max: int
     key_events_per_second_max: int
+    address_events_per_second_max: int
+    session_labels_per_hour_max: int
 
 
 def run(
@@ -190,7 +194,7 @@ async def serve(
         _networks(config.trusted_proxies),
         now_ms,
         time.monotonic,
-        Quotas(),
+        Quotas(config.address_events_per_second_max, config.session_labels_per_hour_max),
         RequestScheduler(config.waiting, time.monotonic, producer.congested),
         BodyRoom(config.waiting.bytes_max),
     )

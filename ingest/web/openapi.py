@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 
 from ingest.decode.batch import Batch
+from ingest.decode.flaws import FIELD_NAMES
 from ingest.errors import ErrorBody
+from ingest.http.codings import CODINGS
 from ingest.http.responses import Receipt
 from ingest.limits import RequestLimits
 from ingest.web.segment_openapi import SEGMENT_SCHEMAS, segment_paths
@@ -33,7 +35,18 @@ _EXAMPLE = {
         },
     ],
 }
-_RECEIPT_EXAMPLE = {"accepted": 1, "rejected": [{"index": 1, "id": "e-2", "reason": "unknown_type"}]}
+_RECEIPT_EXAMPLE = {
+    "accepted": 1,
+    "rejected": [
+        {
+            "index": 1,
+            "id": "e-2",
+            "reason": "wrong_type",
+            "field": "task",
+            "detail": "`task` must be text of 1 to 128 characters of A-Z, a-z, 0-9 and _.:-.",
+        }
+    ],
+}
 
 
 _ERRORS = {
@@ -61,6 +74,7 @@ def openapi(limits: RequestLimits, version: str) -> dict[str, Any]:
     _, components = msgspec.json.schema_components(
         [Batch, Receipt, ErrorBody], ref_template="#/components/schemas/{name}"
     )
+    components["RejectedEvent"]["properties"]["field"]["enum"] = [*FIELD_NAMES, None]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -104,7 +118,7 @@ def _post(limits: RequestLimits) -> dict[str, Any]:
                 "name": "Content-Encoding",
                 "in": "header",
                 "required": False,
-                "schema": {"type": "string", "enum": ["gzip", "identity"]},
+                "schema": {"type": "string", "enum": [*CODINGS, "identity"]},
             }
         ],
         "requestBody": {"required": True, "content": {"application/json": json_body, "text/plain": json_body}},

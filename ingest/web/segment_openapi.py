@@ -46,6 +46,7 @@ SEGMENT_SCHEMAS: dict[str, Any] = {
             "success": {"type": "boolean", "description": "The request was dealt with."},
             "accepted": {"type": "integer", "minimum": 0},
             "rejected": {"type": "array", "items": {"$ref": "#/components/schemas/RejectedEvent"}},
+            "warnings": {"$ref": "#/components/schemas/Warnings"},
         },
     },
 }

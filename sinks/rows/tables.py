@@ -65,14 +65,14 @@ def _plain(*columns: tuple[str, str]) -> tuple[tuple[str, str, str], ...]:
     return tuple((name, kind, f"`{name}`") for name, kind in columns)
 
 
-_RECEIVED_AT = ("received_at", "DateTime64(3, 'UTC')")
+_TIMES = (("received_at", "DateTime64(3, 'UTC')"), ("sent_at", "Int64"))
 _EVENT = (("event_id", "String"), ("site", "String"), ("session", "String"), ("type", "String"), ("ts", "Int64"))
 
 SIGNALS = Table(
     name="signals",
     topics=(topics.SIGNALS,),
     columns=_plain(
-        *_EVENT, _RECEIVED_AT, *((samples, "Array(Float64)") for samples in ("t", "x", "y", "z", "force", "t_up"))
+        *_EVENT, *_TIMES, *((samples, "Array(Float64)") for samples in ("t", "x", "y", "z", "force", "t_up"))
     ),
     key=("site", "session", "event_id", "received_at"),
 )
@@ -82,7 +82,7 @@ ANALYTICS = Table(
     topics=(topics.ANALYTICS,),
     columns=_plain(
         *_EVENT,
-        _RECEIVED_AT,
+        *_TIMES,
         *((name, "String") for name in ("ip", "user_agent", "browser", "os", "device", "isp")),
         *((name, "String") for name in ("url", "referrer", "properties")),
     ),
@@ -95,7 +95,7 @@ PERSONAL = Table(
     columns=_plain(
         *((name, "String") for name in ("event_id", "site", "account", "type")),
         ("ts", "Int64"),
-        _RECEIVED_AT,
+        *_TIMES,
         *((name, "String") for name in ("role", "name", "email", "country", "provider", "method", "outcome")),
     ),
     key=("site", "account", "event_id", "received_at"),
@@ -108,7 +108,7 @@ LABELERS = Table(
         ("event_id", "String"),
         ("site", "String"),
         ("ts", "Int64"),
-        _RECEIVED_AT,
+        *_TIMES,
         ("name", "String"),
         ("email", "String"),
         ("country", "String"),

@@ -16,6 +16,8 @@ RUN = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"][
 # An extra, and the one file that asks for it, where it is installed.
 NAMES = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["optional-dependencies"]["names"]}
 OPTIONAL = {name: {"unjoin/person_names.py"} for name in NAMES}
+# Of the standard library, since Python 3.14.
+NEWER = {"compression"}
 # Found by name alone: uvicorn is told to use them.
 NOT_IMPORTED = {"httptools", "uvloop"}
 
@@ -31,7 +33,7 @@ def _imported() -> dict[str, set[str]]:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module or ""]
             for name in (name.split(".")[0] for name in names):
-                if name not in sys.stdlib_module_names and name not in ROOMS:
+                if name not in sys.stdlib_module_names | NEWER and name not in ROOMS:
                     found.setdefault(name, set()).add(str(path.relative_to(ROOT)))
     return found
 

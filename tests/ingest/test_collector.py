@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import brotli
 import pytest
+from backports import zstd
 
 from ingest.kafka.producer import NotDurable
 from schemas.codec import decode
@@ -57,6 +59,12 @@ LABELER = {
     "email": "l@x.example",
     "country": "FR",
     "languages": ["fr"],
+}
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstd.compress,
 }
 SHORT = request_limits(body_seconds_max=0.4, header_seconds_max=0.4)
 
@@ -117,8 +125,20 @@ def test_bad_event_never_sinks_its_batch_and_all_bad_is_200(collector: RunningCo
     assert reply.json() == {
         "accepted": 2,
         "rejected": [
-            {"index": 1, "id": "e-9", "reason": "unknown_field"},
-            {"index": 2, "id": None, "reason": "not_an_object"},
+            {
+                "index": 1,
+                "id": "e-9",
+                "reason": "unknown_field",
+                "field": None,
+                "detail": "`image_label` has these fields and no others: id, type, ts, task, answer.",
+            },
+            {
+                "index": 2,
+                "id": None,
+                "reason": "not_an_object",
+                "field": None,
+                "detail": "An event must be a JSON object.",
+            },
         ],
     }
     assert collector.post(batch(bad)).json()["accepted"] == 0
@@ -262,7 +282,9 @@ def test_widget_key_writes_signals_and_labels_alone(collector: RunningCollector)
     key = collector.sites.add("widgets", ["https://customer.example"])
     until(lambda: collector.post(batch(POINTER), key=key).status == 200)
     reply = collector.post(batch(POINTER, ANSWER, PAGE), key=key, origin="https://customer.example").json()
-    assert reply["rejected"] == [{"index": 2, "id": "e-3", "reason": "category_not_allowed"}]
+    assert [(one["index"], one["id"], one["reason"]) for one in reply["rejected"]] == [
+        (2, "e-3", "category_not_allowed")
+    ]
     assert collector.post(batch(POINTER), key=key, origin=ORIGIN).status == 403
     fresh = collector.sites.rotate("widgets", key)
     until(lambda: collector.post(batch(POINTER), key=key).status == 401)
@@ -321,33 +343,72 @@ def test_content_type(collector: RunningCollector, content_type: str, status: in
         assert error_of(reply) == (415, "unsupported_type")
 
 
-def test_gzip_and_identity_are_read_and_other_encodings_are_a_415(collector: RunningCollector) -> None:
+def test_every_coding_that_is_offered_is_read_and_others_are_a_415(collector: RunningCollector) -> None:
     """What is not undone cannot be read; saying so beats a 400."""
     body = json.dumps(batch(POINTER)).encode()
-    assert collector.post(gzip.compress(body), content_encoding="gzip").status == 200
-    assert collector.post(gzip.compress(body), content_encoding="X-GZIP").status == 200
+    for encoding, encode in ENCODERS.items():
+        assert collector.post(encode(body), content_encoding=encoding).status == 200, encoding
+    for encoding in ("x-gzip", "X-GZIP"):
+        assert collector.post(gzip.compress(body), content_encoding=encoding).status == 200
     assert collector.post(body, content_encoding="identity").status == 200
-    for encoding in ("br", "deflate", "zstd", "gzip, gzip", "gzip, br"):
-        assert error_of(collector.post(body, content_encoding=encoding)) == (415, "unsupported_encoding")
+    for encoding in ("compress", "snappy", "gzip, gzip", "gzip, br"):
+        reply = collector.post(body, content_encoding=encoding)
+        assert error_of(reply) == (415, "unsupported_encoding")
+        assert reply.headers["accept-encoding"] == "gzip, deflate, br, zstd, identity"
 
 
-@pytest.mark.parametrize(
-    "damage", ["truncated", "flipped", "two members", "trailing", "raw deflate", "not compressed", "empty"]
-)
-def test_what_is_not_one_gzip_member_is_a_400(collector: RunningCollector, damage: str) -> None:
-    """A second member or a tail would be a second document that one reader sees and another does not."""
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "twice", "trailing", "not compressed", "empty"])
+def test_what_is_not_one_compressed_document_is_a_400(collector: RunningCollector, coding: str, damage: str) -> None:
+    """A tail, or a second document, would be seen by one reader and not by another."""
     plain = json.dumps(batch(POINTER)).encode()
-    whole = gzip.compress(plain)
+    whole = ENCODERS[coding](plain)
     body = {
         "truncated": whole[:-4],
-        "flipped": whole[:-6] + bytes([whole[-6] ^ 1]) + whole[-5:],
-        "two members": whole + whole,
+        "flipped": whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 255]) + whole[len(whole) // 2 + 1 :],
+        "twice": whole + whole,
         "trailing": whole + b"x",
-        "raw deflate": zlib.compress(plain),
         "not compressed": plain,
         "empty": b"",
     }[damage]
-    assert error_of(collector.post(body, content_encoding="gzip")) == (400, "not_a_batch")
+    assert error_of(collector.post(body, content_encoding=coding)) == (400, "not_a_batch")
+
+
+def test_gzip_in_several_members_and_padded_with_nuls_is_one_body(collector: RunningCollector) -> None:
+    """RFC 1952 allows members, as concatenated files have them; tape blocks and some clients end in NULs."""
+    plain = json.dumps(batch(POINTER)).encode()
+    parts = [gzip.compress(plain[start : start + 20]) for start in range(0, len(plain), 20)]
+    for body in (b"".join(parts), gzip.compress(plain) + bytes(512), b"\0\0\0".join(parts)):
+        assert collector.post(body, content_encoding="gzip").status == 200
+
+
+def test_byte_order_mark_before_a_batch_is_read_past(collector: RunningCollector) -> None:
+    """Some platforms' UTF-8 encoders write one; RFC 8259 lets a reader ignore it."""
+    body = b"\xef\xbb\xbf" + json.dumps(batch(POINTER)).encode()
+    assert collector.post(body).json() == {"accepted": 1, "rejected": []}
+    assert collector.post(gzip.compress(body), content_encoding="gzip").status == 200
+
+
+def test_time_that_cannot_be_true_is_accepted_with_a_warning(collector: RunningCollector) -> None:
+    """Seconds in place of milliseconds are 1970: stored as they are, and their sender is told."""
+    now = time.time_ns() // 1_000_000
+    before = collector.metric('unjoin_events_warned_total{warning="implausible_ts"}')
+    seconds, ahead = {**POINTER, "ts": now // 1_000}, {**ANSWER, "ts": now + 2 * 86_400_000}
+    reply = collector.post(batch({**POINTER, "ts": now - 86_400_000 * 365}, seconds, ahead))
+    assert reply.json() == {"accepted": 3, "rejected": [], "warnings": {"implausible_ts": 2}}
+    assert collector.metric('unjoin_events_warned_total{warning="implausible_ts"}') == before + 2
+    assert collector.post(batch({**POINTER, "ts": now})).json() == {"accepted": 1, "rejected": []}
+
+
+def test_when_a_batch_was_sent_travels_with_its_events_but_never_with_a_label(collector: RunningCollector) -> None:
+    """It corrects the client's clock; of a label no exact time is kept."""
+    collector.post({**batch(POINTER, ANSWER, PAGE), "sent_at": 1_790_000_000_999})
+    by_topic = {record.topic: decode(record.value, f"{record.topic}-value") for record in collector.producer.records}
+    assert by_topic["events.signals"]["sent_at"] == by_topic["events.analytics"]["sent_at"] == 1_790_000_000_999
+    assert "sent_at" not in by_topic["events.labeled"]
+    collector.producer.records.clear()
+    collector.post({"session": "s-1", "events": [POINTER]})
+    assert decode(collector.producer.records[0].value, "events.signals-value")["sent_at"] == 0
 
 
 # --- sizes

@@ -24,7 +24,7 @@ from ingest.encode.pseudonym import voter_of
 from processors.faust_app.committed import CommittedOffsets
 from schemas.codec import decode
 from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES
-from schemas.outcomes import RejectionReason, RequestError, Suppression
+from schemas.outcomes import EventWarning, RejectionReason, RequestError, Suppression
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
 from sinks.rows.tables import TABLES
 from testkit.running_stack import RunningStack
@@ -237,6 +237,7 @@ SERIES: dict[str, dict[str, Collection[str]]] = {
     "unjoin_requests": {"outcome": {*RequestError, "answered", "client_gone"}},
     "unjoin_events_accepted": {"category": BROWSER_CATEGORIES | SERVER_CATEGORIES},
     "unjoin_events_rejected": {"reason": set(RejectionReason)},
+    "unjoin_events_warned": {"warning": set(EventWarning)},
     "unjoin_door_suppressed": {"reason": set(Suppression)},
     **{f"unjoin_sink_{name}": {"table": {table.name for table in TABLES}} for name in SINK_METRICS},
 }

@@ -22,7 +22,7 @@ longs = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(1_700_000_000_00
 DATUMS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "events.signals-value": st.fixed_dictionaries(
         dict.fromkeys(("event_id", "site", "session", "type"), text)
-        | {"ts": longs, "received_at": st.just(INSTANT)}
+        | {"ts": longs, "received_at": st.just(INSTANT), "sent_at": longs}
         | dict.fromkeys(("t", "x", "y", "z", "force", "t_up"), samples)
     ),
     "events.labeled-value": st.fixed_dictionaries(
@@ -42,7 +42,7 @@ DATUMS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "events.labelers-value": st.fixed_dictionaries(
         dict.fromkeys(("event_id", "site", "name", "email", "country", "note"), text)
-        | {"ts": longs, "received_at": st.just(INSTANT), "languages": st.lists(text, max_size=4)}
+        | {"ts": longs, "received_at": st.just(INSTANT), "sent_at": longs, "languages": st.lists(text, max_size=4)}
     ),
 }
 subjects = st.sampled_from(sorted(DATUMS))
@@ -194,6 +194,10 @@ FINGERPRINTS = {
     4: "f3e94ab766b4fb8a",
     5: "f3d9df3b9c4d4a0a",
     6: "f9c12385d7458e13",
+    10: "05ce2c7e684a7c69",
+    11: "62985875e3848116",
+    12: "60312f4474424fb8",
+    13: "cadcc06b0aa21ea7",
     20: "c002de0a45e76f1c",
 }
 
@@ -216,12 +220,37 @@ def test_record_written_with_an_older_schema_is_read_with_a_newer_one() -> None:
     older = Registered(99, newer.subject, 0, "", older_schema)
     datum = {
         "event_id": "e", "site": "dev", "session": "s", "type": "pointer", "ts": 1, "received_at": INSTANT,
-        "t": [0.0], "x": [1.0], "y": [2.0],
+        "sent_at": 2, "t": [0.0], "x": [1.0], "y": [2.0],
     }  # fmt: skip
     written = codec.io.BytesIO()
     fastavro.schemaless_writer(written, older_schema, datum)
     read = codec.decode_datum(older, written.getvalue(), newer)
     assert read == {**datum, "z": [], "force": [], "t_up": []}
+
+
+@pytest.mark.parametrize("category", ["signals", "analytics", "personal", "labelers"])
+def test_record_of_before_sent_at_says_that_it_does_not_know(category: str) -> None:
+    """What the version before wrote lies on the topics for days."""
+    subject = f"events.{category}-value"
+    newer = latest(subject)
+    (older,) = [entry for entry in registered() if entry.subject == subject and entry.version == newer.version - 1]
+    names = {field["name"]: field["type"] for field in older.parsed["fields"]}
+    assert [field["name"] for field in newer.parsed["fields"]] == [
+        name for old in names for name in ([old, "sent_at"] if old == "received_at" else [old])
+    ]
+    datum = {name: _some(kind) for name, kind in names.items()}
+    written = codec.io.BytesIO()
+    written.write(codec.HEADER.pack(0, older.id))
+    fastavro.schemaless_writer(written, older.parsed, datum)
+    assert codec.decode(written.getvalue(), subject) == {**datum, "sent_at": 0}
+
+
+def _some(kind: Any) -> Any:
+    if kind == "string":
+        return "v"
+    if kind == "long":
+        return 7
+    return [] if kind["type"] == "array" else INSTANT
 
 
 @given(st.integers(-(2**63), 2**63 - 1))

@@ -14,7 +14,10 @@ from schemas.encoders import CACHED_MAX, encoder_maker, source_of, varint
 from schemas.registry import latest, registered
 
 SUBJECTS = sorted({entry.subject for entry in registered()})
-POINTER = {"shared": ("site", "session", "type", "received_at", "z", "force", "t_up"), "equal": ("t", "x", "y")}
+POINTER = {
+    "shared": ("site", "session", "type", "received_at", "sent_at", "z", "force", "t_up"),
+    "equal": ("t", "x", "y"),
+}
 SHARED = {"site": "dev", "session": "s-1", "type": "pointer", "received_at": 1_790_000_000_123}
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20) | st.sampled_from(["", "a" * 63, "é" * 9_000])
@@ -94,6 +97,7 @@ def test_arrays_that_were_said_to_be_equal_and_are_not_raise(wrong: dict[str, li
     ("subject", "wrong"),
     [
         ("events.signals-value", {"ts": 2**63}),
+        ("events.signals-value", {"sent_at": 2**63}),
         ("events.signals-value", {"ts": -(2**63) - 1}),
         ("events.signals-value", {"event_id": "\ud800"}),
         ("events.signals-value", {"event_id": 5}),
@@ -104,7 +108,8 @@ def test_arrays_that_were_said_to_be_equal_and_are_not_raise(wrong: dict[str, li
 def test_what_does_not_fit_its_schema_raises_and_writes_nothing(subject: str, wrong: dict[str, Any]) -> None:
     """It is a caller's bug, and must not become a record that nobody can read."""
     good: dict[str, Any] = {
-        **SHARED, "event_id": "e", "ts": 1, **{name: [1.0] for name in ("t", "x", "y", "z", "force", "t_up")},
+        **SHARED, "event_id": "e", "ts": 1, "sent_at": 2,
+        **{name: [1.0] for name in ("t", "x", "y", "z", "force", "t_up")},
         "voter": bytes(32), "day": datetime.date(2026, 11, 24), "human": True,
     }  # fmt: skip
     encode = encoder_maker(subject, branches={"act": "unjoin.Verdict"})()

@@ -1,8 +1,9 @@
-"""Keys, categories and quotas."""
+"""Keys and categories."""
 
 import pytest
 
-from ingest.access.grants import Admission, Grant, Quotas, Site, SiteKey, check_origin, sha256_of, writable_types
+from ingest.access.grants import Admission, Site, SiteKey, authorized, check_origin, sha256_of, writable_types
+from ingest.decode.batch import EventBatch
 from ingest.errors import Rejection
 from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent, Contact, Verdict
 
@@ -60,39 +61,26 @@ def test_preflight_knows_origins_of_browser_keys_in_use() -> None:
     assert not admission(browser_key(revoked=True), server_key()).lists_origin("https://shop.example")
 
 
-def spend(quotas: Quotas, grant: Grant, events: int, now: float) -> int | None:
-    """Seconds to wait, or None where the batch passed."""
-    try:
-        quotas.spend(grant, events, now)
-    except Rejection as rejection:
-        return rejection.retry_after_s if rejection.status == 429 else -1
-    return None
+def test_refusal_by_origin_says_what_is_meant() -> None:
+    """ "Not listed" sends whoever put a server key into a page to list the origin, and the key stays in the page."""
+    held = admission(browser_key(), server_key())
+    with pytest.raises(Rejection, match="does not list this Origin"):
+        check_origin(held.grant_of("ub_1"), "https://other.example")
+    with pytest.raises(Rejection, match="server keys are refused from browsers: send a browser key"):
+        check_origin(held.grant_of("us_1"), "https://shop.example")
 
 
-def test_quota_lets_its_rate_through_and_says_when_to_come_back() -> None:
-    """The wait it names is enough, and the rate holds over time."""
-    grant = admission(browser_key(), quota=100).grant_of("ub_1")
-    quotas = Quotas()
-    assert spend(quotas, grant, 60, 0.0) is None
-    assert spend(quotas, grant, 60, 0.0) == 1
-    assert spend(quotas, grant, 60, 0.25) is None
-    assert spend(quotas, grant, 500, 1.25) is None
-    assert spend(quotas, grant, 1, 1.3) == 4
-    assert spend(quotas, grant, 1, 5.31) is None
+def test_rejected_category_says_what_the_key_writes() -> None:
+    """And that alone: no event's own words."""
+    batch = EventBatch("s-1", [(0, contact())], [], 7)
+    left = authorized(batch, admission(browser_key()).grant_of("ub_1"))
+    (rejected,) = left.rejected
+    assert (rejected.field, rejected.detail) == (
+        "type",
+        "This key writes accelerometer, gyroscope, key, pointer, scroll, touch.",
+    )
+    assert (left.events, left.sent_at) == ([], 7)
 
 
-def test_quota_is_a_keys_own_and_none_is_none() -> None:
-    """One site's burst must not cost another's."""
-    held = admission(browser_key(events_per_second=10), browser_key("ub_2"))
-    quotas = Quotas()
-    assert spend(quotas, held.grant_of("ub_1"), 10, 0.0) is None
-    assert spend(quotas, held.grant_of("ub_1"), 10, 0.0) == 1
-    assert all(spend(quotas, held.grant_of("ub_2"), 500, 0.0) is None for _ in range(100))
-
-
-def test_quota_admits_no_more_than_its_rate_over_time() -> None:
-    """Batches larger than the bucket go into debt and pay it back."""
-    grant = admission(browser_key(), quota=100).grant_of("ub_1")
-    quotas = Quotas()
-    passed = sum(300 for step in range(1_000) if spend(quotas, grant, 300, step / 10) is None)
-    assert 9_700 <= passed <= 10_300
+def contact() -> Contact:
+    return Contact(id="e-1", ts=1, account="acme", role="", name="", email="a@b", country="")

@@ -117,8 +117,14 @@ def test_origin_is_spelled_as_browsers_do(text: str, origin: str) -> None:
 )
 def test_what_is_no_origin_is_refused(text: str) -> None:
     """A wildcard would make a public key anybody's."""
-    with pytest.raises(SitesError, match="no origin"):
+    with pytest.raises(SitesError, match=r"scheme://host:port, http or https|name each one"):
         origin_of(text)
+
+
+def test_wildcard_is_refused_as_what_it_is() -> None:
+    """Whoever writes one knows what an origin is, and asks for something else."""
+    with pytest.raises(SitesError, match=r"has a wildcard, .* name each one"):
+        origin_of("https://*.shop.example")
 
 
 def test_development_sites_leave_everything_else_as_it_is(path: Path) -> None:

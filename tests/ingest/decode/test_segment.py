@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.decode.batch import EventBatch
+from ingest.decode.flaws import FIELD_NAMES
 from ingest.decode.segment import PARSERS, PATHS, parse_segment_batch, write_key_of
-from ingest.decode.segment_event import fitted
+from ingest.decode.segment_event import fitted, ms_of
 from ingest.errors import Rejection
 from ingest.limits import RequestLimits
-from schemas.events import AnyEvent, EventId, Session
+from schemas.events import TS_MAX, AnyEvent, EventId, Session
 from schemas.outcomes import RejectionReason as Reason
 from schemas.outcomes import RequestError
 from tests.ingest.configs import request_limits
@@ -187,6 +188,53 @@ def test_send_again_under_another_sent_at_is_the_same_event() -> None:
     assert event_of(first) == event_of(again)
 
 
+@pytest.mark.parametrize(
+    ("text", "ts"),
+    [
+        ("2026-09-21t14:13:20.123z", TS),
+        ("2026-09-21T14:13:20.123456789Z", TS),
+        ("2016-12-31T23:59:60Z", 1_483_228_800_000),
+        ("2016-12-31T23:59:60.5Z", 1_483_228_800_000),
+        ("2017-01-01T00:59:60+01:00", 1_483_228_800_000),
+        ("2016-12-31T24:00:00Z", 1_483_228_800_000),
+        ("2016-12-31T24:00Z", 1_483_228_800_000),
+        ("2016-12-31T24:00:00.000+00:00", 1_483_228_800_000),
+    ],
+)
+def test_time_that_iso_8601_or_rfc_3339_allows_is_read(text: str, ts: int) -> None:
+    """Small letters, leap seconds and the end of a day: some platform's formatter writes each."""
+    assert event_of(TRACK | {"timestamp": text})[1]["ts"] == ts
+
+
+@pytest.mark.parametrize("text", ["2016-12-31T24:00:01Z", "2016-12-31T23:59:61Z", "2016-12-31T25:00:00Z", "24:00:00Z"])
+def test_time_that_no_clock_shows_is_invalid(text: str) -> None:
+    assert reason_of(TRACK | {"timestamp": text}) == Reason.INVALID_VALUE
+
+
+@given(st.text(max_size=40) | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]{1,12}[Zz+\-]?[0-9:]{0,5}"))
+def test_any_text_is_a_time_or_none(text: str) -> None:
+    """Whatever Python's parser makes of it."""
+    ts = ms_of(text)
+    assert ts is None or 0 <= ts <= TS_MAX
+
+
+@pytest.mark.parametrize(
+    ("sent_at", "ms"), [(ISO, TS), ("2026-09-21T14:13:20Z", TS - 123), ("soon", 0), (5, 0), (None, 0), ({}, 0)]
+)
+@pytest.mark.parametrize("path", ["/v1/batch", "/v1/track"])
+def test_when_a_body_was_sent_corrects_its_clock_and_refuses_nothing(path: str, sent_at: Any, ms: int) -> None:
+    """An SDK adds it by itself, so that its caller can do nothing about a strange one."""
+    body = {"batch": [TRACK], "sentAt": sent_at} if path == "/v1/batch" else TRACK | {"sentAt": sent_at}
+    (batch,) = PARSERS[path](json.dumps(body).encode(), LIMITS)
+    assert (batch.sent_at, len(batch.events)) == (ms, 1)
+
+
+def test_batch_of_a_stock_sdk_that_gathers_a_thousand_calls_is_taken() -> None:
+    """`maxEventsInBatch: 1000` is a documented setting, and a 413 would lose them all."""
+    batches = parsed(*[TRACK | {"messageId": f"m-{number}"} for number in range(1_000)])
+    assert sum(len(batch.events) for batch in batches) == 1_000
+
+
 def test_session_is_the_visitor_or_else_the_user() -> None:
     """Who is known by both names stays with the one that says less."""
     assert event_of(TRACK | {"userId": "acme"})[0] == "s-1"
@@ -251,9 +299,9 @@ def test_body_without_a_batch_is_a_400(body: bytes) -> None:
 
 
 def test_batch_of_too_many_calls_is_a_413() -> None:
-    """The limit is that of our own batches."""
+    """SDKs are configured to larger batches than our own are."""
     with pytest.raises(Rejection) as refused:
-        parsed(*[TRACK] * 3, limits=request_limits(batch_events_max=2))
+        parsed(*[TRACK] * 3, limits=request_limits(batch_calls_max=2))
     assert (refused.value.status, refused.value.error) == (413, RequestError.TOO_MANY_EVENTS)
 
 
@@ -326,3 +374,23 @@ def test_every_path_and_call_is_documented() -> None:
     text = (Path(__file__).parents[3] / "docs" / "segment.md").read_text()
     assert all(f"`{path}`" in text for paths in PATHS.values() for path in paths)
     assert all(f"`{kind}`" in text for kind in PATHS.keys() - {"batch"})
+
+
+call_members = st.sampled_from(
+    ["type", "messageId", "timestamp", "originalTimestamp", "anonymousId", "userId", "event", "name", "category",
+     "properties", "traits", "context", "sentAt", "foo"]
+)  # fmt: skip
+inner_members = st.sampled_from(["email", "firstName", "name", "address", "country", "page", "url", "referrer", "foo"])
+call_values = st.recursive(
+    st.none() | st.integers() | st.sampled_from(["", "track", "identify", "page", ISO, "a@b", "x"]),
+    lambda inner: st.dictionaries(inner_members, inner, max_size=3) | st.lists(inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(call_members, call_values))
+def test_rejection_of_any_call_names_a_documented_field_or_none(call: dict[str, Any]) -> None:
+    """A closed list, which a client may switch on."""
+    for base in (call, TRACK | call, IDENTIFY | call):
+        for batch in parsed(base):
+            assert all(entry.field is None or entry.field in FIELD_NAMES for entry in batch.rejected)

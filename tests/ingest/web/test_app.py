@@ -14,7 +14,7 @@ from ingest.edge import Edge
 from ingest.web.app import Web
 from schemas.events import AnyEvent
 from schemas.outcomes import RejectionReason
-from schemas.registry import registered
+from schemas.registry import latest, registered
 from tests.ingest.running_collector import SERVER_KEY, RunningCollector, running
 
 
@@ -165,7 +165,7 @@ def test_stock_deserializer_decodes_every_category(collector: RunningCollector) 
             deserialize(record.value, SerializationContext(record.topic, MessageField.VALUE))
             for record in collector.producer.records
         ]
-        assert client.get_latest_version("events.signals-value").schema_id == 1
+        assert client.get_latest_version("events.signals-value").schema_id == latest("events.signals-value").id
     assert [datum.get("event_id") for datum in decoded] == ["e-1", None, "e-3", "e-4", None, None, "e-6"]
     assert decoded[1]["act"] == {"kind": "text_answer", "task": "t-1", "answer": "word"}
 

@@ -87,6 +87,25 @@ def test_a_misnumbered_directory_is_refused(tmp_path: Path, names: tuple[str, ..
         written(tmp_path, *names)
 
 
+def test_rows_of_before_a_column_was_added_have_it_when_they_are_read(engine: Embedded) -> None:
+    """Nothing is rewritten: a table of years would take hours."""
+    for table in ("signals", "analytics", "personal", "labelers"):
+        engine.select(f"ALTER TABLE unjoin.{table} DROP COLUMN at, DROP COLUMN sent_at", "Null")
+        engine.select(
+            f"INSERT INTO unjoin.{table} (event_id, site, ts, received_at) VALUES "
+            "('right', 's', 1790000000000, fromUnixTimestamp64Milli(1790000000005)), "
+            "('seconds', 's', 1790000000, fromUnixTimestamp64Milli(1790000000005))",
+            "Null",
+        )
+    engine.select("TRUNCATE TABLE unjoin.migrations", "Null")
+    migrate(engine.select, engine.select)
+    for table in ("signals", "analytics", "personal", "labelers"):
+        rows = engine.select(
+            f"SELECT event_id, sent_at, toUnixTimestamp64Milli(at) FROM unjoin.{table} ORDER BY event_id", "TSV"
+        )
+        assert rows == b"right\t0\t1790000000000\nseconds\t0\t1790000000005\n"
+
+
 def test_every_statement_of_ours_can_be_repeated_and_keeps_the_rows(engine: Embedded) -> None:
     """Killed after its last statement and before its record, a migration runs twice."""
     engine.insert(labels([label_row(1, "t", "a")]))

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
+from ua_parser.regex import Resolver
 
-from sinks.rows.enrichment import agent_of, enrichment, isps, no_isp
+from sinks import rows
+from sinks.rows.enrichment import USER_AGENT_CHARS_MAX, Agent, agent_of, enrichment, isps, no_isp
 
 PIXEL = (
     "Mozilla/5.0 (Linux; Android 13; Pixel 7) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -29,6 +31,19 @@ def asn_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_user_agent_says_browser_system_and_device() -> None:
     agent = agent_of(PIXEL)
     assert (agent.browser, agent.os, agent.device) == ("Chrome Mobile", "Android", "Pixel 7")
+
+
+def test_no_more_of_a_user_agent_is_parsed_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules are some thousand expressions; what they read is a stranger's, and they read each new one once."""
+    seen: list[str] = []
+    monkeypatch.setattr(rows.enrichment, "agent_of", lambda text: seen.append(text) or Agent())
+    enrichment("Android 1.1.1 " * 80, "192.0.2.1", no_isp)
+    assert [len(text) for text in seen] == [USER_AGENT_CHARS_MAX]
+
+
+def test_user_agents_are_parsed_by_the_engine_whose_time_is_linear() -> None:
+    """Another would be taken silently where this one is missing, and one header could cost it a tenth of a second."""
+    assert isinstance(rows.enrichment._PARSER.resolver, Resolver)
 
 
 @given(st.text(max_size=2_000))

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import topics
+from schemas import codec, topics
 from schemas.dead_letters import dead_letter_headers
+from schemas.events import TS_AGE_MS_MAX, TS_MAX
 from schemas.outcomes import DeadLetterReason, DecodeError
-from schemas.registry import latest
+from schemas.registry import by_id, latest
 from sinks.clickhouse.embedded import Embedded
 from sinks.engine import Block, Table
 from sinks.rows.enrichment import ADDED
@@ -47,7 +48,7 @@ PAGE_VIEW = {
 def test_a_table_has_a_column_for_every_field_and_the_key_it_promises(table: Table, engine: Embedded) -> None:
     """The table definitions, the schemas and the migrations are written apart; here they are held together."""
     described = json.loads(engine.select(f"DESCRIBE TABLE unjoin.{table.name}", "JSON"))["data"]
-    stored = {column["name"]: column["type"] for column in described if column["default_type"] != "ALIAS"}
+    stored = {column["name"]: column["type"] for column in described if column["name"] not in ("time", "at")}
     assert list(stored) == [column for column, _, _ in table.columns]
 
     subject = f"{table.topics[0]}-value"
@@ -125,6 +126,60 @@ def test_an_analytics_event_is_enriched_once_it_is_a_row(engine: Embedded) -> No
     assert (row["browser"], row["os"], row["isp"]) == ("Firefox", "Linux", "net of 192.0.2.1")
     assert row["properties"] == PAGE_VIEW["properties"]
     assert row["received_at"] == "2026-09-21 14:13:20.005"
+
+
+@pytest.mark.parametrize(
+    ("ts", "sent_at", "received_at", "at"),
+    [
+        (NOW_MS, 0, NOW_MS + 5, NOW_MS),
+        (NOW_MS, NOW_MS + 5, NOW_MS + 5, NOW_MS),
+        (NOW_MS, NOW_MS + 1_000, NOW_MS + 3_601_000, NOW_MS + 3_600_000),
+        (NOW_MS + 7_200_000, NOW_MS + 7_201_000, NOW_MS + 1_000, NOW_MS),
+        (NOW_MS + 7_200_000, 0, NOW_MS, NOW_MS),
+        (NOW_MS + 2_000, NOW_MS + 1_000, NOW_MS + 9_000, NOW_MS + 9_000),
+        (NOW_MS // 1_000, 0, NOW_MS, NOW_MS),
+        (NOW_MS // 1_000, NOW_MS, NOW_MS, NOW_MS),
+        (NOW_MS // 1_000, NOW_MS // 1_000 + 60, NOW_MS, NOW_MS - 60),
+        (NOW_MS, NOW_MS // 1_000, NOW_MS + 5, NOW_MS + 5),
+        (NOW_MS - TS_AGE_MS_MAX, 0, NOW_MS, NOW_MS - TS_AGE_MS_MAX),
+        (NOW_MS - TS_AGE_MS_MAX - 1, 0, NOW_MS, NOW_MS),
+        (TS_MAX, TS_MAX, NOW_MS, NOW_MS),
+        (0, TS_MAX, NOW_MS, NOW_MS),
+    ],
+    ids=[
+        "unknown when sent", "a right clock", "an hour in a queue or behind", "a clock two hours ahead",
+        "ahead, unknown when sent", "later than its batch", "seconds, unknown when sent", "seconds in ts alone",
+        "seconds in both", "seconds in sent_at alone", "ten years old", "older", "the year 9999", "all of time",
+    ],
+)  # fmt: skip
+def test_at_is_when_it_happened_by_the_collectors_clock(
+    engine: Embedded, ts: int, sent_at: int, received_at: int, at: int
+) -> None:
+    """A client's clock may be wrong by years; how long it says an event waited is right even so."""
+    row = signal(1, ts=ts, sent_at=sent_at, received_at=received_at)
+    engine.insert(Block(SIGNALS, topics.SIGNALS, 0, 0, 1, *_datums(record(topics.SIGNALS, row))))
+    assert _at_of(engine, "signals") == [(ts, at)]
+
+
+def test_record_of_before_sent_at_is_stored_with_when_it_happened(engine: Embedded) -> None:
+    """The version before wrote what lies on the topics now."""
+    older = by_id()[1]
+    row = {name: value for name, value in signal(1, ts=NOW_MS, received_at=NOW_MS + 5).items() if name != "sent_at"}
+    value = codec.HEADER.pack(0, older.id) + encoded(older.parsed, row)
+    sent = FakeRecord(topic=topics.SIGNALS, value=value)
+    check(SIGNALS, value)
+    engine.insert(Block(SIGNALS, topics.SIGNALS, 0, 0, 1, *_datums(sent)))
+    assert _at_of(engine, "signals") == [(NOW_MS, NOW_MS)]
+
+
+def _datums(sent: FakeRecord) -> tuple[object, list[bytes]]:
+    schema, datum = reader_of(SIGNALS)(sent)
+    return schema, [datum]
+
+
+def _at_of(engine: Embedded, table: str) -> list[tuple[int, int]]:
+    sql = f"SELECT ts, toUnixTimestamp64Milli(at) FROM unjoin.{table} FINAL ORDER BY ts"
+    return [(int(ts), int(at)) for ts, at in (line.split() for line in engine.select(sql, "TSV").decode().splitlines())]
 
 
 def test_rows_of_one_table_share_one_schema_object() -> None:
