@@ -72,7 +72,8 @@ class Collector:
         try:
             response = await self.collect(request) if request.method == "POST" else self._without_events(request)
         except ClientGone:
-            counters.count_gone()
+            if request.fast_path is None or not request.fast_path.refused:  # then it was answered and counted
+                counters.count_gone()
             return
         except Rejection as rejection:
             counters.count_refused(rejection.error)

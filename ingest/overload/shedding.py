@@ -34,7 +34,7 @@ class Shedding(msgspec.Struct, frozen=True):
         """The refusal; None where the request is to be handled.
 
         Args:
-            url: as in the request line.
+            url: path and query, as `origin_form` gives them.
             peer: the connection's address.
         """
         if not self.scheduler.queue.count or method != b"POST":

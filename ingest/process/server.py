@@ -29,6 +29,7 @@ from ingest.encode.pseudonym import EdgeKeys
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
+from ingest.http.refusal_log import RefusalLog
 from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig
 from ingest.limits import RequestLimits
 from ingest.metrics.counters import Counters
@@ -203,7 +204,7 @@ async def serve(
     address = listener.getsockname()[:2]
     shedding = Shedding(edge.scheduler, sites, edge.counters, edge.trusted_proxies)
     server = _Server(
-        _uvicorn_config(config, Application(Collector(edge), web), shedding),
+        _uvicorn_config(config, Application(Collector(edge), web), shedding, RefusalLog(edge.counters, edge.monotonic)),
         lambda: on_listening(*address),
         grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max),
     )
@@ -269,11 +270,14 @@ def _view(producer: Producer) -> CollectorView:
     return CollectorView(producer.reaches_kafka if isinstance(producer, SpoolingProducer) else producer.ready)
 
 
-def _uvicorn_config(config: CollectorConfig, application: Application, shedding: Shedding) -> uvicorn.Config:
+def _uvicorn_config(
+    config: CollectorConfig, application: Application, shedding: Shedding, refusals: RefusalLog
+) -> uvicorn.Config:
     grace = grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max)
+    connections_max = raise_file_limit(config.connections_max)
     return uvicorn.Config(
         application,
-        http=bounded_protocol(config.limits, shedding.refusal_of, raise_file_limit(config.connections_max)),
+        http=bounded_protocol(config.limits, shedding.refusal_of, refusals.note, connections_max),
         ws="none",
         loop="none",
         lifespan="off",
