@@ -15,9 +15,9 @@ from ingest.decode.batch import EventBatch
 from ingest.edge import Edge
 from ingest.encode.records import Records, Run, Sender, records_of
 from ingest.errors import RejectedEvent, Rejection
-from ingest.http.body import ClientGone, NoRoom, Receive
-from ingest.http.client_address import address_mark, client_address
-from ingest.http.headers import check_type, forwarded_for, is_gzip, key_of, user_agent_of
+from ingest.http.body import ClientGone, NoRoom, Owner, Receive
+from ingest.http.client_address import address_mark, client_address, is_local
+from ingest.http.headers import check_type, forwarded_for, header_key, is_gzip, key_of, query_key, user_agent_of
 from ingest.http.responses import (
     VARY,
     HeaderList,
@@ -31,10 +31,13 @@ from ingest.http.responses import (
 )
 from ingest.kafka.producer import NotDurable
 from ingest.metrics.counters import count_by_category
+from ingest.overload.fair_queue import KEYLESS
 from ingest.request import Request, Scope
 from schemas.outcomes import RequestError, UnjoinError
 
 KEYS_RETRY_AFTER_S = 30
+_KEY_IN_URL = "URLs end up in logs: send a server key as `Authorization: Bearer KEY`, and rotate the one that was sent."
+_DEVELOPMENT_KEY = "Development keys are for this machine alone; `unjoin sites add` makes others."
 
 _ALLOW = (b"allow", b"POST, OPTIONS")
 _PREFLIGHT: HeaderList = [
@@ -103,15 +106,19 @@ class Collector:
         grant = None if key is None and body_format.key_in else self._admit(request, key)
         check_type(request.headers.get("content-type"), body_format.types)
         gzip = is_gzip(request.headers.get("content-encoding"))
+        address = client_address(request.peer, forwarded_for(request.headers), edge.trusted_proxies)
+        owner = Owner(grant.quota_name if grant else KEYLESS, address_mark(address))
+        room = edge.body_room if grant else edge.keyless_room
         try:
-            body = await request.body.read(gzip, limits.body_bytes_max, limits.body_seconds_max, edge.body_room)
+            body = await request.body.read(gzip, limits.body_bytes_max, limits.body_seconds_max, room, owner)
         except NoRoom:
             raise edge.scheduler.refusal(early=True) from None
         if grant is None:
             assert body_format.key_in is not None
-            grant = self._admit(request, body_format.key_in(body))
-        address = client_address(request.peer, forwarded_for(request.headers), edge.trusted_proxies)
-        with await edge.scheduler.turn(grant.quota_name, address_mark(address), len(body)):
+            with await edge.scheduler.turn(KEYLESS, owner.address, len(body)):
+                key = body_format.key_in(body)
+            grant = self._admit(request, key)
+        with await edge.scheduler.turn(grant.quota_name, owner.address, len(body)):
             batches = body_format.parse(body, limits)
             edge.quotas.spend(grant, sum([len(one.events) + len(one.rejected) for one in batches]), edge.monotonic())
             batches = [authorized(one, grant) for one in batches]
@@ -129,9 +136,16 @@ class Collector:
         """What the request's key allows where the request comes from; kept, since it decides who may read the answer.
 
         Raises:
-            Rejection: 401, an unknown key; 403, an origin that the key is not for.
+            Rejection: 401, an unknown key, a server key in the URL, or a development key from elsewhere; 403, an origin
+                that the key is not for.
         """
         grant = request.grant = self._edge.sites.admission.grant_of(key)
+        if grant.kind == "server" and header_key(request.headers) is None and query_key(request.query) is not None:
+            raise Rejection(401, RequestError.UNKNOWN_KEY, _KEY_IN_URL)
+        if grant.development and not (
+            self._edge.on_loopback and is_local(request.peer, forwarded_for(request.headers))
+        ):
+            raise Rejection(401, RequestError.UNKNOWN_KEY, _DEVELOPMENT_KEY)
         check_origin(grant, request.origin)
         return grant
 

@@ -27,7 +27,7 @@ from ingest.edge import Edge
 from ingest.encode.edge_keys import WatchedKeys
 from ingest.encode.pseudonym import EdgeKeys
 from ingest.http.body import BodyRoom
-from ingest.http.client_address import Network, networks_of
+from ingest.http.client_address import Network, is_local, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
 from ingest.http.refusal_log import RefusalLog
 from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig
@@ -51,6 +51,7 @@ from schemas.topics import TOPIC_OF_CATEGORY
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 s that load balancers keep an idle connection, so that they close first
 CONNECTIONS_BACKLOG = 2_048
 SEND_BUFFER_BYTES = 65_536
+KEYLESS_PART = 4  # of what may wait, bodies without a known key get one in so many
 SITES_SECONDS = 1.0
 READY_SECONDS = 0.05
 
@@ -194,7 +195,11 @@ async def serve(
         Quotas(),
         RequestScheduler(config.waiting, time.monotonic, producer.congested),
         BodyRoom(config.waiting.bytes_max),
+        BodyRoom(max(config.waiting.bytes_max // KEYLESS_PART, config.limits.body_bytes_max)),
+        is_local(config.host),
     )
+    if sites.admission.has_development_keys and not edge.on_loopback:
+        log.warning("development keys are refused: other machines can reach %s", config.host)
     if isinstance(producer, SpoolingProducer):
         producer.others_wait = edge.scheduler.busy
     page = page_of(_view(producer)) if page_of else None
