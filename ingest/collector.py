@@ -19,6 +19,7 @@ from ingest.http.body import ClientGone, NoRoom, Owner, Receive
 from ingest.http.client_address import address_mark, client_address, is_local
 from ingest.http.headers import check_type, forwarded_for, header_key, is_gzip, key_of, query_key, user_agent_of
 from ingest.http.responses import (
+    CLOSE,
     VARY,
     HeaderList,
     HttpResponse,
@@ -27,7 +28,6 @@ from ingest.http.responses import (
     error_response,
     readable_by,
     send_response,
-    send_response_and_close,
 )
 from ingest.kafka.producer import NotDurable
 from ingest.metrics.counters import count_by_category
@@ -88,11 +88,8 @@ class Collector:
         headers = self._cors(request)
         if request.body.complete and request.fast_path:
             await request.fast_path.send(response, headers)
-        elif request.body.complete:
-            await send_response(send, response, headers)
-        else:
-            linger = response.status != 408 and "expect" not in request.headers
-            await send_response_and_close(send, response, headers, request.body, linger)
+        else:  # what is left of a body is not read as a request
+            await send_response(send, response, headers if request.body.complete else [*headers, CLOSE])
 
     async def collect(self, request: Request) -> HttpResponse:
         """Makes a request's events durable; the 200.

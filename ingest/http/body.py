@@ -179,17 +179,3 @@ class Body:
         self.complete = not message.get("more_body", False)
         chunk: bytes = message.get("body", b"")
         return chunk
-
-    async def discard(self, bytes_max: int, seconds_max: float) -> None:
-        """Reads and drops the rest within both bounds: closing on a client in mid-send would reset the connection.
-
-        The reset can overtake the answer, and the client would see a broken pipe instead of its 413.
-
-        Source: RFC 9112, section 9.6; nginx's lingering_close.
-        """
-        try:
-            async with asyncio.timeout(seconds_max):
-                while not self.complete and bytes_max > 0:
-                    bytes_max -= len(await self._next())
-        except (TimeoutError, ClientGone):
-            pass

@@ -29,7 +29,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ingest.errors import Rejection
 from ingest.http.fast_path import EXTENSION, FastPath, response_bytes
 from ingest.http.request_line import are_hosts, origin_form
-from ingest.http.responses import LINGER_SECONDS_MAX, HttpResponse, error_response
+from ingest.http.responses import HttpResponse, error_response
 from ingest.limits import RequestLimits
 from schemas.outcomes import RequestError
 
@@ -39,8 +39,9 @@ UNREAD_SECONDS_MAX = 30.0
 REFUSED_BODY_SECONDS_MAX = 5.0
 # Requests that a client sends ahead, without waiting for an answer; each costs some kB until its turn.
 PIPELINED_MAX = 32
-# Of a client that did not end its side after it was refused; what it sends is dropped.
-LINGER_BYTES_MAX = 1_048_576
+# What a client may still send after its last answer, and how long it has to end its side.
+LINGER_BYTES_MAX = 8_388_608
+LINGER_SECONDS_MAX = 2.0
 _FRAMING = frozenset({b"expect", b"host", b"transfer-encoding"})
 _ONE_HOST = "The request must have one Host header, which names a host."
 _TARGET = "The request line must name a path, as /path or http://host/path."
@@ -58,6 +59,30 @@ Shed = Callable[[bytes, bytes, list[tuple[bytes, bytes]], str], HttpResponse | N
 
 class _Refused(Exception):
     """Stops the parser: the connection reads no further request."""
+
+
+class _Transport:
+    """A transport whose `close`, after an answer, leaves a client in mid-send the time to read it.
+
+    Closing on it would reset the connection, and the reset can overtake the answer. So our side is ended, and what
+    still comes is read and dropped, within both bounds. Source: RFC 9112, section 9.6; nginx's lingering_close.
+    """
+
+    def __init__(self, transport: asyncio.Transport, linger: Callable[[], None]) -> None:
+        self.lingers = False
+        self._transport, self._linger = transport, linger
+        self.write, self.write_eof = transport.write, transport.write_eof
+        self.close_now, self.abort = transport.close, transport.abort
+        self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading
+        self.get_extra_info = transport.get_extra_info
+
+    def is_closing(self) -> bool:
+        return self.lingers or self._transport.is_closing()
+
+    def close(self) -> None:
+        if not self.is_closing():
+            self.lingers = True
+            self._linger()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -95,10 +120,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._ended = False  # no further request is read
         self._half_closed = False  # by the client
         self._last_words = b""  # sent after the answers that are under way
+        self._last_error: RequestError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the timer of the first head; beyond `connections_max` aborts the longest idle connection."""
-        super().connection_made(transport)
+        self.transport: _Transport  # type: ignore[assignment]
+        super().connection_made(_Transport(transport, self._linger))  # type: ignore[arg-type]
         self._arm()
         self.idle[self] = None
         if len(self.connections) > self.connections_max:
@@ -161,7 +188,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether to keep open: a client may end its side once it has sent, and waits for its answers."""
         self._half_closed = True
         if self._ended:
-            return self._linger_timer is None  # else all that had to be said was said
+            return not self.transport.lingers  # else all that had to be said was said
         self._ended = True
         self._disarm()
         cycle = self.cycle
@@ -283,7 +310,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if last:
             self._end()
         elif unread:  # answered from its head
-            self._refused_timer = self.loop.call_later(REFUSED_BODY_SECONDS_MAX, self.transport.close)
+            self._refused_timer = self.loop.call_later(REFUSED_BODY_SECONDS_MAX, self.transport.close_now)
 
     def on_body(self, body: bytes) -> None:
         """Drops the body of a request that was refused from its head."""
@@ -325,14 +352,14 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._head_bytes or self._seen_bytes:
             self._refuse(408, RequestError.BODY_STALLED)
         else:
-            self.transport.close()
+            self.transport.close_now()
 
     def _refuse_early(self, refusal: HttpResponse) -> None:
         """Answers without a task; the parser reads past the body, which has no cycle that could take it."""
         keep = self.parser.should_keep_alive() and not self.expect_100_continue
         self.transport.write(response_bytes(refusal, self.server_state.default_headers, closes=not keep))
         if keep:
-            self._refused_timer = self.loop.call_later(REFUSED_BODY_SECONDS_MAX, self.transport.close)
+            self._refused_timer = self.loop.call_later(REFUSED_BODY_SECONDS_MAX, self.transport.close_now)
         else:
             self.transport.close()
 
@@ -341,43 +368,61 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._ended or self.transport.is_closing():
             return
         self._ended = True
-        self.note_refused(error)
         under_way = self.cycle is not None and not self.cycle.response_complete
         if not self._in_head:  # it is the body of a request that has a task, or was answered
-            if self._refused_timer is not None or self.cycle.response_started:
+            cycle = self.cycle
+            if self._refused_timer is not None or cycle.response_complete:
                 self._end()
                 return
+            cycle.more_body = cycle.waiting_for_100_continue = False
+            cycle.message_event.set()
+            if cycle.response_started:
+                return  # whoever answers it reads past its body, and closes
             assert self._fast_path is not None
-            self._fast_path.refused = self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self._fast_path.refused = cycle.disconnected = True
             under_way = bool(self.pipeline)
             if under_way:
                 self.pipeline.popleft()
         response, headers = error_response(Rejection(status, error, detail)), self.server_state.default_headers
         self._last_words = response_bytes(response, headers, closes=True, head_only=self.parser.get_method() == b"HEAD")
+        self._last_error = error
         if not under_way:
             self._end()
 
     def _end(self) -> None:
-        """Says the last words and ends our side; a client in mid-send has a while to read them.
+        """Says the last words, if any, and closes."""
+        if self._last_error is not None:
+            self.note_refused(self._last_error)
+            self.transport.write(self._last_words)
+        self.transport.close()
 
-        Closing on it would reset the connection, and the reset can overtake the answer. Source: RFC 9112, section 9.6.
-        """
+    def _linger(self) -> None:
+        self._ended = True
         self._disarm()
         self._unset_keepalive_if_required()
-        self.transport.write(self._last_words)
-        self._last_words = b""
         self.idle[self] = None
         if self._half_closed:
-            self.transport.close()
+            self.transport.close_now()
             return
+        self.flow.resume_reading()
         self.transport.write_eof()
-        self._linger_timer = self.loop.call_later(LINGER_SECONDS_MAX, self.transport.close)
+        self._linger_timer = self.loop.call_later(LINGER_SECONDS_MAX, self.transport.close_now)
 
     def _drop(self, size: int) -> None:
         self._lingered_bytes += size
         if self._lingered_bytes > LINGER_BYTES_MAX:
-            self.transport.close()
+            self.transport.close_now()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes a connection whose client has sent nothing for long."""
+        self.transport.close_now()
+
+    def shutdown(self) -> None:
+        """Closes the connection once its answers are sent."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close_now()
+        else:
+            super().shutdown()
 
 
 def bounded_protocol(

@@ -8,7 +8,7 @@ from ingest.collector import Collector, log_without_values
 from ingest.decode.formats import FORMATS
 from ingest.errors import Rejection
 from ingest.http.body import ClientGone, Receive
-from ingest.http.responses import HttpResponse, Send, error_response, send_response
+from ingest.http.responses import CLOSE, HttpResponse, Send, error_response, send_response
 from ingest.request import Scope
 from ingest.web.app import Web
 from schemas.outcomes import RequestError
@@ -32,7 +32,7 @@ class Application:
 
         async def send_while_open(message: MutableMapping[str, Any]) -> None:
             if closes and message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+                message = {**message, "headers": [*message["headers"], CLOSE]}
             try:
                 await send(message)
             except RuntimeError:  # uvloop's, once the connection has ended and uvicorn does not know it yet

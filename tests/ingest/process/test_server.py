@@ -172,7 +172,7 @@ def test_development_keys_are_refused_where_other_machines_can_connect(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """`unjoin up` leaves them in the file of sites, and a later `unjoin collect` may listen to the world."""
-    with running(tmp_path, host="0.0.0.0") as collector:  # noqa: S104
+    with running(tmp_path, host="0.0.0.0") as collector:
         for key in ("dev-browser-key", "dev-server-key"):
             reply = collector.post(BODY, key)
             assert (reply.status, reply.json()["error"]) == (401, "unknown_key")
