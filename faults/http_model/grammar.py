@@ -17,7 +17,9 @@ Pick = Callable[[Sequence[Any]], Any]
 
 ORIGIN = "https://shop.example"
 BODY_BYTES_MAX = 1_048_576
-SMUGGLED = "smuggled"  # begins the id of each event that no request posts, but the body of one
+# Begin the ids of events that must not be stored: those of a request that is the body of another one, and those that
+# follow what is no request. A proxy may take the latter for one, and then it is.
+SMUGGLED, AFTER = "smuggled", "after"
 KEYS = ("dev-browser-key", "dev-server-key", "nobody")
 WEB = {b"/healthz": 200, b"/readyz": 200, b"/openapi.json": 200, b"/nothing": 404, b"/metrics": 404}
 
@@ -102,7 +104,7 @@ def _web(pick: Pick, *, plain: bool = False, name: str = "") -> Exchange:
     path = pick(tuple(WEB))
     method = pick((b"GET", b"HEAD"))
     fields, expects = _noise(pick)
-    body = pick((b"", b"", smuggled_post(name)))
+    body = pick((b"", b"", smuggled_post(name), b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"))
     framing, framed = _framed(pick, body) if body else ([], b"")
     return Exchange(
         kind="web with a body" if body else "web",
@@ -165,9 +167,9 @@ def _event(name: str) -> dict[str, Any]:
     return {"id": name, "type": "pointer", "ts": 1, "t": [0], "x": [1], "y": [2]}
 
 
-def smuggled_post(name: str) -> bytes:
-    """A whole request that must never run: it is the body of another one."""
-    body = json.dumps({"session": "s", "events": [_event(f"{SMUGGLED}-{name}")]}).encode()
+def smuggled_post(name: str, prefix: str = SMUGGLED) -> bytes:
+    """A whole request that must never run."""
+    body = json.dumps({"session": "s", "events": [_event(f"{prefix}-{name}")]}).encode()
     return _request(b"POST", b"/v1/events?key=dev-browser-key", [b"Content-Length: %d" % len(body)], body)
 
 
@@ -219,7 +221,7 @@ _HEADS: tuple[tuple[int, bytes], ...] = (
         b"GET healthz HTTP/1.1\r\nHost: a",
         b"GET * HTTP/1.1\r\nHost: a", b"GET ftp://a/healthz HTTP/1.1\r\nHost: a", b"get /healthz HTTP/1.1\r\nHost: a",
         b"BREW /healthz HTTP/1.1\r\nHost: a", b"GET /healthz HTTP/2.0\r\nHost: a", b"GET /healthz HTTP/1.2\r\nHost: a",
-        b"GET /healthz", b"GET  /healthz HTTP/1.1\r\nHost: a", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        b"GET /healthz", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
         b"POST /v1/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
         b"POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
         b"POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5",
@@ -248,13 +250,13 @@ def _malformed(pick: Pick, name: str) -> Exchange:
     """What is refused from its head; what follows it must never be read."""
     status, head = pick(_HEADS)
     offer = pick((b"", b"", b"\r\nConnection: Upgrade\r\nUpgrade: websocket")) if status == 400 else b""
-    sent = head + offer + b"\r\n\r\n" + smuggled_post(name)
+    sent = head + offer + b"\r\n\r\n" + smuggled_post(name, AFTER)
     return Exchange(kind=f"refused with {status}", sent=sent, status=status, outcome=_ERRORS[status], ends=True)
 
 
 def _malformed_body(pick: Pick, name: str) -> Exchange:
     """A whole head whose chunks are none: its key is good, and still nothing of it is stored."""
-    body = json.dumps({"session": "s", "events": [_event(f"{SMUGGLED}-{name}")]}).encode()
+    body = json.dumps({"session": "s", "events": [_event(f"{AFTER}-{name}")]}).encode()
     size = b"%x" % len(body)
     chunks = pick((
         size + b"\n" + body + b"\r\n0\r\n\r\n", b"-" + size + b"\r\n" + body + b"\r\n0\r\n\r\n",
@@ -264,6 +266,6 @@ def _malformed_body(pick: Pick, name: str) -> Exchange:
     ))  # fmt: skip
     fields = [b"Authorization: Bearer dev-browser-key", *_noise(pick)[0], b"Transfer-Encoding: chunked"]
     return Exchange(
-        kind="malformed body", sent=_request(b"POST", b"/v1/events", fields, chunks) + smuggled_post(name),
+        kind="malformed body", sent=_request(b"POST", b"/v1/events", fields, chunks) + smuggled_post(name, AFTER),
         status=400, outcome="malformed_http", ends=True,
     )  # fmt: skip
