@@ -1,4 +1,4 @@
-"""Starts each proxy on a free port in front of a collector, as its documentation says, with connections kept for reuse."""
+"""Starts each proxy on a free port in front of a collector, with connections to it that are kept for reuse."""
 
 import getpass
 import shutil

@@ -8,7 +8,7 @@ from collections import Counter
 import msgspec
 
 from faults.http_model.client import Broken, read_body, read_head
-from faults.http_model.grammar import script
+from faults.http_model.grammar import script, smuggled_post
 
 HONEST, HOSTILE = 4, 8
 # A hostile client that is not answered any more leaves.
@@ -56,7 +56,8 @@ async def run_traffic(port: int, scripts: int, seed: int) -> Outcome:
 
 
 async def _play(port: int, seed: int, number: int) -> None:
-    sent = script(random.Random(f"{seed}-{number}").choice, f"p{number}").sent
+    name = f"p{number}"
+    sent = script(random.Random(f"{seed}-{number}").choice, name).sent if number % 2 else _offer(name)
     try:
         async with asyncio.timeout(HOSTILE_SECONDS_MAX):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -68,6 +69,13 @@ async def _play(port: int, seed: int, number: int) -> None:
                 writer.transport.abort()
     except (TimeoutError, ConnectionError):
         pass  # the honest clients and the stored events say what came of it
+
+
+def _offer(name: str) -> bytes:
+    """What was once two requests: an offer to upgrade whose body is a whole request."""
+    body = smuggled_post(name)
+    head = b"GET /healthz HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 async def _honest(port: int, name: str, outcome: Outcome, done: asyncio.Event) -> None:

@@ -286,6 +286,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._in_head = True
         self._head_bytes = self._seen_bytes = 0
+        self.url = b""  # what fails before there is another one has no method
         self.idle.pop(self, None)
         if self._refused_timer is not None:
             self._refused_timer.cancel()
@@ -384,7 +385,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if under_way:
                 self.pipeline.popleft()
         response, headers = error_response(Rejection(status, error, detail)), self.server_state.default_headers
-        self._last_words = response_bytes(response, headers, closes=True, head_only=self.parser.get_method() == b"HEAD")
+        head_only = bool(self.url) and self.parser.get_method() == b"HEAD"
+        self._last_words = response_bytes(response, headers, closes=True, head_only=head_only)
         self._last_error = error
         if not under_way:
             self._end()

@@ -201,6 +201,13 @@ def test_requests_before_a_malformed_one_are_answered_before_it_is_refused(colle
     assert (statuses(answer), events) == ([200, 200, 400], 2)
 
 
+def test_refusal_after_a_head_has_its_body(collector: RunningCollector) -> None:
+    """What is no request has no method, and that of the one before it says nothing."""
+    answer, _ = said(collector, request(b"HEAD") + b"\x16\x03\x01\r\n\r\n", 1_000_000)
+    assert statuses(answer) == [200, 400]
+    assert json.loads(answer.rpartition(b"\r\n\r\n")[2])["error"] == "malformed_http"
+
+
 def test_malformed_body_is_refused_in_its_turn(collector: RunningCollector) -> None:
     """The request before it is still under way; nothing of the malformed one may be stored or answered early."""
     collector.producer.gate.clear()
