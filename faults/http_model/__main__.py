@@ -138,7 +138,9 @@ def _print(console: Console, figures: Figures, memory: list[int], collector: Mod
         "resets": figures.broken["reset"],
         "smuggled": figures.broken["smuggled"] + figures.broken["surplus"],
         "all that was not as the model says": sum(figures.broken.values()),
-        "RSS after the first thousand scripts, the last, MB": f"{memory[0] / 1e6:.1f}, {memory[-1] / 1e6:.1f}",
+        "RSS after a thousand scripts, after each fifth, MB": ", ".join(
+            f"{memory[part * (len(memory) - 1) // 5] / 1e6:.1f}" for part in range(6)
+        ),
         "files open at the end": collector.files,
         "bytes of log": collector.log.stat().st_size,
     }

@@ -11,6 +11,8 @@ from faults.http_model.client import Broken, read_body, read_head
 from faults.http_model.grammar import script, smuggled_post
 
 HONEST, HOSTILE = 4, 8
+# Long enough for a proxy to have passed on what came before it.
+PAUSE_SECONDS = 0.05
 # A hostile client that is not answered any more leaves.
 HOSTILE_SECONDS_MAX = 1.0
 HONEST_SECONDS_MAX = 30.0
@@ -57,12 +59,14 @@ async def run_traffic(port: int, scripts: int, seed: int) -> Outcome:
 
 async def _play(port: int, seed: int, number: int) -> None:
     name = f"p{number}"
-    sent = script(random.Random(f"{seed}-{number}").choice, name).sent if number % 2 else _offer(name)
+    pieces = [script(random.Random(f"{seed}-{number}").choice, name).sent] if number % 2 else _offer(name)
     try:
         async with asyncio.timeout(HOSTILE_SECONDS_MAX):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
-                writer.write(sent)
+                for piece in pieces:
+                    writer.write(piece)
+                    await asyncio.sleep(PAUSE_SECONDS)
                 while await reader.read(65_536):
                     pass
             finally:
@@ -71,11 +75,11 @@ async def _play(port: int, seed: int, number: int) -> None:
         pass  # the honest clients and the stored events say what came of it
 
 
-def _offer(name: str) -> bytes:
-    """What was once two requests: an offer to upgrade whose body is a whole request."""
+def _offer(name: str) -> list[bytes]:
+    """What was once two requests: an offer to upgrade, and its body, a whole request that comes a little later."""
     body = smuggled_post(name)
     head = b"GET /healthz HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    return [head + b"Content-Length: %d\r\n\r\n" % len(body), body]
 
 
 async def _honest(port: int, name: str, outcome: Outcome, done: asyncio.Event) -> None:

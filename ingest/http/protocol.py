@@ -105,6 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, config: Config, server_state: Any, app_state: Any, _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.access_log = False  # a query may hold a key; the setting alone leaves it on where the root logger listens
+        self.url = b""
         self._in_head = True
         self._head_bytes = 0
         self._seen_bytes = 0
