@@ -227,10 +227,7 @@ EDGE = (
         name="HEAD answered with a body",
         why="A proxy would take the body for the next client's answer.",
         edits=(Edit("ingest/http/fast_path.py", "    if not head_only:\n", "    if True:\n"),),
-        tests=(
-            "tests/ingest/http/test_model.py::"
-            "test_any_sequence_of_requests_is_answered_stored_and_counted_as_the_contract_says",
-        ),
+        tests=("tests/ingest/http/test_wire.py::test_answer_to_a_head_is_a_head",),
     ),
     Mutant(
         name="bodies of the unknown in the room of the known",

@@ -201,6 +201,13 @@ def test_requests_before_a_malformed_one_are_answered_before_it_is_refused(colle
     assert (statuses(answer), events) == ([200, 200, 400], 2)
 
 
+def test_answer_to_a_head_is_a_head(collector: RunningCollector) -> None:
+    """Whoever keeps the connection would take a body for the next answer, be it another client's."""
+    answer, _ = said(collector, request(b"HEAD", b"/v1/events") + LAST, 1_000_000)
+    assert re.search(rb"\r\n\r\nHTTP/1\.1 404 ", answer)
+    assert b"method_not_allowed" not in answer
+
+
 def test_refusal_after_a_head_has_its_body(collector: RunningCollector) -> None:
     """What is no request has no method, and that of the one before it says nothing."""
     answer, _ = said(collector, request(b"HEAD") + b"\x16\x03\x01\r\n\r\n", 1_000_000)
