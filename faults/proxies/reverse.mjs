@@ -12,7 +12,10 @@ const server = http.createServer((request, response) => {
     answer.pipe(response);
   });
   onward.on("error", () => (response.headersSent ? response.destroy() : response.writeHead(502).end()));
-  response.on("close", () => response.writableFinished || onward.destroy());
+  // Of requests sent ahead, Node tells only the first that its client has gone.
+  const gone = () => onward.destroy();
+  request.socket.once("close", gone);
+  response.on("finish", () => request.socket.off("close", gone));
   request.pipe(onward);
 });
 server.listen(Number(port), "127.0.0.1", () => console.log("ready"));
