@@ -16,11 +16,12 @@ from ingest.decode.batch import EventBatch, count_implausible_ts
 from ingest.edge import Edge
 from ingest.encode.records import Records, Run, Sender, records_of
 from ingest.errors import RejectedEvent, Rejection
-from ingest.http.body import ClientGone, NoRoom, Receive
-from ingest.http.client_address import address_mark, client_address, network_mark
+from ingest.http.body import ClientGone, NoRoom, Owner, Receive
+from ingest.http.client_address import address_mark, client_address, is_local, network_mark
 from ingest.http.codings import decompressor_of
-from ingest.http.headers import check_type, forwarded_for, key_of, user_agent_of
+from ingest.http.headers import check_type, forwarded_for, header_key, key_of, query_key, user_agent_of
 from ingest.http.responses import (
+    CLOSE,
     VARY,
     HeaderList,
     HttpResponse,
@@ -30,15 +31,17 @@ from ingest.http.responses import (
     error_response,
     readable_by,
     send_response,
-    send_response_and_close,
 )
 from ingest.kafka.producer import NotDurable
 from ingest.metrics.counters import count_by_category
+from ingest.overload.fair_queue import KEYLESS
 from ingest.request import Request, Scope
 from schemas.outcomes import RequestError, UnjoinError
 
 KEYS_RETRY_AFTER_S = 30
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some clients put it before JSON, which RFC 8259 lets a reader skip (8.1)
+_KEY_IN_URL = "URLs end up in logs: send a server key as `Authorization: Bearer KEY`, and rotate the one that was sent."
+_DEVELOPMENT_KEY = "Development keys are for this machine alone; `unjoin sites add` makes others."
 
 _ALLOW = (b"allow", b"POST, OPTIONS")
 _PREFLIGHT: HeaderList = [
@@ -78,7 +81,8 @@ class Collector:
         try:
             response = await self.collect(request) if request.method == "POST" else self._without_events(request)
         except ClientGone:
-            counters.count_gone()
+            if request.fast_path is None or not request.fast_path.refused:  # then it was answered and counted
+                counters.count_gone()
             return
         except Rejection as rejection:
             counters.count_refused(rejection.error)
@@ -90,11 +94,8 @@ class Collector:
         headers = self._cors(request)
         if request.body.complete and request.fast_path:
             await request.fast_path.send(response, headers)
-        elif request.body.complete:
-            await send_response(send, response, headers)
-        else:
-            linger = response.status != 408 and "expect" not in request.headers
-            await send_response_and_close(send, response, headers, request.body, linger)
+        else:  # what is left of a body is not read as a request
+            await send_response(send, response, headers if request.body.complete else [*headers, CLOSE])
 
     async def collect(self, request: Request) -> HttpResponse:
         """Makes a request's events durable; the 200.
@@ -108,16 +109,20 @@ class Collector:
         grant = None if key is None and body_format.key_in else self._admit(request, key)
         check_type(request.headers.get("content-type"), body_format.types)
         decompressor = decompressor_of(request.headers.get("content-encoding"))
+        address = client_address(request.peer, forwarded_for(request.headers), edge.trusted_proxies)
+        owner = Owner(grant.quota_name if grant else KEYLESS, address_mark(address))
+        room = edge.body_room if grant else edge.keyless_room
         try:
-            body = await request.body.read(decompressor, limits.body_bytes_max, limits.body_seconds_max, edge.body_room)
+            body = await request.body.read(decompressor, limits.body_bytes_max, limits.body_seconds_max, room, owner)
         except NoRoom:
             raise edge.scheduler.refusal(early=True) from None
         body = body.removeprefix(BYTE_ORDER_MARK)
         if grant is None:
             assert body_format.key_in is not None
-            grant = self._admit(request, body_format.key_in(body))
-        address = client_address(request.peer, forwarded_for(request.headers), edge.trusted_proxies)
-        with await edge.scheduler.turn(grant.quota_name, address_mark(address), len(body)):
+            with await edge.scheduler.turn(KEYLESS, owner.address, len(body)):
+                key = body_format.key_in(body)
+            grant = self._admit(request, key)
+        with await edge.scheduler.turn(grant.quota_name, owner.address, len(body)):
             batches = body_format.parse(body, limits)
             network = network_mark(address, edge.trusted_proxies) if edge.quotas.by_address else None
             edge.quotas.spend(grant, batches, edge.monotonic(), network)
@@ -137,9 +142,16 @@ class Collector:
         """What the request's key allows where the request comes from; kept, since it decides who may read the answer.
 
         Raises:
-            Rejection: 401, an unknown key; 403, an origin that the key is not for.
+            Rejection: 401, an unknown key, a server key in the URL, or a development key from elsewhere; 403, an origin
+                that the key is not for.
         """
         grant = request.grant = self._edge.sites.admission.grant_of(key)
+        if grant.kind == "server" and header_key(request.headers) is None and query_key(request.query) is not None:
+            raise Rejection(401, RequestError.UNKNOWN_KEY, _KEY_IN_URL)
+        if grant.development and not (
+            self._edge.on_loopback and is_local(request.peer, forwarded_for(request.headers))
+        ):
+            raise Rejection(401, RequestError.UNKNOWN_KEY, _DEVELOPMENT_KEY)
         check_origin(grant, request.origin)
         return grant
 

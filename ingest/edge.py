@@ -22,6 +22,9 @@ class Edge(msgspec.Struct, frozen=True):
         edge_keys: the voters' key of a day.
         now_ms: Unix milliseconds.
         monotonic: seconds, for quotas and durations.
+        body_room: of bodies whose key is known from the head.
+        keyless_room: of all others: nobody unknown takes what the known need.
+        on_loopback: whether only this machine can connect.
     """
 
     sites: WatchedSites
@@ -35,3 +38,5 @@ class Edge(msgspec.Struct, frozen=True):
     quotas: Quotas
     scheduler: RequestScheduler
     body_room: BodyRoom
+    keyless_room: BodyRoom
+    on_loopback: bool

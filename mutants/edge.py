@@ -247,4 +247,68 @@ EDGE = (
         ),
         tests=("tests/ingest/access/test_quotas.py::test_client_whose_address_is_hidden_has_no_quota_of_its_own",),
     ),
+    Mutant(
+        name="offer to upgrade that ends the message",
+        why="The body of a request would be read as the next one: requests smuggled past a proxy.",
+        edits=(
+            Edit(
+                "ingest/http/protocol.py",
+                '[b"%b: %b\\r\\n" % field for field in self.headers if field[0] != b"upgrade"]',
+                '[b"%b: %b\\r\\n" % field for field in self.headers if field[0] != b"content-length"]',
+            ),
+        ),
+        tests=(
+            "tests/ingest/http/test_wire.py::"
+            "test_valid_request_is_read_by_its_framing_and_leaves_the_connection_in_step",
+        ),
+    ),
+    Mutant(
+        name="trailers taken for headers",
+        why="A proxy checks headers: an address or a key in a trailer would come past it.",
+        edits=(Edit("ingest/http/protocol.py", "        if not self._in_head:\n            return\n", ""),),
+        tests=(
+            "tests/ingest/http/test_wire.py::"
+            "test_valid_request_is_read_by_its_framing_and_leaves_the_connection_in_step",
+        ),
+    ),
+    Mutant(
+        name="refusal that overtakes the answers before it",
+        why="Stored events whose answer is lost are sent again, or believed lost.",
+        edits=(
+            Edit(
+                "ingest/http/protocol.py",
+                "        if not under_way:\n            self._end()\n",
+                "        self._end()\n",
+            ),
+        ),
+        tests=("tests/ingest/http/test_wire.py::test_malformed_body_is_refused_in_its_turn",),
+    ),
+    Mutant(
+        name="HEAD answered with a body",
+        why="A proxy would take the body for the next client's answer.",
+        edits=(Edit("ingest/http/fast_path.py", "    if not head_only:\n", "    if True:\n"),),
+        tests=("tests/ingest/http/test_wire.py::test_answer_to_a_head_is_a_head",),
+    ),
+    Mutant(
+        name="bodies of the unknown in the room of the known",
+        why="Anyone could fill it with bodies that never end, and every honest one would be a 503.",
+        edits=(
+            Edit(
+                "ingest/collector.py",
+                "room = edge.body_room if grant else edge.keyless_room",
+                "room = edge.body_room",
+            ),
+            Edit("ingest/collector.py", "grant.quota_name if grant else KEYLESS, address_mark(address)", "KEYLESS, 0"),
+        ),
+        tests=("tests/ingest/http/test_body_room.py::test_slow_keyless_bodies_take_nothing_from_others",),
+    ),
+    Mutant(
+        name="development keys for whoever connects",
+        why="They are in every copy of the source.",
+        edits=(Edit("ingest/collector.py", "        if grant.development and not (", "        if False and not ("),),
+        tests=(
+            "tests/ingest/process/test_server.py::test_development_keys_are_refused_where_other_machines_can_connect",
+            "tests/ingest/test_collector.py::test_development_key_that_a_proxy_passes_on_for_another_machine_is_a_401",
+        ),
+    ),
 )

@@ -38,6 +38,7 @@ PURE_FILES = [
     "ingest/errors.py",
     "ingest/http/client_address.py",
     "ingest/http/headers.py",
+    "ingest/http/request_line.py",
     "ingest/kafka/congestion.py",
     "ingest/limits.py",
     "ingest/overload/fair_queue.py",

@@ -25,6 +25,8 @@ _SERVER_KEY_IN_BROWSER = (
     "This is a server key, and server keys are refused from browsers: send a browser key. A server key that was in a "
     "page has leaked; revoke it."
 )
+DEVELOPMENT_BROWSER_KEY = "dev-browser-key"
+DEVELOPMENT_SERVER_KEY = "dev-server-key"
 _event_of = itemgetter(1)  # of an entry of `EventBatch.events`
 
 WIDGET_CATEGORIES = frozenset({"signals", "labeled"})
@@ -68,6 +70,7 @@ class Grant(Redacted, frozen=True):
         types: of the events that it may write.
         quota_name: names the key's bucket.
         events_per_second: 0 for no quota.
+        development: its key is in every copy of the source.
     """
 
     site: str
@@ -76,6 +79,7 @@ class Grant(Redacted, frozen=True):
     types: frozenset[type[AnyEvent]]
     quota_name: str
     events_per_second: int
+    development: bool = False
 
 
 class Admission:
@@ -83,12 +87,16 @@ class Admission:
 
     Args:
         events_per_second: the quota of a key that has none of its own; 0 for none.
+
+    Attributes:
+        has_development_keys: whether one of the keys that `unjoin up` writes is in use.
     """
 
     def __init__(self, sites: Iterable[Site], events_per_second: int) -> None:
         self._browser: dict[str, Grant] = {}
         self._server: dict[str, Grant] = {}
         self._origins: set[str] = set()
+        self.has_development_keys = False
         for site in sites:
             origins = frozenset(site.origins)
             for key in site.keys:
@@ -96,7 +104,9 @@ class Admission:
                     continue
                 name = key.sha256 or key.key
                 quota = key.events_per_second or events_per_second
-                grant = Grant(site.name, key.kind, origins, writable_types(key.kind, key.categories), name, quota)
+                types, development = writable_types(key.kind, key.categories), name in _DEVELOPMENT_NAMES
+                self.has_development_keys |= development
+                grant = Grant(site.name, key.kind, origins, types, name, quota, development)
                 (self._server if key.kind == "server" else self._browser)[name] = grant
                 if key.kind == "browser":
                     self._origins |= origins
@@ -170,3 +180,6 @@ def _writes(types: frozenset[type[AnyEvent]]) -> str:
 def sha256_of(key: str) -> str:
     """What stands for a server key on disk; it has 256 random bits, so that it needs no slow hash."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_DEVELOPMENT_NAMES = {DEVELOPMENT_BROWSER_KEY, sha256_of(DEVELOPMENT_SERVER_KEY)}

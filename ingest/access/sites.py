@@ -21,6 +21,8 @@ import msgspec
 from ingest.access.grants import (
     CATEGORIES_OF_KIND,
     DEFAULT_CATEGORIES,
+    DEVELOPMENT_BROWSER_KEY,
+    DEVELOPMENT_SERVER_KEY,
     SITE_NAME_PATTERN,
     Admission,
     Kind,
@@ -31,8 +33,6 @@ from ingest.access.grants import (
 from schemas.outcomes import UnjoinError
 
 DEVELOPMENT_SITE = "dev"
-DEVELOPMENT_BROWSER_KEY = "dev-browser-key"
-DEVELOPMENT_SERVER_KEY = "dev-server-key"
 HINT_CHARACTERS = 8
 
 _ORIGIN_FORMS = (

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from ingest.errors import Rejection
 from ingest.http.codings import Decompressor
@@ -18,15 +19,28 @@ class ClientGone(UnjoinError):
 
 
 class NoRoom(UnjoinError):
-    """Bodies that are still arriving hold as much memory as they may, and this one more than its share."""
+    """Bodies that are still arriving hold as much memory as they may, and its owner more than its share."""
+
+
+class Owner(NamedTuple):
+    """Whose body it is.
+
+    Attributes:
+        key: names the key of the request; "" while none is known.
+        address: tells addresses apart, as `address_mark` does.
+    """
+
+    key: str
+    address: int
 
 
 class BodyRoom:
     """Counts the memory of bodies that are still arriving, of all connections together.
 
     Args:
-        bytes_max: of all of them. Beyond it a body may still grow to its share, `bytes_max` by the number of bodies, so
-            that small ones pass whatever large ones do. All together never hold more than twice `bytes_max`.
+        bytes_max: of all of them. Beyond it an owner still has its share: each key the same, and within a key each
+            address. So whoever holds many large bodies keeps nobody else out, and all together never hold more than
+            twice `bytes_max`.
 
     Attributes:
         bytes: held now.
@@ -35,22 +49,33 @@ class BodyRoom:
     def __init__(self, bytes_max: int) -> None:
         self.bytes = 0
         self._bytes_max = bytes_max
-        self._bodies = 0
+        self._held: dict[str, dict[int, tuple[int, int]]] = {}  # by key, by address: bodies, bytes
 
-    def enter(self) -> None:
+    def enter(self, owner: Owner) -> None:
         """A body begins."""
-        self._bodies += 1
+        addresses = self._held.setdefault(owner.key, {})
+        bodies, held = addresses.get(owner.address, (0, 0))
+        addresses[owner.address] = bodies + 1, held
 
-    def leave(self, held: int) -> None:
+    def leave(self, owner: Owner, size: int) -> None:
         """A body that holds so many bytes is whole, or given up."""
-        self._bodies -= 1
-        self.bytes -= held
+        self.bytes -= size
+        addresses = self._held[owner.key]
+        bodies, held = addresses.pop(owner.address)
+        if bodies > 1:
+            addresses[owner.address] = bodies - 1, held - size
+        elif not addresses:
+            del self._held[owner.key]
 
-    def grow(self, held: int, size: int) -> bool:
-        """Whether a body that holds `held` bytes may hold `size` more, which are counted if so."""
-        if self.bytes + size > self._bytes_max and held + size > self._bytes_max // self._bodies:
+    def grow(self, owner: Owner, size: int) -> bool:
+        """Whether a body of this owner may hold so many bytes more, which are counted if so."""
+        addresses = self._held[owner.key]
+        bodies, held = addresses[owner.address]
+        share = self._bytes_max // len(self._held) // len(addresses)
+        if self.bytes + size > self._bytes_max and held + size > share:
             return False
         self.bytes += size
+        addresses[owner.address] = bodies, held + size
         return True
 
 
@@ -81,15 +106,16 @@ class Body:
         self.complete = not chunked and not declared_bytes
 
     async def read(
-        self, decompressor: Decompressor | None, bytes_max: int, seconds_max: float, room: BodyRoom
+        self, decompressor: Decompressor | None, bytes_max: int, seconds_max: float, room: BodyRoom, owner: Owner
     ) -> bytes:
         """The whole body, decompressed.
 
         Args:
             room: counts what it holds while it arrives.
+            owner: whose share of the room it takes.
 
         Raises:
-            NoRoom: others hold too much, and this one more than its share.
+            NoRoom: all together hold too much, and its owner more than its share.
             Rejection: 413, more than `bytes_max` before or after decompression, as soon as that shows; 408, not whole
                 after `seconds_max` from now; 400, not whole, or not of its coding, once decompressed.
             ClientGone: the client did not wait for an answer.
@@ -101,28 +127,31 @@ class Body:
             if len(whole) > bytes_max:
                 raise Rejection(413, RequestError.BODY_TOO_LARGE)
             return whole
-        room.enter()
+        room.enter(owner)
         body = bytearray()
         try:
             async with asyncio.timeout(seconds_max):
+                hold = partial(self._hold, room, owner)
                 if decompressor is None:
-                    await self._fill(body, bytes_max, room)
+                    await self._fill(body, bytes_max, hold)
                 else:
-                    await self._decompress(decompressor, body, bytes_max, room)
+                    await self._decompress(decompressor, body, bytes_max, hold)
         except TimeoutError:
             raise Rejection(408, RequestError.BODY_STALLED) from None
         finally:
-            room.leave(self._held)
+            room.leave(owner, self._held)
         return bytes(body)
 
-    async def _fill(self, body: bytearray, bytes_max: int, room: BodyRoom) -> None:
+    async def _fill(self, body: bytearray, bytes_max: int, hold: Callable[[int], None]) -> None:
         while not self.complete:
             body += await self._next()
             if len(body) > bytes_max:
                 raise Rejection(413, RequestError.BODY_TOO_LARGE)
-            self._hold(len(body), room)
+            hold(len(body))
 
-    async def _decompress(self, decompressor: Decompressor, body: bytearray, bytes_max: int, room: BodyRoom) -> None:
+    async def _decompress(
+        self, decompressor: Decompressor, body: bytearray, bytes_max: int, hold: Callable[[int], None]
+    ) -> None:
         received_bytes = 0
         while not self.complete:
             chunk = await self._next()
@@ -133,13 +162,13 @@ class Body:
             body += decompressor.feed(chunk, bytes_max + 1 - len(body))
             if len(body) > bytes_max:
                 raise Rejection(413, RequestError.BODY_TOO_LARGE)
-            self._hold(len(body), room)
+            hold(len(body))
         if not decompressor.complete:
             raise Rejection(400, RequestError.NOT_A_BATCH, _CUT_SHORT)
 
-    def _hold(self, size: int, room: BodyRoom) -> None:
+    def _hold(self, room: BodyRoom, owner: Owner, size: int) -> None:
         if not self.complete:
-            if not room.grow(self._held, size - self._held):
+            if not room.grow(owner, size - self._held):
                 raise NoRoom("bodies on their way hold too much")
             self._held = size
 
@@ -150,17 +179,3 @@ class Body:
         self.complete = not message.get("more_body", False)
         chunk: bytes = message.get("body", b"")
         return chunk
-
-    async def discard(self, bytes_max: int, seconds_max: float) -> None:
-        """Reads and drops the rest within both bounds: closing on a client in mid-send would reset the connection.
-
-        The reset can overtake the answer, and the client would see a broken pipe instead of its 413.
-
-        Source: RFC 9112, section 9.6; nginx's lingering_close.
-        """
-        try:
-            async with asyncio.timeout(seconds_max):
-                while not self.complete and bytes_max > 0:
-                    bytes_max -= len(await self._next())
-        except (TimeoutError, ClientGone):
-            pass

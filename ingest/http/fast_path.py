@@ -10,6 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from ingest.http.body import ClientGone
 from ingest.http.responses import HeaderList, HttpResponse
 
 EXTENSION = "unjoin.fast_path"  # among a scope's `extensions`
@@ -18,12 +19,17 @@ _STATUS_LINE = {int(status): f"HTTP/1.1 {status} {status.phrase}\r\n".encode() f
 
 
 class FastPath:
-    """Reads and answers one request through uvicorn's own state of it."""
+    """Reads and answers one request through uvicorn's own state of it.
 
-    __slots__ = ("_cycle",)
+    Attributes:
+        refused: the protocol answered it, since its body is no HTTP.
+    """
+
+    __slots__ = ("_cycle", "refused")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
+        self.refused = False
 
     def body(self) -> bytes | None:
         """Takes the whole body; None while it has not arrived, or where the client has gone."""
@@ -34,15 +40,24 @@ class FastPath:
         return body
 
     async def send(self, response: HttpResponse, headers: HeaderList) -> None:
-        """Sends an answer to a request whose body was read, as `RequestResponseCycle.send` does in two steps."""
+        """Sends an answer to a request whose body was read, as `RequestResponseCycle.send` does in two steps.
+
+        Raises:
+            ClientGone: the connection has ended.
+        """
         cycle = self._cycle
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
         if cycle.disconnected:
             return
+        if cycle.transport.is_closing():  # and uvicorn has not been told yet
+            raise ClientGone("there is nobody to answer")
         assert not cycle.response_started
         cycle.response_started = True
-        cycle.transport.write(response_bytes(response, cycle.default_headers, headers, closes=not cycle.keep_alive))
+        head_only = cycle.scope["method"] == "HEAD"
+        cycle.transport.write(
+            response_bytes(response, cycle.default_headers, headers, closes=not cycle.keep_alive, head_only=head_only)
+        )
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
@@ -57,12 +72,13 @@ def fast_path_of(scope: Any) -> FastPath | None:
     return found
 
 
-def response_bytes(response: HttpResponse, *headers: HeaderList, closes: bool) -> bytes:
+def response_bytes(response: HttpResponse, *headers: HeaderList, closes: bool, head_only: bool = False) -> bytes:
     """A response as HTTP/1.1 writes it. Its headers are ours or checked: an Origin that is listed, never other input.
 
     Args:
         headers: beside the response's own.
         closes: whether the connection is closed after it.
+        head_only: whether the request was a HEAD; a body would be taken for the next answer.
     """
     lines = [_STATUS_LINE[response.status]]
     for some in (response.headers, *headers):
@@ -70,5 +86,6 @@ def response_bytes(response: HttpResponse, *headers: HeaderList, closes: bool) -
     if response.status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6: a 204 has no Content-Length
         lines.append(b"content-length: %d\r\n" % len(response.body))
     lines.append(b"connection: close\r\n\r\n" if closes else b"\r\n")
-    lines.append(response.body)
+    if not head_only:
+        lines.append(response.body)
     return b"".join(lines)

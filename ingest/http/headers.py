@@ -58,11 +58,18 @@ def request_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def key_of(headers: Mapping[str, str], query: bytes) -> str | None:
     """The key in the Authorization header, or in the query of a beacon, which cannot set headers."""
+    return header_key(headers) or query_key(query)
+
+
+def header_key(headers: Mapping[str, str]) -> str | None:
+    """The key in the Authorization header."""
     authorization = headers.get("authorization")
-    key = bearer_key(authorization) or basic_key(authorization)
-    if key is None and query:
-        key = parse_qs(query.decode("latin-1")).get("key", [None])[0]
-    return key
+    return bearer_key(authorization) or basic_key(authorization)
+
+
+def query_key(query: bytes) -> str | None:
+    """The key in the query."""
+    return parse_qs(query.decode("latin-1")).get("key", [None])[0] if query else None
 
 
 def bearer_key(authorization: str | None) -> str | None:

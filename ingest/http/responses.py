@@ -7,14 +7,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ingest.errors import ErrorBody, RejectedEvent, Rejection
-from ingest.http.body import Body
 from ingest.http.codings import CODINGS
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HeaderList = list[tuple[bytes, bytes]]
-
-LINGER_BYTES_MAX = 8_388_608
-LINGER_SECONDS_MAX = 2.0
 
 _JSON: HeaderList = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
 # Headers that tell a client what would be accepted. Source: RFC 9110, 11.6.1 and 15.5.6; RFC 7694.
@@ -25,6 +21,7 @@ _HINTS: dict[int, HeaderList] = {
 
 
 VARY = (b"vary", b"Origin")
+CLOSE = (b"connection", b"close")
 
 
 class Warnings(msgspec.Struct, frozen=True):
@@ -93,26 +90,9 @@ def readable_by(origin: str) -> HeaderList:
 
 
 async def send_response(send: Send, response: HttpResponse, headers: HeaderList) -> None:
-    """Sends an answer to a request whose body was read."""
+    """Sends an answer; `CLOSE` among the headers ends the connection after it."""
     start = [*response.headers, *headers]
     if response.status != 204:  # RFC 9110, 8.6: a 204 has no Content-Length
         start.append((b"content-length", b"%d" % len(response.body)))
     await send({"type": "http.response.start", "status": response.status, "headers": start})
     await send({"type": "http.response.body", "body": response.body})
-
-
-async def send_response_and_close(
-    send: Send, response: HttpResponse, headers: HeaderList, unread: Body, linger: bool
-) -> None:
-    """Sends an answer to a request whose body was not read to its end, and closes the connection.
-
-    Args:
-        linger: first read on for at most `LINGER_SECONDS_MAX`, so that a client in mid-send still sees the answer.
-    """
-    length = (b"content-length", b"%d" % len(response.body))
-    closing = [*response.headers, length, *headers, (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": response.status, "headers": closing})
-    await send({"type": "http.response.body", "body": response.body, "more_body": True})
-    if linger:
-        await unread.discard(LINGER_BYTES_MAX, LINGER_SECONDS_MAX)
-    await send({"type": "http.response.body", "body": b""})

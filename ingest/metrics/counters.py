@@ -44,7 +44,7 @@ class Counters:
         # Every series exists from the start: a rate over a series that appears with its first count misses that count.
         self._requests = _LabeledCounter(
             "unjoin_requests",
-            "Requests that post events, by outcome: answered, client_gone, or the error of the answer.",
+            "What posts events, or is no HTTP, by outcome: answered, client_gone, or the error of the answer.",
             "outcome",
             (ANSWERED, CLIENT_GONE, *RequestError),
         )

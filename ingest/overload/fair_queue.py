@@ -23,6 +23,8 @@ T = TypeVar("T")
 REQUEST_OVERHEAD_BYTES = 2_048
 # This many requests of an address, or of a key, may always wait: they are no flood.
 ADDRESS_COUNT_MIN, KEY_COUNT_MIN = 32, 128
+# Names the flow of all requests whose key is in a body that nobody has looked into.
+KEYLESS = ""
 
 
 class QueueBounds(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,11 @@ def watch_edge(edge: Edge) -> None:
     for name, explanation, value in (
         ("requests", "Requests that wait for their turn.", lambda: scheduler.queue.count),
         ("bytes", "Bytes of what waits for its turn.", lambda: scheduler.queue.bytes),
-        ("receiving_bytes", "Bytes of bodies that are not whole yet.", lambda: edge.body_room.bytes),
+        (
+            "receiving_bytes",
+            "Bytes of bodies that are not whole yet.",
+            lambda: edge.body_room.bytes + edge.keyless_room.bytes,
+        ),
         (
             "turn_seconds",
             "Between two turns of the loop, the last time somebody waited.",

@@ -27,8 +27,9 @@ from ingest.edge import Edge
 from ingest.encode.edge_keys import WatchedKeys
 from ingest.encode.pseudonym import EdgeKeys
 from ingest.http.body import BodyRoom
-from ingest.http.client_address import Network, networks_of
+from ingest.http.client_address import Network, is_local, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
+from ingest.http.refusal_log import RefusalLog
 from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig
 from ingest.limits import RequestLimits
 from ingest.metrics.counters import Counters
@@ -50,6 +51,7 @@ from schemas.topics import TOPIC_OF_CATEGORY
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 s that load balancers keep an idle connection, so that they close first
 CONNECTIONS_BACKLOG = 2_048
 SEND_BUFFER_BYTES = 65_536
+KEYLESS_PART = 4  # of what may wait, bodies without a known key get one in so many
 SITES_SECONDS = 1.0
 READY_SECONDS = 0.05
 
@@ -197,7 +199,11 @@ async def serve(
         Quotas(config.address_events_per_second_max, config.session_labels_per_hour_max),
         RequestScheduler(config.waiting, time.monotonic, producer.congested),
         BodyRoom(config.waiting.bytes_max),
+        BodyRoom(max(config.waiting.bytes_max // KEYLESS_PART, config.limits.body_bytes_max)),
+        is_local(config.host),
     )
+    if sites.admission.has_development_keys and not edge.on_loopback:
+        log.warning("development keys are refused: other machines can reach %s", config.host)
     if isinstance(producer, SpoolingProducer):
         producer.others_wait = edge.scheduler.busy
     page = page_of(_view(producer)) if page_of else None
@@ -207,7 +213,7 @@ async def serve(
     address = listener.getsockname()[:2]
     shedding = Shedding(edge.scheduler, sites, edge.counters, edge.trusted_proxies)
     server = _Server(
-        _uvicorn_config(config, Application(Collector(edge), web), shedding),
+        _uvicorn_config(config, Application(Collector(edge), web), shedding, RefusalLog(edge.counters, edge.monotonic)),
         lambda: on_listening(*address),
         grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max),
     )
@@ -273,11 +279,14 @@ def _view(producer: Producer) -> CollectorView:
     return CollectorView(producer.reaches_kafka if isinstance(producer, SpoolingProducer) else producer.ready)
 
 
-def _uvicorn_config(config: CollectorConfig, application: Application, shedding: Shedding) -> uvicorn.Config:
+def _uvicorn_config(
+    config: CollectorConfig, application: Application, shedding: Shedding, refusals: RefusalLog
+) -> uvicorn.Config:
     grace = grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max)
+    connections_max = raise_file_limit(config.connections_max)
     return uvicorn.Config(
         application,
-        http=bounded_protocol(config.limits, shedding.refusal_of, raise_file_limit(config.connections_max)),
+        http=bounded_protocol(config.limits, shedding.refusal_of, refusals.note, connections_max),
         ws="none",
         loop="none",
         lifespan="off",

@@ -257,6 +257,28 @@ def test_errors_can_be_read_by_a_listed_page(collector: RunningCollector) -> Non
         assert reply.headers["access-control-expose-headers"] == "Retry-After"
 
 
+def test_server_key_in_the_url_is_a_401_that_says_where_it_goes(collector: RunningCollector) -> None:
+    """Proxies and CDNs log URLs; a key that was in one has leaked, and the client should learn it at once."""
+    reply = collector.request("POST", f"/v1/events?key={SERVER_KEY}", json.dumps(batch(CONTACT)))
+    assert error_of(reply) == (401, "unknown_key")
+    assert "Authorization: Bearer" in reply.json()["detail"]
+    in_body = json.dumps({"writeKey": SERVER_KEY, "batch": []})
+    assert error_of(collector.request("POST", f"/v1/batch?key={SERVER_KEY}", in_body)) == (401, "unknown_key")
+    assert collector.producer.records == []
+
+
+@pytest.mark.parametrize("key", ["dev-browser-key", SERVER_KEY])
+@pytest.mark.parametrize("hops", ["203.0.113.9", "127.0.0.1, 203.0.113.9", "::1, nonsense"])
+def test_development_key_that_a_proxy_passes_on_for_another_machine_is_a_401(
+    collector: RunningCollector, key: str, hops: str
+) -> None:
+    """Everybody who has read the source knows it; a proxy on this machine makes every peer look local."""
+    reply = collector.post(batch(POINTER), key, x_forwarded_for=hops)
+    assert error_of(reply) == (401, "unknown_key")
+    assert "sites add" in reply.json()["detail"]
+    assert collector.post(batch(POINTER), key, x_forwarded_for="127.0.0.1, ::1").status == 200
+
+
 def test_server_key_from_a_browser_is_a_403(collector: RunningCollector) -> None:
     """It has leaked; also the site's own origin does not help."""
     assert collector.post(batch(CONTACT), key=SERVER_KEY).json()["accepted"] == 1
@@ -587,8 +609,11 @@ def test_failure_inside_is_a_500_without_a_trace(collector: RunningCollector) ->
 
 def test_address_is_the_peer_whatever_a_header_says(collector: RunningCollector) -> None:
     """Nobody is a trusted proxy unless a setting says so; and only analytics carries the address at all."""
+    key = collector.sites.add("customer", ["https://customer.example"], ["signals", "labeled", "analytics"])
+    until(lambda: collector.post(b"", key).status == 400)
     collector.post(
         batch(PAGE, POINTER, ANSWER),
+        key,
         x_forwarded_for="203.0.113.9",
         user_agent="Mozilla/5.0 (canary)",
         forwarded="for=203.0.113.9",

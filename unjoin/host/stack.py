@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 
 from ingest.access.sites import write_development_sites
+from ingest.http.client_address import is_local
 from ingest.process.shutdown_times import supervised_seconds_max
 from ingest.web.sdk_files import current_sdk
 from schemas.outcomes import UnjoinError
@@ -88,12 +89,16 @@ async def run_stack(settings: Settings, console: Console) -> int:
 
 async def _start(settings: Settings, console: Console, run_dir: Path, parts: list[Part]) -> MetricsPorts:
     """Starts every part; gives the ports of their metrics."""
-    write_development_sites(
-        settings.sites_file, [f"http://{host}:{settings.http_port}" for host in ("127.0.0.1", "localhost")]
-    )
 
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    if is_local(settings.http_host):
+        write_development_sites(
+            settings.sites_file, [f"http://{host}:{settings.http_port}" for host in ("127.0.0.1", "localhost")]
+        )
+    else:
+        say(f"no development keys: other machines can reach {settings.http_host}; `unjoin sites add` makes keys")
 
     async def part(spec: PartSpec) -> None:
         with console.status(f"starting {spec.name}"):
@@ -154,10 +159,11 @@ def _announce(settings: Settings, metrics: MetricsPorts, console: Console) -> No
     http = f"http://{settings.http_host}:{settings.http_port}"
     clickhouse = f"http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/"
     sdk = current_sdk()
+    keys = "dev-browser-key, dev-server-key" if is_local(settings.http_host) else "unjoin sites list"
     lines = [
         f"page        {http}/",
         f"SDK         {http}{sdk.path}   integrity: {sdk.integrity}",
-        f"collector   {http}/v1/events   keys: dev-browser-key, dev-server-key   docs: {http}/docs",
+        f"collector   {http}/v1/events   keys: {keys}   docs: {http}/docs",
         f"ClickHouse  {(settings.clickhouse_url and 'as UNJOIN_CLICKHOUSE_URL says') or clickhouse}",
         f"Kafka       {settings.bootstrap}",
         f"metrics     collector {metrics.url(metrics.collector)}, processor {metrics.url(metrics.processor)}, "

@@ -18,6 +18,7 @@ BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 HALTED_PAUSE_S = 60.0
 STEADY_S = 30.0
 LOG_BYTES_MAX = 20_000_000
+LOG_LOOK_S = 1.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -48,6 +49,7 @@ class Part:
     Args:
         report: receives a line for the operator whenever something happens to the part.
         halted_pause_s: before a part that halted (exit code 78, EX_CONFIG of sysexits.h) is tried again.
+        log_bytes_max: beyond it what the log holds becomes its `.1`, looked at every second while the part runs.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Part:
         run_dir: Path,
         report: Callable[[str], None],
         halted_pause_s: float = HALTED_PAUSE_S,
+        log_bytes_max: int = LOG_BYTES_MAX,
     ) -> None:
         self.spec = spec
         self.log_file = log_dir / f"{spec.name}.log"
@@ -65,6 +68,8 @@ class Part:
         self._socket_file = run_dir / f"{spec.name}.notify"
         self._report = report
         self._halted_pause_s = halted_pause_s
+        self._log_bytes_max = log_bytes_max
+        self._log_timer: asyncio.TimerHandle | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._listener: socket.socket | None = None
@@ -81,6 +86,8 @@ class Part:
             PartFailed: it was not ready in time, or died on the way.
         """
         await self._spawn()
+        if self.spec.own_log:
+            self._bound_log()
         assert self._process is not None
         death = asyncio.create_task(self._process.wait())
         readiness = asyncio.create_task(self.ready.wait())
@@ -98,6 +105,8 @@ class Part:
     async def stop(self) -> None:
         """Asks the child to drain, waits, and kills its whole process group if it does not."""
         self._stop_listening()
+        if self._log_timer is not None:
+            self._log_timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -191,9 +200,29 @@ class Part:
 
     def _open_log(self) -> IO[bytes]:
         self.log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.log_file.exists() and self.log_file.stat().st_size > LOG_BYTES_MAX:
-            self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        return self.log_file.open("ab")
+        return self.log_file.open("ab")  # each write goes to the end, wherever that is by then
+
+    def _bound_log(self) -> None:
+        bound_log(self.log_file, self._log_bytes_max)
+        self._log_timer = asyncio.get_running_loop().call_later(LOG_LOOK_S, self._bound_log)
+
+
+def bound_log(log_file: Path, bytes_max: int) -> None:
+    """Begins a log anew once it is larger than the bound, and keeps the last of what it held as `.1`.
+
+    The process that writes it keeps its open file, so the file stays and is emptied; what is written between the copy
+    and that is lost.
+    """
+    with contextlib.suppress(OSError):  # a full disk too, which it empties
+        size = log_file.stat().st_size
+        if size <= bytes_max:
+            return
+        try:
+            with log_file.open("rb") as log, log_file.with_suffix(".log.1").open("wb") as kept:
+                log.seek(max(0, size - bytes_max))
+                kept.write(log.read(bytes_max))
+        finally:
+            os.truncate(log_file, 0)
 
 
 def _explained(code: int) -> str:

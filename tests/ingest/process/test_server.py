@@ -161,8 +161,23 @@ def test_trusted_proxy_names_the_client(tmp_path: Path) -> None:
     """As a setting says; the test's own peer plays the proxy."""
     page = json.dumps({"session": "s", "events": [{"id": "e", "type": "page_view", "ts": TS, "url": "u"}]}).encode()
     with running(tmp_path, trusted_proxies="127.0.0.0/8") as collector:
-        assert collector.post(page, x_forwarded_for="6.6.6.6, 198.51.100.7").status == 200
+        key = collector.sites.add("customer", ["https://customer.example"], ["analytics"])
+        while collector.post(b"", key).status == 401:
+            time.sleep(0.05)  # sites are looked at once a second
+        assert collector.post(page, key, x_forwarded_for="6.6.6.6, 198.51.100.7").status == 200
         assert b"198.51.100.7" in collector.producer.records[0].value
+
+
+def test_development_keys_are_refused_where_other_machines_can_connect(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`unjoin up` leaves them in the file of sites, and a later `unjoin collect` may listen to the world."""
+    with running(tmp_path, host="0.0.0.0") as collector:
+        for key in ("dev-browser-key", "dev-server-key"):
+            reply = collector.post(BODY, key)
+            assert (reply.status, reply.json()["error"]) == (401, "unknown_key")
+            assert "this machine alone" in reply.json()["detail"]
+    assert "development keys are refused" in caplog.text
 
 
 def test_requests_at_once_are_all_answered(tmp_path: Path) -> None:

@@ -121,6 +121,28 @@ def test_part_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     run(test)
 
 
+def test_log_of_a_part_that_runs_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers can make a part say something, at any rate, for as long as it runs."""
+    monkeypatch.setattr("unjoin.host.supervisor.LOG_LOOK_S", 0.02)
+    spec = PartSpec("part", ["sh", "-c", "while :; do echo 0123456789; sleep 0.0001; done"], dict(os.environ), False)
+    bytes_max = 4_000
+
+    async def test() -> None:
+        part = Part(spec, tmp_path / "logs", tmp_path, [].append, log_bytes_max=bytes_max)
+        await part.start(DEADLINE_S)
+        kept = part.log_file.with_suffix(".log.1")
+        for _ in range(3):
+            await until(kept.exists)
+            kept.unlink()
+        await until(kept.exists)
+        await until(lambda: part.log_file.stat().st_size > 0)  # it writes on, from the beginning
+        assert kept.stat().st_size == bytes_max
+        assert part.log_file.read_bytes()[:1] != b"\0"
+        await part.stop()
+
+    run(test)
+
+
 def test_part_dies_with_its_supervisor(tmp_path: Path) -> None:
     """A killed `unjoin up` must not leave a Kafka behind that holds the port."""
     supervisor = (
