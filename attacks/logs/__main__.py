@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--stack", action="store_true", help="on a real pipeline, instead of in process")
     parser.add_argument("--seconds", type=float, default=200.0, help="in which the real pipeline gets its day")
     parser.add_argument("--telling", choices=[one.name.lower() for one in Telling], help="with --stack: what pages send")
+    parser.add_argument("--answers", type=float, default=STACK_ANSWERS, help="with --stack: of a session on average")
     parser.add_argument("--hours", type=float, default=8.0, help="in process: of 1,000 sessions each")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
@@ -67,7 +68,7 @@ def _on_the_stack(options: argparse.Namespace, console: Console) -> Iterator[tup
         if options.telling in (None, telling.name.lower()):
             rng = Random(options.seed)
             posts = posts_of_day(
-                rng, telling, sessions=STACK_SESSIONS, answers=STACK_ANSWERS, span_ms=HOUR_MS / 60, tasks=TASKS
+                rng, telling, sessions=STACK_SESSIONS, answers=options.answers, span_ms=HOUR_MS / 60, tasks=TASKS
             )
             with Progress(console=console, transient=True) as progress:
                 day, parts = stack_day(posts, progress, crowd_target=STACK_TARGET, seconds=options.seconds)

@@ -12,14 +12,12 @@ from typing import Any
 import msgspec
 
 from attacks.linkage.traffic import ANSWERS
+from ingest.limits import KEY_STROKES_MAX
 from unjoin.simulator.motion import Hands
 from unjoin.simulator.sdk_signals import HushedHand, PlainHand, PlainKeys, Sample, SampledKeys, Stroke
 
 HOUR_MS = 3_600_000
 TYPED_SHARE = 0.3
-STROKES_MAX = 16
-"""Of a `key` event that the edge takes; what a page without reductions types goes in as many events as that needs."""
-
 REFLEX_MS = 150.0
 THINK_MS = 2_500.0  # median before an answer
 FIELD, SUBMIT = (700.0, 320.0), (700.0, 420.0)
@@ -59,6 +57,7 @@ class Post(msgspec.Struct, frozen=True):
 
     def batch(self, now_ms: int) -> dict[str, Any]:
         """The body to post, stamped with now."""
+        # More strokes than the edge takes in an event go in as many events as that needs: the attacker adds them up.
         events: list[dict[str, Any]] = []
         stamp = {"ts": now_ms}
         if self.hand:
@@ -71,8 +70,8 @@ class Post(msgspec.Struct, frozen=True):
                     "y": [round(sample.y) for sample in self.hand],
                 }
             )  # fmt: skip
-        for first in range(0, len(self.strokes), STROKES_MAX):
-            some = self.strokes[first : first + STROKES_MAX]
+        for first in range(0, len(self.strokes), KEY_STROKES_MAX):
+            some = self.strokes[first : first + KEY_STROKES_MAX]
             events.append(
                 {
                     "id": f"k-{self.session}-{self.number}-{first}", "type": "key", **stamp,

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ingest.errors import Rejection
-from ingest.limits import RequestLimits
+from ingest.limits import KEY_STROKES_MAX, RequestLimits
 from schemas.events import AnyEvent, EventId, Key, Label, Pointer, Scroll, ids_are_valid
 from schemas.outcomes import RejectionReason, RequestError
 
@@ -95,6 +95,8 @@ def _unsound(event: AnyEvent, limits: RequestLimits) -> RejectionReason | None:
     samples = event.samples
     if samples and len({len(getattr(event, field)) for field in samples}) > 1:
         return RejectionReason.UNEQUAL_ARRAYS
+    if type(event) is Key and len(event.t_down) > KEY_STROKES_MAX:
+        return RejectionReason.TOO_MANY_STROKES
     return None
 
 
