@@ -1,8 +1,8 @@
 """`python -m attacks.stylometry`: does the way in which somebody writes name them, over several days?
 
-Each worker has habits that last: which quotes, how many blanks, composed letters or not, capitals, a full stop, a
-word they like. The attacker is told who wrote the answers of the first days, and guesses the writer of each answer of
-a later one, by the raw text and by the text as `labels` holds it. A habit of words survives what habits of bytes do not.
+Each worker has habits that last: which quotes, how many blanks, composed letters or not, capitals, how it ends, a word
+they like. The attacker is told who wrote the answers of the first days, and guesses the writer of each answer of
+a later one, by the raw text and by the text as `labels` holds it. Habits of words survive, habits of bytes do not.
 """
 
 import argparse

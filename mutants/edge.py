@@ -69,9 +69,7 @@ EDGE = (
     Mutant(
         name="any number of strokes taken in a key event",
         why="Whoever counts the strokes that were told with an answer knows its length.",
-        edits=(
-            Edit("ingest/decode/event.py", "len(event.t_down) > KEY_STROKES_MAX", "len(event.t_down) > 1_024"),
-        ),
+        edits=(Edit("ingest/decode/event.py", "len(event.t_down) > KEY_STROKES_MAX", "len(event.t_down) > 1_024"),),
         tests=("tests/ingest/decode/test_batch.py::test_key_event_tells_as_many_strokes_as_may_be_told_and_no_more",),
     ),
     Mutant(

@@ -30,7 +30,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m attacks.logs", description=__doc__)
     parser.add_argument("--stack", action="store_true", help="on a real pipeline, instead of in process")
     parser.add_argument("--seconds", type=float, default=200.0, help="in which the real pipeline gets its day")
-    parser.add_argument("--telling", choices=[one.name.lower() for one in Telling], help="with --stack: what pages send")
+    parser.add_argument(
+        "--telling", choices=[one.name.lower() for one in Telling], help="with --stack: what pages send"
+    )
     parser.add_argument("--answers", type=float, default=STACK_ANSWERS, help="with --stack: of a session on average")
     parser.add_argument("--hours", type=float, default=8.0, help="in process: of 1,000 sessions each")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,14 +1,15 @@
 """The attack: which records a crowd was made of, whose they were, and which label each of them became. Pure.
 
 Every record of the labeled topic is somebody's by the signals that were received at its moment. A batch of released
-labels is made of the records between two commits (or two scrapes). Content then weighs which label is which record:
-how many strokes went with an answer of that length, where the hand was last seen before and first seen after that button
-was the answer, how long the record is. The weights are learned from half of the batches, of which the attacker is told all; naive Bayes.
-Each batch is a matching of labels and records: Sinkhorn's iterations make marginals of it, summed over sessions.
+labels is made of the records between two commits (or two scrapes). Content then weighs which label is which record: how
+many strokes went with an answer of that length; where the hand was last seen before, and first seen after, that button
+was the answer; how long the record is. The weights are learned from half of the batches, of which the attacker is told
+all; naive Bayes. Each batch is a matching of labels and records: Sinkhorn's iterations make marginals of it, summed
+over sessions.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -97,7 +98,11 @@ class Attacker:
                 votes.setdefault(entry.voter, Counter())[str(self._sessions[session])] += 1
         truth = self._day.truth.owner_of_voter
         right = sum(counted.most_common(1)[0][0] == truth[voter] for voter, counted in votes.items())
-        return Outcome("append times + received_at: voter to session", share(right, len(votes) or len(self._sessions), CONFIDENCE), MARGIN)
+        return Outcome(
+            "append times + received_at: voter to session",
+            share(right, len(votes) or len(self._sessions), CONFIDENCE),
+            MARGIN,
+        )
 
     def by_reading(self, batches: Sequence[Batch]) -> Outcome:
         """Label -> record with the same task and answer in its range -> session; else the busiest of the range."""
@@ -117,11 +122,15 @@ class Attacker:
 
     def by_times(self, name: str, batches: Sequence[Batch]) -> Outcome:
         """The session with most records in the range: times alone."""
-        return self._judged(name, batches, lambda batch: np.full(len(batch.rows), _busiest(self._session_of[batch.records])))
+        return self._judged(
+            name, batches, lambda batch: np.full(len(batch.rows), _busiest(self._session_of[batch.records]))
+        )
 
     def by_content(self, name: str, batches: Sequence[Batch]) -> Outcome:
         """The session that the content makes most likely."""
-        weights = Weights(self._day, self._told_index, [batch for number, batch in enumerate(batches) if number % 2 == 0])
+        weights = Weights(
+            self._day, self._told_index, [batch for number, batch in enumerate(batches) if number % 2 == 0]
+        )
 
         def guess(batch: Batch) -> Ints:
             odds = marginals(weights.of(batch))
@@ -132,7 +141,7 @@ class Attacker:
 
         return self._judged(name, batches, guess)
 
-    def _judged(self, name: str, batches: Sequence[Batch], guess) -> Outcome:  # type: ignore[no-untyped-def]
+    def _judged(self, name: str, batches: Sequence[Batch], guess: Callable[[Batch], Ints]) -> Outcome:
         owner = self._day.truth.owner
         right, tries, largest = 0, 0, 0
         for batch in list(batches)[1::2]:

@@ -1,4 +1,4 @@
-"""A day of real content through a pipeline of its own, and all that its logs then hold; the keys serve the truth alone."""
+"""A day of real content through a pipeline of its own, and all that its logs hold; keys serve the truth alone."""
 
 import asyncio
 import datetime
@@ -185,16 +185,11 @@ def _text(data: bytes, at: int) -> tuple[str, int]:
 
 
 async def _all_records(bootstrap: str, topic: str) -> list[Any]:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, auto_offset_reset="earliest", exclude_internal_topics=False
-    )
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        await consumer.topics()  # learns of the internal ones too
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
         records: list[Any] = []
         while not all([await consumer.position(one) >= ends[one] for one in partitions]):
             for some in (await consumer.getmany(timeout_ms=500)).values():
@@ -240,9 +235,7 @@ def _day(
     entry_of = [by_time[number] for number in numbers]
     rows = [Row(one.row.task, one.row.kind, one.row.answer) for one in order]
     is_readable = any(entry.voter for entry in entries)
-    holdings = Holdings(
-        entries, told, rows, _by_commit(commits, entries, entry_of), _by_scrape(scrapes, len(rows))
-    )
+    holdings = Holdings(entries, told, rows, _by_commit(commits, entries, entry_of), _by_scrape(scrapes, len(rows)))
     truth = Truth(voters if is_readable else {}, [posts[number].session for number in numbers], entry_of)
     seal = "readable" if is_readable else "sealed"
     return LoggedDay(f"the pipeline, labeled topic {seal}", holdings, truth)
@@ -267,8 +260,8 @@ def _by_commit(commits: Sequence[Commit], entries: Sequence[Entry], entry_of: Se
 def _by_scrape(scrapes: Sequence[tuple[float, int]], rows: int) -> list[Moment]:
     """Labels by the order in which they left, as many as the count rose by."""
     moments, before = [], 0
-    for at_ms, count in scrapes:
-        count = min(count, rows)
+    for at_ms, shown in scrapes:
+        count = min(shown, rows)
         if count > before:
             moments.append(Moment(at_ms, 0, -1, tuple(range(before, count))))
             before = count

@@ -80,7 +80,9 @@ class Post(msgspec.Struct, frozen=True):
                 }
             )  # fmt: skip
         # A page tells that it is there even where its hand tells nothing: the attacker gets every time.
-        events.append({"id": f"v-{self.session}-{self.number}", "type": "scroll", **stamp, "t": [0], "x": [0], "y": [0]})
+        events.append(
+            {"id": f"v-{self.session}-{self.number}", "type": "scroll", **stamp, "t": [0], "x": [0], "y": [0]}
+        )
         events.append(
             {
                 "id": f"a-{self.session}-{self.number}", "type": self.kind, **stamp,

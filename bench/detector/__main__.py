@@ -1,7 +1,6 @@
 """`python -m bench.detector`: the AUC of a bot detector before and after the SDK's reductions, a line a kind of bot."""
 
 import argparse
-import csv
 import os
 import sys
 from collections.abc import Sequence
@@ -19,8 +18,8 @@ from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
 from bench.detector.features import features, told
-from bench.detector.plays import Play, bots_of, recorded_plays, simulated_plays
-from testkit.figures import drawn
+from bench.detector.plays import ANSWERS, Play, bots_of, recorded_plays, simulated_plays
+from testkit.figures import drawn, write_csv
 
 LOSS_MAX = 0.01
 FOLDS = 5
@@ -61,7 +60,9 @@ def compare(plays: Sequence[Play], seed: int, rounds: int = 150) -> tuple[list[C
     compared = []
     for bot in [*dict.fromkeys(kinds[is_bot].tolist()), "all"]:
         chosen = ~is_bot | ((kinds == bot) if bot != "all" else is_bot)
-        compared.append(_compared(bot, is_bot[chosen], groups[chosen], scores["before"][chosen], scores["after"][chosen], seed))
+        compared.append(
+            _compared(bot, is_bot[chosen], groups[chosen], scores["before"][chosen], scores["after"][chosen], seed)
+        )
     curves = {}
     for name, score in scores.items():
         false, true, _ = roc_curve(is_bot, score)
@@ -71,7 +72,13 @@ def compare(plays: Sequence[Play], seed: int, rounds: int = 150) -> tuple[list[C
 
 
 def _scores(
-    plays: Sequence[Play], is_bot: NDArray[np.bool_], groups: NDArray[np.int64], *, is_reduced: bool, seed: int, rounds: int
+    plays: Sequence[Play],
+    is_bot: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    *,
+    is_reduced: bool,
+    seed: int,
+    rounds: int,
 ) -> Floats:
     rng = Random(seed)
     rows = np.array([features(*told(play, rng, is_reduced=is_reduced)) for play in plays])
@@ -79,8 +86,9 @@ def _scores(
     weights = np.where(is_bot, 1 / is_bot.sum(), 1 / (~is_bot).sum()) * len(plays) / 2
     for train, test in GroupKFold(FOLDS, shuffle=True, random_state=seed).split(rows, is_bot, groups):
         model = HistGradientBoostingClassifier(max_iter=rounds, learning_rate=0.08, random_state=seed)
-        model.fit(rows[train], is_bot[train], sample_weight=weights[train])
-        scores[test] = model.predict_proba(rows[test])[:, 1]
+        known = ~np.isnan(rows[train]).all(axis=0)
+        model.fit(rows[train][:, known], is_bot[train], sample_weight=weights[train])
+        scores[test] = model.predict_proba(rows[test][:, known])[:, 1]
     return scores
 
 
@@ -98,7 +106,14 @@ def _compared(
     values = [float(roc_auc_score(is_bot, score)) for score in (before, after)]
     lower, upper = np.quantile(losses, (0.005, 0.995))
     return Compared(
-        bot, int((~is_bot).sum()), int(is_bot.sum()), values[0], values[1], values[0] - values[1], float(lower), float(upper)
+        bot,
+        int((~is_bot).sum()),
+        int(is_bot.sum()),
+        values[0],
+        values[1],
+        values[0] - values[1],
+        float(lower),
+        float(upper),
     )
 
 
@@ -106,14 +121,17 @@ def main(arguments: Sequence[str]) -> int:
     """Prints the table; 0 where the detector loses at most a hundredth on every kind, else 1."""
     parser = argparse.ArgumentParser(prog="python -m bench.detector", description=__doc__)
     parser.add_argument("--simulated", type=int, default=300, help="people of the simulator, beside the recorded ones")
+    parser.add_argument("--answers", type=int, default=ANSWERS, help="of a session")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write detector.csv, detector_roc.csv and detector.svg there")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="write detector.csv, detector_roc.csv and detector.svg there"
+    )
     options = parser.parse_args(arguments)
     console = Console(width=140)
     rng = Random(options.seed)
-    people = simulated_plays(options.simulated, rng)
+    people = simulated_plays(options.simulated, rng, options.answers)
     if "UNJOIN_DATASETS" in os.environ:
-        people += recorded_plays(Path(os.environ["UNJOIN_DATASETS"]) / "mouse", rng)
+        people += recorded_plays(Path(os.environ["UNJOIN_DATASETS"]) / "mouse", rng, options.answers)
     else:
         console.print("UNJOIN_DATASETS is not set: without recorded people")
     with threadpool_limits(1):  # small trees wait longer for each other's threads than they take alone
@@ -131,15 +149,20 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _write(folder: Path, compared: Sequence[Compared], curves: dict[str, Floats]) -> None:
+    rows = [msgspec.structs.asdict(one) for one in compared]
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "detector.csv").open("w", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(Compared.__struct_fields__)
-        writer.writerows([round(value, 5) if isinstance(value, float) else value for value in msgspec.structs.astuple(one)] for one in compared)
-    with (folder / "detector_roc.csv").open("w", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(("side", "false_positives", "true_positives"))
-        writer.writerows((name, f"{x:.4f}", f"{y:.4f}") for name, points in curves.items() for x, y in points.tolist())
+    write_csv(folder / "detector.csv", rows)
+    points = [
+        {"side": name, "people_taken_for_bots": round(x, 4), "bots_found": round(y, 4)}
+        for name, curve in curves.items()
+        for x, y in curve.tolist()
+    ]
+    write_csv(folder / "detector_roc.csv", points)
+    with drawn(folder / "detector.svg", size=(5, 4)) as (_, (axes,)):
+        for name, curve in curves.items():
+            axes.plot(curve[:, 0], curve[:, 1], label=f"{name} the reductions")
+        axes.set(xlabel="people taken for bots", ylabel="bots found", xlim=(0, 1), ylim=(0, 1.01))
+        axes.legend()
 
 
 if __name__ == "__main__":

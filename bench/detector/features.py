@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,9 +76,7 @@ def _hand(places: Sequence[Sample]) -> list[float]:
 
 def _keys(strokes: Sequence[Sequence[Stroke]]) -> list[float]:
     dwells = [stroke.up - stroke.down for event in strokes for stroke in event]
-    flights = [
-        after.down - before.down for event in strokes for before, after in zip(event[:-1], event[1:], strict=True)
-    ]
+    flights = [after.down - before.down for event in strokes for before, after in pairwise(event)]
     if not dwells or not flights:
         return [float(len(dwells)), *[math.nan] * (2 * len(QUANTILES) + 4)]
     return [

@@ -49,7 +49,7 @@ class Play(msgspec.Struct, frozen=True):
 PEOPLE = ("recorded", "simulated")
 
 
-def recorded_plays(folder: Path, rng: Random) -> list[Play]:
+def recorded_plays(folder: Path, rng: Random, answers: int = ANSWERS) -> list[Play]:
     """People's hands: an answer is a click; pauses are cut at `PAUSE_MS_MAX`."""
     hands = Hands(rng)
     plays = []
@@ -68,19 +68,19 @@ def recorded_plays(folder: Path, rng: Random) -> list[Play]:
                 if row["state"] == "Pressed" and len(way) > 4:
                     turns.append(Turn(typed(rng, hands, way[0].t), tuple(way), now))
                     way = []
-        for first in range(0, len(turns) - ANSWERS + 1, ANSWERS):
-            plays.append(_from_zero(Play("recorded", file.stem, tuple(turns[first : first + ANSWERS]))))
+        for first in range(0, len(turns) - answers + 1, answers):
+            plays.append(_from_zero(Play("recorded", file.stem, tuple(turns[first : first + answers]))))
     return plays
 
 
-def simulated_plays(count: int, rng: Random) -> list[Play]:
+def simulated_plays(count: int, rng: Random, answers: int = ANSWERS) -> list[Play]:
     """The simulator's people."""
     hands = Hands(rng)
     plays = []
     for number in range(count):
         now, x, y = 0.0, rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT)
         turns = []
-        for _ in range(ANSWERS):
+        for _ in range(answers):
             now += rng.lognormvariate(math.log(1_500), 0.5)
             strokes = typed(rng, hands, now)
             now = strokes[-1].up + 200 if strokes else now

@@ -1,4 +1,4 @@
-"""Who holds all logs and no key: the attacks succeed where something is left open, and learn nothing where it is closed.
+"""Who holds all logs and no key: the attacks see what is left open, and nothing where it is closed.
 
 In process and small, so that it is quick; `python -m attacks.logs` does it at full size, and on the whole pipeline.
 """
@@ -77,7 +77,9 @@ def test_who_looks_seldom_sees_what_left_in_between_at_once() -> None:
     left = virtual_day(posts, rng, crowd_target=20, is_sealed=True).holdings.committed
     seen = seen_every(60_000, left)
     assert len(seen) < len(left)
-    assert sorted(row for moment in seen for row in moment.rows) == sorted(row for moment in left for row in moment.rows)
+    assert sorted(row for moment in seen for row in moment.rows) == sorted(
+        row for moment in left for row in moment.rows
+    )
 
 
 def test_no_two_labels_are_taken_for_one_record() -> None:

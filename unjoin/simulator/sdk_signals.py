@@ -76,7 +76,7 @@ class PlainHand:
 
 
 class HushedHand:
-    """Tells a place once the hand has left it by `NEAR_PX` and `MOMENT_MS`, and never where or near where it answered."""
+    """Tells a place once the hand has left it by `NEAR_PX` and `MOMENT_MS`, and none near where it answered."""
 
     def __init__(self) -> None:
         self._kept: list[Sample] = []
