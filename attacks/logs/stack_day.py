@@ -174,7 +174,7 @@ def commit_of(key: bytes, value: bytes) -> Commit | None:
         return None
     version, offset = struct.unpack_from(">hq", value)
     at = 10 + (4 if version >= 3 else 0)
-    _, at = _text(value, at)
+    at = _compact_end(value, at) if version >= 4 else _text(value, at)[1]
     (at_ms,) = struct.unpack_from(">q", value, at)
     return Commit(partition, offset, at_ms)
 
@@ -182,6 +182,18 @@ def commit_of(key: bytes, value: bytes) -> Commit | None:
 def _text(data: bytes, at: int) -> tuple[str, int]:
     (size,) = struct.unpack_from(">h", data, at)
     return data[at + 2 : at + 2 + size].decode(), at + 2 + size
+
+
+def _compact_end(data: bytes, at: int) -> int:
+    """Behind a compact string: its length and one as an unsigned varint, then so many bytes."""
+    size = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return at + max(0, size - 1)
 
 
 async def _all_records(bootstrap: str, topic: str) -> list[Any]:

@@ -57,7 +57,7 @@ def test_reductions_take_most_of_it_away(number: int) -> None:
 
 
 def test_commits_of_the_labeled_topic_are_read_and_others_are_not() -> None:
-    """As the broker writes them, version 1 of the key and 3 of the value."""
+    """As brokers write them: version 1 of the key, 3 and 4 of the value, whose text is a compact one."""
 
     def text(value: str) -> bytes:
         return struct.pack(">h", len(value)) + value.encode()
@@ -65,6 +65,9 @@ def test_commits_of_the_labeled_topic_are_read_and_others_are_not() -> None:
     value = struct.pack(">hqi", 3, 77, -1) + text('{"released": 5}') + struct.pack(">q", 1_790_000_000_123)
     key = struct.pack(">h", 1) + text("unjoin-door") + text(LABELED) + struct.pack(">i", 0)
     assert commit_of(key, value) == Commit(0, 77, 1_790_000_000_123)
+    compact = b"\xad\x01" + b"x" * 172  # of 172 bytes, and one, in two bytes
+    newer = struct.pack(">hqi", 4, 78, -1) + compact + struct.pack(">q", 1_790_000_000_124) + b"\0"
+    assert commit_of(key, newer) == Commit(0, 78, 1_790_000_000_124)
     other = struct.pack(">h", 1) + text("unjoin-sink") + text("events.signals") + struct.pack(">i", 0)
     assert commit_of(other, value) is None
     assert commit_of(struct.pack(">h", 2) + text("unjoin-door"), value) is None
