@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.detector.plays import Play
+from attacks.detector.plays import Play
 from unjoin.simulator.rng import Rng
 from unjoin.simulator.sdk_signals import HushedHand, PlainHand, PlainKeys, Sample, SampledKeys, Stroke
 

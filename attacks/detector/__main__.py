@@ -1,4 +1,4 @@
-"""`python -m bench.detector`: the AUC of a bot detector before and after the SDK's reductions, a line a kind of bot."""
+"""`python -m attacks.detector`: a bot detector's AUC before and after the SDK's reductions, by kind of bot."""
 
 import argparse
 import os
@@ -17,8 +17,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
-from bench.detector.features import features, told
-from bench.detector.plays import ANSWERS, Play, bots_of, recorded_plays, simulated_plays
+from attacks.detector.features import features, told
+from attacks.detector.plays import ANSWERS, Play, bots_of, recorded_plays, simulated_plays
 from testkit.figures import drawn, write_csv
 
 LOSS_MAX = 0.01
@@ -119,7 +119,7 @@ def _compared(
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the table; 0 where the detector loses at most a hundredth on every kind, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m bench.detector", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m attacks.detector", description=__doc__)
     parser.add_argument("--simulated", type=int, default=300, help="people of the simulator, beside the recorded ones")
     parser.add_argument("--answers", type=int, default=ANSWERS, help="of a session")
     parser.add_argument("--seed", type=int, default=1)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from bench.detector.__main__ import compare
-from bench.detector.features import features, told
-from bench.detector.plays import bots_of, simulated_plays
+from attacks.detector.__main__ import compare
+from attacks.detector.features import features, told
+from attacks.detector.plays import bots_of, simulated_plays
 from unjoin.simulator.motion import Hands
 from unjoin.simulator.sdk_signals import (
     MOMENT_MS,
