@@ -61,6 +61,7 @@ PURE_FILES = [
     "unjoin/simulator/motion.py",
     "unjoin/simulator/people.py",
     "unjoin/simulator/rng.py",
+    "unjoin/simulator/sdk_signals.py",
     "unjoin/simulator/tasks.py",
     "unjoin/simulator/traffic.py",
     "unjoin/simulator/visitors.py",

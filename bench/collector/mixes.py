@@ -1,6 +1,7 @@
 """The two fixed mixes of traffic, as requests that only want a number to be sent.
 
-`small`: pointer events of one sample. `realistic`: 85 % pointer, scroll and key events of 30 to 60 samples, 10 %
+`small`: pointer events of one sample. `realistic`: 85 % pointer, scroll and key events of 30 to 60 samples (a
+key event: as many as may be told), 10 %
 analytics with properties, 3 % labels, and 2 % of what servers post, in requests of their own.
 """
 
@@ -10,6 +11,8 @@ import time
 from typing import Any, Literal
 
 import msgspec
+
+from ingest.limits import KEY_STROKES_MAX
 
 Mix = Literal["small", "realistic"]
 
@@ -86,6 +89,7 @@ def _signal(rng: random.Random) -> dict[str, Any]:
     times = [round(16.7 * n + rng.random(), 1) for n in range(samples)]
     kind = rng.choices(["pointer", "scroll", "key"], [60, 25, 15])[0]
     if kind == "key":
+        samples = min(samples, KEY_STROKES_MAX)
         down = [round(180 * n + 60 * rng.random(), 1) for n in range(samples)]
         return {"type": kind, "t_down": down, "t_up": [round(at + 40 + 50 * rng.random(), 1) for at in down]}
     x, y = rng.randrange(1_600), rng.randrange(900)

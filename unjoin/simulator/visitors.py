@@ -22,6 +22,7 @@ from schemas.events import (
 from unjoin.simulator.motion import Hands
 from unjoin.simulator.people import Device, one
 from unjoin.simulator.rng import Rng
+from unjoin.simulator.sdk_signals import STROKES
 from unjoin.simulator.tasks import mistake, task_name, truth
 
 # Milliseconds between two events of a session, by and large.
@@ -165,7 +166,7 @@ class Visitor:
         return Scroll(id=id_, ts=ts, t=t, x=x, y=y)
 
     def _key(self, id_: str, ts: int) -> AnyEvent:
-        down, up = self._hands.typing(3 + int(self._random() * 22))
+        down, up = self._hands.typing(STROKES)
         return Key(id=id_, ts=ts, t_down=down, t_up=up)
 
     def _gyroscope(self, id_: str, ts: int) -> AnyEvent:
