@@ -8,7 +8,7 @@ import fastavro
 
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Block, Table
-from testkit.clickhouse_server import ClickHouseServer
+from testkit.clickhouse_server import AnyServer
 
 TABLE = Table(
     name="contract",
@@ -92,7 +92,7 @@ def block(first: int, end: int) -> Block:
 class ServerTable:
     """The table on a server, asked on a connection of its own that passes no proxy."""
 
-    def __init__(self, server: ClickHouseServer) -> None:
+    def __init__(self, server: AnyServer) -> None:
         self.engine = Server(address_of(server.url))
 
     def create(self, ddl: str) -> None:

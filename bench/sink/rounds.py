@@ -15,7 +15,7 @@ from bench.sink.rows import TABLE_OF, Kind, Stored
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Engine, Table
-from testkit.clickhouse_server import ClickHouseServer, binary
+from testkit.clickhouse_server import ClickHouseServer, missing
 from testkit.processes import cpu_seconds
 
 
@@ -108,10 +108,8 @@ def places(kinds: Sequence[Kind], names: Sequence[str]) -> Iterator[list[Place]]
                 embedded.statement("SYSTEM STOP MERGES")
                 made.append(embedded)
             if "server" in names:
-                if binary() is None:
-                    raise SystemExit(
-                        "there is no clickhouse-server; apt-get install clickhouse-server, or --engines embedded"
-                    )
+                if reason := missing():
+                    raise SystemExit(f"{reason}; --engines embedded does without")
                 (Path(folder) / "server").mkdir()
                 process = ClickHouseServer(Path(folder) / "server")
                 process.start()

@@ -1,4 +1,4 @@
-"""One suite for every engine: a list in memory, chdb, and Debian's clickhouse-server, which knows no DateTime64."""
+"""One suite for every engine: a list in memory, chdb, and a server."""
 
 import json
 import threading
