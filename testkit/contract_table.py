@@ -30,7 +30,8 @@ ENGINE = ReplacingMergeTree(version) PARTITION BY tuple() ORDER BY (id, number)"
 # A plain MergeTree collapses nothing when it merges: each row that was ever inserted counts.
 PLAIN = f"""CREATE TABLE unjoin.contract
 {_COLUMNS}
-ENGINE = MergeTree PARTITION BY {{by}} ORDER BY (id, number)"""
+ENGINE = MergeTree PARTITION BY {{by}} ORDER BY (id, number)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"""
 _FIELDS: list[dict[str, Any]] = [
     {"name": "id", "type": "string"},
     {"name": "number", "type": "long"},

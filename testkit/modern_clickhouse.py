@@ -8,9 +8,8 @@ name in the library. It is found by what it does, never by a written-down addres
     the type's name "DB::LocalServer" ─▶ its type information ─▶ its vtable ─▶ the one function that both writes that
     vtable into an object and calls its destructor: it makes a clickhouse-local, runs it and destroys it
 
-What it is: ClickHouse's own parsers, access control, MergeTree, HTTP and native protocol, of the version that is pinned.
-What it is not: the server's program. There is no interserver port, Keeper or replication, and none of the server's own
-start and reload; its first query, which lasts until the end, belongs to the user `default`.
+What it is: ClickHouse's own parsers, access control, MergeTree, HTTP and native protocol, of the pinned version. it is not: the server's program. There is no interserver port, Keeper or replication, and none of the server's own start
+and reload; its first query, which lasts until the end, belongs to the user `default`.
 
 Exit codes: 0 after SIGTERM or SIGINT, 1 where it ended by itself, 3 where the library is not as expected.
 """
@@ -46,7 +45,7 @@ class UnexpectedLibrary(Exception):
 
 
 class SharedObject:
-    """What of an ELF file says where its functions, vtables and strings are. Addresses count from where it is loaded."""
+    """What of an ELF file says where functions, vtables and strings are. Addresses count from where it is loaded."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:

@@ -79,9 +79,7 @@ def test_fault_in_the_middle_of_an_insert_is_unknown_and_repaired(
             engine.close()
 
 
-def test_accepted_insert_whose_reply_is_lost_is_not_inserted_again(
-    server: AnyServer, table: ServerTable
-) -> None:
+def test_accepted_insert_whose_reply_is_lost_is_not_inserted_again(server: AnyServer, table: ServerTable) -> None:
     """The rows are seen in the table before the client gives up."""
     with FaultProxy(server.port) as proxy:
         engine = engine_at(server, proxy.port, answer_seconds_max=0.5)
