@@ -1,6 +1,6 @@
 """A ClickHouse server of today, from the engine that the sink embeds: listeners, users and roles, in the foreground.
 
-python -m testkit.modern_clickhouse CONFIG    CONFIG is config.xml, merged with config.d as a server does; SIGTERM ends it
+python -m testkit.modern_clickhouse CONFIG    CONFIG is config.xml, with config.d beside it; SIGTERM ends it
 
 The wheel chdb-core holds clickhouse-local, which can listen as a server does, and calls it in one function that has no
 name in the library. It is found by what it does, never by a written-down address:
@@ -8,7 +8,8 @@ name in the library. It is found by what it does, never by a written-down addres
     the type's name "DB::LocalServer" ─▶ its type information ─▶ its vtable ─▶ the one function that both writes that
     vtable into an object and calls its destructor: it makes a clickhouse-local, runs it and destroys it
 
-What it is: ClickHouse's own parsers, access control, MergeTree, HTTP and native protocol, of the pinned version. it is not: the server's program. There is no interserver port, Keeper or replication, and none of the server's own start
+What it is: ClickHouse's own parsers, access control, MergeTree, HTTP and native protocol, of the pinned version. What
+it is not: the server's program. There is no interserver port, Keeper or replication, and none of the server's own start
 and reload; its first query, which lasts until the end, belongs to the user `default`.
 
 Exit codes: 0 after SIGTERM or SIGINT, 1 where it ended by itself, 3 where the library is not as expected.
