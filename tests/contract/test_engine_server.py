@@ -3,12 +3,15 @@
 import threading
 
 import pytest
+from rich.console import Console
 
 from sinks.clickhouse.server import AddressError, Server, address_of
 from sinks.engine import EngineError, Unknown
-from testkit.clickhouse_server import PASSWORD, ClickHouseServer, missing
+from testkit.clickhouse_server import PASSWORD, AnyServer, ClickHouseServer, missing
 from testkit.contract_table import DDL, block_of, row
 from tests.contract.test_engine_contract import Tried, expected
+from unjoin.query import run_query
+from unjoin.settings import Settings
 
 
 @pytest.fixture
@@ -156,3 +159,23 @@ def test_url_that_cannot_be_used_is_named_without_being_shown(url: str) -> None:
         address_of(url)
     assert "secret" not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.server
+def test_plain_table_name_gives_each_row_once_also_to_the_user_that_writes(
+    server: AnyServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`unjoin query` and `unjoin export` ask through the sink's URL, whose profile sets no `final`."""
+    engine = Server(address_of(server.url))
+    try:
+        for statement in ("CREATE DATABASE IF NOT EXISTS unjoin", "DROP TABLE IF EXISTS unjoin.contract", DDL):
+            engine._run(statement)
+        engine._run("SYSTEM STOP MERGES")
+        for _ in range(2):
+            engine.insert(block_of(row(1)))
+        assert engine.select("SELECT count() FROM unjoin.contract", "TabSeparated") == b"1\n"
+        assert engine.select("SELECT count() FROM unjoin.contract", "TabSeparated", final=False) == b"2\n"
+        run_query(Settings(clickhouse_url=server.url), "SELECT count() FROM unjoin.contract", "TSV", Console())
+        assert capsys.readouterr().out == "1\n"
+    finally:
+        engine.close()
