@@ -32,7 +32,7 @@ class KafkaCluster:
                 "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
                 "offsets.topic.replication.factor": str(BROKERS),
                 "transaction.state.log.replication.factor": str(BROKERS),
-                # The controller gives up a broker that says nothing for so long; three share this machine (default 9 s).
+                # Three brokers share this machine, and may be silent for longer than one (default 9 s).
                 "broker.session.timeout.ms": "6000",
                 # A copy that falls behind leaves the in-sync ones after so many ms (default 30 s).
                 "replica.lag.time.max.ms": "2000",

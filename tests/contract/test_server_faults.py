@@ -60,7 +60,7 @@ def test_fault_in_the_middle_of_an_insert_is_unknown_and_repaired(
 ) -> None:
     """Before the query, within it, within the block, after the whole of it: the same engine object goes on."""
     with FaultProxy(server.port) as proxy:
-        engine = engine_at(server, proxy.port, answer_seconds_max=0.5)
+        engine = engine_at(server, proxy.port, answer_seconds_max=3.0)
         try:
             engine.insert(block(0, 10))
             proxy.once(lambda _request: fault)
@@ -82,7 +82,7 @@ def test_fault_in_the_middle_of_an_insert_is_unknown_and_repaired(
 def test_accepted_insert_whose_reply_is_lost_is_not_inserted_again(server: AnyServer, table: ServerTable) -> None:
     """The rows are seen in the table before the client gives up."""
     with FaultProxy(server.port) as proxy:
-        engine = engine_at(server, proxy.port, answer_seconds_max=0.5)
+        engine = engine_at(server, proxy.port, answer_seconds_max=3.0)
         try:
             engine.insert(block(0, 10))
             proxy.once(lambda _request: Fault("swallow"))
@@ -151,7 +151,7 @@ def test_two_sinks_of_one_server_over_failing_lines_store_every_row_once(
 
         async with ContractSinkEnvironment(bootstrap, partitions=2) as world:
             with FaultProxy(server.port, choose) as one, FaultProxy(server.port, choose) as two:
-                engines = [engine_at(server, proxy.port, answer_seconds_max=0.5) for proxy in (one, two)]
+                engines = [engine_at(server, proxy.port, answer_seconds_max=3.0) for proxy in (one, two)]
                 try:
                     first, second = (world.consumer(engine, LIMITS) for engine in engines)
                     await world.produce(3_000)
