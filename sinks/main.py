@@ -152,8 +152,9 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
     # The driver warns of each failed connection with a traceback; `Outage` says the same in one line.
     quieten("clickhouse_driver", logging.ERROR)
     try:
-        isp_of = isps(config.asn_database)
-        return asyncio.run(_serve(config, isp_of, on_ready))
+        metrics = SinkMetrics()
+        isp_of = isps(config.asn_database, metrics.asn_errors.inc)
+        return asyncio.run(_serve(config, metrics, isp_of, on_ready))
     except UnjoinError as error:
         log.error("%s", error)
     except OSError as error:
@@ -161,7 +162,7 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
     return 1
 
 
-async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]) -> int:
+async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_ready: Callable[[], None]) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -170,7 +171,6 @@ async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]
         engine = await stack.enter_async_context(_engine(config, stopping))
         if engine is None:
             return 0
-        metrics = SinkMetrics()
         if isinstance(engine, Embedded):
             http = await serve_http(engine, config.http(), metrics)
             stack.push_async_callback(http.close)
