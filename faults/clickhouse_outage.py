@@ -1,6 +1,6 @@
 """`python -m faults.outage --part clickhouse`: a server away under load, and every record in its table afterwards.
 
-A broker, a sink process with the limits it has by default, and Debian's clickhouse-server with a plain MergeTree, in
+A broker, a sink process with the limits it has by default, and a ClickHouse server with a plain MergeTree, in
 which nothing collapses. Records are produced all the time at one rate; the server is killed, or paused with its
 connections open, and comes back. The sink is neither touched nor restarted.
 """
