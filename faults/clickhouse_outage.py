@@ -1,6 +1,6 @@
 """`python -m faults.outage --part clickhouse`: a server away under load, and every record in its table afterwards.
 
-A broker, a sink process with the limits it has by default, and Debian's clickhouse-server with a plain MergeTree, in
+A broker, a sink process with the limits it has by default, and a ClickHouse server with a plain MergeTree, in
 which nothing collapses. Records are produced all the time at one rate; the server is killed, or paused with its
 connections open, and comes back. The sink is neither touched nor restarted.
 """
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sinks.clickhouse.server import address_of
-from testkit.clickhouse_server import ClickHouseServer, binary
+from testkit.clickhouse_server import ClickHouseServer, missing
 from testkit.contract_table import PLAIN, datum
 from testkit.kafka_node import QUIET, KafkaNode, create_topic, kafka_home
 from testkit.processes import cpu_seconds, memory_bytes, wait_for
@@ -117,8 +117,8 @@ class Stored:
 
 def run(arguments: argparse.Namespace, folder: Path, console: Console) -> int:
     """One outage; 1 where a record is missing or twice, or the sink did not live through it."""
-    if binary() is None:
-        console.print("clickhouse-server is not installed: apt-get install clickhouse-server")
+    if reason := missing():
+        console.print(reason)
         return 1
     for name in ("kafka", "server"):
         (folder / name).mkdir()

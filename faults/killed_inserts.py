@@ -21,10 +21,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from testkit.aimed_kill import FOLDERS, MISSING, RENAMES, SYNCS, Aim, can_aim
-from testkit.clickhouse_server import binary
-from testkit.victims import Chdb, Experiment, Killed, OldServer
+from testkit.clickhouse_server import missing
+from testkit.victims import Chdb, ChildServer, Experiment, Killed
 
-ENGINES = {"chdb": Chdb, "server": OldServer}
+ENGINES = {"chdb": Chdb, "server": ChildServer}
 CALLS = {"rename": RENAMES, "fsync": SYNCS, "mkdir": FOLDERS, "write": "write,pwrite64", "reply": "sendto,sendmsg"}
 SECONDS_MAX = {"chdb": 0.03, "server": 0.03}  # of an insert, about: where random moments lie
 BLOCK_ROWS = 400
@@ -62,7 +62,7 @@ def main() -> int:
     if not can_aim():
         console.print(MISSING)
         return 1
-    names = arguments.engine or [name for name in ENGINES if name != "server" or binary()]
+    names = arguments.engine or [name for name in ENGINES if name != "server" or not missing()]
     tallies: dict[tuple[str, str], Tally] = {}
     with Progress(console=console, transient=True) as progress:
         for name in names:

@@ -34,6 +34,22 @@ EDGE = (
         tests=("tests/ingest/kafka/test_aiokafka_client.py::test_batches_are_idempotent_and_wait_for_every_replica",),
     ),
     Mutant(
+        name="collector that trusts one copy",
+        why="What the last of three brokers acknowledged alone is gone with its disk.",
+        edits=(Edit("ingest/kafka/producer.py", "            and self.copies.enough()\n", ""),),
+        tests=(
+            "tests/ingest/kafka/test_copies.py::test_collector_in_front_of_topics_with_too_few_copies_says_so_and_is_not_ready",
+        ),
+    ),
+    Mutant(
+        name="topics that acknowledge with one copy",
+        why="The broker is the only one that can refuse what too few have.",
+        edits=(Edit("schemas/topics.py", "return max(1, replication_factor - 1)", "return 1"),),
+        tests=(
+            "tests/ingest/kafka/test_copies.py::test_what_one_broker_of_three_has_is_spooled_and_never_acknowledged",
+        ),
+    ),
+    Mutant(
         name="no fsync in the spool",
         why="A spooled event is answered with 200, so it has to outlive the machine's sudden end.",
         edits=(Edit("ingest/spool/file.py", '"synchronous = FULL"', '"synchronous = OFF"'),),

@@ -18,6 +18,8 @@ DEAD_LETTERS = "events.dead_letters"
 LABELED_DEAD_LETTERS = "events.labeled.dead_letters"
 KEY_ANNOUNCEMENTS = "keys.announcements"
 
+MIN_INSYNC = "min.insync.replicas"
+
 TOPIC_OF_CATEGORY = {
     "signals": SIGNALS,
     "labeled": LABELED,
@@ -54,6 +56,11 @@ class Topic(msgspec.Struct, frozen=True):
             "segment.ms": str(self.segment_ms),
             "message.timestamp.type": self.timestamp_type,
         }
+
+
+def min_insync_replicas(replication_factor: int) -> int:
+    """How many copies a record must have before it is acknowledged: all but one, so that one broker may be away."""
+    return max(1, replication_factor - 1)
 
 
 def dead_letter_topic(topic: str) -> str:

@@ -31,10 +31,11 @@ import random
 import signal
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from prometheus_client import make_wsgi_app, start_http_server
@@ -151,8 +152,9 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
     # The driver warns of each failed connection with a traceback; `Outage` says the same in one line.
     quieten("clickhouse_driver", logging.ERROR)
     try:
-        isp_of = isps(config.asn_database)
-        return asyncio.run(_serve(config, isp_of, on_ready))
+        metrics = SinkMetrics()
+        isp_of = isps(config.asn_database, metrics.asn_errors.inc)
+        return asyncio.run(_serve(config, metrics, isp_of, on_ready))
     except UnjoinError as error:
         log.error("%s", error)
     except OSError as error:
@@ -160,7 +162,7 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
     return 1
 
 
-async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]) -> int:
+async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_ready: Callable[[], None]) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -169,21 +171,21 @@ async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]
         engine = await stack.enter_async_context(_engine(config, stopping))
         if engine is None:
             return 0
-        metrics = SinkMetrics()
         if isinstance(engine, Embedded):
             http = await serve_http(engine, config.http(), metrics)
             stack.push_async_callback(http.close)
             log.info("ClickHouse answers on http://%s:%d", config.http_host, http.port)
+        consumers: list[TableConsumer] = []
         if config.metrics_port:
             server, thread = start_http_server(config.metrics_port, config.metrics_host, metrics.registry)
             hosts = LOOPBACK_HOSTS if config.metrics_host in LOOPBACK_HOSTS else None
-            server.set_app(refusing_web_pages(make_wsgi_app(metrics.registry), hosts))
+            server.set_app(refusing_web_pages(_metrics_and_readiness(metrics, consumers), hosts))
             stack.callback(thread.join)
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
         dead_letters = DeadLetterProducer(config.bootstrap)
         stack.push_async_callback(dead_letters.close)
-        consumers = [
+        consumers += [
             TableConsumer(
                 table,
                 engine,
@@ -203,6 +205,21 @@ async def _serve(config: SinkConfig, isp_of: IspOf, on_ready: Callable[[], None]
         ]
         return await _consume(consumers, stopping, on_ready)
     raise AssertionError("unreachable")
+
+
+def _metrics_and_readiness(metrics: SinkMetrics, consumers: Sequence[TableConsumer]) -> Any:
+    """A WSGI application: Prometheus's, and `/readyz` beside it."""
+    prometheus = make_wsgi_app(metrics.registry)
+
+    def answer(environ: Any, start_response: Any) -> Any:
+        if environ.get("PATH_INFO") != "/readyz":
+            return prometheus(environ, start_response)
+        away = [consumer.table.name for consumer in consumers if not consumer.joined]
+        status = "503 Service Unavailable" if away or not consumers else "200 OK"
+        start_response(status, [("Content-Type", "text/plain")])
+        return [f"not read now: {', '.join(away)}\n".encode() if away else b"every table's topics are read\n"]
+
+    return answer
 
 
 @asynccontextmanager

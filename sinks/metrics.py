@@ -21,6 +21,10 @@ class SinkMetrics:
         self.unknown = counter("unknown_outcomes", "Inserts without a definite answer.")
         self.dead_letters = counter("dead_letters", "Records set aside and acknowledged.")
         self.expired = counter("expired_offsets", "Offsets that retention or truncation took before they were read.")
+        self.asn_errors = Counter(
+            "unjoin_sink_asn_errors", "Events without `isp`, and reads, that failed by the ASN database.",
+            registry=self.registry,
+        )  # fmt: skip
         self.malformed_http = Counter(
             "unjoin_sink_malformed_http",
             "Requests to port 8123 that were not HTTP or too long.",
@@ -29,4 +33,9 @@ class SinkMetrics:
         self.refused_web_pages = Counter(
             "unjoin_sink_refused_web_pages", "Requests to port 8123 that came from a web page.", registry=self.registry
         )
-        self.lag = Gauge("unjoin_sink_lag", "Offsets still to be stored.", ["table"], registry=self.registry)
+        self.lag = Gauge(
+            "unjoin_sink_lag",
+            "Offsets to be stored, whoever reads them.",
+            ["table"],
+            registry=self.registry,
+        )

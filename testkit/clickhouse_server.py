@@ -1,51 +1,109 @@
-"""Debian's clickhouse-server (18.16) as a child process on free ports, with everything in one folder."""
+"""A ClickHouse server as a child process on free ports, with everything in one folder; or one that is there already.
 
+`modern_clickhouse.py` says what the child is, and what it is not. `UNJOIN_TEST_CLICKHOUSE` names a server that the
+suites use instead, wherever they need not kill it: its database `unjoin` is theirs to drop.
+"""
+
+import os
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import time
+import urllib.request
+from http.client import HTTPException
 from pathlib import Path
+from typing import Protocol
 
+from sinks.clickhouse.server import address_of
+from testkit.modern_clickhouse import UnexpectedLibrary, entry_of, library_path
+from unjoin.host.kafka import free_port
+
+ROOT = Path(__file__).parents[1]
+DEPLOYED = ROOT / "deploy" / "clickhouse"
 READY_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 40.0
 PASSWORD = "p@ss:w/rd"  # characters that a URL has to escape
+GIVEN = "UNJOIN_TEST_CLICKHOUSE"
 
-_CONFIG = """<yandex>
+_CONFIG = """<clickhouse>
   <logger><level>warning</level><log>{folder}/server.log</log><errorlog>{folder}/error.log</errorlog></logger>
-  <tcp_port>{port}</tcp_port><http_port>{http_port}</http_port><interserver_http_port>{interserver}</interserver_http_port>
-  <interserver_http_host>127.0.0.1</interserver_http_host><listen_host>127.0.0.1</listen_host>
-  <path>{folder}/data/</path><tmp_path>{folder}/tmp/</tmp_path><user_files_path>{folder}/files/</user_files_path>
-  <users_config>{folder}/users.xml</users_config><default_profile>default</default_profile>
-  <default_database>default</default_database><timezone>UTC</timezone><mark_cache_size>5368709120</mark_cache_size>
-</yandex>"""
-_USERS = """<yandex>
+  <tcp_port>{port}</tcp_port><http_port>{http_port}</http_port><listen_host>127.0.0.1</listen_host>
+  <path>{folder}/data/</path><user_files_path>{folder}/files/</user_files_path>
+  <users_config>{folder}/users.xml</users_config><timezone>UTC</timezone>{more}
+</clickhouse>
+"""
+_USERS = """<clickhouse>
   <profiles><default><max_memory_usage>2000000000</max_memory_usage></default></profiles>
-  <users><writer><password>{password}</password><networks><ip>::/0</ip></networks><profile>default</profile>
-  <quota>default</quota></writer></users><quotas><default></default></quotas>
-</yandex>"""
+  <quotas><default/></quotas>
+  <users>
+    <default><password/><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default>
+    <writer><password>{password}</password><networks><ip>::/0</ip></networks><profile>default</profile>
+      <quota>default</quota></writer>
+  </users>
+</clickhouse>
+"""
+# The server's first query is the user `default`'s: where the users are those of deploy/, it may reach no table.
+_KEEPER = """<clickhouse><users><default replace="replace">
+  <password/><networks><ip>127.0.0.1</ip></networks><quota>unlimited</quota>
+  <grants><query>GRANT SYSTEM, CREATE TEMPORARY TABLE ON *.*</query><query>GRANT READ ON FILE</query></grants>
+</default></users></clickhouse>
+"""
 
 
-def binary() -> str | None:
-    """The server's program, or None where the package is not installed."""
-    return shutil.which("clickhouse-server") or shutil.which("clickhouse-server", path="/usr/sbin:/usr/bin")
+def missing() -> str:
+    """Why no server can run here; "" where one can."""
+    try:
+        entry_of(library_path())
+    except UnexpectedLibrary as error:
+        return f"the pinned chdb-core cannot be run as a server here: {error}"
+    return ""
+
+
+class AnyServer(Protocol):
+    """What a suite needs of a server that it does not kill."""
+
+    url: str
+    port: int
+
+
+class GivenServer:
+    """The server that `UNJOIN_TEST_CLICKHOUSE` names.
+
+    Attributes:
+        url: as `UNJOIN_CLICKHOUSE_URL` takes it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url, self.port = url, address_of(url).port
 
 
 class ClickHouseServer:
-    """One server; `kill` and `start` go on with the same data and port."""
+    """One server; `kill` and `start` go on with the same data and ports.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port, http_port, interserver = (_free_port() for _ in range(3))
+    Args:
+        deployed: whether it has the users, roles and settings of deploy/clickhouse; else one user who may do all.
+        environment: beside the process's own; the passwords of the deployed users.
+        more: elements for config.xml.
+    """
+
+    def __init__(
+        self, folder: Path, *, deployed: bool = False, environment: dict[str, str] | None = None, more: str = ""
+    ) -> None:
+        self.folder, self._environment = folder, environment or {}
+        self.port = free_port(2)
+        self.http_port = self.port + 1
+        self.url = f"clickhouse://writer:p%40ss%3Aw%2Frd@127.0.0.1:{self.port}/unjoin"
         (folder / "config.xml").write_text(
-            _CONFIG.format(folder=folder, port=self.port, http_port=http_port, interserver=interserver)
+            _CONFIG.format(folder=folder, port=self.port, http_port=self.http_port, more=more)
         )
         (folder / "users.xml").write_text(_USERS.format(password=PASSWORD))
+        if deployed:
+            for name, source in (("config.d", "server.xml"), ("users.d", "users.xml")):
+                (folder / name).mkdir()
+                shutil.copyfile(DEPLOYED / source, folder / name / "unjoin.xml")
+            (folder / "users.d" / "unjoin_keeper.xml").write_text(_KEEPER)
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """The server's address as a setting names it."""
-        return f"clickhouse://writer:p%40ss%3Aw%2Frd@127.0.0.1:{self.port}/unjoin"
 
     @property
     def pid(self) -> int:
@@ -53,16 +111,21 @@ class ClickHouseServer:
         assert self._process
         return self._process.pid
 
+    def url_of(self, user: str, password: str) -> str:
+        """The server's address for another user."""
+        return f"clickhouse://{user}:{password}@127.0.0.1:{self.port}/unjoin"
+
     def start(self) -> None:
         """Returns once it answers."""
-        program = binary()
-        assert program
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("UNJOIN_")}
         with (self.folder / "out.log").open("ab") as log:
-            command = [program, f"--config-file={self.folder}/config.xml"]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "testkit.modern_clickhouse", str(self.folder / "config.xml")],
+                stdout=log, stderr=log, cwd=ROOT, env=kept | self._environment,
+            )  # fmt: skip
         deadline = time.monotonic() + READY_SECONDS_MAX
         while not self._answers():
-            assert self._process.poll() is None, f"the server ended: see {self.folder}/error.log and out.log"
+            assert self._process.poll() is None, f"the server ended: see {self.folder}/out.log and error.log"
             assert time.monotonic() < deadline, f"the server does not answer: see {self.folder}/error.log"
             time.sleep(0.05)
 
@@ -83,21 +146,15 @@ class ClickHouseServer:
         self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """SIGTERM."""
+        """SIGTERM; does nothing where it has ended."""
         assert self._process
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(STOP_SECONDS_MAX)
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 0.2):
-                return True
-        except OSError:
+            # The HTTP listener starts after the native one.
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/ping", timeout=1) as answer:
+                return bool(answer.read() == b"Ok.\n")
+        except (OSError, HTTPException):  # before it listens, a connection may reach itself
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

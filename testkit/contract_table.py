@@ -8,7 +8,7 @@ import fastavro
 
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Block, Table
-from testkit.clickhouse_server import ClickHouseServer
+from testkit.clickhouse_server import AnyServer
 
 TABLE = Table(
     name="contract",
@@ -30,7 +30,8 @@ ENGINE = ReplacingMergeTree(version) PARTITION BY tuple() ORDER BY (id, number)"
 # A plain MergeTree collapses nothing when it merges: each row that was ever inserted counts.
 PLAIN = f"""CREATE TABLE unjoin.contract
 {_COLUMNS}
-ENGINE = MergeTree PARTITION BY {{by}} ORDER BY (id, number)"""
+ENGINE = MergeTree PARTITION BY {{by}} ORDER BY (id, number)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"""
 _FIELDS: list[dict[str, Any]] = [
     {"name": "id", "type": "string"},
     {"name": "number", "type": "long"},
@@ -92,7 +93,7 @@ def block(first: int, end: int) -> Block:
 class ServerTable:
     """The table on a server, asked on a connection of its own that passes no proxy."""
 
-    def __init__(self, server: ClickHouseServer) -> None:
+    def __init__(self, server: AnyServer) -> None:
         self.engine = Server(address_of(server.url))
 
     def create(self, ddl: str) -> None:

@@ -50,12 +50,16 @@ class KafkaNode:
     Args:
         state_dir: its data and log; starting again goes on with them, on the same port.
         killable: it comes back within seconds after `kill`.
+        cluster_id: of the cluster that it is one of; "" for one of its own.
 
     Attributes:
         properties: lines for server.properties, after and above our own.
+        more: settings that must be there before its storage is formatted.
     """
 
-    def __init__(self, kafka_home: Path, state_dir: Path, *, killable: bool = False) -> None:
+    def __init__(self, kafka_home: Path, state_dir: Path, *, killable: bool = False, cluster_id: str = "") -> None:
+        self.more: dict[str, str] = {}
+        self._cluster_id = cluster_id
         self.properties = QUICK_GROUPS + (KILLABLE if killable else "")
         self.port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -71,7 +75,7 @@ class KafkaNode:
     def start(self) -> None:
         """Returns once it answers."""
         assert self._process is None
-        command = prepare_node(self._kafka_home, self._state_dir, self.port)
+        command = prepare_node(self._kafka_home, self._state_dir, self.port, self.more, self._cluster_id)
         with (self._state_dir / "server.properties").open("a") as properties:
             properties.write(self.properties)
         with (self._state_dir / "node.log").open("ab") as log:

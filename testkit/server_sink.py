@@ -2,8 +2,8 @@
 
 python -m testkit.server_sink CONFIG    CONFIG is `ServerSinkConfig` as JSON; SIGTERM ends it
 
-Debian's server is of 2018 and knows no DateTime64, so that the project's migrations do not run on it. Consumer,
-intents, repair and `sinks.clickhouse.server` are the real ones; the table is one of the checks' own.
+A table of the project collapses what is there twice. These are plain MergeTrees, in which each row that was ever
+inserted counts. Consumer, intents, repair and `sinks.clickhouse.server` are the real ones.
 """
 
 import asyncio
@@ -25,7 +25,6 @@ from sinks.rows.tables import SIGNALS, check, reader_of
 from testkit import contract_table
 from testkit.sink_configs import block_limits, consumer_config
 
-# Signals in a table that every server knows; a plain MergeTree, in which nothing ever collapses.
 SIGNAL_IDS = Table(
     name="signals",
     topics=SIGNALS.topics,

@@ -1,4 +1,4 @@
-"""Two engines to be killed within an insert: chdb in a process of its own, and Debian's server."""
+"""Two engines to be killed within an insert: chdb in a process of its own, and a server."""
 
 import os
 import signal
@@ -84,8 +84,8 @@ class Chdb:
         return self._process.stdout.readline().strip()
 
 
-class OldServer:
-    """Debian's server; blocks of the contract's table, partitioned by day."""
+class ChildServer:
+    """A server; blocks of the contract's table, partitioned by day."""
 
     def __init__(self, folder: Path) -> None:
         self._server = ClickHouseServer(folder)

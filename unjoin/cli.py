@@ -180,12 +180,14 @@ def _topics(_: argparse.Namespace, settings: Settings, console: Console) -> int:
     from unjoin.host import kafka
     from unjoin.roles import topics_of
 
-    async def create() -> list[str]:
+    async def create() -> kafka.TopicChanges:
         await kafka.wait_until_reachable(settings.bootstrap, seconds_max=60)
         return await kafka.ensure_topics(settings.bootstrap, topics_of(settings), settings.replication_factor)
 
-    created = asyncio.run(create())
-    console.print(f"created: {', '.join(created) or 'nothing, all were there'}", highlight=False)
+    changes = asyncio.run(create())
+    console.print(f"created: {', '.join(changes.created) or 'nothing, all were there'}", highlight=False)
+    for line in (*(f"changed: {change}" for change in changes.changed), *changes.notes):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas.topics import DEIDENTIFIED, HOUR_MS, LABELED, LABELED_DEAD_LETTERS, VERDICTS, Topic, topics
+from schemas.topics import (
+    DEIDENTIFIED,
+    HOUR_MS,
+    LABELED,
+    LABELED_DEAD_LETTERS,
+    VERDICTS,
+    Topic,
+    min_insync_replicas,
+    topics,
+)
 from unjoin.confine.allowed_paths import confine_role
 from unjoin.host.notify import notify_ready
 from unjoin.keys.housekeeping import LOOK_EVERY_S, Housekeeping
@@ -76,6 +85,7 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
     return CollectorConfig(
         sites_file=settings.sites_file,
         bootstrap=settings.bootstrap,
+        insync_min=min_insync_replicas(settings.replication_factor),
         host=settings.http_host,
         port=settings.http_port,
         limits=RequestLimits(
@@ -112,6 +122,7 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
         key_events_per_second_max=settings.key_events_per_second_max,
         address_events_per_second_max=settings.address_events_per_second_max,
         session_labels_per_hour_max=settings.session_labels_per_hour_max,
+        lame_duck_seconds=settings.lame_duck_seconds,
     )
 
 

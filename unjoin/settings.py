@@ -16,6 +16,7 @@ Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
 
 PREFIX = "UNJOIN_"
+PORT_MAX = 65_535
 WORKER_SPOOL = "worker-"
 
 
@@ -29,6 +30,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Annotated[Path, Meta(description="Where state lives.")] = Path(".unjoin")
     kafka_home: Annotated[Path, Meta(description="Kafka's jars, as `make setup` puts them.")] = Path(".kafka")
     datasets: Annotated[str, Meta(description="Folder of data sets for the tests that use some.")] = ""
+    test_clickhouse: Annotated[
+        str, Meta(description="A ClickHouse server for the tests, as `CLICKHOUSE_URL`, instead of one of their own.")
+    ] = ""
 
     http_host: Annotated[str, Meta(description="Address the collector listens on.")] = "127.0.0.1"
     http_port: Annotated[Port, Meta(description="Port of the collector.")] = 8080
@@ -90,6 +94,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: Annotated[
         Positive, Meta(description="Connections before the one idle for longest is closed for a new one.")
     ] = 10_000
+    lame_duck_seconds: Annotated[
+        NotNegative,
+        Meta(
+            description="Seconds that a collector which is told to stop still serves, while `/readyz` says 503, so "
+            "that balancers send it no more; 0 under `unjoin up`."
+        ),
+    ] = 0
     key_events_per_second_max: Annotated[NotNegative, Meta(description="Quota of a key; 0 for none.")] = 0
     address_events_per_second_max: Annotated[
         NotNegative, Meta(description="Quota of a client's address, of IPv6 a /64; 0 for none.")
@@ -217,10 +228,15 @@ def _checked(settings: Settings) -> Settings:
     """The settings, if they go together.
 
     Raises:
-        SettingsError: labels would expire before they have waited, or the largest bodies be told 503 for ever.
+        SettingsError: labels would expire before they have waited, the largest bodies be told 503 for ever, or a
+            broker has no port.
     """
     if settings.waiting_bytes_max < 2 * settings.body_bytes_max:
         raise SettingsError("UNJOIN_WAITING_BYTES_MAX: Expected at least twice UNJOIN_BODY_BYTES_MAX")
+    for address in settings.bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
+            raise SettingsError("UNJOIN_KAFKA_BOOTSTRAP: Expected brokers as host:port, separated by commas")
     if settings.crowd_wait_minutes * 60_000 >= settings.crowd_hold_ms_max:
         raise SettingsError(
             f"{PREFIX}CROWD_WAIT_MINUTES: labels that stay on their topic for {settings.labeled_retention_hours} h "

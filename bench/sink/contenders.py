@@ -1,7 +1,7 @@
 """Who stores records: the product, and what a user would write. Each turns values of Kafka into rows of a table.
 
-On the server every table has `received_at` as Int64 and no settings, for Debian's 18.16 knows no DateTime64; so the
-baselines need not make datetimes of it either. `analytics` gets browser, system, device and network from all.
+On the server every table has `received_at` as Int64 and no settings, so that the baselines need not make datetimes of
+it either. `analytics` gets browser, system, device and network from all.
 """
 
 import gc

@@ -15,7 +15,7 @@ from bench.sink.rows import TABLE_OF, Kind, Stored
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Engine, Table
-from testkit.clickhouse_server import ClickHouseServer, binary
+from testkit.clickhouse_server import ClickHouseServer, missing
 from testkit.processes import cpu_seconds
 
 
@@ -72,7 +72,7 @@ class Place:
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         server = self._server_seconds() - server
         table = f"unjoin.{contender.table.name}"
-        stored = int(self._engine.select(f"SELECT count() FROM {table}", "TabSeparated"))
+        stored = int(self._engine.select(f"SELECT count() FROM {table} SETTINGS final = 0", "TabSeparated"))
         if stored != len(records):
             raise SystemExit(f"{contender.name} stored {stored} of {len(records)} rows")
         self.statement(f"TRUNCATE TABLE {table}")
@@ -108,10 +108,8 @@ def places(kinds: Sequence[Kind], names: Sequence[str]) -> Iterator[list[Place]]
                 embedded.statement("SYSTEM STOP MERGES")
                 made.append(embedded)
             if "server" in names:
-                if binary() is None:
-                    raise SystemExit(
-                        "there is no clickhouse-server; apt-get install clickhouse-server, or --engines embedded"
-                    )
+                if reason := missing():
+                    raise SystemExit(f"{reason}; --engines embedded does without")
                 (Path(folder) / "server").mkdir()
                 process = ClickHouseServer(Path(folder) / "server")
                 process.start()

@@ -23,7 +23,7 @@ from faults.chaos.report import FILES, judge_kills, print_run, publish, write_ru
 from faults.chaos.results import Run
 from faults.chaos.scenario import ScenarioRun
 from schemas.outcomes import UnjoinError
-from testkit.clickhouse_server import binary
+from testkit.clickhouse_server import missing
 from testkit.kafka_node import kafka_home
 
 ROOT = Path(__file__).parents[2]
@@ -62,8 +62,8 @@ def possible_environments(folder: Path, skipped: list[str]) -> list[str]:
     environments = ["up"]
     if not can_mount(folder):
         skipped.append("proxies: this user may not mount a small disk; run it as root")
-    elif binary() is None:
-        skipped.append("proxies: Debian's clickhouse-server is missing: scripts/setup test")
+    elif reason := missing():
+        skipped.append(f"proxies: {reason}")
     else:
         environments.append("proxies")
     if library_path() is None:

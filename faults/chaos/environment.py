@@ -135,7 +135,9 @@ class Environment:
         assert self.server is not None
         engine = Server(address_of(self.server.url))
         try:
-            body = engine.select("SELECT event_id, count() FROM unjoin.signals GROUP BY event_id", "TabSeparated")
+            body = engine.select(
+                "SELECT event_id, count() FROM unjoin.signals GROUP BY event_id", "TabSeparated", final=False
+            )
         finally:
             engine.close()
         lines = (line.split("\t") for line in body.decode().splitlines())

@@ -9,13 +9,15 @@ tests/ingest/kafka/test_aiokafka_client.py shows when the workarounds can go.
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.errors import ProducerClosed
+from aiokafka.protocol.admin import DescribeConfigsRequest
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +174,18 @@ class ProducerSession:
         asked = client.force_metadata_update()
         await asyncio.wait({asked, self.spent}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
         return bool(asked.done() and not asked.cancelled() and asked.result())
+
+    async def topic_settings(self, topics: Sequence[str], name: str) -> dict[str, str | None]:
+        """One setting of each topic, as a broker tells it; None where it does not.
+
+        Raises:
+            KafkaError: no broker answered.
+        """
+        client = self._producer.client
+        asked = [(ConfigResourceType.TOPIC, topic, [name]) for topic in topics]
+        answer = await client.send(client.get_random_node(), DescribeConfigsRequest(asked))
+        told = ((topic, entries) for code, _, _, topic, entries in answer.resources if not code)
+        return dict.fromkeys(topics) | {topic: entries[0][1] for topic, entries in told if entries}
 
     async def submit(self, builder: Any, topic: str, partition: int) -> "asyncio.Future[Any]":
         """Hands a closed batch to the sender.

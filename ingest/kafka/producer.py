@@ -28,6 +28,7 @@ from ingest.encode.records import Record, Run, runs_of
 from ingest.kafka.aiokafka_client import BrokerAccess, ProducerSession, end_tasks, limit_aiokafka_logs
 from ingest.kafka.batches import NotDurableReason, PartitionQueue, RecordBatch, TopicQueues, Waiter, codec_of, size_of
 from ingest.kafka.congestion import WINDOW_BYTES_MIN, CongestionWindow
+from ingest.kafka.copies import InSyncCopies
 from ingest.kafka.partitioner import positive_hash
 from ingest.kafka.producer_lifecycle import HEARTBEAT_SECONDS, ProducerLifecycle
 from schemas.outcomes import UnjoinError
@@ -69,6 +70,7 @@ class ProducerConfig(msgspec.Struct, frozen=True):
         linger_ms: how long an idle partition waits for more records after the first; 0 is one turn of the event loop.
         request_ms_max: how long until a request to a broker is sent again on a new connection.
         topics: looked up at the start; the producer is not ready without them. Others are looked up on first use.
+        insync_min: the least `min.insync.replicas` of these topics; with 1 it is not looked at.
     """
 
     bootstrap: str
@@ -79,6 +81,7 @@ class ProducerConfig(msgspec.Struct, frozen=True):
     linger_ms: float = 0.0
     request_ms_max: int = 10_000
     topics: tuple[str, ...] = ()
+    insync_min: int = 1
 
 
 class ProducerStats(msgspec.Struct):
@@ -161,11 +164,13 @@ class KafkaProducer:
             on_metadata=self._open_queues,
             drain_seconds_max=config.produce_seconds_max,
         )
+        self.copies = InSyncCopies(config.topics, config.insync_min, lambda: self._lifecycle.usable_session(None))
 
     async def start(self) -> None:
         """Returns once the first try to reach a broker has ended, and after `produce_seconds_max` at the latest."""
         limit_aiokafka_logs()
         self._lifecycle.start()
+        self._sending.append(asyncio.create_task(self.copies.watch()))
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.produce_seconds_max):
                 await self._lifecycle.first_try_done.wait()
@@ -173,8 +178,9 @@ class KafkaProducer:
     def ready(self) -> bool:
         """Whether records could be made durable right now.
 
-        A sender is alive, a broker answered within the last seconds, the configured topics are known, the bytes in
-        flight are below their bound, and no batch has been in flight for longer than a request waits.
+        A sender is alive, a broker answered within the last seconds, the configured topics are known and keep enough
+        copies, the bytes in flight are below their bound, and no batch has been in flight for longer than a request
+        waits.
         """
         now = self._clock()
         session = self._lifecycle.current
@@ -185,6 +191,7 @@ class KafkaProducer:
             and now - self._lifecycle.answered_at <= ANSWER_AGE_SECONDS_MAX
             and self.stats.bytes_in_flight < self._config.in_flight_bytes_max
             and self._topics_missing == 0
+            and self.copies.enough()
             # Copied in one step: `/metrics` calls this on another thread, which may not iterate over a changing dict.
             and now - next(iter(tuple(self._in_flight_since.values())), now) <= self._config.produce_seconds_max
         )

@@ -69,6 +69,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         port: 0 for any that is free.
         trusted_proxies: networks whose X-Forwarded-For counts, separated by commas; "" for none.
         bootstrap: brokers as host:port, separated by commas.
+        insync_min: the least `min.insync.replicas` of the topics; with 1 it is not looked at.
         produce_seconds_max: until a batch that Kafka has not acknowledged is spooled, or 503 without a spool.
         in_flight_bytes_max: of records not acknowledged, beyond which batches are spooled, or 503, at once.
         spool: None for none.
@@ -80,10 +81,12 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         key_events_per_second_max: quota of a key that has none of its own; 0 for none.
         address_events_per_second_max: quota of a client's address, of IPv6 a /64; 0 for none.
         session_labels_per_hour_max: quota of a session; 0 for none.
+        lame_duck_seconds: between being told to stop, when it is not ready any more, and accepting no more.
     """
 
     sites_file: Path
     bootstrap: str
+    insync_min: int
     host: str
     port: int
     limits: RequestLimits
@@ -100,6 +103,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     key_events_per_second_max: int
     address_events_per_second_max: int
     session_labels_per_hour_max: int
+    lame_duck_seconds: float
 
 
 def run(
@@ -134,17 +138,20 @@ async def _serve_kafka(
     page_of: PageOf | None,
     on_ready: Callable[[], object],
 ) -> None:
-    producer: Producer = KafkaProducer(  # made here, since it belongs to this loop
+    kafka = KafkaProducer(  # made here, since it belongs to this loop
         ProducerConfig(
             config.bootstrap,
             produce_seconds_max=config.produce_seconds_max,
             in_flight_bytes_max=config.in_flight_bytes_max,
             topics=tuple(TOPIC_OF_CATEGORY.values()),
+            insync_min=config.insync_min,
         )
     )
+    producer: Producer = kafka
     if config.spool is not None:
         left = [Spool(msgspec.structs.replace(config.spool, folder=folder)) for folder in config.spools_left]
-        producer = SpoolingProducer(producer, Spool(config.spool), config.produce_seconds_max, left)
+        producer = SpoolingProducer(kafka, Spool(config.spool), config.produce_seconds_max, left)
+        producer.too_few_copies = kafka.copies.too_few
     await serve(
         config,
         edge_keys,
@@ -168,7 +175,9 @@ async def serve(
     on_stopping: Callable[[], object] = lambda: None,
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> None:
-    """Serves until SIGTERM, SIGINT or `stop`; then accepts no more, ends the requests in flight, stops the producer.
+    """Serves until SIGTERM, SIGINT or `stop`, and for the lame-duck time after it.
+
+    Then accepts no more, ends the requests in flight, stops the producer.
 
     Args:
         producer: started and stopped here.
@@ -207,7 +216,7 @@ async def serve(
     if isinstance(producer, SpoolingProducer):
         producer.others_wait = edge.scheduler.busy
     page = page_of(_view(producer)) if page_of else None
-    web = Web(edge, distribution_version(), page.routes() if page else ())
+    web = Web(edge, distribution_version(), page.routes() if page else (), leaving=stop.is_set)
     watch_edge(edge)
     listener = _listen(config.host, config.port, shared=config.port_shared)
     address = listener.getsockname()[:2]
@@ -231,7 +240,7 @@ async def serve(
         await producer.start()
         tasks = [
             asyncio.create_task(_look_at(sites)),
-            asyncio.create_task(_end_when(stop, server, ended)),
+            asyncio.create_task(_end_when(stop, config.lame_duck_seconds, server, ended)),
             asyncio.create_task(_tell_when_ready(server, producer, on_ready)),
         ]
         try:
@@ -356,8 +365,13 @@ async def _look_at(sites: WatchedSites) -> None:
             log.info("sites were read anew")
 
 
-async def _end_when(stop: asyncio.Event, server: uvicorn.Server, on_stopping: Callable[[], object]) -> None:
+async def _end_when(
+    stop: asyncio.Event, lame_duck_seconds: float, server: uvicorn.Server, on_stopping: Callable[[], object]
+) -> None:
     await stop.wait()
+    if lame_duck_seconds:
+        log.info("not ready any more; serving for %g s until balancers know", lame_duck_seconds)
+        await asyncio.sleep(lame_duck_seconds)
     on_stopping()
     server.should_exit = True
 

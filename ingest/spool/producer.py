@@ -53,6 +53,7 @@ class SpoolingProducer:
         spool: for metrics.
         left: those of them that are nobody else's; known once it started.
         others_wait: whether requests have to wait for the machine, so that draining should go slowly.
+        too_few_copies: whether Kafka is known to acknowledge what too few brokers have.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SpoolingProducer:
         self.left = list(left)
         self.stats = getattr(producer, "stats", None)
         self.others_wait: Callable[[], bool] = lambda: False
+        self.too_few_copies: Callable[[], bool] = lambda: False
         self._producer = producer
         self._answer_seconds_max = produce_seconds_max + SPOOL_SECONDS_MAX
         # A request waited in vain for Kafka. Other requests go to the spool at once, until the drain gets an answer.
@@ -110,8 +112,13 @@ class SpoolingProducer:
             await spool.stop(deadline_s)
 
     def ready(self) -> bool:
-        """Whether Kafka or the spool could make records durable right now."""
-        return not self._stopping.is_set() and (self._producer.ready() or self.spool.accepts())
+        """Whether Kafka or the spool could make records durable right now.
+
+        Where Kafka keeps too few copies, the spool takes what comes, and no more should come.
+        """
+        if self._producer.ready():
+            return not self._stopping.is_set()
+        return not self._stopping.is_set() and not self.too_few_copies() and self.spool.accepts()
 
     def congested(self) -> bool:
         """Whether records become durable later than they should, in Kafka or in the spool."""

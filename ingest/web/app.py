@@ -1,6 +1,6 @@
 """Everything but `/v1/events`: health, the documents, the schema registry, the SDK; with Starlette."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -36,10 +36,13 @@ class Web:
     Args:
         version: of the distribution, for the documents.
         more: routes beside its own, as a page's.
+        leaving: whether the collector was told to stop, and serves those alone who do not know yet.
     """
 
-    def __init__(self, edge: Edge, version: str, more: Sequence[Route] = ()) -> None:
-        self._edge = edge
+    def __init__(
+        self, edge: Edge, version: str, more: Sequence[Route] = (), leaving: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._edge, self._leaving = edge, leaving
         self._document = openapi(edge.limits, version)
         self._document_json = msgspec.json.encode(self._document)  # once: it takes a millisecond
         sdk = read_sdk_files()
@@ -74,6 +77,8 @@ class Web:
         A missing key of another day refuses late labels alone, so that the balancer still sends requests here.
         """
         edge = self._edge
+        if self._leaving():
+            return JSONResponse({"status": "not ready", "detail": "the collector is about to stop"}, 503)
         if not edge.producer.ready():
             return JSONResponse({"status": "not ready", "detail": "neither Kafka nor the spool takes events"}, 503)
         now_ms = edge.now_ms()

@@ -52,6 +52,8 @@ def build_app(config: AppConfig, commits: Commits, agent: Agent) -> faust.App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
+        # Partitions that were added, and topics that were made again, are seen after so long (default 300 s).
+        consumer_metadata_max_age_ms=30_000,
         # Waiting until every record is acknowledged would wait for crowds that may never be complete.
         stream_wait_empty=False,
         stream_buffer_maxsize=1_024,

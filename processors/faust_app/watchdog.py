@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 
 from processors.faust_app.commits import Commits, Partition
 
@@ -261,9 +261,16 @@ class Watchdog:
         return committed
 
     async def _partitions(self, admin: AIOKafkaAdminClient) -> list[TopicPartition]:
-        """What this worker answers for: its assignment; between two of them, which may hang, every partition."""
+        """What this worker answers for: its assignment; between two of them, which may hang, every partition.
+
+        Raises:
+            KafkaError: there is no such topic, so that nobody has an assignment, and this worker is not ready.
+        """
         assignment: Iterable[Partition] | None = self._commits.assignment
-        if assignment is None:
+        if not assignment:
             (described,) = await admin.describe_topics([self._topic])
-            assignment = [(self._topic, one["partition"]) for one in described["partitions"]]
+            if not described["partitions"]:
+                raise UnknownTopicOrPartitionError(f"there is no topic {self._topic}")
+            if assignment is None:
+                assignment = [(self._topic, one["partition"]) for one in described["partitions"]]
         return [TopicPartition(topic, number) for topic, number in assignment]

@@ -6,6 +6,7 @@ Source: ClickHouse, src/Common/ErrorCodes.cpp.
 from sinks.engine import EngineError
 
 MEMORY_LIMIT_EXCEEDED = 241
+ACCESS_DENIED = 497
 TOO_MANY_ROWS_OR_BYTES = 396
 UNKNOWN_EXCEPTION = 1002
 # Only the rows themselves can cause these codes: the sink bisects the block. Any other code (memory, disk, time, a bug

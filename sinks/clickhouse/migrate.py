@@ -1,7 +1,7 @@
 """Applies numbered SQL files in order, each once, and records them in `unjoin.migrations`.
 
 UnjoinError
-└── MigrationError   a file is missing, changed or misnumbered, or the database is newer than the code
+└── MigrationError   a file is missing, changed or misnumbered, the database is newer, or a grant is missing
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.outcomes import UnjoinError
+from sinks.clickhouse.errors import ACCESS_DENIED, QueryFailed
 
 DIRECTORY = Path(__file__).parents[1] / "migrations"
 FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -84,9 +85,20 @@ def migrate(
         select: answers a query in an output format, as `Engine.select`.
 
     Raises:
-        MigrationError: the database was migrated by other files than these.
+        MigrationError: the database was migrated by other files than these, or the user may not do what they say.
     """
-    found = migrations() if found is None else found
+    try:
+        return _migrate(execute, select, migrations() if found is None else found)
+    except QueryFailed as error:
+        if error.code != ACCESS_DENIED:
+            raise
+        grant = match[1] if (match := re.search(r"have the grant (.+?)(?:\. |\.?$)", error.detail)) else "more"
+        raise MigrationError(f"ClickHouse refused a migration: the user has to be granted {grant}") from None
+
+
+def _migrate(
+    execute: Callable[[str], object], select: Callable[[str, str], bytes], found: tuple[Migration, ...]
+) -> int:
     for statement in _BEFORE:
         execute(statement)
     recorded = msgspec.json.decode(_array(select(_RECORDED, "JSONEachRow")), type=list[Recorded])

@@ -11,10 +11,11 @@ looks for missing rows while an insert whose answer was lost still runs, whether
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -130,11 +131,15 @@ class Server:
         """Stores the rows of the block whose key is not stored yet, and tells how many they were."""
         return self._store(block, lambda table: [_count_missing(table), _insert_missing(table)])
 
-    def select(self, sql: str, output_format: str = "JSONEachRow") -> bytes:
-        """The answer to a query of our own, in one of `FORMATS`: the native protocol has no formats."""
+    def select(self, sql: str, output_format: str = "JSONEachRow", *, final: bool = True) -> bytes:
+        """The answer to a query of our own, in one of `FORMATS`: the native protocol has no formats.
+
+        Args:
+            final: each row once, whatever the user's profile says; else as the profile says, a sink's every stored row.
+        """
         if output_format not in FORMATS:
             raise QueryFailed(73, f"Unknown format {output_format}; over the native protocol: {', '.join(FORMATS)}")
-        rows, columns = self._run(sql)
+        rows, columns = self._run(sql, {"final": 1} if final else {})
         return FORMATS[output_format]([name for name, _ in columns], rows)
 
     def close(self) -> None:
@@ -150,12 +155,12 @@ class Server:
             client.disconnect()
         self._transcoder.close()
 
-    def _run(self, sql: str) -> Any:
+    def _run(self, sql: str, settings: Mapping[str, int] = MappingProxyType({})) -> Any:
         """Rows and columns of a statement."""
         failure: EngineError
         try:
             with self._client() as (client, _):
-                return client.execute(sql, with_column_types=True)
+                return client.execute(sql, with_column_types=True, settings=dict(settings))
         except errors.ServerException as error:
             failure = QueryFailed(error.code, error.message)
         except (errors.Error, EOFError, OSError) as error:

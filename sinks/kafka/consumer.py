@@ -49,6 +49,11 @@ SESSION_TIMEOUT_MS = 6_000  # a killed sink keeps its partitions for so long; br
 REBALANCE_TIMEOUT_MS = 30_000
 HAND_OVER_SECONDS_MAX = 10.0  # for the insert in work at a revocation; well below the rebalance time-out
 CLOSE_SECONDS_MAX = 3.0
+# Partitions that were added, and topics that were made again, are seen after so long; aiokafka's own default is 300 s.
+METADATA_AGE_MS = 30_000
+# A topic that the brokers do not name for so long is gone; one that is being made may be missing for a moment.
+TOPIC_GONE_SECONDS = 5.0
+OTHERS_SECONDS = 10.0  # how often the lag of partitions that are not this member's is asked for
 
 _MOVED_ON = (
     CommitFailedError,
@@ -74,6 +79,7 @@ class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
         session_timeout_ms: after so many ms without a heartbeat the group gives this member's partitions away.
         hand_over_seconds_max: how many seconds a revocation or stop waits for the insert in work; an insert that takes
             longer is abandoned, and its intent stays committed.
+        metadata_age_ms: how old what is known of the topics' partitions may be.
     """
 
     bootstrap: str
@@ -81,6 +87,7 @@ class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     session_timeout_ms: int
     hand_over_seconds_max: float
+    metadata_age_ms: int = METADATA_AGE_MS
 
 
 class TableConsumer:
@@ -89,6 +96,9 @@ class TableConsumer:
     Args:
         datum_of, check: the functions of `rows/tables.py` for this table; `WorkerContext` says what they do.
         clock: seconds, monotonic.
+
+    Attributes:
+        joined: whether it is a member of the group, and every topic of the table is there.
     """
 
     def __init__(
@@ -111,6 +121,7 @@ class TableConsumer:
         self._context = WorkerContext(
             table, engine, dead_letters, config.limits, datum_of, check, metrics, clock, jitter
         )
+        self.joined = False
         self._stopping = asyncio.Event()
         self._threads: dict[TopicPartition, ThreadPoolExecutor] = {}
 
@@ -135,6 +146,7 @@ class TableConsumer:
                     delay = outage.failed(type(error).__name__)
                     await _either(self._stopping.wait(), asyncio.sleep(delay))
                 finally:
+                    self.joined = False
                     await session.close()
         finally:
             for thread in self._threads.values():
@@ -148,8 +160,12 @@ class TableConsumer:
             thread = self._threads[partition] = ThreadPoolExecutor(1, thread_name_prefix=name)
         return PartitionWorker(_AiokafkaPartition(session, partition), self._context, thread)
 
+    def now(self) -> float:
+        """Seconds, monotonic."""
+        return self._context.clock()
+
     def show_lag(self, offsets: int) -> None:
-        """Sets the gauge of the lag: offsets of all partitions of this member together."""
+        """Sets the gauge of the lag: offsets of all partitions of the table's topics together."""
         self._context.metrics.lag.labels(self.table.name).set(offsets)
 
 
@@ -168,18 +184,21 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             session_timeout_ms=config.session_timeout_ms,
             heartbeat_interval_ms=config.session_timeout_ms // 4,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            metadata_max_age_ms=config.metadata_age_ms,
         )
         self.admin = AIOKafkaAdminClient(bootstrap_servers=config.bootstrap)
         self.generation = -1
         self._closing = False
         self._starting = asyncio.create_task(self._start())
+        self._gone_since: float | None = None
+        self._lag_of_others = 0
         self._workers: dict[TopicPartition, PartitionWorker] = {}
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stopping: asyncio.Event, outage: Outage) -> None:
         """Reads until `stopping`; raises KafkaError where a new session may succeed, anything else for a bug."""
-        await _either(self._read(outage), self._fail(), stopping.wait())
+        await _either(self._read(outage), self._ask_for_others(), self._fail(), stopping.wait())
 
     async def close(self) -> None:
         """Ends the workers and leaves the group, each within a deadline."""
@@ -216,7 +235,8 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                     worker.add(records, records[-1].offset + 1)
             await self._report_positions()
             self._hold_back()
-            self._owner.show_lag(self._lag())
+            self._check_topics()
+            self._owner.show_lag(self._lag() + self._lag_of_others)
 
     async def _start(self) -> None:
         await self.admin.start()
@@ -248,6 +268,41 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                 lag += max(0, end - worker.passed)
         return lag
 
+    def _check_topics(self) -> None:
+        """Ends the membership once a topic is gone: the group would assign nothing, and nothing would say so."""
+        gone = [topic for topic in self._owner.table.topics if not self.consumer.partitions_for_topic(topic)]
+        now = self._owner.now()
+        if not gone:
+            self._gone_since = None
+        elif self._gone_since is None:
+            self._gone_since = now
+        elif now - self._gone_since > TOPIC_GONE_SECONDS:
+            raise UnknownTopicOrPartitionError(f"there is no topic {', '.join(gone)} any more")
+
+    async def _ask_for_others(self) -> None:
+        """Keeps the lag of partitions that another member has, or nobody: a sink that gets none is not up to date."""
+        await asyncio.shield(self._starting)
+        while True:
+            await asyncio.sleep(OTHERS_SECONDS)
+            try:
+                self._lag_of_others = await self._others_lag()
+            except (KafkaError, AttributeError):  # as in `_AiokafkaPartition.committed`
+                continue
+
+    async def _others_lag(self) -> int:
+        known = {
+            TopicPartition(topic, number)
+            for topic in self._owner.table.topics
+            for number in self.consumer.partitions_for_topic(topic) or ()
+        }
+        others = sorted(known - self.consumer.assignment())
+        if not others:
+            return 0
+        committed = await self.admin.list_consumer_group_offsets(self.group, partitions=others)
+        starts = await self.consumer.beginning_offsets(others)
+        ends = await self.consumer.end_offsets(others)
+        return sum(max(0, ends[one] - max(starts[one], committed[one].offset)) for one in others if one in committed)
+
     async def _fail(self) -> None:
         await self._failed
 
@@ -269,6 +324,8 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         if self._closing:
             return
         self.generation = self.consumer._coordinator.generation
+        self._owner.joined = True
+        self._lag_of_others = 0
         for partition in assigned:
             worker = self._workers[partition] = self._owner.worker(self, partition)
             task = self._tasks[partition] = asyncio.create_task(worker.run())

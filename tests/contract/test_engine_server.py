@@ -3,56 +3,59 @@
 import threading
 
 import pytest
+from rich.console import Console
 
 from sinks.clickhouse.server import AddressError, Server, address_of
 from sinks.engine import EngineError, Unknown
-from testkit.clickhouse_server import PASSWORD, ClickHouseServer, binary
+from testkit.clickhouse_server import PASSWORD, AnyServer, ClickHouseServer, missing
 from testkit.contract_table import DDL, block_of, row
 from tests.contract.test_engine_contract import Tried, expected
+from unjoin.query import run_query
+from unjoin.settings import Settings
 
 
 @pytest.fixture
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> ClickHouseServer:
+def killable(tmp_path_factory: pytest.TempPathFactory) -> ClickHouseServer:
     """A server to be killed."""
-    if binary() is None:
-        pytest.skip("Debian's package clickhouse-server is not installed: apt-get install clickhouse-server")
+    if reason := missing():
+        pytest.skip(reason)
     return ClickHouseServer(tmp_path_factory.mktemp("clickhouse-server"))
 
 
 @pytest.mark.server
-def test_killed_server_is_an_unknown_outcome_and_is_repaired_when_it_is_back(own_server: ClickHouseServer) -> None:
+def test_killed_server_is_an_unknown_outcome_and_is_repaired_when_it_is_back(killable: ClickHouseServer) -> None:
     """The same engine object goes on: a sink does not restart because its server did."""
-    own_server.start()
-    engine = Server(address_of(own_server.url))
+    killable.start()
+    engine = Server(address_of(killable.url))
     try:
         for statement in ("CREATE DATABASE unjoin", DDL, "SYSTEM STOP MERGES"):
             engine._run(statement)
         engine.insert(block_of(*map(row, range(10))))
-        own_server.kill()
+        killable.kill()
         for _ in range(2):
             with pytest.raises(Unknown) as raised:
                 engine.insert(block_of(*map(row, range(10, 20))))
             assert PASSWORD not in str(raised.value)
             assert raised.value.__context__ is None
-        own_server.start()
+        killable.start()
         engine._run("SYSTEM STOP MERGES")
         assert engine.insert_missing(block_of(*map(row, range(20)))) == 10
         assert Tried(engine).stored() == expected(*range(20))
     finally:
         engine.close()
-        own_server.stop()
+        killable.stop()
 
 
 @pytest.mark.server
-def test_server_killed_in_the_middle_of_inserts_leaves_every_row_once(own_server: ClickHouseServer) -> None:
+def test_server_killed_in_the_middle_of_inserts_leaves_every_row_once(killable: ClickHouseServer) -> None:
     """Some of them are stored and not acknowledged, some neither; the anti-join sorts it out."""
-    own_server.start()
-    engine = Server(address_of(own_server.url))
+    killable.start()
+    engine = Server(address_of(killable.url))
     unknown = []
     try:
         for statement in ("CREATE DATABASE unjoin", DDL):
             engine._run(statement)
-        killer = threading.Timer(0.3, own_server.kill)
+        killer = threading.Timer(0.3, killable.kill)
         killer.start()
         blocks = [block_of(*map(row, range(first, first + 200))) for first in range(0, 60_000, 200)]
         for number, block in enumerate(blocks):
@@ -61,22 +64,22 @@ def test_server_killed_in_the_middle_of_inserts_leaves_every_row_once(own_server
             except Unknown:
                 unknown.append(number)
         killer.join()
-        own_server.start()
+        killable.start()
         for number in unknown:
             engine.insert_missing(blocks[number])
         assert unknown
         assert Tried(engine).stored() == expected(*range(60_000))
     finally:
         engine.close()
-        own_server.stop()
+        killable.stop()
 
 
 @pytest.mark.server
-def test_wrong_password_is_waited_out_and_never_shown(own_server: ClickHouseServer) -> None:
+def test_wrong_password_is_waited_out_and_never_shown(killable: ClickHouseServer) -> None:
     """No row's fault: setting rows aside for it would drain the topic."""
-    own_server.start()
+    killable.start()
     try:
-        engine = Server(address_of(own_server.url.replace("p%40ss%3Aw%2Frd", "other-secret")))
+        engine = Server(address_of(killable.url.replace("p%40ss%3Aw%2Frd", "other-secret")))
         with pytest.raises(Unknown) as raised:
             engine.insert(block_of(row(1)))
         assert "secret" not in str(raised.value)
@@ -84,15 +87,15 @@ def test_wrong_password_is_waited_out_and_never_shown(own_server: ClickHouseServ
             engine.select("SELECT 1 AS one")
         engine.close()
     finally:
-        own_server.stop()
+        killable.stop()
 
 
 @pytest.mark.server
-def test_closing_ends_a_call_that_waits(own_server: ClickHouseServer) -> None:
+def test_closing_ends_a_call_that_waits(killable: ClickHouseServer) -> None:
     """A stopping sink must not wait two minutes for an answer."""
-    own_server.start()
+    killable.start()
     try:
-        engine = Server(address_of(own_server.url))
+        engine = Server(address_of(killable.url))
         ended = threading.Event()
 
         def ask() -> None:
@@ -109,15 +112,15 @@ def test_closing_ends_a_call_that_waits(own_server: ClickHouseServer) -> None:
         asking.join(2)
         assert ended.is_set()
     finally:
-        own_server.stop()
+        killable.stop()
 
 
 @pytest.mark.server
-def test_select_speaks_the_formats_it_names(own_server: ClickHouseServer) -> None:
+def test_select_speaks_the_formats_it_names(killable: ClickHouseServer) -> None:
     """The native protocol has none; `unjoin query` needs some."""
-    own_server.start()
+    killable.start()
     try:
-        engine = Server(address_of(own_server.url))
+        engine = Server(address_of(killable.url))
         sql = "SELECT 1 AS one, 'a\\tb' AS text, [1, 2] AS list, toDateTime('2026-01-02 03:04:05') AS at"
         assert engine.select(sql) == b'{"one":1,"text":"a\\tb","list":[1,2],"at":"2026-01-02 03:04:05"}\n'
         assert engine.select(sql, "TabSeparatedWithNames") == (
@@ -133,7 +136,7 @@ def test_select_speaks_the_formats_it_names(own_server: ClickHouseServer) -> Non
             engine.select(sql, "Parquet")
         engine.close()
     finally:
-        own_server.stop()
+        killable.stop()
 
 
 def test_address_is_read_from_a_url() -> None:
@@ -156,3 +159,23 @@ def test_url_that_cannot_be_used_is_named_without_being_shown(url: str) -> None:
         address_of(url)
     assert "secret" not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.server
+def test_plain_table_name_gives_each_row_once_also_to_the_user_that_writes(
+    server: AnyServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`unjoin query` and `unjoin export` ask through the sink's URL, whose profile sets no `final`."""
+    engine = Server(address_of(server.url))
+    try:
+        for statement in ("CREATE DATABASE IF NOT EXISTS unjoin", "DROP TABLE IF EXISTS unjoin.contract", DDL):
+            engine._run(statement)
+        engine._run("SYSTEM STOP MERGES")
+        for _ in range(2):
+            engine.insert(block_of(row(1)))
+        assert engine.select("SELECT count() FROM unjoin.contract", "TabSeparated") == b"1\n"
+        assert engine.select("SELECT count() FROM unjoin.contract", "TabSeparated", final=False) == b"2\n"
+        run_query(Settings(clickhouse_url=server.url), "SELECT count() FROM unjoin.contract", "TSV", Console())
+        assert capsys.readouterr().out == "1\n"
+    finally:
+        engine.close()

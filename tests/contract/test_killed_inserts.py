@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from testkit.aimed_kill import MISSING, RENAMES, Aim, can_aim
-from testkit.clickhouse_server import binary
-from testkit.victims import PARTS, Chdb, Experiment, OldServer, Victim
+from testkit.clickhouse_server import missing
+from testkit.victims import PARTS, Chdb, ChildServer, Experiment, Victim
 
 
 @pytest.fixture(params=["chdb", pytest.param("server", marks=pytest.mark.server)])
 def experiment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Experiment]:
     if not can_aim():
         pytest.skip(MISSING)
-    if request.param == "server" and binary() is None:
-        pytest.skip("Debian's package clickhouse-server is not installed: apt-get install clickhouse-server")
-    victim: Victim = Chdb(tmp_path) if request.param == "chdb" else OldServer(tmp_path)
+    if request.param == "server" and (reason := missing()):
+        pytest.skip(reason)
+    victim: Victim = Chdb(tmp_path) if request.param == "chdb" else ChildServer(tmp_path)
     made = Experiment(victim, tmp_path)
     yield made
     made.close()

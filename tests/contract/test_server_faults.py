@@ -16,7 +16,7 @@ import pytest
 
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Unknown
-from testkit.clickhouse_server import ClickHouseServer
+from testkit.clickhouse_server import AnyServer, ClickHouseServer
 from testkit.contract_table import DDL, PLAIN, TABLE, ServerTable, block, block_of, row
 from testkit.fault_proxy import Fault, FaultProxy
 from testkit.server_sink import ServerSinkConfig
@@ -31,14 +31,14 @@ BY_DAY = PLAIN.format(by="day")
 
 
 @pytest.fixture
-def table(server: ClickHouseServer) -> Iterator[ServerTable]:
+def table(server: AnyServer) -> Iterator[ServerTable]:
     made = ServerTable(server)
     made.create(BY_DAY)
     yield made
     made.close()
 
 
-def engine_at(server: ClickHouseServer, port: int, answer_seconds_max: float = 30.0) -> Server:
+def engine_at(server: AnyServer, port: int, answer_seconds_max: float = 30.0) -> Server:
     address = msgspec.structs.replace(address_of(server.url), port=port)
     return Server(address, answer_seconds_max=answer_seconds_max)
 
@@ -56,11 +56,11 @@ def engine_at(server: ClickHouseServer, port: int, answer_seconds_max: float = 3
     ids=lambda fault: f"{fault.kind}-{fault.bytes_sent}",
 )
 def test_fault_in_the_middle_of_an_insert_is_unknown_and_repaired(
-    server: ClickHouseServer, table: ServerTable, fault: Fault
+    server: AnyServer, table: ServerTable, fault: Fault
 ) -> None:
     """Before the query, within it, within the block, after the whole of it: the same engine object goes on."""
     with FaultProxy(server.port) as proxy:
-        engine = engine_at(server, proxy.port, answer_seconds_max=0.5)
+        engine = engine_at(server, proxy.port, answer_seconds_max=3.0)
         try:
             engine.insert(block(0, 10))
             proxy.once(lambda _request: fault)
@@ -79,12 +79,10 @@ def test_fault_in_the_middle_of_an_insert_is_unknown_and_repaired(
             engine.close()
 
 
-def test_accepted_insert_whose_reply_is_lost_is_not_inserted_again(
-    server: ClickHouseServer, table: ServerTable
-) -> None:
+def test_accepted_insert_whose_reply_is_lost_is_not_inserted_again(server: AnyServer, table: ServerTable) -> None:
     """The rows are seen in the table before the client gives up."""
     with FaultProxy(server.port) as proxy:
-        engine = engine_at(server, proxy.port, answer_seconds_max=0.5)
+        engine = engine_at(server, proxy.port, answer_seconds_max=3.0)
         try:
             engine.insert(block(0, 10))
             proxy.once(lambda _request: Fault("swallow"))
@@ -97,7 +95,7 @@ def test_accepted_insert_whose_reply_is_lost_is_not_inserted_again(
             engine.close()
 
 
-def test_repair_waits_for_the_insert_that_still_runs(server: ClickHouseServer, table: ServerTable) -> None:
+def test_repair_waits_for_the_insert_that_still_runs(server: AnyServer, table: ServerTable) -> None:
     """A time-out here says nothing about the server: two inserts at once would both find the rows missing."""
     slow = msgspec.structs.replace(
         TABLE, columns=(*TABLE.columns[:-1], ("parsed", "String", "toInt64(`parsed`) + sleep(1.5)"))
@@ -123,7 +121,7 @@ def test_repair_waits_for_the_insert_that_still_runs(server: ClickHouseServer, t
         other.close()
 
 
-def test_server_that_refuses_or_hangs_is_unknown_in_time(server: ClickHouseServer) -> None:
+def test_server_that_refuses_or_hangs_is_unknown_in_time(server: AnyServer) -> None:
     """A hung server must not hang its sink: the deadline is the engine's own."""
     with FaultProxy(server.port) as proxy:
         proxy.choose = lambda _request: Fault("hold")
@@ -140,7 +138,7 @@ def test_server_that_refuses_or_hangs_is_unknown_in_time(server: ClickHouseServe
 
 @pytest.mark.kafka
 def test_two_sinks_of_one_server_over_failing_lines_store_every_row_once(
-    bootstrap: str, server: ClickHouseServer, table: ServerTable
+    bootstrap: str, server: AnyServer, table: ServerTable
 ) -> None:
     """Resets, lost and swallowed replies at random; one sink leaves. Each block lies in four partitions."""
 
@@ -153,7 +151,7 @@ def test_two_sinks_of_one_server_over_failing_lines_store_every_row_once(
 
         async with ContractSinkEnvironment(bootstrap, partitions=2) as world:
             with FaultProxy(server.port, choose) as one, FaultProxy(server.port, choose) as two:
-                engines = [engine_at(server, proxy.port, answer_seconds_max=0.5) for proxy in (one, two)]
+                engines = [engine_at(server, proxy.port, answer_seconds_max=3.0) for proxy in (one, two)]
                 try:
                     first, second = (world.consumer(engine, LIMITS) for engine in engines)
                     await world.produce(3_000)
@@ -173,19 +171,19 @@ def test_two_sinks_of_one_server_over_failing_lines_store_every_row_once(
 
 
 @pytest.mark.kafka
-def test_server_that_goes_away_and_comes_back_costs_no_row(
-    bootstrap: str, server: ClickHouseServer, table: ServerTable
-) -> None:
+def test_server_that_goes_away_and_comes_back_costs_no_row(bootstrap: str, own_server: ClickHouseServer) -> None:
     """Killed under load; the sink waits, reads no more than two blocks ahead, and goes on by itself."""
+    table = ServerTable(own_server)
+    table.create(BY_DAY)
 
     async def play() -> None:
         async with ContractSinkEnvironment(bootstrap, partitions=2) as world:
-            engine = engine_at(server, server.port)
+            engine = engine_at(own_server, own_server.port)
             try:
                 await world.produce(8_000)
                 async with running(world.consumer(engine, LIMITS)):
                     await until(_rows_of(table), lambda rows: rows > 0)
-                    await asyncio.to_thread(server.kill)
+                    await asyncio.to_thread(own_server.kill)
                     await world.produce(1_000)
                     unknown = "unjoin_sink_unknown_outcomes_total"
 
@@ -193,19 +191,20 @@ def test_server_that_goes_away_and_comes_back_costs_no_row(
                         return world.metrics.registry.get_sample_value(unknown, {"table": "contract"}) or 0
 
                     await until(failures, lambda count: count >= 4)
-                    await asyncio.to_thread(server.start)
+                    await asyncio.to_thread(own_server.start)
                     ends = await world.ends()
                     await until(world.commits, lambda commits: commits == ends)
                 assert table.stored() == Counter(world.produced)
             finally:
                 engine.close()
+                table.close()
 
     asyncio.run(play())
 
 
 @pytest.mark.kafka
 def test_rows_that_a_server_refuses_are_found_and_set_aside_alone(
-    bootstrap: str, server: ClickHouseServer, table: ServerTable
+    bootstrap: str, server: AnyServer, table: ServerTable
 ) -> None:
     """Bisection under smaller intents finds them; the rest goes on, though replies are lost meanwhile."""
 
@@ -250,7 +249,7 @@ class Process:
 
 @pytest.mark.kafka
 def test_insert_of_a_paused_sink_that_arrives_when_another_owns_the_partition_doubles_no_row_of_final(
-    bootstrap: str, server: ClickHouseServer, table: ServerTable
+    bootstrap: str, server: AnyServer, table: ServerTable
 ) -> None:
     """SIGSTOP with the insert on its way, until the group gave the partition to another sink, then the bytes arrive.
 

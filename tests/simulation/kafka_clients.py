@@ -92,6 +92,9 @@ class SimulatedConsumer:
     async def start(self) -> None:
         await self.connection.ask(ask_nothing)
 
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return set(range(len(self.broker.topics.get(topic, ()))))
+
     async def topics(self) -> set[str]:
         await self.connection.ask(ask_nothing)
         return set(self.broker.topics)

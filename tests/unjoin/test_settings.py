@@ -59,6 +59,14 @@ def test_broker_defaults_to_the_one_of_this_machine() -> None:
     assert re.fullmatch(r"a:1,b:2", Settings(kafka_bootstrap="a:1,b:2").bootstrap)
 
 
+@pytest.mark.parametrize("brokers", ["kafka", "a:1,b", "a:1,", ":9092", "a:http", "a:70000", "a:0"])
+def test_broker_without_host_or_port_is_an_error(brokers: str) -> None:
+    """Each client would fail in a way of its own, some with a traceback."""
+    with pytest.raises(SettingsError, match="UNJOIN_KAFKA_BOOTSTRAP: Expected brokers as host:port"):
+        settings_of({"UNJOIN_KAFKA_BOOTSTRAP": brokers})
+    assert settings_of({"UNJOIN_KAFKA_BOOTSTRAP": "a:1, [::1]:2"}).kafka_bootstrap
+
+
 def test_labels_that_would_expire_before_their_wait_is_over_are_an_error() -> None:
     """A site with few sessions would lose every label, and only a count would say so."""
     with pytest.raises(SettingsError, match=r"UNJOIN_CROWD_WAIT_MINUTES: .* expire after 50 minutes"):

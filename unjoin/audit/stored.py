@@ -29,7 +29,7 @@ def source_of(settings: Settings) -> Iterator[SelectRows]:
     except EngineError as error:
         raise AuditError(str(error)) from None
     try:
-        yield lambda sql: server.select(sql, "TabSeparated")
+        yield lambda sql: server.select(sql, "TabSeparated", final=False)
     except EngineError as error:
         raise AuditError(
             f"ClickHouse where UNJOIN_CLICKHOUSE_URL points: {error}; start it, then audit again"

@@ -42,8 +42,17 @@ def allowed_paths_of(role: Role, settings: Settings) -> AllowedPaths:
         case "processor":
             return AllowedPaths(write=(epoch, settings.processor_dir), closed=(edge, sites, spool, clickhouse, kafka))
         case "sink":
-            isps = (Path(settings.asn_database),) if settings.asn_database else ()
-            return AllowedPaths(files=isps, write=(clickhouse,), closed=(edge, epoch, sites, spool, kafka))
+            closed = (edge, epoch, sites, spool, kafka)
+            return AllowedPaths(files=_asn_paths(settings, closed), write=(clickhouse,), closed=closed)
+
+
+def _asn_paths(settings: Settings, closed: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The database's folder, for a file that replaces it is another; the file alone where keys lie in that folder."""
+    if not settings.asn_database:
+        return ()
+    file = Path(settings.asn_database)
+    folder = file.resolve().parent
+    return (file if any(path.resolve().is_relative_to(folder) for path in closed) else folder,)
 
 
 def confine_role(role: Role, settings: Settings) -> bool:

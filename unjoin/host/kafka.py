@@ -8,16 +8,23 @@ import shutil
 import socket
 import subprocess
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.protocol.admin import AlterConfigsResponse_v0
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Int8, Schema, String
 
 from schemas.outcomes import UnjoinError
-from schemas.topics import Topic
+from schemas.topics import MIN_INSYNC, Topic, min_insync_replicas
 
+CONNECT_SECONDS_MAX = 5.0
 HEAP = ("-Xms128m", "-Xmx512m")
 
 
@@ -82,8 +89,14 @@ def java_program() -> str:
     return java
 
 
-def prepare_node(kafka_home: Path, state_dir: Path, port: int) -> list[str]:
+def prepare_node(
+    kafka_home: Path, state_dir: Path, port: int, more: Mapping[str, str] = MappingProxyType({}), cluster_id: str = ""
+) -> list[str]:
     """Formats the node's storage the first time, writes its settings, and gives the command that runs it.
+
+    Args:
+        more: settings beside and above those of a single node.
+        cluster_id: of the cluster that the node is one of; "" for a new one.
 
     Raises:
         KafkaUnavailable: no Java, no jars, or the storage cannot be formatted.
@@ -92,10 +105,10 @@ def prepare_node(kafka_home: Path, state_dir: Path, port: int) -> list[str]:
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     properties = state_dir / "server.properties"
     log_dir = state_dir / "data"
-    properties.write_text(server_properties(port=port, controller_port=free_port(), log_dir=log_dir.absolute()))
+    single = server_properties(port=port, controller_port=free_port(), log_dir=log_dir.absolute())
+    properties.write_text(single + "".join(f"{name}={value}\n" for name, value in more.items()))
     if not (log_dir / "meta.properties").exists():
-        # The id is not a UUID's base64, which may begin with a hyphen and would be taken for an option.
-        cluster_id = base64.urlsafe_b64encode(b"unj" + uuid.uuid4().bytes[:13]).decode().rstrip("=")
+        cluster_id = cluster_id or new_cluster_id()
         command = [
             java,
             "-cp",
@@ -113,6 +126,11 @@ def prepare_node(kafka_home: Path, state_dir: Path, port: int) -> list[str]:
     logging = kafka_home / "log4j2.yaml"
     options = [f"-Dlog4j2.configurationFile={logging.absolute()}"] if logging.exists() else []
     return [java, *HEAP, "-XX:+UseG1GC", *options, "-cp", class_path, "kafka.Kafka", str(properties)]
+
+
+def new_cluster_id() -> str:
+    """No UUID's base64, which may begin with a hyphen and would be taken for an option."""
+    return base64.urlsafe_b64encode(b"unj" + uuid.uuid4().bytes[:13]).decode().rstrip("=")
 
 
 def free_port(count: int = 1) -> int:
@@ -138,16 +156,11 @@ async def wait_until_reachable(bootstrap: str, seconds_max: float) -> None:
         KafkaUnavailable: none did in time.
     """
     deadline = asyncio.get_running_loop().time() + seconds_max
-    host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
     while True:
-        # A bare connection is tried first, because the admin client logs every refusal as an error.
-        try:
-            _, writer = await asyncio.open_connection(host, int(port))
-            writer.close()
-        except OSError:
-            if asyncio.get_running_loop().time() < deadline:
-                await asyncio.sleep(0.1)
-                continue
+        # Bare connections are tried first, because the admin client logs every refusal as an error.
+        if not await _any_accepts(bootstrap) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.1)
+            continue
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
         try:
             await admin.start()
@@ -164,31 +177,73 @@ async def wait_until_reachable(bootstrap: str, seconds_max: float) -> None:
             await admin.close()
 
 
-async def ensure_topics(bootstrap: str, topics: Sequence[Topic], replication_factor: int) -> list[str]:
-    """Creates the topics that are missing and brings the others to their settings; gives what was created.
+async def _any_accepts(bootstrap: str) -> bool:
+    """Whether one of the addresses takes a connection; all are tried at once: one that is away costs nothing."""
 
-    Partitions are added where a topic has fewer than asked for, and never taken away.
+    async def accepts(address: str) -> bool:
+        host, _, port = address.rpartition(":")
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS_MAX):
+                _, writer = await asyncio.open_connection(host.strip("[] "), int(port))
+        except OSError:  # a time-out is one
+            return False
+        writer.close()
+        return True
+
+    trying = [asyncio.create_task(accepts(address)) for address in bootstrap.split(",")]
+    try:
+        for tried in asyncio.as_completed(trying):
+            if await tried:
+                return True
+        return False
+    finally:
+        for task in trying:
+            task.cancel()
+        await asyncio.gather(*trying, return_exceptions=True)
+
+
+class TopicChanges(msgspec.Struct):
+    """What `ensure_topics` did.
+
+    Attributes:
+        created: names of topics.
+        changed: a line a topic whose settings were changed.
+        notes: what differs from the settings and is the operator's to change.
+    """
+
+    created: list[str] = []
+    changed: list[str] = []
+    notes: list[str] = []
+
+
+async def ensure_topics(bootstrap: str, topics: Sequence[Topic], replication_factor: int) -> TopicChanges:
+    """Creates the topics that are missing and brings the others to their settings.
+
+    Settings that are not of `Topic`, and a larger `min.insync.replicas`, stay as an operator left them. Partitions are
+    added where a topic has fewer than asked for, and never taken away; copies are not made.
 
     Raises:
         KafkaUnavailable: the broker refused one.
     """
+    changes = TopicChanges()
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         present = set(await admin.list_topics())
-        created = []
         for topic in topics:
-            if topic.name not in present:
+            if topic.name in present:
+                await _adjust(admin, topic, replication_factor, changes)
+            else:
                 await _create(admin, topic, replication_factor)
-                created.append(topic.name)
-        await _adjust(admin, [topic for topic in topics if topic.name in present])
-        return created
+                changes.created.append(topic.name)
+        return changes
     finally:
         await admin.close()
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: Topic, replication_factor: int) -> None:
-    wanted = NewTopic(topic.name, topic.partitions, replication_factor, topic_configs=topic.configs())
+    configs = topic.configs() | durability(replication_factor)
+    wanted = NewTopic(topic.name, topic.partitions, replication_factor, topic_configs=configs)
     try:
         answer = await admin.create_topics([wanted])
     except TopicAlreadyExistsError:
@@ -199,13 +254,101 @@ async def _create(admin: AIOKafkaAdminClient, topic: Topic, replication_factor: 
             raise KafkaUnavailable(f"Kafka refused to create the topic {name}: {error.__name__}")
 
 
-async def _adjust(admin: AIOKafkaAdminClient, topics: Iterable[Topic]) -> None:
-    for topic in topics:
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, configs=topic.configs())
-        await admin.alter_configs([resource])
-        (described,) = await admin.describe_topics([topic.name])
-        if len(described["partitions"]) < topic.partitions:
-            await admin.create_partitions({topic.name: NewPartitions(topic.partitions)})
+async def _adjust(admin: AIOKafkaAdminClient, topic: Topic, replication_factor: int, changes: TopicChanges) -> None:
+    (described,) = await admin.describe_topics([topic.name])
+    partitions = described["partitions"]
+    copies = min(len(partition["replicas"]) for partition in partitions)
+    if copies != replication_factor:
+        changes.notes.append(
+            f"{topic.name} has {copies} copies, and UNJOIN_REPLICATION_FACTOR is {replication_factor}: "
+            "kafka-reassign-partitions.sh makes and removes copies"
+        )
+    wanted = topic.configs() | durability(min(copies, replication_factor))
+    found = await _configs_of(admin, topic.name, wanted)
+    if int(found.get(MIN_INSYNC, "1")) > int(wanted[MIN_INSYNC]):
+        del wanted[MIN_INSYNC]  # an operator asks for more
+    differing = {name: value for name, value in wanted.items() if found.get(name) != value}
+    if differing:
+        await _alter(admin, topic.name, differing)
+        changes.changed.append(f"{topic.name}: {', '.join(f'{name}={value}' for name, value in differing.items())}")
+    if len(partitions) < topic.partitions:
+        answer = await admin.create_partitions({topic.name: NewPartitions(topic.partitions)})
+        for name, code, *_ in answer.topic_errors:
+            _refused(code, f"add partitions to {name}")
+        changes.changed.append(f"{topic.name}: {topic.partitions} partitions")
+    elif len(partitions) > topic.partitions:
+        changes.notes.append(f"{topic.name} has {len(partitions)} partitions, and {topic.partitions} were asked for")
+
+
+async def _configs_of(admin: AIOKafkaAdminClient, topic: str, names: Iterable[str]) -> dict[str, str]:
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict.fromkeys(names))
+    (answer,) = await admin.describe_configs([resource])
+    ((code, _, _, _, entries),) = answer.resources
+    _refused(code, f"tell the settings of {topic}")
+    return {name: value for name, value, *_ in entries}
+
+
+async def _alter(admin: AIOKafkaAdminClient, topic: str, configs: Mapping[str, str]) -> None:
+    answer = await admin._send_request(IncrementalAlterConfigs(topic, configs))
+    for code, _, _, name in answer.resources:
+        _refused(code, f"change the settings of {name}")
+
+
+def _refused(code: int, what: str) -> None:
+    if code:
+        raise KafkaUnavailable(f"Kafka refused to {what}: {for_code(code).__name__}")
+
+
+class _AlteredV0(Response):  # type: ignore[misc]  # aiokafka has no types
+    API_KEY = 44
+    API_VERSION = 0
+    SCHEMA = AlterConfigsResponse_v0.SCHEMA
+
+
+class _AlterV0(RequestStruct):  # type: ignore[misc]
+    API_KEY = 44
+    API_VERSION = 0
+    RESPONSE_TYPE = _AlteredV0
+    SCHEMA = Schema(
+        (
+            "resources",
+            Array(
+                ("resource_type", Int8),
+                ("resource_name", String("utf-8")),
+                (
+                    "configs",
+                    Array(("name", String("utf-8")), ("config_operation", Int8), ("value", String("utf-8"))),
+                ),
+            ),
+        ),
+        ("validate_only", Boolean),
+    )
+
+
+class IncrementalAlterConfigs(Request[_AlterV0]):  # type: ignore[misc]
+    """Sets some settings of a topic and leaves the others; aiokafka 0.14 knows only the request that replaces all.
+
+    Source: Kafka, clients/src/main/resources/common/message/IncrementalAlterConfigsRequest.json, version 0.
+    """
+
+    API_KEY = 44
+    _SET = 0
+
+    def __init__(self, topic: str, configs: Mapping[str, str]) -> None:
+        self._topic, self._configs = topic, configs
+
+    def build(self, request_struct_class: Any) -> Any:
+        """The request as the broker reads it."""
+        configs = [(name, self._SET, value) for name, value in self._configs.items()]
+        return request_struct_class([(ConfigResourceType.TOPIC, self._topic, configs)], False)
+
+
+def durability(replication_factor: int) -> dict[str, str]:
+    """The settings by which what is acknowledged outlives a broker, where there are copies."""
+    return {
+        MIN_INSYNC: str(min_insync_replicas(replication_factor)),
+        "unclean.leader.election.enable": "false",
+    }
 
 
 def child_environment() -> dict[str, str]:

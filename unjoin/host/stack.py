@@ -140,6 +140,7 @@ def _role(name: str, settings: Settings, command: list[str], metrics_port: int) 
         "UNJOIN_KAFKA_BOOTSTRAP": settings.bootstrap,
         "UNJOIN_METRICS_HOST": "127.0.0.1",
         "UNJOIN_METRICS_PORT": str(metrics_port),
+        "UNJOIN_LAME_DUCK_SECONDS": "0",  # there is no balancer in front of it
         "PYTHONUNBUFFERED": "1",
     }
     return PartSpec(name, [sys.executable, "-m", "unjoin", *command], environment)

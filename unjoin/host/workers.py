@@ -81,7 +81,8 @@ def _spec(settings: Settings, number: int, count: int, port: int, options: Seque
         f"collector {number}",
         [sys.executable, "-m", "unjoin", "collect", "--worker", f"{number}/{count}", *options],
         {**os.environ, "UNJOIN_HTTP_PORT": str(port)},
-        stop_seconds_max=supervised_seconds_max(settings.body_seconds_max, settings.produce_seconds_max),
+        stop_seconds_max=settings.lame_duck_seconds
+        + supervised_seconds_max(settings.body_seconds_max, settings.produce_seconds_max),
         own_log=False,
     )
 

@@ -1,6 +1,8 @@
 """A collector that is told to stop ends within its bound, whoever still holds it."""
 
 import http.client
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ from schemas.topics import TOPIC_OF_CATEGORY
 from testkit.collect_process import Collect, batch_of, ids_on
 from testkit.kafka_node import KafkaNode, create_topic
 from testkit.slow_clients import SlowClients
+from unjoin.host.kafka import free_port
 
 ROOT = Path(__file__).parents[3]
 # The stop hangs in the loop itself: no timer fires any more, no signal is looked at.
@@ -103,6 +106,21 @@ def test_stop_under_load_with_slow_and_deaf_clients_ends_in_time_and_loses_nothi
         assert set(load.accepted) <= ids_on(node.bootstrap).keys()
     finally:
         node.resume()
+
+
+def test_collector_that_is_told_to_stop_serves_until_balancers_know(tmp_path: Path) -> None:
+    """A balancer that looks every second sends requests for that long after `/readyz` said 503."""
+    collect = Collect(tmp_path / "data", f"127.0.0.1:{free_port()}", UNJOIN_LAME_DUCK_SECONDS="3")
+    collect.start()
+    try:
+        os.kill(collect.pid, signal.SIGTERM)
+        collect.until(lambda: collect.get("/readyz")[0] == 503)
+        assert "about to stop" in collect.get("/readyz")[1]
+        connection = http.client.HTTPConnection("127.0.0.1", collect.port, timeout=60)
+        assert collect.post(connection, batch_of("session", ["late"], "task"))[0] == 200
+        connection.close()
+    finally:
+        assert collect.stop()[0] == 0
 
 
 @pytest.mark.parametrize("where", ["loop", "task"])

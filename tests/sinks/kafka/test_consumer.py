@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import NewTopic, RecordsToDelete
+from aiokafka.admin import NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import RequestTimedOutError
 
 from schemas.dead_letters import origin_of
@@ -18,6 +18,7 @@ from sinks.engine import Refused, Unknown
 from sinks.kafka import consumer as consumer_module
 from sinks.kafka.consumer import _AiokafkaPartition
 from sinks.kafka.partition_worker import Halted, PartitionLost
+from sinks.metrics import SinkMetrics
 from testkit.kafka_node import KafkaNode
 from testkit.sink_configs import block_limits
 from testkit.sink_environment import LIMITS, SECONDS_MAX, SinkEnvironment, running, signal_value, until
@@ -483,3 +484,68 @@ def _rows(engine: MemoryEngine) -> Callable[[], Any]:
         return len(engine.rows.get("signals", []))
 
     return rows
+
+
+def test_partitions_that_are_added_are_read_by_a_running_sink(bootstrap: str) -> None:
+    """Not after five minutes, which is the client's default."""
+
+    async def play() -> None:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
+            engine = MemoryEngine()
+            async with running(world.consumer(engine, metadata_age_ms=300)):
+                await world.produce(10)
+                await until(_rows(engine), lambda rows: rows == 10)
+                await world.admin.create_partitions({world.topic: NewPartitions(3)})
+                world.partitions = [TopicPartition(world.topic, number) for number in range(3)]
+                while len(await world.producer.partitions_for(world.topic)) < 3:
+                    await world.producer.client.force_metadata_update()
+                await world.produce(30)
+                await until(_rows(engine), lambda rows: rows == len(world.produced))
+
+    asyncio.run(play())
+
+
+def test_topic_that_is_gone_makes_a_sink_not_ready_until_it_is_made_again(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nothing assigned it would say that nothing is left to do."""
+    monkeypatch.setattr(consumer_module, "TOPIC_GONE_SECONDS", 0.5)
+
+    async def play() -> None:
+        async with SinkEnvironment(bootstrap, partitions=1) as world:
+            engine = MemoryEngine()
+            consumer = world.consumer(engine, metadata_age_ms=300)
+
+            async def joined() -> bool:
+                return consumer.joined
+
+            async with running(consumer):
+                await until(joined, bool)
+                await world.admin.delete_topics([world.topic])
+                await until(joined, lambda is_joined: not is_joined)
+                await world.admin.create_topics([NewTopic(world.topic, 1, 1)])
+                await until(joined, bool)
+                await world.produce(10)
+                await until(_rows(engine), lambda rows: rows == 10)
+
+    asyncio.run(play())
+
+
+def test_lag_counts_partitions_that_nobody_reads(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that is given nothing does not say that all is stored."""
+    monkeypatch.setattr(consumer_module, "OTHERS_SECONDS", 0.1)
+
+    async def play() -> None:
+        async with SinkEnvironment(bootstrap, partitions=2) as world:
+            away = world.consumer(MemoryEngine(fault=lambda _block: "before"))
+            world.metrics = SinkMetrics()
+            consumer = world.consumer(MemoryEngine())
+
+            async def lag() -> float:
+                await world.produce(2)  # one of them in the partition that the other member has
+                return world.metrics.registry.get_sample_value("unjoin_sink_lag", {"table": "signals"}) or 0
+
+            async with running(away, consumer):
+                await until(lag, lambda offsets: offsets >= 10)
+
+    asyncio.run(play())

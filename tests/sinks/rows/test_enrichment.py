@@ -10,7 +10,17 @@ from netaddr import IPSet
 from ua_parser.regex import Resolver
 
 from sinks import rows
-from sinks.rows.enrichment import USER_AGENT_CHARS_MAX, Agent, agent_of, enrichment, isps, no_isp
+from sinks.rows.enrichment import (
+    LOOK_SECONDS,
+    USER_AGENT_CHARS_MAX,
+    Agent,
+    AsnDatabase,
+    AsnDatabaseError,
+    agent_of,
+    enrichment,
+    isps,
+    no_isp,
+)
 
 PIXEL = (
     "Mozilla/5.0 (Linux; Android 13; Pixel 7) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -72,3 +82,43 @@ def test_an_address_names_its_network_or_nothing(asn_database: Path, address: st
 
 def test_without_a_database_every_network_is_unknown() -> None:
     assert isps("")("192.0.2.7") == ""
+
+
+def test_database_of_another_kind_is_an_error_at_the_start(tmp_path: Path) -> None:
+    """At the first analytics event it would end the sink, again and again."""
+    path = written(tmp_path / "city.mmdb", "GeoLite2-City", {"city": "x"})
+    with pytest.raises(AsnDatabaseError, match="is a GeoLite2-City database; an ASN database is needed"):
+        isps(str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"\xab\xcd\xefMaxMind.com"])
+def test_file_that_is_no_database_is_an_error_at_the_start(tmp_path: Path, content: bytes) -> None:
+    """One sentence, and no traceback."""
+    (tmp_path / "asn.mmdb").write_bytes(content)
+    with pytest.raises(AsnDatabaseError):
+        isps(str(tmp_path / "asn.mmdb"))
+    with pytest.raises(AsnDatabaseError, match="cannot be read"):
+        isps(str(tmp_path / "none.mmdb"))
+
+
+def test_replaced_database_is_followed_and_a_broken_one_costs_nothing(tmp_path: Path) -> None:
+    """MaxMind publishes twice a week; a file that is cut short in place must not end the sink."""
+    path, now, errors = tmp_path / "asn.mmdb", [0.0], []
+    written(path, "GeoLite2-ASN", {"autonomous_system_organization": "Old"})
+    database = AsnDatabase(path, lambda: errors.append(1), lambda: now[0])
+    assert database.isp_of("192.0.2.7") == "Old"
+    path.write_bytes(path.read_bytes()[:100])
+    assert database.isp_of("192.0.2.7") == "Old"
+    now[0] += LOOK_SECONDS
+    assert (database.isp_of("192.0.2.7"), len(errors)) == ("Old", 1)
+    written(tmp_path / "next.mmdb", "GeoLite2-ASN", {"autonomous_system_organization": "New"}).replace(path)
+    now[0] += LOOK_SECONDS
+    assert (database.isp_of("192.0.2.7"), len(errors)) == ("New", 1)
+
+
+def written(path: Path, kind: str, entry: dict[str, str]) -> Path:
+    """A database with one network."""
+    writer = MMDBWriter(ip_version=6, database_type=kind, ipv4_compatible=True)
+    writer.insert_network(IPSet(["192.0.2.0/24"]), entry)
+    writer.to_db_file(str(path))
+    return path

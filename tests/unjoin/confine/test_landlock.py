@@ -95,7 +95,14 @@ def test_a_sink_of_a_server_writes_temporary_files_alone(tmp_path: Path) -> None
     )
     reach = allowed_paths_of("sink", settings)
     assert reach.write == (settings.clickhouse_dir,)
-    assert reach.files == (Path("/srv/asn.mmdb"),)
+    assert reach.files == (Path("/srv"),)  # where the file that replaces this one will lie
+
+
+def test_asn_database_beside_keys_opens_itself_alone(tmp_path: Path) -> None:
+    """Its folder is readable, so that a new file is; not where that would open keys."""
+    database = tmp_path / "asn.mmdb"
+    reach = allowed_paths_of("sink", Settings(data_dir=tmp_path, asn_database=str(database)))
+    assert reach.files == (database,)
 
 
 def test_a_folder_to_open_that_holds_the_keys_is_refused(settings: Settings) -> None:
