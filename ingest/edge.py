@@ -7,6 +7,7 @@ import msgspec
 from ingest.access.grants import Quotas
 from ingest.access.sites import WatchedSites
 from ingest.encode.edge_keys import WatchedKeys
+from ingest.encode.seals import Seals
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network
 from ingest.kafka.producer import Producer
@@ -20,6 +21,7 @@ class Edge(msgspec.Struct, frozen=True):
 
     Attributes:
         edge_keys: the voters' key of a day.
+        seals: what seals labels to the door.
         now_ms: Unix milliseconds.
         monotonic: seconds, for quotas and durations.
     """
@@ -27,6 +29,7 @@ class Edge(msgspec.Struct, frozen=True):
     sites: WatchedSites
     producer: Producer
     edge_keys: WatchedKeys
+    seals: Seals
     counters: Counters
     limits: RequestLimits
     trusted_proxies: tuple[Network, ...]

@@ -114,6 +114,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Positive, Meta(description="Bytes of memory that the labels held by a partition take before the same happens.")
     ] = 268_435_456
 
+    door_identity: Annotated[
+        str,
+        Meta(
+            pattern="^([0-9a-f]{32})?$",
+            description="Fingerprint of the only door that labels are sealed to, as `unjoin keys list` shows it; "
+            "empty for the first that announces itself each day.",
+        ),
+    ] = ""
+
     dead_letter_percent_max: Annotated[
         Annotated[int, Meta(ge=0, le=100)],
         Meta(description="Of the last 100 records, bad ones that a processor or sink sets aside before it halts."),

@@ -26,6 +26,9 @@ DATUMS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         | dict.fromkeys(("t", "x", "y", "z", "force", "t_up"), samples)
     ),
     "events.labeled-value": st.fixed_dictionaries(
+        {"day": st.just(DAY), "wrapped_key": st.binary(max_size=90), "number": longs, "ciphertext": st.binary()}
+    ),
+    "events.labeled.content-value": st.fixed_dictionaries(
         {
             "voter": st.binary(min_size=32, max_size=32),
             "day": st.just(DAY),

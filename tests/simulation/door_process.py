@@ -19,6 +19,7 @@ from processors.faust_app.commits import Commits
 from processors.faust_app.metrics import DoorMetrics
 from processors.faust_app.producer import AcknowledgedProducer
 from processors.faust_app.watchdog import Seen, StallDetector
+from schemas.seal import Opener
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, VERDICTS
 from testkit.door_config import crowd_rule
 from testkit.unmasked import unmasked
@@ -60,6 +61,7 @@ class DoorProcess:
             open_door=lambda partition, first_offset, committed, judged: Door(
                 epoch_key_of, unmasked, Crowd(self._rule), partition=partition[1], judged=judged
             ),
+            opener=Opener(epoch_key_of),
             producer=AcknowledgedProducer(self),
             commits=self.commits,
             metrics=METRICS,

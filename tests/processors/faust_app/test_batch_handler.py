@@ -22,9 +22,10 @@ from processors.faust_app.batch_handler import (
 from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.metrics import DoorMetrics
 from processors.faust_app.producer import Outgoing
-from schemas.codec import encode
 from schemas.events import IdentifiedLabel, IdentifiedVerdict
+from schemas.seal import Opener
 from testkit.door_config import crowd_rule
+from testkit.seals import unsealed_value
 from testkit.unmasked import unmasked
 from tests.processors.door_process import epoch_key
 from tests.processors.running_door import labels, record_of, today
@@ -85,6 +86,7 @@ class ByThrees:
 def handler_of(commits: Commits, producer: MemoryProducer, open_door: Any, halt: Any = None) -> BatchHandler:
     return BatchHandler(
         open_door=lambda partition, first_offset, committed, judged: open_door(judged),
+        opener=Opener(epoch_key),
         producer=producer,  # type: ignore[arg-type]
         commits=commits,
         metrics=DoorMetrics(crowd_rule(1)),
@@ -416,7 +418,7 @@ def test_verdict_is_stored_before_its_offset_is_acknowledged() -> None:
     async def scenario() -> None:
         commits, producer = Commits(), MemoryProducer()
         act = {"human": False}
-        value = encode("events.labeled-value", {"voter": b"v" * 32, "day": today(), "act": act})
+        value = unsealed_value({"voter": b"v" * 32, "day": today(), "act": act})
         handler = handler_of(commits, producer, open_door)
         taking = asyncio.create_task(handler.handle(deliver(commits, [HeldMessage(7, value)])))
         await producer.asked.wait()

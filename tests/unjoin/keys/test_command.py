@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import decode
 from tests.ingest.running_collector import RunningCollector
 from unjoin.cli import main
 from unjoin.keys.housekeeping import Housekeeping
-from unjoin.keys.keyring import Keyring
-from unjoin.roles import keys_of
+from unjoin.keys.keyring import KeyDestroyed, Keyring
 
 Run = Callable[..., tuple[int, str]]
 TODAY = datetime.now(UTC).date()
@@ -170,9 +168,15 @@ class DayCollector(RunningCollector):
         super().__init__(folder)
         self.key_folder = folder / "edge"
         self.keyring = Keyring(self.key_folder)
-        self.edge_keys = keys_of(self.keyring)
+        self.edge_keys = self._own_key
         self.clock = datetime(2026, 11, 24, 12, tzinfo=UTC)
         self.now_ms = lambda: int(self.clock.timestamp() * 1000)
+
+    def _own_key(self, day: date) -> bytes | None:
+        try:
+            return self.keyring.key_of(day)
+        except KeyDestroyed:
+            return None
 
     def answer(self, ts: datetime | None = None) -> Any:
         """Posts a signal and a label; the label's day, or why it was refused."""
@@ -185,7 +189,7 @@ class DayCollector(RunningCollector):
             return reply.status
         if reply.json()["rejected"]:
             return reply.json()["rejected"][0]["reason"]
-        datum = decode(self.producer.records[0].value, "events.labeled-value")
+        datum = self.opened(self.producer.records[0])
         return datum["day"], datum["voter"]
 
 
