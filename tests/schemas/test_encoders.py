@@ -36,7 +36,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.lists(values_of(kind["items"]), max_size=5)
     if name == "fixed":
         return st.binary(min_size=kind["size"], max_size=kind["size"])
-    return {"string": texts, "long": longs, "double": st.floats(), "boolean": st.booleans()}[name]
+    return {"string": texts, "long": longs, "double": st.floats(), "boolean": st.booleans(), "bytes": st.binary()}[name]
 
 
 @st.composite

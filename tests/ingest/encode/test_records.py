@@ -164,6 +164,12 @@ def record_of(event: dict[str, Any]) -> Record:
     return records[0]
 
 
+def record_with(seals: Seals) -> Record:
+    """Of an answer."""
+    records, _ = records_of([(0, typed(type="text_answer", task="t", answer="a"))], SENDER, edge_key, seals)
+    return records[0]
+
+
 def test_labels_of_a_request_share_a_run_by_partition() -> None:
     """A run is one look-up and one append for many records."""
     events = [typed(type="text_answer", task=f"t-{number}", answer="a") for number in range(9)]
@@ -179,16 +185,11 @@ def test_label_of_a_day_whose_door_is_unknown_raises_and_a_signal_asks_for_no_ke
     def unannounced(day: datetime.date) -> bytes:
         raise UnjoinError("no door has announced its public key")
 
-    seals = Seals(unannounced, pytest.fail, pytest.fail)
+    untouched = Seals(unannounced, pytest.fail, pytest.fail)
     with pytest.raises(UnjoinError, match="no door"):
-        records_of(
-            [(0, typed(type="text_answer", task="t", answer="a"))],
-            SENDER,
-            edge_key,
-            Seals(unannounced, lambda: 1, pytest.fail),
-        )
+        record_with(Seals(unannounced, lambda: 1, pytest.fail))
     signal = typed(type="pointer", t=[1], x=[2], y=[3])
-    assert len(records_of([(0, signal)], SENDER, pytest.fail, seals)[0]) == 1
+    assert len(records_of([(0, signal)], SENDER, pytest.fail, untouched)[0]) == 1
 
 
 def test_public_key_that_is_none_refuses_labels() -> None:
@@ -196,17 +197,16 @@ def test_public_key_that_is_none_refuses_labels() -> None:
     for public_key in (bytes(31), bytes(32), b""):
         seals = Seals(lambda day, key=public_key: key, lambda: 1, lambda: 0.0)
         with pytest.raises(SealError, match="public key of 2026-09-21 is not one"):
-            records_of([(0, typed(type="text_answer", task="t", answer="a"))], SENDER, edge_key, seals)
+            record_with(seals)
 
 
 def test_label_is_sealed_to_the_key_that_is_in_force_now() -> None:
     """A door that is replaced within a day announces another key; what is sealed to the old one nobody can read."""
     keys = {DAY: b"1" * 32}
     seals = seals_of(lambda day: keys[day])
-    event = [(0, typed(type="text_answer", task="t", answer="a"))]
     for key in (b"1" * 32, b"2" * 32, b"1" * 32):
         keys[DAY] = key
-        (record,) = records_of(event, SENDER, edge_key, seals)[0]
+        record = record_with(seals)
         assert opened_datum(record.value, lambda day, key=key: key)["act"]["answer"] == "a"
 
 
@@ -283,11 +283,11 @@ def test_every_event_is_written_as_fastavro_writes_it(events: list[AnyEvent]) ->
 
 
 def opened_fields_of(record: Record) -> tuple[Any, ...]:
-    """As `fields_of`, with the partition of a label for its key, and what is in its seal."""
+    """As `fields_of`, with partition and stamp of a label for its key, and what is in its seal."""
     if record.topic != LABELED:
         return fields_of(record)
     content = Opener(epoch_key).open(sealed_of(record.value), place_of(LABELED, record.partition or 0))
-    return record.topic, record.partition, record.timestamp_ms, content
+    return record.topic, (record.partition, record.timestamp_ms), record.timestamp_ms, content
 
 
 def fields_of(record: Record) -> tuple[Any, ...]:
@@ -330,7 +330,7 @@ def slow_labeled(event: Any, tag: str) -> list[tuple[Any, ...]]:
         voter = voter_of("shop", session, edge_key(one))
         stamp = (one - datetime.date(1970, 1, 1)).days * 86_400_000
         value = encode("events.labeled.content-value", {"voter": voter, "day": one, "act": act})
-        found.append(("events.labeled", positive_hash(voter) % 3, stamp, value))
+        found.append(("events.labeled", (positive_hash(voter) % 3, stamp), stamp, value))
     return found
 
 

@@ -34,10 +34,11 @@ folder = Path(sys.argv[1])
 write_development_sites(folder / "sites.json", ["http://localhost"])
 config = collector_config(folder)
 producer = MemoryProducer()
+listening = lambda host, port: print(port, flush=True)
 DOOR_KEYS = lambda day: public_key_of(bytes(32))
 
 async def main():
-    await serve(config, lambda day: bytes(32), DOOR_KEYS, producer, on_listening=lambda host, port: print(port, flush=True))
+    await serve(config, lambda day: bytes(32), DOOR_KEYS, producer, on_listening=listening)
     print(len(producer.records), producer.stopped, flush=True)
 
 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
