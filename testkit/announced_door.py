@@ -2,14 +2,15 @@
 
 import datetime
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.topics import KEY_ANNOUNCEMENTS
-from testkit.kafka_node import QUIET
+from testkit.kafka_node import QUIET, create_topic
 from unjoin.keys.announcement import Announcement, door_announcement, edge_announcement
 from unjoin.keys.keyring import Keyring
 
@@ -45,6 +46,8 @@ def announce(bootstrap: str, data_dir: Path, workers: int = 1) -> None:
         socket.create_connection((host, int(port)), timeout=1).close()
     except OSError:
         return
+    with suppress(KafkaException):  # somebody has made it
+        create_topic(bootstrap, name=KEY_ANNOUNCEMENTS)
     producer = Producer({"bootstrap.servers": bootstrap, **QUIET})
     for one in found:
         producer.produce(KEY_ANNOUNCEMENTS, one.encoded(), partition=0)

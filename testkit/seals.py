@@ -3,9 +3,11 @@
 import datetime
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from ingest.encode.seals import CONTENT_SUBJECT, Seals
+from ingest.kafka.partitioner import positive_hash
 from schemas.codec import HEADER, HEADER_BYTES, decode, decode_datum, encode, split
 from schemas.registry import latest
 from schemas.seal import Opener, Sealed, Sealer, place_of, public_key_of
@@ -20,7 +22,10 @@ EpochKeys = Callable[[datetime.date], bytes | None]
 
 def seals_of(epoch_key: Callable[[datetime.date], bytes], partitions: int = 1) -> Seals:
     """What a collector seals with, whose door has these keys."""
-    return Seals(lambda day: public_key_of(epoch_key(day)), lambda: partitions, time.monotonic)
+    public_key = cache(public_key_of)
+    return Seals(
+        lambda day: public_key(epoch_key(day)), lambda voter: positive_hash(voter) % partitions, time.monotonic
+    )
 
 
 def sealed_value(

@@ -3,7 +3,6 @@
 import datetime
 from collections.abc import Callable
 
-from ingest.kafka.partitioner import positive_hash
 from schemas.encoders import encoder_maker
 from schemas.seal import Sealer, place_of
 from schemas.topics import LABELED
@@ -24,19 +23,17 @@ class Seals:
 
     Args:
         door_keys: the door's public key of a day; asked for each label, so that none is sealed to an outdated one.
-        partitions: how many `events.labeled` has now.
+        partition_of: where a voter's labels and verdicts lie, whichever process of the edge writes them.
         monotonic: seconds.
     """
 
-    def __init__(self, door_keys: DoorKeys, partitions: Callable[[], int], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, door_keys: DoorKeys, partition_of: Callable[[bytes], int], monotonic: Callable[[], float]
+    ) -> None:
         self._door_keys = door_keys
-        self._partitions = partitions
+        self.partition_of = partition_of
         self._monotonic = monotonic
         self._sealers: dict[tuple[datetime.date, bytes], Sealer] = {}
-
-    def partition_of(self, voter: bytes) -> int:
-        """Where a voter's labels and verdicts lie, whichever process of the edge writes them."""
-        return positive_hash(voter) % self._partitions()
 
     def sealed(self, content: bytes, day: datetime.date, partition: int) -> bytes:
         """A record value of `events.labeled`, for that partition alone.

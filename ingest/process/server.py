@@ -30,6 +30,7 @@ from ingest.encode.seals import DoorKeys, Seals
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
+from ingest.kafka.partitioner import positive_hash
 from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig
 from ingest.limits import RequestLimits
 from ingest.metrics.counters import Counters
@@ -191,11 +192,15 @@ async def serve(
     stop = stop or asyncio.Event()
     sites = WatchedSites(config.sites_file, config.key_events_per_second_max)
     sites.look()
+
+    def partition_of(voter: bytes) -> int:
+        return positive_hash(voter) % (producer.partitions_of(LABELED) or config.labeled_partitions)
+
     edge = Edge(
         sites,
         producer,
         WatchedKeys(edge_keys, door_keys),
-        Seals(door_keys, lambda: producer.partitions_of(LABELED) or config.labeled_partitions, time.monotonic),
+        Seals(door_keys, partition_of, time.monotonic),
         counters or Counters(),
         config.limits,
         _networks(config.trusted_proxies),

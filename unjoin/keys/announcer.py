@@ -172,6 +172,8 @@ class Announcer:
         try:
             async with asyncio.timeout(START_S_MAX):
                 await consumer.start()
+                if self._where.topic not in await consumer.topics():  # aiokafka would ask for it without a pause
+                    return self._say(f"waiting for the topic {self._where.topic}; `unjoin topics` makes it")
                 consumer.assign([self._where])
                 end = (await consumer.end_offsets([self._where]))[self._where]
             said = Announcements(self._door_identity)  # the topic is what holds, not what was known before
@@ -251,7 +253,7 @@ class Announcer:
 
     def _say(self, problem: str) -> None:
         if problem != self._problem:
-            log.warning("%s; trying again", problem)
+            log.warning("%s", problem)
             self._problem = problem
 
 

@@ -187,7 +187,7 @@ def test_label_of_a_day_whose_door_is_unknown_raises_and_a_signal_asks_for_no_ke
 
     untouched = Seals(unannounced, pytest.fail, pytest.fail)
     with pytest.raises(UnjoinError, match="no door"):
-        record_with(Seals(unannounced, lambda: 1, pytest.fail))
+        record_with(Seals(unannounced, lambda voter: 0, pytest.fail))
     signal = typed(type="pointer", t=[1], x=[2], y=[3])
     assert len(records_of([(0, signal)], SENDER, pytest.fail, untouched)[0]) == 1
 
@@ -195,7 +195,7 @@ def test_label_of_a_day_whose_door_is_unknown_raises_and_a_signal_asks_for_no_ke
 def test_public_key_that_is_none_refuses_labels() -> None:
     """Of another length, or a point whose shared secret is zero: anybody could open what is sealed to that."""
     for public_key in (bytes(31), bytes(32), b""):
-        seals = Seals(lambda day, key=public_key: key, lambda: 1, lambda: 0.0)
+        seals = Seals(lambda day, key=public_key: key, lambda voter: 0, lambda: 0.0)
         with pytest.raises(SealError, match="public key of 2026-09-21 is not one"):
             record_with(seals)
 

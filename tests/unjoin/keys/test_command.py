@@ -64,7 +64,7 @@ def test_list_says_what_there_is_was_and_will_be(run: Run, keyrings: dict[str, K
     rows = listed(run)
     assert len(rows) == 6
     gone = rows["edge", str(LONG_AGO)]
-    assert gone.keys() == {"role", "day", "state", "created", "destroyed", "due"}
+    assert gone.keys() == {"role", "day", "state", "created", "destroyed", "due", "fingerprint"}
     assert gone["state"] == "destroyed"
     assert datetime.fromisoformat(gone["destroyed"]).tzinfo is not None
     assert rows["epoch", str(LONG_AGO)]["destroyed"] is None
@@ -74,6 +74,32 @@ def test_list_says_what_there_is_was_and_will_be(run: Run, keyrings: dict[str, K
     assert max(map(len, table.splitlines())) <= 80
     assert str(YESTERDAY) in table
     assert "destroyed" in table
+
+
+def test_list_shows_what_hosts_compare_and_what_collectors_can_be_told(
+    run: Run, tmp_path: Path, keyrings: dict[str, Keyring]
+) -> None:
+    """Two hosts with the same folder show the same; no part of a key is in it."""
+    identity = door_identity(tmp_path / "keys" / "epoch").public_key().public_bytes_raw()
+    rows = listed(run)
+    for role, of in (("edge", "edge"), ("epoch", "door")):
+        key = keyrings[role].key_of(TODAY)
+        assert rows[role, str(TODAY)]["fingerprint"] == fingerprint_of(of, key)
+        assert key.hex() not in run("list")[1]
+    assert f"door's identity: {identity_fingerprint(identity)}" in run("list")[1]
+    assert "identity" not in run("list", "--role", "edge")[1]
+
+
+def test_rotate_makes_a_new_identity_and_says_what_to_pin(run: Run, tmp_path: Path) -> None:
+    """Whoever read the folder read the identity too, and could announce a public key of their own."""
+    folder = tmp_path / "keys" / "epoch"
+    before = door_identity(folder).private_bytes_raw()
+    code, said = run("rotate", "--role", "epoch", "--yes")
+    assert code == 0
+    after = door_identity(folder)
+    assert after.private_bytes_raw() != before
+    pinned = identity_fingerprint(after.public_key().public_bytes_raw())
+    assert f"where UNJOIN_DOOR_IDENTITY is set, set it to {pinned}" in said
 
 
 def test_a_role_alone_sees_its_own_folder_only(run: Run, tmp_path: Path, keyrings: dict[str, Keyring]) -> None:
