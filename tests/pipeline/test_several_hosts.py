@@ -78,8 +78,9 @@ def until(holds: Any, *hosts: Host) -> None:
 @pytest.fixture(scope="module")
 def bootstrap(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A broker of its own: what was announced first is in force."""
-    node = KafkaNode(kafka_home, tmp_path_factory.mktemp("hosts") / "kafka")
-    node.folder.mkdir(exist_ok=True) if hasattr(node, "folder") else None
+    folder = tmp_path_factory.mktemp("hosts") / "kafka"
+    folder.mkdir()
+    node = KafkaNode(kafka_home, folder)
     node.start()
     try:
         for topic in topics(partitions=1, labeled_partitions=1, events_days=1, labeled_hours=6):
@@ -96,13 +97,12 @@ def test_second_door_and_second_collector_with_keys_of_their_own_are_refused(boo
     for folder in folders:
         folder.mkdir()
     pin = identity_fingerprint(door_identity(folders[0] / "keys" / "epoch").public_key().public_bytes_raw())
-    hosts = []
+    hosts: list[Host] = []
     try:
         door = Host(bootstrap, folders[0], "process")
         collector = Host(bootstrap, folders[0], "collect", UNJOIN_DOOR_IDENTITY=pin)
         hosts += [door, collector]
         until(lambda: collector.post_label() == 200, *hosts)
-        (tmp_path / "second").mkdir(exist_ok=True)
         other_door = Host(bootstrap, folders[1], "process")
         hosts.append(other_door)
         assert other_door.process.wait(SECONDS_MAX) == EXIT_HALTED

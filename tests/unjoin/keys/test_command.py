@@ -10,7 +10,9 @@ import pytest
 
 from tests.ingest.running_collector import RunningCollector
 from unjoin.cli import main
+from unjoin.keys.announcement import fingerprint_of, identity_fingerprint
 from unjoin.keys.housekeeping import Housekeeping
+from unjoin.keys.identity import door_identity
 from unjoin.keys.keyring import KeyDestroyed, Keyring
 
 Run = Callable[..., tuple[int, str]]
