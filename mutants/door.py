@@ -4,6 +4,21 @@ from mutants.mutant import Edit, Mutant
 
 DOOR = (
     Mutant(
+        name="commits at any moment",
+        why="A commit a second says when a suppressed label or a verdict came; a crowd's release says nothing of them.",
+        edits=(
+            Edit(
+                "processors/faust_app/batch_handler.py",
+                "        self._commits.offer(plan.left)\n",
+                "        self._commits.offer()\n",
+            ),
+        ),
+        tests=(
+            "tests/processors/faust_app/test_batch_handler.py::"
+            "test_label_of_a_destroyed_key_is_counted_as_suppressed_and_done",
+        ),
+    ),
+    Mutant(
         name="sealed label read at any place",
         why="Whoever may write to the topic could vote again with what others sealed, on another partition.",
         edits=(

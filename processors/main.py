@@ -57,7 +57,7 @@ class ProcessorConfig(msgspec.Struct, frozen=True, kw_only=True):
         crowd: when labels leave, and how many may wait.
         dead_letter_share_max: of the last 100 records of a partition; past it the processor halts instead of setting
             more aside.
-        counts_every_s: at whole multiples of so many seconds metrics show what was noted.
+        counts_every_s: at whole multiples of so many seconds metrics show what was noted, and commits follow.
         watchdog_s: after how long without progress the process ends.
         session_s: after how long without a heartbeat a dead worker's partitions are dealt anew.
     """
@@ -167,6 +167,7 @@ class _Processor:
         while True:
             await asyncio.sleep(self._config.counts_every_s - time.time() % self._config.counts_every_s)
             self.metrics.show(lag())
+            self.commits.offer()
 
     def _halt(self, error: Exception) -> None:
         if not self.halted.done():
@@ -179,6 +180,7 @@ class _Processor:
         self.app.flow_control.suspend()
         if not self.halted.done() and not await _in_time(self.batches.close(), DRAIN_S_MAX):
             log.warning("a batch did not arrive in time; its records come again at the next start")
+        self.commits.offer()
         if not await _in_time(consumer.commit(), COMMIT_S_MAX):
             log.warning("the last commit failed; its records come again at the next start")
 

@@ -366,6 +366,7 @@ class BatchHandler:
             self._commits.acknowledge(partition, generation, offset)
         for partition, opened in self._opened.items():
             self._commits.settle(partition, opened.generation, *opened.last_settled())
+        self._commits.offer(plan.left)
 
 
 async def _parked() -> NoReturn:

@@ -122,6 +122,7 @@ def test_offset_and_totals_agree_at_every_commit_and_after_every_kill(seed: int)
             await handler.handle(deliver(commits, batch))
             coordinator.verdicts = [*coordinator.verdicts, *producer.verdicts()]
             at = batch[-1].offset + 1
+            commits.offer()
             if chance.random() < 0.5 and (offset := commits.committable((batch[0].topic, 0))) is not None:
                 metadata = commits.metadata_of((batch[0].topic, 0), offset)
                 assert metadata is not None

@@ -455,6 +455,7 @@ def test_sealed_label_opens_on_its_own_partition_alone() -> None:
         messages = [HeldMessage(number, values[number % 2], partition=1) for number in range(2)]
         await handler.handle(deliver(commits, messages))
         assert [one.value for one in producer.written if one.topic == "dead"] == [values[0]]
+        assert commits.committable((TOPIC, 0)) == 3, "a crowd has left"
 
     asyncio.run(scenario())
 
@@ -469,6 +470,8 @@ def test_label_of_a_destroyed_key_is_counted_as_suppressed_and_done() -> None:
         handler = handler_of(commits, producer, open_door, opener=Opener(lambda day: None))
         await handler.handle(deliver(commits, [HeldMessage(0, sealed_value(datum, epoch_key(today())))]))
         assert producer.written == []
+        assert commits.committable((TOPIC, 0)) is None, "at the next whole minute: no crowd has left"
+        commits.offer()
         assert commits.committable((TOPIC, 0)) == 1
         assert json.loads(commits.metadata_of((TOPIC, 0), 1) or "")["suppressed"] == {"key_destroyed": 1}
 
