@@ -209,6 +209,7 @@ def run_sink(settings: Settings) -> int:
         metrics_port=settings.metrics_port,
         tables=TABLES,
         group_prefix=GROUP_PREFIX,
+        ttl_days=settings.ttl_days,
     )
     confine_role("sink", settings)
     return run(config, on_ready=notify_ready)
