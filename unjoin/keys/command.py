@@ -127,11 +127,13 @@ def _show(rows: list[KeyRow], identity: bytes | None, form: str, console: Consol
     if form == "json":
         console.print(msgspec.json.encode(rows).decode(), markup=False, highlight=False, soft_wrap=True)
         return
-    table = Table("role", "day", "state", "created", "destroyed", "due", "fingerprint")
+    table = Table("role", "day", "state", "created", "destroyed", "due")
     for row in rows:
-        times = map(_minute, (row.created, row.destroyed, row.due))
-        table.add_row(row.role, str(row.day), row.state, *times, row.fingerprint[:8])
+        table.add_row(row.role, str(row.day), row.state, *map(_minute, (row.created, row.destroyed, row.due)))
     console.print(table if rows else "no keys here yet: a role makes the key of a day when it is first asked for")
+    for row in rows:
+        if row.fingerprint:
+            console.print(f"fingerprint of {row.role} {row.day}: {row.fingerprint}", highlight=False, soft_wrap=True)
     if identity is not None:
         console.print(f"door's identity: {identity_fingerprint(identity)}", highlight=False, soft_wrap=True)
 
