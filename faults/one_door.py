@@ -13,10 +13,10 @@ from typing import Any
 from faults.door_crashes.broker import Feed, Watch, broker, log_of
 from faults.door_crashes.workers import Worker
 from processors.door.deidentify import row_id
-from schemas.codec import encode
 from schemas.events import IdentifiedLabel, IdentifiedVerdict
 from schemas.outcomes import UnjoinError
 from schemas.topics import VERDICTS
+from testkit.seals import unsealed_value
 from unjoin.host.kafka import free_port
 from unjoin.keys.keyring import Keyring
 
@@ -60,7 +60,7 @@ class OneDoor:
     async def write(self, records: Sequence[IdentifiedLabel | IdentifiedVerdict]) -> None:
         """Returns once they are durable."""
         for start in range(0, len(records), WRITE_RECORDS_MAX):
-            await self._feed.write([(one.voter, _value_of(one)) for one in records[start : start + WRITE_RECORDS_MAX]])
+            await self._feed.write([(0, _value_of(one)) for one in records[start : start + WRITE_RECORDS_MAX]])
 
     async def watch(self) -> None:
         """Looks, until it is cancelled."""
@@ -163,4 +163,4 @@ def _value_of(record: IdentifiedLabel | IdentifiedVerdict) -> bytes:
     act: Any = ("unjoin.Verdict", {"human": record.human}) if isinstance(record, IdentifiedVerdict) else (
         "unjoin.Answer", {"kind": record.kind, "task": record.task, "answer": record.answer}
     )  # fmt: skip
-    return encode("events.labeled-value", {"voter": record.voter, "day": record.day, "act": act})
+    return unsealed_value({"voter": record.voter, "day": record.day, "act": act})

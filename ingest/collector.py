@@ -160,6 +160,9 @@ class Collector:
 
         Args:
             batches: at least one, no two of one session, so that no two share a key of records.
+
+        Raises:
+            Rejection: 503: a key that their labels need cannot be had.
         """
         now_ms = self._edge.now_ms()
         runs: list[Run] = []
@@ -169,7 +172,7 @@ class Collector:
         for batch in batches:
             sender = Sender(grant.site, batch.session, now_ms, address, user_agent, batch.sent_at)
             try:
-                records, closed = records_of(batch.events, sender, self._edge.edge_keys)
+                records, closed = records_of(batch.events, sender, self._edge.edge_keys, self._edge.seals)
             except UnjoinError:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
                 raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=KEYS_RETRY_AFTER_S) from None
             left_out = {entry.index for entry in closed}

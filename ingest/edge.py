@@ -7,6 +7,7 @@ import msgspec
 from ingest.access.quotas import Quotas
 from ingest.access.sites import WatchedSites
 from ingest.encode.edge_keys import WatchedKeys
+from ingest.encode.seals import Seals
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network
 from ingest.kafka.producer import Producer
@@ -20,6 +21,7 @@ class Edge(msgspec.Struct, frozen=True):
 
     Attributes:
         edge_keys: the voters' key of a day.
+        seals: what seals labels to the door.
         now_ms: Unix milliseconds.
         monotonic: seconds, for quotas and durations.
         body_room: of bodies whose key is known from the head.
@@ -30,6 +32,7 @@ class Edge(msgspec.Struct, frozen=True):
     sites: WatchedSites
     producer: Producer
     edge_keys: WatchedKeys
+    seals: Seals
     counters: Counters
     limits: RequestLimits
     trusted_proxies: tuple[Network, ...]

@@ -4,6 +4,45 @@ from mutants.mutant import Edit, Mutant
 
 DOOR = (
     Mutant(
+        name="commits at any moment",
+        why="A commit a second says when a suppressed label or a verdict came; a crowd's release says nothing of them.",
+        edits=(
+            Edit(
+                "processors/faust_app/batch_handler.py",
+                "        self._commits.offer(plan.left)\n",
+                "        self._commits.offer()\n",
+            ),
+        ),
+        tests=(
+            "tests/processors/faust_app/test_batch_handler.py::"
+            "test_label_of_a_destroyed_key_is_counted_as_suppressed_and_done",
+        ),
+    ),
+    Mutant(
+        name="sealed label read at any place",
+        why="Whoever may write to the topic could vote again with what others sealed, on another partition.",
+        edits=(
+            Edit(
+                "processors/faust_app/batch_handler.py",
+                "place = place_of(message.topic, message.partition)",
+                "place = place_of(message.topic, 0)",
+            ),
+        ),
+        tests=("tests/processors/faust_app/test_batch_handler.py::test_sealed_label_opens_on_its_own_partition_alone",),
+    ),
+    Mutant(
+        name="day outside the seal that is not the day inside",
+        why="A row keyed with one day's key would stay readable on the topic for as long as another day's.",
+        edits=(
+            Edit(
+                "processors/door/records.py",
+                "    if said.day != sealed.day:",
+                "    if False:",
+            ),
+        ),
+        tests=("tests/processors/door/test_records.py::test_day_outside_the_seal_is_the_day_inside",),
+    ),
+    Mutant(
         name="commit cap off",
         why="Faust's own rule commits past records that are still being worked on (0.15.3).",
         edits=(

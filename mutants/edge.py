@@ -179,11 +179,107 @@ EDGE = (
         edits=(
             Edit(
                 "ingest/encode/records.py",
-                "return self._values(LABELED, voter, (day - _EPOCH).days * DAY_MS)",
-                "return self._values(LABELED, voter, self._sender.received_at_ms)",
+                "        timestamp_ms = (day - _EPOCH).days * DAY_MS\n",
+                "        timestamp_ms = self._sender.received_at_ms\n",
             ),
         ),
         tests=("tests/ingest/encode/test_records.py::test_answer_holds_voter_task_answer_kind_day_and_nothing_else",),
+    ),
+    Mutant(
+        name="labels that are not sealed",
+        why="Whoever has the edge's key and reads the topic would join every label on it to its session.",
+        edits=(
+            Edit(
+                "ingest/encode/records.py",
+                "run.values.append(self._seals.sealed(content, day, partition))",
+                "run.values.append(content)",
+            ),
+        ),
+        tests=("tests/ingest/encode/test_records.py::test_answer_holds_voter_task_answer_kind_day_and_nothing_else",),
+    ),
+    Mutant(
+        name="labels keyed by their voter",
+        why="The pseudonym beside the ciphertext says which labels are of one session, and with the edge's key whose.",
+        edits=(
+            Edit(
+                "ingest/encode/records.py",
+                "Run(LABELED, None, timestamp_ms, [], partition)",
+                "Run(LABELED, voter, timestamp_ms, [], partition)",
+            ),
+        ),
+        tests=("tests/ingest/encode/test_records.py::test_answer_holds_voter_task_answer_kind_day_and_nothing_else",),
+    ),
+    Mutant(
+        name="sealed labels of every length",
+        why="An answer's length is a way to know it again.",
+        edits=(
+            Edit(
+                "schemas/seal.py",
+                'encrypt(number.to_bytes(NONCE_BYTES, "big"), padded(label), place)',
+                'encrypt(number.to_bytes(NONCE_BYTES, "big"), padded(label).rstrip(b"\\0"), place)',
+            ),
+        ),
+        tests=("tests/ingest/encode/test_records.py::test_length_of_a_sealed_answer_tells_only_its_size_class",),
+    ),
+    Mutant(
+        name="labels sealed to a key that was in force once",
+        why="A door that is replaced announces another key; nobody could read what is sealed to the old one.",
+        edits=(
+            Edit(
+                "ingest/encode/seals.py",
+                "        of = day, self._door_keys(day)\n",
+                "        of = next((one for one in self._sealers), (day, self._door_keys(day)))\n",
+            ),
+        ),
+        tests=("tests/ingest/encode/test_records.py::test_label_is_sealed_to_the_key_that_is_in_force_now",),
+    ),
+    Mutant(
+        name="record on any partition where its own is missing",
+        why="A label is sealed to its partition: anywhere else it opens for nobody, though it was acknowledged.",
+        edits=(
+            Edit(
+                "ingest/kafka/producer.py",
+                "queue = queues[run.partition]",
+                "queue = queues[0]",
+            ),
+        ),
+        tests=("tests/contract/test_producer_contract.py::test_record_with_a_partition_lies_there_or_is_not_durable",),
+    ),
+    Mutant(
+        name="spool that forgets a record's partition",
+        why="What an outage held would be acknowledged, drained, and open for nobody.",
+        edits=(
+            Edit(
+                "ingest/spool/packs.py",
+                "        if record.partition is None\n",
+                "        if True\n",
+            ),
+        ),
+        tests=("tests/ingest/spool/test_file.py::test_pack_keeps_the_partition_of_its_records",),
+    ),
+    Mutant(
+        name="door's identity that is not compared",
+        why="Whoever may write to the topic of announcements could have labels sealed to a key of their own.",
+        edits=(
+            Edit(
+                "unjoin/keys/announcement.py",
+                "    if door_identity and identity_fingerprint(identity) != door_identity:\n",
+                "    if False:\n",
+            ),
+        ),
+        tests=("tests/unjoin/keys/test_announcement.py",),
+    ),
+    Mutant(
+        name="fingerprints that are not compared",
+        why="Two collectors with keys of their own make two voters of one session, silently.",
+        edits=(
+            Edit(
+                "unjoin/keys/announcer.py",
+                "        if own != in_force.fingerprint:\n",
+                "        if False:\n",
+            ),
+        ),
+        tests=("tests/unjoin/keys/test_announcer.py::test_second_host_with_another_key_of_the_day_is_refused",),
     ),
     Mutant(
         name="call of another SDK dated by its sending",

@@ -10,6 +10,24 @@ _SIMULATED_SINK = "tests/simulation/test_simulation.py::test_faults_anywhere_los
 
 SINK = (
     Mutant(
+        name="virtual columns that anybody reads",
+        why="An insert's part holds the members of its crowds until it is merged.",
+        edits=(Edit("sinks/http/read_only.py", "        if OF_A_PART.search(whole):\n", "        if False:\n"),),
+        tests=("tests/sinks/http/test_interface.py::test_nobody_is_told_which_part_a_row_lies_in",),
+    ),
+    Mutant(
+        name="rows that outlive a time that was shortened",
+        why="A setting that only new tables follow keeps what an operator believes deleted.",
+        edits=(
+            Edit(
+                "sinks/clickhouse/retention.py",
+                '        elif wanted and f" TTL {TTL.format(wanted)}" not in engines[table]:\n',
+                "        elif wanted and not has_ttl:\n",
+            ),
+        ),
+        tests=("tests/sinks/clickhouse/test_retention.py",),
+    ),
+    Mutant(
         name="intent not committed before the insert",
         why="After a crash nobody would know which range may be stored already.",
         edits=(

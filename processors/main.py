@@ -29,6 +29,7 @@ from processors.faust_app.producer import AcknowledgedProducer
 from processors.faust_app.stored_verdicts import StoredVerdicts
 from processors.faust_app.watchdog import Watchdog
 from schemas.outcomes import Suppression, UnjoinError
+from schemas.seal import Opener
 
 log = logging.getLogger("unjoin.processors")
 
@@ -39,6 +40,7 @@ EXIT_HALTED = 78
 """Source of the numbers: sysexits.h, EX_SOFTWARE, EX_TEMPFAIL and EX_CONFIG."""
 
 LOOK_EVERY_S = 1.0
+KEYS_EVERY_S = 0.1
 DRAIN_S_MAX = 3.0
 COMMIT_S_MAX = 2.0
 STOP_S_MAX = 2.0
@@ -55,7 +57,7 @@ class ProcessorConfig(msgspec.Struct, frozen=True, kw_only=True):
         crowd: when labels leave, and how many may wait.
         dead_letter_share_max: of the last 100 records of a partition; past it the processor halts instead of setting
             more aside.
-        counts_every_s: at whole multiples of so many seconds metrics show what was noted.
+        counts_every_s: at whole multiples of so many seconds metrics show what was noted, and commits follow.
         watchdog_s: after how long without progress the process ends.
         session_s: after how long without a heartbeat a dead worker's partitions are dealt anew.
     """
@@ -81,18 +83,21 @@ def run(
     epoch_keys: EpochKeys,
     *,
     mask: Mask,
+    keys_compared: Callable[[], bool] = lambda: True,
     on_ready: Callable[[], None] = lambda: None,
 ) -> int:
     """Blocks until SIGTERM or SIGINT, drains, commits, and gives the exit code.
 
-    Waits for Kafka and the topics for as long as it takes. The watchdog ends the process itself, with `EXIT_STUCK`.
+    Waits for Kafka, the topics and the other doors' keys for as long as it takes. The watchdog ends the process itself,
+    with `EXIT_STUCK`.
 
     Args:
         epoch_keys: gives the door its key of a day. Whatever it raises stops the processor with `EXIT_HALTED`.
+        keys_compared: whether the keys are known to be those of every door; what it raises stops as well.
         on_ready: called once the group has given this worker its partitions.
     """
     quieten_libraries()
-    code = asyncio.run(_serve(config, epoch_keys, mask, on_ready))
+    code = asyncio.run(_serve(config, epoch_keys, mask, keys_compared, on_ready))
     if code == EXIT_OK:
         log.info("stopped")
     return code
@@ -116,6 +121,7 @@ class _Processor:
         self.app = build_app(app_config, self.commits, door_agent(self._handle))
         self.batches = BatchHandler(
             open_door=self._open_door,
+            opener=Opener(self._epoch_keys),
             producer=AcknowledgedProducer(self.app),
             commits=self.commits,
             metrics=self.metrics,
@@ -161,6 +167,7 @@ class _Processor:
         while True:
             await asyncio.sleep(self._config.counts_every_s - time.time() % self._config.counts_every_s)
             self.metrics.show(lag())
+            self.commits.offer()
 
     def _halt(self, error: Exception) -> None:
         if not self.halted.done():
@@ -173,14 +180,27 @@ class _Processor:
         self.app.flow_control.suspend()
         if not self.halted.done() and not await _in_time(self.batches.close(), DRAIN_S_MAX):
             log.warning("a batch did not arrive in time; its records come again at the next start")
+        self.commits.offer()
         if not await _in_time(consumer.commit(), COMMIT_S_MAX):
             log.warning("the last commit failed; its records come again at the next start")
 
 
-async def _serve(config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, on_ready: Callable[[], None]) -> int:
+async def _serve(
+    config: ProcessorConfig,
+    epoch_keys: EpochKeys,
+    mask: Mask,
+    keys_compared: Callable[[], bool],
+    on_ready: Callable[[], None],
+) -> int:
     asked_to_stop = _stop_signals()
     if not await _topics_are_there(config, asked_to_stop):
         return EXIT_OK
+    try:
+        if not await _keys_are_compared(keys_compared, asked_to_stop):
+            return EXIT_OK
+    except UnjoinError as error:
+        log.error("halted, nothing is lost: %s", error)
+        return EXIT_HALTED
     processor = _Processor(config, epoch_keys, mask)
     watchdog = Watchdog(
         bootstrap=config.bootstrap,
@@ -289,6 +309,22 @@ async def _topics_are_there(config: ProcessorConfig, asked_to_stop: asyncio.Even
             said = missing
         with suppress(TimeoutError):
             await asyncio.wait_for(asked_to_stop.wait(), LOOK_EVERY_S)
+    return False
+
+
+async def _keys_are_compared(keys_compared: Callable[[], bool], asked_to_stop: asyncio.Event) -> bool:
+    """Waits until they are; False where it was asked to stop before."""
+    said = False
+    looks = 0
+    while not asked_to_stop.is_set():
+        if keys_compared():
+            return True
+        looks += 1
+        if not said and looks * KEYS_EVERY_S > LOOK_EVERY_S:
+            log.warning("waiting for the keys that other doors have announced")
+            said = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asked_to_stop.wait(), KEYS_EVERY_S)
     return False
 
 

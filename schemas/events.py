@@ -234,7 +234,7 @@ SERVER_CATEGORIES = frozenset({"analytics", "personal", "labelers", "labeled"})
 
 
 class IdentifiedLabel(Redacted, frozen=True):
-    """An answer as it lies on `events.labeled`.
+    """An answer as it lies on `events.labeled`, inside its seal.
 
     Attributes:
         voter: 32 bytes, a pseudonym of the session for one day.
@@ -250,11 +250,17 @@ class IdentifiedLabel(Redacted, frozen=True):
 
 
 class IdentifiedVerdict(Redacted, frozen=True):
-    """A judgement of a voter as it lies on `events.labeled`."""
+    """A judgement of a voter as it lies on `events.labeled`, inside its seal."""
 
     voter: bytes
     day: datetime.date
     human: bool
+
+
+class Unopened(Redacted, frozen=True):
+    """A label or verdict that nobody can read any more: its day's key was destroyed on record."""
+
+    day: datetime.date
 
 
 class DeidentifiedLabel(msgspec.Struct, frozen=True):

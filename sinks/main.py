@@ -31,7 +31,7 @@ import random
 import signal
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from prometheus_client import make_wsgi_app, start_http_server
 from schemas.outcomes import UnjoinError
 from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
 from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.retention import keep
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Engine, Table, Unknown
 from sinks.http.interface import ENGINE_SHARE, HttpInterfaceConfig, places_of_queries, serve_http
@@ -83,6 +84,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
             ends instead of setting more aside.
         metrics_port: 0 for none.
         group_prefix: a consumer group is called this and the table's name.
+        ttl_days: by table, after how many days from its receipt a row is deleted; 0 for never.
     """
 
     bootstrap: str
@@ -102,6 +104,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int
     tables: tuple[Table, ...]
     group_prefix: str
+    ttl_days: Mapping[str, int]
 
     def __repr__(self) -> str:
         return f"SinkConfig({self.bootstrap}, {'a server' if self.clickhouse_url else self.clickhouse_dir})"
@@ -222,6 +225,12 @@ def _metrics_and_readiness(metrics: SinkMetrics, consumers: Sequence[TableConsum
     return answer
 
 
+def _prepare(engine: Engine, ttl_days: Mapping[str, int]) -> None:
+    engine.migrate()
+    for statement in keep(engine.select, ttl_days):
+        log.info("applied: %s", statement)
+
+
 @asynccontextmanager
 async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[Engine | None]:
     """The migrated engine; None where the sink was stopped before the migration succeeded."""
@@ -235,7 +244,7 @@ async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[
     try:
         while not stopping.is_set():
             try:
-                await loop.run_in_executor(None, engine.migrate)
+                await loop.run_in_executor(None, _prepare, engine, config.ttl_days)
             except Unknown as error:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), outage.failed(str(error)))

@@ -15,6 +15,7 @@ from typing import Any
 
 from ingest.access.sites import write_development_sites
 from schemas.topics import SIGNALS
+from testkit.announced_door import announce
 from testkit.kafka_node import stored_records
 from testkit.processes import memory_bytes, wait_for
 from unjoin.host.kafka import free_port
@@ -41,7 +42,8 @@ class Collect:
         write_development_sites(data_dir / "sites" / "sites.json", ["http://localhost"])
 
     def start(self) -> None:
-        """Returns once it says that it can accept durably."""
+        """Returns once it says that it can accept durably; labels too, though no door runs."""
+        announce(self._environment["UNJOIN_KAFKA_BOOTSTRAP"], self.data_dir, self.workers)
         with (self.data_dir / "collector.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "unjoin", "collect"], env=self._environment, stdout=log, stderr=log

@@ -37,6 +37,9 @@ class RunningStack:
             "UNJOIN_HTTP_PORT": str(self.http_port),
             "UNJOIN_CLICKHOUSE_HTTP_PORT": str(self.clickhouse_port),
             "UNJOIN_KAFKA_PORT": str(self.kafka_port),
+            # Tests put rows of fixed times into these tables.
+            "UNJOIN_SIGNALS_TTL_DAYS": "0",
+            "UNJOIN_ANALYTICS_TTL_DAYS": "0",
             **settings,
         }
         self.python = [sys.executable, "-m", "unjoin"]

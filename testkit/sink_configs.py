@@ -69,5 +69,6 @@ def sink_config(bootstrap: str, clickhouse_dir: Path, **changes: Any) -> SinkCon
         metrics_port=0,
         tables=TABLES,
         group_prefix=GROUP_PREFIX,
+        ttl_days={},
     )
     return msgspec.structs.replace(config, **changes)

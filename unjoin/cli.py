@@ -228,6 +228,7 @@ def _simulate(options: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _replay(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.keys.keyring import Keyring
     from unjoin.replay import NOT_REPLAYED, ReplayOptions, replay
 
     wanted = ReplayOptions(
@@ -237,6 +238,7 @@ def _replay(options: argparse.Namespace, settings: Settings, console: Console) -
         topics=frozenset(options.topic),
         dry_run=options.dry_run,
         from_start=options.from_start,
+        epoch_keys=Keyring(settings.epoch_keys_dir).existing_key_of,
     )
     counts = asyncio.run(replay(wanted, console))
     done = "would be replayed" if options.dry_run else "replayed"

@@ -10,7 +10,7 @@ import asyncio
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from processors.door.records import labeled_of, midnight_s
 from schemas.codec import decode
 from schemas.dead_letters import TRUNCATED_FROM, Origin, origin_of
 from schemas.outcomes import DeadLetterReason, DecodeError, UnjoinError
+from schemas.seal import Opener, place_of
 from schemas.topics import (
     DEAD_LETTERS,
     DEIDENTIFIED,
@@ -62,6 +63,7 @@ class ReplayOptions(msgspec.Struct, frozen=True):
         reasons, topics: only these; empty for all.
         dry_run: count only; nothing is written and no position moves.
         from_start: begin at the oldest dead letter instead of where the last run ended.
+        epoch_keys: the door's keys of the days that are here, so that what is inside a seal can be told.
     """
 
     bootstrap: str
@@ -70,6 +72,7 @@ class ReplayOptions(msgspec.Struct, frozen=True):
     topics: frozenset[str] = frozenset()
     dry_run: bool = False
     from_start: bool = False
+    epoch_keys: Callable[[datetime.date], bytes | None] = lambda day: None
 
     @property
     def group(self) -> str:
@@ -138,6 +141,7 @@ class _ReplayRun:
 
     def __init__(self, options: ReplayOptions, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
         self._options, self._consumer, self._producer = options, consumer, producer
+        self._opener = Opener(options.epoch_keys)
         self.counts: Counter[str] = Counter()
 
     async def replay_topic(self, topic: str, progress: Progress) -> None:
@@ -208,7 +212,16 @@ class _ReplayRun:
         if any(name == TRUNCATED_FROM for name, _ in record.headers):
             return "cut"
         # Many unreadable labels in a row would halt the door, and hold back every label behind them.
-        return "replayed" if origin.topic != LABELED or _is_label(record) else "still"
+        return "replayed" if origin.topic != LABELED or self._is_label(record, origin) else "still"
+
+    def _is_label(self, record: Any, origin: Origin) -> bool:
+        """Whether the door could read it; without its key of the day, whether it looks like something sealed."""
+        place = place_of(origin.topic, origin.partition)
+        try:
+            labeled_of(record.value, record.timestamp, place, self._opener)
+        except DecodeError:
+            return False
+        return True
 
     async def _send(self, record: Any, origin: Origin) -> Awaitable[Any]:
         there = await self._producer.partitions_for(origin.topic)
@@ -238,14 +251,6 @@ class _ReplayRun:
         except DecodeError:
             day = self._options.today
         return int(midnight_s(day) * 1_000)
-
-
-def _is_label(record: Any) -> bool:
-    try:
-        labeled_of(record.value, record.timestamp)
-    except DecodeError:
-        return False
-    return True
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,11 @@ from schemas.topics import (
 )
 from unjoin.confine.allowed_paths import confine_role
 from unjoin.host.notify import notify_ready
+from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
+from unjoin.keys.announcer import Announcer
 from unjoin.keys.housekeeping import LOOK_EVERY_S, Housekeeping
-from unjoin.keys.keyring import KeyDestroyed, Keyring
+from unjoin.keys.identity import door_identity
+from unjoin.keys.keyring import Keyring
 from unjoin.settings import WORKER_SPOOL, Settings
 
 if TYPE_CHECKING:
@@ -60,9 +64,12 @@ def run_collector(
     config = collector_config(settings, worker)
     confine_role("collector", settings)
     keyring = Keyring(settings.edge_keys_dir)
-    with _housekeeping(keyring, "edge", settings):
-        page_of = _playground_of(settings, _workers_of(worker)[1], door_metrics_url) if playground else None
-        return run(config, keys_of(keyring), on_ready=notify_ready, page_of=page_of)
+    number, count = _workers_of(worker)
+    cache = settings.spool_folder / f"announcements-{number}.json"
+    with _housekeeping(keyring, "edge", settings), announcer_of_edge(settings, keyring, cache) as announcer:
+        page_of = _playground_of(settings, count, door_metrics_url) if playground else None
+        edge_keys = partial(announcer.checked_key, announced=True)
+        return run(config, edge_keys, announcer.door_public_key, on_ready=notify_ready, page_of=page_of)
 
 
 def _workers_of(worker: str | None) -> tuple[int, int]:
@@ -123,6 +130,7 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
         address_events_per_second_max=settings.address_events_per_second_max,
         session_labels_per_hour_max=settings.session_labels_per_hour_max,
         lame_duck_seconds=settings.lame_duck_seconds,
+        labeled_partitions=settings.labeled_partitions,
     )
 
 
@@ -182,8 +190,14 @@ def run_processor(settings: Settings) -> int:
     config = processor_config_of(settings)
     confine_role("processor", settings)
     keyring = Keyring(settings.epoch_keys_dir)
-    with _housekeeping(keyring, "epoch", settings):
-        return run(config, keys_of(keyring), mask=mask, on_ready=notify_ready)
+    with _housekeeping(keyring, "epoch", settings), announcer_of_door(settings, keyring) as announcer:
+        return run(
+            config,
+            partial(announcer.checked_key, announced=False),
+            mask=mask,
+            keys_compared=lambda: _compared(announcer),
+            on_ready=notify_ready,
+        )
 
 
 def run_sink(settings: Settings) -> int:
@@ -209,6 +223,7 @@ def run_sink(settings: Settings) -> int:
         metrics_port=settings.metrics_port,
         tables=TABLES,
         group_prefix=GROUP_PREFIX,
+        ttl_days=settings.ttl_days,
     )
     confine_role("sink", settings)
     return run(config, on_ready=notify_ready)
@@ -222,13 +237,49 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def keys_of(keyring: Keyring) -> Callable[[datetime.date], bytes | None]:
-    """A role's keys of the day; None for a day whose key was destroyed on record."""
+def announcer_of_edge(settings: Settings, keyring: Keyring, cache: Path) -> Announcer:
+    """What compares the edge's keys with other collectors', and learns what labels are sealed to.
 
-    def key_of(day: datetime.date) -> bytes | None:
-        try:
-            return keyring.key_of(day)
-        except KeyDestroyed:
-            return None
+    Args:
+        cache: a file of what was read before, for a start without Kafka.
+    """
+    return _announcer(settings, "edge", keyring, edge_announcement, cache)
 
-    return key_of
+
+def announcer_of_door(settings: Settings, keyring: Keyring) -> Announcer:
+    """What compares the door's keys with other doors', and announces its public ones."""
+
+    def said(day: datetime.date, epoch_key: bytes) -> Announcement:
+        return door_announcement(day, epoch_key, door_identity(settings.epoch_keys_dir))
+
+    return _announcer(settings, "door", keyring, said, None)
+
+
+def _announcer(
+    settings: Settings,
+    role: Role,
+    keyring: Keyring,
+    announcement_of_key: Callable[[datetime.date, bytes], Announcement],
+    cache: Path | None,
+) -> Announcer:
+    return Announcer(
+        bootstrap=settings.bootstrap,
+        role=role,
+        keyring=keyring,
+        announcement_of_key=announcement_of_key,
+        door_identity=settings.door_identity,
+        cache=cache,
+        now=_now,
+    )
+
+
+def _compared(announcer: Announcer) -> bool:
+    """Whether the door's key of today is known to be every door's.
+
+    Raises:
+        KeyringError: it is not, or it cannot be had.
+    """
+    if not announcer.announced:
+        return False
+    announcer.checked_key(_now().date(), announced=False)
+    return True

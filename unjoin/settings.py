@@ -114,6 +114,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replication_factor: Annotated[Positive, Meta(description="Copies of each partition.")] = 1
     events_retention_days: Annotated[Positive, Meta(description="Days an identified event stays on its topic.")] = 7
     labeled_retention_hours: Annotated[Positive, Meta(description="Hours an identified label stays on its topic.")] = 6
+    signals_ttl_days: Annotated[
+        NotNegative, Meta(description="Days after its receipt at which a row of `signals` is deleted; 0 for never.")
+    ] = 90
+    analytics_ttl_days: Annotated[NotNegative, Meta(description="The same of `analytics`.")] = 400
+    personal_ttl_days: Annotated[NotNegative, Meta(description="The same of `personal`.")] = 0
+    labelers_ttl_days: Annotated[NotNegative, Meta(description="The same of `labelers`.")] = 0
     crowd_min: Annotated[
         Positive, Meta(description="Sessions whose labels leave the door together; 1 for no crowds.")
     ] = 20
@@ -133,6 +139,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     crowd_bytes_max: Annotated[
         Positive, Meta(description="Bytes of memory that the labels held by a partition take before the same happens.")
     ] = 268_435_456
+
+    door_identity: Annotated[
+        str,
+        Meta(
+            pattern="^([0-9a-f]{32})?$",
+            description="Fingerprint of the only door that labels are sealed to, as `unjoin keys list` shows it; "
+            "empty for the first that announces itself each day.",
+        ),
+    ] = ""
 
     dead_letter_percent_max: Annotated[
         Annotated[int, Meta(ge=0, le=100)],
@@ -161,6 +176,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def crowd_hold_ms_max(self) -> int:
         """How long a label may wait for its crowd: five sixths of its record's retention."""
         return self.labeled_retention_hours * 3_000_000
+
+    @property
+    def ttl_days(self) -> dict[str, int]:
+        """By table of identified events, after how many days a row is deleted; 0 for never."""
+        return {
+            "signals": self.signals_ttl_days,
+            "analytics": self.analytics_ttl_days,
+            "personal": self.personal_ttl_days,
+            "labelers": self.labelers_ttl_days,
+        }
 
     @property
     def sites_file(self) -> Path:
@@ -228,8 +253,8 @@ def _checked(settings: Settings) -> Settings:
     """The settings, if they go together.
 
     Raises:
-        SettingsError: labels would expire before they have waited, the largest bodies be told 503 for ever, or a
-            broker has no port.
+        SettingsError: a row would be deleted before its record, labels would expire before they have waited, the
+            largest bodies be told 503 for ever, or a broker has no port.
     """
     if settings.waiting_bytes_max < 2 * settings.body_bytes_max:
         raise SettingsError("UNJOIN_WAITING_BYTES_MAX: Expected at least twice UNJOIN_BODY_BYTES_MAX")
@@ -237,6 +262,12 @@ def _checked(settings: Settings) -> Settings:
         host, _, port = address.strip().rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
             raise SettingsError("UNJOIN_KAFKA_BOOTSTRAP: Expected brokers as host:port, separated by commas")
+    for table, days in settings.ttl_days.items():
+        if 0 < days <= settings.events_retention_days:
+            raise SettingsError(
+                f"{PREFIX}{table.upper()}_TTL_DAYS: rows have to outlive their records, which stay on their topic for "
+                f"{settings.events_retention_days} days; keep them longer, or lower {PREFIX}EVENTS_RETENTION_DAYS"
+            )
     if settings.crowd_wait_minutes * 60_000 >= settings.crowd_hold_ms_max:
         raise SettingsError(
             f"{PREFIX}CROWD_WAIT_MINUTES: labels that stay on their topic for {settings.labeled_retention_hours} h "

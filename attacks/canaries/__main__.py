@@ -27,6 +27,7 @@ from attacks.canaries.traffic import EXPECTED, Traffic
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, TOPIC_OF_CATEGORY
 from testkit.kafka_node import kafka_home
 from testkit.running_stack import RunningStack
+from unjoin.keys.keyring import Keyring
 
 CLOSING_SESSIONS, CLOSING_LABELS_MAX = 60, 500
 STORED_S_MAX, STORED_EVENTS_PER_S_MIN = 60.0, 1_000
@@ -103,6 +104,7 @@ def _fill(stack: RunningStack, canaries: Canaries, events: int, console: Console
     traffic = Traffic(canaries, time.time_ns() // 1_000_000)
     closing = traffic.closing(CLOSING_SESSIONS, min(CLOSING_LABELS_MAX, max(1, events // 200)))
     today = datetime.datetime.now(datetime.UTC).date()
+    epoch_key = Keyring(stack.data_dir / "keys" / "epoch").key_of(today)
     with Progress(console=console) as progress:
         task = progress.add_task("posting", total=events)
 
@@ -110,7 +112,7 @@ def _fill(stack: RunningStack, canaries: Canaries, events: int, console: Console
             progress.advance(task, more)
 
         accepted = asyncio.run(post_all(stack.http, keys, traffic.batches(events), posted))
-        undecodable = produce_garbage(stack.bootstrap, canaries, os.urandom(32), today)
+        undecodable = produce_garbage(stack.bootstrap, canaries, os.urandom(32), today, epoch_key)
         statuses = send_bad_requests(stack.http_port, canaries)
         queries = send_queries(stack.clickhouse_port, canaries)
         asyncio.run(post_all(stack.http, keys, closing, lambda _: None))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 import json
 import socket
 import urllib.error
@@ -15,9 +16,10 @@ from confluent_kafka import Producer
 
 from attacks.canaries.needles import Canaries
 from attacks.canaries.traffic import Batch, analysts_queries, bad_requests
-from schemas.codec import encode, header
+from schemas.codec import header
 from schemas.outcomes import UnjoinError
 from schemas.topics import DEIDENTIFIED, LABELED, SIGNALS
+from testkit.seals import sealed_value
 
 WORKERS = 6
 TRIES = 50
@@ -114,11 +116,12 @@ def garbage(canaries: Canaries, tag: str, subject: str) -> Iterable[bytes]:
         yield header(other) + canary(tag).encode()
 
 
-def produce_garbage(bootstrap: str, canaries: Canaries, voter: bytes, day: object) -> int:
+def produce_garbage(bootstrap: str, canaries: Canaries, voter: bytes, day: datetime.date, epoch_key: bytes) -> int:
     """Puts undecodable records on three topics, and a good label in a bad wrapping; gives how many are undecodable.
 
     Args:
         voter: of the good label, which the door will release without its wrapping.
+        epoch_key: the door's of the day, so that what is bad inside a seal comes out of it as well.
     """
     producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
     written = 0
@@ -128,16 +131,18 @@ def produce_garbage(bootstrap: str, canaries: Canaries, voter: bytes, day: objec
             producer.produce(topic, value, canaries.text(tag).encode(), headers=_headers(canaries, tag))
             written += 1
     good = {"kind": "text_answer", "task": "insider-1", "answer": "a"}
-    value = encode("events.labeled-value", {"voter": voter, "day": day, "act": good})
+    value = sealed_value({"voter": voter, "day": day, "act": good}, epoch_key)
     bad_kind = {**good, "kind": canaries.text("labeledgarbage")}
-    broken = encode("events.labeled-value", {"voter": voter, "day": day, "act": bad_kind})
+    broken = sealed_value({"voter": voter, "day": day, "act": bad_kind}, epoch_key)
     for wrong in (value + canaries.text("labeledgarbage").encode(), broken):
-        producer.produce(LABELED, wrong, canaries.text("labeledgarbage").encode())
+        producer.produce(LABELED, wrong, canaries.text("labeledgarbage").encode(), partition=0)
         written += 1
     # And one without a canary, so that there is a dead letter of the released topic to be searched.
     producer.produce(DEIDENTIFIED, b"not a datum", partition=0)
     written += 1
-    producer.produce(LABELED, value, canaries.text("insider").encode(), headers=_headers(canaries, "insider"))
+    producer.produce(
+        LABELED, value, canaries.text("insider").encode(), partition=0, headers=_headers(canaries, "insider")
+    )
     producer.flush(ANSWER_S_MAX)
     return written
 

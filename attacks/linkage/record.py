@@ -21,6 +21,7 @@ from attacks.linkage.truth import truth_of
 from schemas.codec import decode
 from schemas.topics import DEIDENTIFIED, LABELED
 from testkit.door_config import crowd_rule
+from testkit.seals import EpochKeys, opened_datum
 from unjoin.keys.keyring import Keyring
 
 CROWD_MIN = 20
@@ -52,7 +53,8 @@ def record(posts: Sequence[Post], progress: Progress, *, crowd_target: int = CRO
                     stack.post(post.batch(time.time_ns() // 1_000_000, number))
                 waiting = progress.add_task("waiting for the last crowd", total=None)
                 stack.wait_for_rows("signals", len(posts))
-                labeled = asyncio.run(_labeled(stack.bootstrap))
+                epoch = Keyring(data_dir / "keys" / "epoch")
+                labeled = asyncio.run(_labeled(stack.bootstrap, epoch.existing_key_of))
                 truth = _truth(data_dir, labeled, {post.session for post in posts}, crowd_target)
                 released = watcher.stop_after(sum(len(crowd.votes) for crowd in truth.crowds))
             stack.wait_for_rows("labels", len({one.row.vote for one in released}))
@@ -136,8 +138,8 @@ def _released(record: Any, now_ms: int) -> Released:
     return Released(record.partition, record.offset, record.timestamp, now_ms, row)
 
 
-async def _labeled(bootstrap: str) -> list[Labeled]:
-    """Everything on the labeled topic now."""
+async def _labeled(bootstrap: str, epoch_keys: EpochKeys) -> list[Labeled]:
+    """Everything on the labeled topic now, opened with the door's keys: the truth, which no attacker has."""
     consumer = AIOKafkaConsumer(LABELED, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
@@ -147,7 +149,7 @@ async def _labeled(bootstrap: str) -> list[Labeled]:
         while not all([await consumer.position(one) >= ends[one] for one in partitions]):
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 for record in records:
-                    datum = decode(record.value, "events.labeled-value")
+                    datum = opened_datum(record.value, epoch_keys, partition=record.partition)
                     act = datum["act"]
                     labeled.append(
                         Labeled(

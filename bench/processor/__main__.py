@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -23,10 +24,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench.collector.contenders import ROOT, family
+from bench.processor.peers.work import epoch_key
 from schemas.codec import encode
+from schemas.seal import Sealer, place_of, public_key_of
 from testkit.kafka_node import QUIET, KafkaNode, create_topic, kafka_home
 from testkit.machine import machine, spread
 from testkit.processes import cpu_seconds, wait_for
+from testkit.seals import sealed_record_value
 
 SECONDS_MAX = 300.0
 SESSION_LABELS = 20
@@ -92,8 +96,13 @@ class Run:
 
     def _fill(self, topic: str) -> None:
         producer = Producer({"bootstrap.servers": self.node.bootstrap, "linger.ms": 5, **QUIET})
-        for number, (key, value) in enumerate(self.values):
-            producer.produce(topic, value=value, key=key)
+        sealers: dict[datetime.date, Sealer] = {}
+        for number, datum in enumerate(self.values):
+            day, partition = datum["day"], datum["voter"][0] % self.options.partitions
+            sealer = sealers.setdefault(day, Sealer(day, public_key_of(epoch_key(day)), time.monotonic))
+            content = encode("events.labeled.content-value", datum)
+            value = sealed_record_value(sealer.seal(content, place_of(topic, partition)))
+            producer.produce(topic, value=value, partition=partition)
             if number % 1_000 == 0:
                 producer.poll(0)
                 while len(producer) > 50_000:
@@ -126,8 +135,8 @@ class Run:
         return Round(name, workers, last - first, last, ended - began, after - before)
 
 
-def labels(count: int, seed: int) -> list[tuple[bytes, bytes]]:
-    """Key and value of labels of many sessions, each of which answers twenty tasks, all mixed up."""
+def labels(count: int, seed: int) -> list[dict[str, Any]]:
+    """Datums of labels of many sessions, each of which answers twenty tasks, all mixed up."""
     rng = random.Random(seed)
     day = datetime.datetime.now(datetime.UTC).date()
     made = []
@@ -135,9 +144,7 @@ def labels(count: int, seed: int) -> list[tuple[bytes, bytes]]:
         voter = rng.randbytes(32)
         for _ in range(SESSION_LABELS):
             act = {"kind": "image_label", "task": f"dogs-{rng.randrange(50_000)}", "answer": rng.choice(ANSWERS)}
-            made.append(
-                (voter, encode("events.labeled-value", {"voter": voter, "day": day, "act": ("unjoin.Answer", act)}))
-            )
+            made.append({"voter": voter, "day": day, "act": ("unjoin.Answer", act)})
     # Neighbours within a few sessions, as sessions overlap in time.
     window = SESSION_LABELS * 50
     for start in range(0, len(made), window):

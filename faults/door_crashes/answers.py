@@ -4,6 +4,7 @@ from random import Random
 
 from ingest.encode.pseudonym import EdgeKeys
 from ingest.encode.records import Record, Sender, records_of
+from ingest.encode.seals import Seals
 from schemas.events import AnyEvent, ImageLabel, TextAnswer, Verdict
 
 SITE = "dev"
@@ -26,25 +27,27 @@ class Answers:
     Args:
         rng: decides everything.
         edge_keys: of the collector whose records these are.
+        seals: its own as well.
     """
 
-    def __init__(self, rng: Random, edge_keys: EdgeKeys) -> None:
+    def __init__(self, rng: Random, edge_keys: EdgeKeys, seals: Seals) -> None:
         self._rng = rng
         self._edge_keys = edge_keys
+        self._seals = seals
         self._sessions = 0
         self._active = [self._new_session() for _ in range(ACTIVE_SESSIONS)]
         self._given: dict[str, list[str]] = {}
         self._posts = 0
         self._busy = self._active[0]
 
-    def post(self, now_ms: int) -> list[tuple[bytes | None, bytes]]:
-        """The next post's records as (key, value): 1 to 8 answers of one session, a verdict, or bytes of nobody."""
+    def post(self, now_ms: int) -> list[tuple[int, bytes]]:
+        """The next post's records, partition and value: 1 to 8 answers of a session, a verdict, or bytes of nobody."""
         rng = self._rng
         self._posts += 1
         if self._posts % BUSY_POSTS == 0:
             self._busy = rng.choice(self._active)
         if rng.random() < GARBAGE_SHARE:
-            return [(rng.randbytes(32), rng.randbytes(rng.randint(0, 40)))]
+            return [(self._seals.partition_of(rng.randbytes(32)), rng.randbytes(rng.randint(0, 40)))]
         if rng.random() < NEW_SESSION_SHARE:
             self._active[rng.randrange(ACTIVE_SESSIONS)] = self._new_session()
         # Some are much more active than others, and for a while one of them gives a quarter of everything.
@@ -67,11 +70,11 @@ class Answers:
             id="e", ts=now_ms, task=task, answer=LONG_ANSWER if rng.random() < LONG_SHARE else rng.choice(ANSWERS)
         )
 
-    def _records(self, session: str, events: list[AnyEvent], now_ms: int) -> list[tuple[bytes | None, bytes]]:
+    def _records(self, session: str, events: list[AnyEvent], now_ms: int) -> list[tuple[int, bytes]]:
         sender = Sender(SITE, session, now_ms, "", "")
         records: list[Record]
-        records, _ = records_of(enumerate(events), sender, self._edge_keys)
-        return [(record.key, record.value) for record in records]
+        records, _ = records_of(enumerate(events), sender, self._edge_keys, self._seals)
+        return [(record.partition or 0, record.value) for record in records]
 
     def _new_session(self) -> str:
         self._sessions += 1

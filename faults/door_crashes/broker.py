@@ -74,7 +74,7 @@ async def broker(kafka_home: Path, state_dir: Path, labeled_partitions: int, par
 
 
 class Feed:
-    """Writes records of the labeled topic, keyed as the edge keys them.
+    """Writes records of the labeled topic.
 
     Attributes:
         written: records that were acknowledged.
@@ -92,14 +92,17 @@ class Feed:
     async def __aexit__(self, *_: object) -> None:
         await self._producer.stop()
 
-    async def write(self, records: Iterable[tuple[bytes | None, bytes]]) -> None:
-        """Returns once they are acknowledged, those of one key in their order; or lost, while a broker starts again.
+    async def write(self, records: Iterable[tuple[int, bytes]]) -> None:
+        """Returns once they are acknowledged, those of a partition in order; or lost, while a broker starts again.
+
+        Args:
+            records: partition and value of each.
 
         What had to be released is computed from the log, so that nobody has to know which.
         """
         try:
             async with asyncio.timeout(WRITE_S_MAX):
-                futures = [await self._producer.send(LABELED, value=value, key=key) for key, value in records]
+                futures = [await self._producer.send(LABELED, value=value, partition=one) for one, value in records]
                 await asyncio.gather(*futures)
             self.written += len(futures)
         except (KafkaError, TimeoutError):

@@ -17,8 +17,10 @@ from processors.door.deidentify import Mask, row_id
 from processors.door.records import labeled_of, released_partition
 from processors.door.release import Door
 from processors.door.verdicts import JudgedVoters
-from schemas.events import DeidentifiedLabel, IdentifiedVerdict
+from schemas.events import DeidentifiedLabel, IdentifiedVerdict, Unopened
 from schemas.outcomes import DecodeError, Suppression
+from schemas.seal import Opener, place_of
+from schemas.topics import LABELED
 
 
 class Logged(msgspec.Struct, frozen=True):
@@ -117,6 +119,7 @@ def expected_of(
 ) -> Expected:
     """The crowds of a log whose partitions are in offset order each."""
     expected = Expected()
+    opener = Opener(epoch_keys)
     doors: dict[int, Door] = {}
     firsts: dict[int, int] = {}
     for record in log:
@@ -125,7 +128,8 @@ def expected_of(
             doors[record.partition] = Door(epoch_keys, mask, crowd, partition=record.partition, judged=JudgedVoters())
         door = doors[record.partition]
         try:
-            said = labeled_of(record.value, record.appended_at_ms)
+            said = labeled_of(record.value, record.appended_at_ms, place_of(LABELED, record.partition), opener)
+            assert not isinstance(said, Unopened)
         except DecodeError:
             expected.undecodable.add(record.value)
             if door.crowd.empty:

@@ -31,6 +31,7 @@ from processors.masking.mask import mask
 from schemas.events import DeidentifiedLabel
 from schemas.topics import DEIDENTIFIED, LABELED_DEAD_LETTERS
 from testkit.door_config import crowd_rule
+from testkit.seals import seals_of
 from unjoin.keys.keyring import Keyring
 
 GROUP = "unjoin-door"
@@ -192,7 +193,8 @@ class Run:
         return Worker(number, config, self._folder)
 
     async def _feed(self, feed: Feed) -> None:
-        answers = Answers(Random(self._rng.random()), self._edge.key_of)
+        seals = seals_of(self._epoch.key_of, self._processors)
+        answers = Answers(Random(self._rng.random()), self._edge.key_of, seals)
         while not self._dry.is_set():
             await feed.write(answers.post(time.time_ns() // 1_000_000))
             await asyncio.sleep(POST_EVERY_S)

@@ -1,9 +1,10 @@
-"""The edge's keys of the day. A missing key is logged once, and shown in metrics and `/readyz` until it is back."""
+"""The keys of the day that labels need. A missing one is logged once, and shown in metrics and `/readyz`."""
 
 import datetime
 import logging
 
 from ingest.encode.pseudonym import EdgeKeys
+from ingest.encode.seals import DoorKeys
 from schemas.outcomes import UnjoinError
 
 log = logging.getLogger(__name__)
@@ -12,7 +13,9 @@ _TWO_DAYS = datetime.timedelta(days=2)
 
 
 class WatchedKeys:
-    """`EdgeKeys` that remember the days whose key was missing when it was last asked for.
+    """`EdgeKeys` that remember the days of which a key was missing when it was last asked for.
+
+    Both are needed for a label: the edge's, to name its voter, and the door's public one, to seal it.
 
     Labels of such a day are refused with 503, so that nothing is lost; all other events are accepted.
 
@@ -20,18 +23,19 @@ class WatchedKeys:
         missing: those days.
     """
 
-    def __init__(self, keys: EdgeKeys) -> None:
+    def __init__(self, keys: EdgeKeys, door_keys: DoorKeys) -> None:
         self._keys = keys
+        self._door_keys = door_keys
         self.missing: set[datetime.date] = set()
 
     def __call__(self, day: datetime.date) -> bytes | None:
         """The day's key; None where it was destroyed on record.
 
         Raises:
-            UnjoinError: it is missing.
+            UnjoinError: it is missing, or the door's public key of the day is.
         """
         try:
-            key = self._keys(day)
+            key = self._both(day)
         except UnjoinError as error:
             if day not in self.missing:
                 log.error("batches with labels of %s are refused: %s", day, error)
@@ -40,6 +44,20 @@ class WatchedKeys:
         if day in self.missing:
             log.warning("the key of %s is back", day)
             self.missing.discard(day)
+        return key
+
+    def are_there(self, day: datetime.date) -> bool:
+        """Whether both can be had; nothing is logged or remembered."""
+        try:
+            self._both(day)
+        except UnjoinError:
+            return False
+        return True
+
+    def _both(self, day: datetime.date) -> bytes | None:
+        key = self._keys(day)
+        if key is not None:
+            self._door_keys(day)
         return key
 
     def can_be_had(self, day: datetime.date) -> bool:

@@ -1,7 +1,7 @@
 """Events to Kafka records: one event a record, with the key and timestamp that its topic prescribes.
 
 The construction here decides what a category may carry: the address and the User-Agent reach analytics and nothing
-else, and a label loses session, id and time before it has a record.
+else, and a label loses session, id and time before it has a record, which only the door can read.
 """
 
 import datetime
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 from ingest.encode.pseudonym import EdgeKeys, day_of_event, voter_of
+from ingest.encode.seals import CONTENT_SUBJECT, Seals
 from ingest.errors import RejectedEvent
 from schemas.encoders import Encoder, encoder_maker
 from schemas.events import AnyEvent, Key, Redacted, Verdict
@@ -27,28 +28,32 @@ class Record(Redacted, frozen=True):
     Attributes:
         value: Confluent wire format.
         timestamp_ms: Unix milliseconds; the broker overwrites it where the topic stamps on append.
+        partition: the only one it may lie on; None where its key says which, or any will do.
     """
 
     topic: str
     key: bytes | None
     value: bytes
     timestamp_ms: int
+    partition: int | None = None
 
 
 class Run(Redacted, frozen=True):
-    """Records that share topic, key and stamp, as all the signals of a request do."""
+    """Records that share topic, key, stamp and partition, as all the signals of a request do."""
 
     topic: str
     key: bytes | None
     timestamp_ms: int
     values: list[bytes]
+    partition: int | None = None
 
 
 class Records(Sequence[Record]):
     """The records of a request, run by run; a record's own object is made only when it is looked at.
 
     Attributes:
-        runs: none empty, no two with the same topic, key and stamp, so that each key's records keep their order.
+        runs: none empty, no two with the same topic, key and stamp, so that each key's records keep their order; those
+            without a key have none.
     """
 
     __slots__ = ("runs",)
@@ -65,7 +70,7 @@ class Records(Sequence[Record]):
     def __iter__(self) -> Iterator[Record]:
         for run in self.runs:
             for value in run.values:
-                yield Record(run.topic, run.key, value, run.timestamp_ms)
+                yield Record(run.topic, run.key, value, run.timestamp_ms, run.partition)
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -79,11 +84,11 @@ def runs_of(records: Sequence[Record]) -> list[Run]:
     """Any records, run by run; each key's records keep their order."""
     if type(records) is Records:  # what every request has; isinstance would ask its abstract base
         return records.runs
-    runs: dict[tuple[str, bytes | None, int], Run] = {}
+    runs: dict[tuple[str, bytes | None, int, int | None], Run] = {}
     for record in records:
-        of = (record.topic, record.key, record.timestamp_ms)
+        of = (record.topic, record.key, record.timestamp_ms, record.partition)
         if of not in runs:
-            runs[of] = Run(*of, [])
+            runs[of] = Run(record.topic, record.key, record.timestamp_ms, [], record.partition)
         runs[of].values.append(record.value)
     return list(runs.values())
 
@@ -129,8 +134,8 @@ _SIGNALS = _makers_of("events.signals-value", "signals")
 _ANALYTICS = _makers_of("events.analytics-value", "analytics")
 _PERSONAL = _makers_of("events.personal-value", "personal")
 _LABELERS = _makers_of("events.labelers-value", "labelers")
-_ANSWER = encoder_maker("events.labeled-value", ("voter", "day", "kind"), branches={"act": "unjoin.Answer"})
-_VERDICT = encoder_maker("events.labeled-value", ("voter", "day"), branches={"act": "unjoin.Verdict"})
+_ANSWER = encoder_maker(CONTENT_SUBJECT, ("voter", "day", "kind"), branches={"act": "unjoin.Answer"})
+_VERDICT = encoder_maker(CONTENT_SUBJECT, ("voter", "day"), branches={"act": "unjoin.Verdict"})
 
 # Not msgspec's encoder: it refuses integers beyond 64 bits, which JSON allows.
 _compact = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
@@ -147,7 +152,7 @@ class _Viewed(Redacted, frozen=True):
 
 
 def records_of(
-    events: Iterable[tuple[int, AnyEvent]], sender: Sender, edge_keys: EdgeKeys
+    events: Iterable[tuple[int, AnyEvent]], sender: Sender, edge_keys: EdgeKeys, seals: Seals
 ) -> tuple[Records, list[RejectedEvent]]:
     """The records of a batch, and the events that no record can be made of any more.
 
@@ -156,8 +161,9 @@ def records_of(
     Args:
         events: (index in the batch, event).
         edge_keys: what it raises is passed on: nothing of the batch can be sent now.
+        seals: as well.
     """
-    maker = _Maker(sender, edge_keys)
+    maker = _Maker(sender, edge_keys, seals)
     closed: list[RejectedEvent] = []
     signals: dict[type, list[AnyEvent]] = {}
     for index, event in events:
@@ -186,12 +192,14 @@ class _DayClosed(UnjoinError):
 class _Maker:
     """Makes the records of one batch; keeps what most of its events share, such as the voter of a day."""
 
-    def __init__(self, sender: Sender, edge_keys: EdgeKeys) -> None:
+    def __init__(self, sender: Sender, edge_keys: EdgeKeys, seals: Seals) -> None:
         self._sender = sender
         self._session_key = sender.session.encode()
         self._edge_keys = edge_keys
+        self._seals = seals
         self._voters: dict[tuple[str, datetime.date], bytes | None] = {}
-        self._runs: dict[tuple[str, bytes], Run] = {}  # in the order in which their first events came
+        # In the order in which their first events came; labels by partition and stamp, others by key.
+        self._runs: dict[tuple[str, bytes] | tuple[int, int], Run] = {}
 
     def records(self) -> Records:
         """What was made."""
@@ -252,7 +260,7 @@ class _Maker:
         if voter is None:
             raise _DayClosed
         encode = _ANSWER(voter=voter, day=day, kind=_tag_of(type(event)))
-        self._labeled(voter, day).extend(encode((event,)))
+        self._add_sealed(voter, day, encode((event,))[0])
 
     def _add_verdict(self, event: Verdict) -> None:
         """Adds a record for the verdict's day and one for the day before: a session over midnight has a voter on each.
@@ -265,7 +273,7 @@ class _Maker:
             raise _DayClosed
         for judged, voter in voters:
             if voter is not None:
-                self._labeled(voter, judged).extend(_VERDICT(voter=voter, day=judged)((event,)))
+                self._add_sealed(voter, judged, _VERDICT(voter=voter, day=judged)((event,))[0])
 
     def _voter(self, session: str, day: datetime.date) -> bytes | None:
         # The None of a day whose key was destroyed is remembered as well.
@@ -275,12 +283,20 @@ class _Maker:
             self._voters[session, day] = voter
         return self._voters[session, day]
 
-    def _labeled(self, voter: bytes, day: datetime.date) -> list[bytes]:
-        """Values of `events.labeled`, stamped with midnight of their day: the exact time would tell sessions apart."""
-        return self._values(LABELED, voter, (day - _EPOCH).days * DAY_MS)
+    def _add_sealed(self, voter: bytes, day: datetime.date, content: bytes) -> None:
+        """Adds a record of `events.labeled`, stamped with midnight of its day: an exact time would tell sessions apart.
+
+        It has no key: the voter is for the door alone, and all that is left of it is the partition.
+        """
+        partition = self._seals.partition_of(voter)
+        timestamp_ms = (day - _EPOCH).days * DAY_MS
+        run = self._runs.get((partition, timestamp_ms))
+        if run is None:
+            run = self._runs[partition, timestamp_ms] = Run(LABELED, None, timestamp_ms, [], partition)
+        run.values.append(self._seals.sealed(content, day, partition))
 
     def _values(self, topic: str, key: bytes, timestamp_ms: int) -> list[bytes]:
-        """The values of the run of that topic and key. They have one timestamp in a request: a voter serves one day."""
+        """The values of the run of that topic and key, which have one timestamp in a request."""
         run = self._runs.get((topic, key))
         if run is None:
             run = self._runs[topic, key] = Run(topic, key, timestamp_ms, [])

@@ -41,7 +41,9 @@ COMPRESSION_CODEC: dict[str, int] = {
     "zstd": DefaultRecordBatch.CODEC_ZSTD,
 }
 
-NotDurableReason = Literal["full", "timed_out", "failed", "no_topic", "stopped", "spool_full", "spool_failed"]
+NotDurableReason = Literal[
+    "full", "timed_out", "failed", "no_topic", "no_partition", "stopped", "spool_full", "spool_failed"
+]
 
 
 class CompressionMissing(UnjoinError):

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 # Brokers count as reachable for three heartbeats after one of them answered.
 ANSWER_AGE_SECONDS_MAX = 3 * HEARTBEAT_SECONDS
 RETRY_AFTER_SECONDS: dict[NotDurableReason, int] = {
-    **{"full": 2, "timed_out": 5, "failed": 1, "no_topic": 5, "stopped": 2},
+    **{"full": 2, "timed_out": 5, "failed": 1, "no_topic": 5, "no_partition": 5, "stopped": 2},
     **{"spool_full": 30, "spool_failed": 5},
 }
 
@@ -123,6 +123,9 @@ class Producer(Protocol):
     def congested(self) -> bool:
         """Whether records become durable later than they should, so that new ones should wait elsewhere."""
 
+    def partitions_of(self, topic: str) -> int | None:
+        """How many partitions a topic has, as Kafka last said; None where it said nothing so far."""
+
     async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         """Returns once every record is durable.
 
@@ -196,6 +199,11 @@ class KafkaProducer:
             and now - next(iter(tuple(self._in_flight_since.values())), now) <= self._config.produce_seconds_max
         )
 
+    def partitions_of(self, topic: str) -> int | None:
+        """How many partitions a topic has, as Kafka last said; None where it said nothing so far."""
+        known = self._topics.get(topic)
+        return len(known.queues) if known is not None and known.queues else None
+
     def congested(self) -> bool:
         """Whether Kafka acknowledges, and the bytes in flight fill the congestion window.
 
@@ -223,6 +231,9 @@ class KafkaProducer:
         names = {run.topic for run in runs}
         if not names <= self._topics.keys():
             await self._find_topics(names, size, deadline)
+        if not all(map(self._has_partition, runs)):
+            self._lifecycle.refresh_metadata()
+            raise NotDurable("no_partition")
         waiter = Waiter(loop.create_future())
         self.stats.bytes_in_flight += size
         self._append(runs, waiter)
@@ -261,13 +272,19 @@ class KafkaProducer:
             self.stats.shed += 1
             raise NotDurable("full")
 
+    def _has_partition(self, run: Run) -> bool:
+        return run.partition is None or run.partition < len(self._topics[run.topic].queues)
+
     def _append(self, runs: Sequence[Run], waiter: Waiter) -> None:
         """Adds the records to the open batches of their partitions: the hot path, with no await in it."""
         touched: set[RecordBatch] = set()
         self._keyless_turn += 1
         for run in runs:
             queues = self._topics[run.topic].queues
-            queue = queues[(self._keyless_turn if run.key is None else positive_hash(run.key)) % len(queues)]
+            if run.partition is not None:
+                queue = queues[run.partition]
+            else:
+                queue = queues[(self._keyless_turn if run.key is None else positive_hash(run.key)) % len(queues)]
             touched.update(queue.extend(run))
         waiter.batches_left = len(touched)
         for batch in touched:

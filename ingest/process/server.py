@@ -25,11 +25,13 @@ from ingest.access.sites import WatchedSites
 from ingest.collector import Collector
 from ingest.edge import Edge
 from ingest.encode.edge_keys import WatchedKeys
-from ingest.encode.pseudonym import EdgeKeys
+from ingest.encode.pseudonym import EdgeKeys, day_of_event
+from ingest.encode.seals import DoorKeys, Seals
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network, is_local, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
 from ingest.http.refusal_log import RefusalLog
+from ingest.kafka.partitioner import positive_hash
 from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig
 from ingest.limits import RequestLimits
 from ingest.metrics.counters import Counters
@@ -46,7 +48,7 @@ from ingest.spool.writer import Spool, SpoolConfig
 from ingest.web.app import Web
 from ingest.web.page import CollectorView, PageOf
 from schemas.outcomes import UnjoinError
-from schemas.topics import TOPIC_OF_CATEGORY
+from schemas.topics import LABELED, TOPIC_OF_CATEGORY
 
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 s that load balancers keep an idle connection, so that they close first
 CONNECTIONS_BACKLOG = 2_048
@@ -54,6 +56,8 @@ SEND_BUFFER_BYTES = 65_536
 KEYLESS_PART = 4  # of what may wait, bodies without a known key get one in so many
 SITES_SECONDS = 1.0
 READY_SECONDS = 0.05
+# How long a start waits for the keys that labels need: doors start at the same time, and all other events need none.
+KEYS_SECONDS_MAX = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +86,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         address_events_per_second_max: quota of a client's address, of IPv6 a /64; 0 for none.
         session_labels_per_hour_max: quota of a session; 0 for none.
         lame_duck_seconds: between being told to stop, when it is not ready any more, and accepting no more.
+        labeled_partitions: of `events.labeled`, until Kafka has said how many it has.
     """
 
     sites_file: Path
@@ -104,11 +109,13 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     address_events_per_second_max: int
     session_labels_per_hour_max: int
     lame_duck_seconds: float
+    labeled_partitions: int
 
 
 def run(
     config: CollectorConfig,
     edge_keys: EdgeKeys,
+    door_keys: DoorKeys,
     on_ready: Callable[[], object] = lambda: None,
     page_of: PageOf | None = None,
 ) -> int:
@@ -116,6 +123,7 @@ def run(
 
     Args:
         edge_keys: the voters' key of a day; None where it was destroyed on record.
+        door_keys: the door's public key of a day.
         on_ready: called once, when requests are answered and events can be made durable.
         page_of: makes the page at `/`; None for no page.
 
@@ -128,13 +136,14 @@ def run(
         on_ready()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve_kafka(config, edge_keys, page_of, settled))
+        runner.run(_serve_kafka(config, edge_keys, door_keys, page_of, settled))
     return 0
 
 
 async def _serve_kafka(
     config: CollectorConfig,
     edge_keys: EdgeKeys,
+    door_keys: DoorKeys,
     page_of: PageOf | None,
     on_ready: Callable[[], object],
 ) -> None:
@@ -155,6 +164,7 @@ async def _serve_kafka(
     await serve(
         config,
         edge_keys,
+        door_keys,
         producer,
         page_of=page_of,
         on_ready=on_ready,
@@ -165,6 +175,7 @@ async def _serve_kafka(
 async def serve(
     config: CollectorConfig,
     edge_keys: EdgeKeys,
+    door_keys: DoorKeys,
     producer: Producer,
     *,
     counters: Counters | None = None,
@@ -185,7 +196,7 @@ async def serve(
         page_of: makes the page at `/`; None for no page.
         stop: for a caller that runs it inside another program.
         on_listening: told host and port once requests are answered.
-        on_ready: called once, when the producer is ready too.
+        on_ready: called once, when the producer is ready too, and the keys of the day are there or do not come.
         on_stopping: called when it is told to stop.
         now_ms: Unix milliseconds.
 
@@ -196,10 +207,15 @@ async def serve(
     stop = stop or asyncio.Event()
     sites = WatchedSites(config.sites_file, config.key_events_per_second_max)
     sites.look()
+
+    def partition_of(voter: bytes) -> int:
+        return positive_hash(voter) % (producer.partitions_of(LABELED) or config.labeled_partitions)
+
     edge = Edge(
         sites,
         producer,
-        WatchedKeys(edge_keys),
+        WatchedKeys(edge_keys, door_keys),
+        Seals(door_keys, partition_of, time.monotonic),
         counters or Counters(),
         config.limits,
         _networks(config.trusted_proxies),
@@ -241,7 +257,7 @@ async def serve(
         tasks = [
             asyncio.create_task(_look_at(sites)),
             asyncio.create_task(_end_when(stop, config.lame_duck_seconds, server, ended)),
-            asyncio.create_task(_tell_when_ready(server, producer, on_ready)),
+            asyncio.create_task(_tell_when_ready(server, edge, on_ready)),
         ]
         try:
             await server.serve(sockets=[listener])
@@ -394,7 +410,13 @@ def _log_tasks() -> None:
         log.error("the stop takes long; a task waits at %s", ", ".join(places))
 
 
-async def _tell_when_ready(server: uvicorn.Server, producer: Producer, tell: Callable[[], object]) -> None:
-    while not (server.started and producer.ready()):  # noqa: ASYNC110
-        await asyncio.sleep(READY_SECONDS)  # neither offers an event, and this runs once a start
+async def _tell_when_ready(server: uvicorn.Server, edge: Edge, tell: Callable[[], object]) -> None:
+    keys_until = edge.monotonic() + KEYS_SECONDS_MAX
+    while not (server.started and edge.producer.ready() and (_has_keys(edge) or edge.monotonic() >= keys_until)):  # noqa: ASYNC110
+        await asyncio.sleep(READY_SECONDS)  # none of them offers an event, and this runs once a start
     tell()
+
+
+def _has_keys(edge: Edge) -> bool:
+    now_ms = edge.now_ms()
+    return edge.edge_keys.are_there(day_of_event(now_ms, now_ms))

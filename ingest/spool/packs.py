@@ -15,7 +15,8 @@ class Pack(Redacted, frozen=True):
     Attributes:
         expires_ms: Unix milliseconds at which they have to be deleted, or None.
         records: their number.
-        data: MessagePack, an array of [topic, key, value, timestamp_ms].
+        data: MessagePack, an array of [topic, key, value, timestamp_ms], with the partition behind them where a record
+            has one.
     """
 
     expires_ms: int | None
@@ -41,18 +42,37 @@ class Entry(Redacted, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[tuple[str, bytes | None, bytes, int]])
+
+
+class _Row(Redacted, frozen=True, array_like=True):
+    topic: str
+    key: bytes | None
+    value: bytes
+    timestamp_ms: int
+    partition: int | None = None
+
+
+_decoder = msgspec.msgpack.Decoder(list[_Row])
 
 
 def pack_of(records: Sequence[Record], expires_ms: int | None) -> Pack:
     """Encodes records for the file."""
-    rows = [(record.topic, record.key, record.value, record.timestamp_ms) for record in records]
+    rows = [
+        (record.topic, record.key, record.value, record.timestamp_ms)
+        if record.partition is None
+        else (record.topic, record.key, record.value, record.timestamp_ms, record.partition)
+        for record in records
+    ]
     return Pack(expires_ms, len(rows), _encoder.encode(rows))
 
 
 def records_in(pack: Pack, checksum: int) -> list[Record] | None:
     """Decodes the records of a pack; None when its checksum is not the one given."""
     try:
-        return [Record(*row) for row in _decoder.decode(pack.data)] if pack.checksum == checksum else None
+        if pack.checksum != checksum:
+            return None
+        return [
+            Record(row.topic, row.key, row.value, row.timestamp_ms, row.partition) for row in _decoder.decode(pack.data)
+        ]
     except (TypeError, msgspec.MsgspecError):  # a damaged file may hold text in place of a number
         return None

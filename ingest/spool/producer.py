@@ -126,6 +126,10 @@ class SpoolingProducer:
             return self._producer.congested()
         return self.spool.pending_bytes > CONGESTED_BYTES
 
+    def partitions_of(self, topic: str) -> int | None:
+        """How many partitions a topic has, as Kafka last said; None where it said nothing so far."""
+        return self._producer.partitions_of(topic)
+
     def reaches_kafka(self) -> bool:
         """Whether requests go to Kafka first; otherwise they go to the spool at once."""
         return self._producer.ready() and not (self._unresponsive and self.spool.counts.waiting)
@@ -243,7 +247,7 @@ class Drain:
             if refusal.reason == "full":
                 # This many records may never fit beside requests, or below a small bound on bytes in flight.
                 self._records_max = max(1, self._records_max // 2)
-            if refusal.reason != "failed":
+            if refusal.reason not in ("failed", "no_partition"):
                 return POLL_SECONDS
             await self._isolate_refused(entries, now)
             return 0.0

@@ -83,11 +83,11 @@ class Web:
             return JSONResponse({"status": "not ready", "detail": "neither Kafka nor the spool takes events"}, 503)
         now_ms = edge.now_ms()
         if not edge.edge_keys.can_be_had(day_of_event(now_ms, now_ms)):
-            return JSONResponse({"status": "not ready", "detail": "the edge's key of today is missing"}, 503)
+            return JSONResponse({"status": "not ready", "detail": "a key that today's labels need is missing"}, 503)
         if edge.edge_keys.missing:
             days = ", ".join(str(day) for day in sorted(edge.edge_keys.missing))
             return JSONResponse(
-                {"status": "ready", "detail": f"labels of {days} are refused: the edge's key is missing"}
+                {"status": "ready", "detail": f"labels of {days} are refused: a key that they need is missing"}
             )
         return JSONResponse({"status": "ready"})
 

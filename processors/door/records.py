@@ -1,34 +1,63 @@
 """Record values of the door's three topics <-> the types that flow. Pure."""
 
 import datetime
+from typing import Any
 
 from processors.door.verdicts import StoredVerdict
-from schemas.codec import decode, encode
-from schemas.events import DeidentifiedLabel, IdentifiedLabel, IdentifiedVerdict
+from schemas.codec import decode, decode_datum, encode, split
+from schemas.events import DeidentifiedLabel, IdentifiedLabel, IdentifiedVerdict, Unopened
 from schemas.outcomes import DeadLetterReason, DecodeError
+from schemas.registry import latest
+from schemas.seal import Opener, Sealed
 
 LABELED_SUBJECT = "events.labeled-value"
+CONTENT_SUBJECT = "events.labeled.content-value"
 DEIDENTIFIED_SUBJECT = "labels.deidentified-value"
 VERDICTS_SUBJECT = "door.verdicts-value"
+UNSEALED_VERSION = 1
+"""Of the subject, before labels were sealed: such records are read until their retention is over."""
 KINDS = frozenset({"image_label", "audio_transcript", "text_answer"})
 EPOCH = datetime.date(1970, 1, 1)
 DAY_MS = 86_400_000
 
 
-def labeled_of(value: bytes | None, received_at_ms: int) -> IdentifiedLabel | IdentifiedVerdict:
+def labeled_of(
+    value: bytes | None, received_at_ms: int, place: bytes, opener: Opener
+) -> IdentifiedLabel | IdentifiedVerdict | Unopened:
     """What a record of `events.labeled` says.
 
     Args:
         received_at_ms: when the broker appended it, Unix milliseconds.
+        place: where it was read, `schemas.seal.place_of`.
 
     Raises:
-        DecodeError: not exactly one datum of the subject, a kind that no label has, or a day that no clock of the
-            edge can have named: the released record is stamped with it, and a broker refuses what lies ahead.
+        DecodeError: not exactly one datum of the subject, a seal that does not open, a kind that no label has, or a
+            day that no clock of the edge can have named: the released record is stamped with it, and a broker refuses
+            what lies ahead.
+        Exception: whatever the opener's keys raise.
     """
-    datum = decode(value, LABELED_SUBJECT)
-    day, act = datum["day"], datum["act"]
+    writer, datum = split(value, LABELED_SUBJECT)
+    if writer.version == UNSEALED_VERSION:
+        return _content_of(decode_datum(writer, datum, writer), received_at_ms)
+    sealed = Sealed(**decode_datum(writer, datum, latest(LABELED_SUBJECT)))
+    _check_day(sealed.day, received_at_ms)  # before anybody asks for its key
+    content = opener.open(sealed, place)
+    if content is None:
+        return Unopened(sealed.day)
+    said = _content_of(decode(content, CONTENT_SUBJECT), received_at_ms)
+    if said.day != sealed.day:  # its row would be keyed with one day's key, and be readable for as long as another's
+        raise DecodeError(DeadLetterReason.MALFORMED_DATUM)
+    return said
+
+
+def _check_day(day: datetime.date, received_at_ms: int) -> None:
     if not 0 < (day - EPOCH).days <= received_at_ms // DAY_MS + 1:
         raise DecodeError(DeadLetterReason.MALFORMED_DATUM)
+
+
+def _content_of(datum: dict[str, Any], received_at_ms: int) -> IdentifiedLabel | IdentifiedVerdict:
+    day, act = datum["day"], datum["act"]
+    _check_day(day, received_at_ms)
     if "human" in act:
         return IdentifiedVerdict(voter=datum["voter"], day=day, human=act["human"])
     if act["kind"] not in KINDS:

@@ -12,7 +12,7 @@ import msgspec
 from processors.door.crowd import Crowd, Held
 from processors.door.deidentify import EpochKeys, Mask, deidentify, rank, verdict_id
 from processors.door.verdicts import JudgedVoters, StoredVerdict
-from schemas.events import DeidentifiedLabel, IdentifiedLabel, IdentifiedVerdict
+from schemas.events import DeidentifiedLabel, IdentifiedLabel, IdentifiedVerdict, Unopened
 from schemas.outcomes import Suppression
 
 
@@ -68,7 +68,7 @@ class Door:
         """What waits, for whoever counts it."""
         return self._crowd
 
-    def receive(self, offset: int, received_at_ms: int, record: IdentifiedLabel | IdentifiedVerdict) -> Step:
+    def receive(self, offset: int, received_at_ms: int, record: IdentifiedLabel | IdentifiedVerdict | Unopened) -> Step:
         """What follows from one more record: nothing, as a rule; with the last voter of a crowd, the whole of it.
 
         Args:
@@ -77,6 +77,9 @@ class Door:
         Raises:
             Exception: whatever `EpochKeys` raises; the record is neither released nor acknowledged.
         """
+        if isinstance(record, Unopened):
+            # A label, or a verdict about labels that cannot be opened either; whose it was, nobody can tell any more.
+            return Step(done=(offset,), suppressed={Suppression.KEY_DESTROYED: 1})
         key = self._epoch_keys(record.day)
         verdict = None
         if isinstance(record, IdentifiedVerdict):

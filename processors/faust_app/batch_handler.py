@@ -33,6 +33,7 @@ from processors.faust_app.producer import AcknowledgedProducer, Outgoing
 from schemas.dead_letters import ShareCap, dead_letter_headers, too_many
 from schemas.events import DeidentifiedLabel, IdentifiedVerdict
 from schemas.outcomes import DecodeError, Suppression, UnjoinError
+from schemas.seal import Opener, place_of
 
 YIELD_S = 0.01
 RELEASE_RECORDS_MAX = 5_000
@@ -141,6 +142,7 @@ class BatchHandler:
 
     Args:
         open_door: makes the door of a partition.
+        opener: of the seals of labels.
         starting_points: what the doors of partitions go on from; waits for as long as it takes.
         dead_letter_share_max: of the last 100 records of a partition; past it the door halts.
         halt: told what went wrong when nothing but stopping helps.
@@ -150,6 +152,7 @@ class BatchHandler:
         self,
         *,
         open_door: OpenDoor,
+        opener: Opener,
         producer: AcknowledgedProducer,
         commits: Commits,
         metrics: DoorMetrics,
@@ -159,6 +162,7 @@ class BatchHandler:
         starting_points: Callable[[Collection[Partition]], Awaitable[Mapping[Partition, StartingPoint]]],
     ) -> None:
         self._open_door = open_door
+        self._opener = opener
         self._producer = producer
         self._commits = commits
         self._metrics = metrics
@@ -240,7 +244,8 @@ class BatchHandler:
         # Before anything is known of the record: one that cannot be read may be the first of a range as well.
         opened = self._door_of(message)
         try:
-            record = labeled_of(message.value, received_at_ms)
+            place = place_of(message.topic, message.partition)
+            record = labeled_of(message.value, received_at_ms, place, self._opener)
         except DecodeError as error:
             self._note_unreadable(opened.cap, message, error)
             headers = dead_letter_headers(error.reason, message.topic, message.partition, message.offset)
@@ -361,6 +366,7 @@ class BatchHandler:
             self._commits.acknowledge(partition, generation, offset)
         for partition, opened in self._opened.items():
             self._commits.settle(partition, opened.generation, *opened.last_settled())
+        self._commits.offer(plan.left)
 
 
 async def _parked() -> NoReturn:

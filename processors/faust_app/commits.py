@@ -74,6 +74,7 @@ class _Assigned:
         self.acknowledged = Watermark()
         self.decided = Watermark()
         self.settled: list[tuple[int, str]] = []  # ascending offsets, and what is committed beside each
+        self.offered: int | None = None
 
 
 class Commits:
@@ -137,16 +138,31 @@ class Commits:
                 entry.settled.pop()
             entry.settled.append((offset, metadata))
 
+    def offer(self, partitions: Iterable[Partition] | None = None) -> None:
+        """Lets what was settled be committed: the largest offset that no unacknowledged record lies below.
+
+        Only at moments that tell nothing which the release of a crowd does not: when one has left, at whole minutes,
+        and at the end. A commit at any other moment would say when somebody's label came.
+
+        Args:
+            partitions: None for all of which anything was delivered.
+        """
+        for partition in self.delivered() if partitions is None else partitions:
+            entry = self._partitions.get(partition)
+            low = None if entry is None else entry.acknowledged.low()
+            if entry is None or low is None:
+                continue
+            reached = [offset for offset, _ in entry.settled if offset <= low]
+            if reached:
+                # What was offered before is kept: a commit of it may be on its way.
+                kept = {entry.offered, reached[-1]}
+                entry.settled = [one for one in entry.settled if one[0] in kept or one[0] > reached[-1]]
+                entry.offered = reached[-1]
+
     def committable(self, partition: Partition) -> int | None:
-        """The largest settled offset that no unacknowledged record lies below; None where there is none."""
+        """The offset that was offered last; None where there is none."""
         entry = self._partitions.get(partition)
-        low = None if entry is None else entry.acknowledged.low()
-        if entry is None or low is None:
-            return None
-        reached = [offset for offset, _ in entry.settled if offset <= low]
-        # One more is kept than is offered: a commit of it may be on its way.
-        del entry.settled[: max(0, len(reached) - 2)]
-        return reached[-1] if reached else None
+        return None if entry is None else entry.offered
 
     def metadata_of(self, partition: Partition, offset: int) -> str | None:
         """What belongs beside an offset that `committable` gave; None where it is not ours any more."""
@@ -266,6 +282,7 @@ class CappedConsumer(KafkaConsumer):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Commits what is done while this worker still may, then forgets the rest."""
+        self.commits.offer()
         try:
             await asyncio.wait_for(self.commit(), LAST_COMMIT_S_MAX)
         except TimeoutError:

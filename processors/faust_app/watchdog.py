@@ -33,7 +33,7 @@ class Seen(msgspec.Struct, frozen=True):
         end: one past its last record, says the broker.
         committed: the group's next offset, 0 where it has none, says the broker.
         undecided: the smallest offset that the door has not seen, None where nothing was delivered, says this worker.
-        committable: what this worker would commit, None where nothing was delivered.
+        committable: what this worker has offered to commit, None where nothing was.
         progress: records that the door has decided about, also of a batch that is not done, says this worker.
     """
 
@@ -241,7 +241,7 @@ class Watchdog:
                 end=ends[TopicPartition(topic, number)],
                 committed=max(0, committed[TopicPartition(topic, number)].offset),
                 undecided=self._commits.undecided((topic, number)),
-                committable=self._commits.next_offset((topic, number)),
+                committable=self._commits.committable((topic, number)),
                 progress=self._commits.progress[topic, number],
             )
             for topic, number in partitions

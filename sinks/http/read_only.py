@@ -30,9 +30,18 @@ FORBIDDEN_AI = re.compile(r"(?<![\w$])(?:ai[A-Z]|AI[A-Z][a-z])\w*")
 # of rows that were refused; parts and merges tell to the second when a label came. A statement is refused that has a
 # word of each of these two patterns, in any order and quotes.
 CLOSED = re.compile(
-    r"(?<![\w$])(?:errors|processes|processlist|merges|(?:\w+_)?parts(?:_columns)?)(?![\w$])", re.IGNORECASE
+    r"(?<![\w$])(?:errors|processes|processlist|merges|moves|mutations|\w+_log|(?:\w+_)?parts(?:_columns)?)(?![\w$])",
+    re.IGNORECASE,
 )
 OF_THE_ENGINE = re.compile(r"(?<![\w$])(?:system|processlist)(?![\w$])", re.IGNORECASE)
+
+# Virtual columns and functions that tell which part a row lies in, and so which labels left together. They are refused
+# anywhere in a statement: joins, aliases and views need the name as well, and `*` and `COLUMNS(…)` never give them.
+OF_A_PART = re.compile(
+    r"(?<![\w$])(?:_part|_part_\w+|_partition_\w+|_block_\w+|_sample_factor|_row_exists|_disk_name|_data_version"
+    r"|blockNumber|blockSize|blockSerializedSize|rowNumberInBlock)(?![\w$])",
+    re.IGNORECASE,
+)
 
 # Table functions that reach nothing but the tables which a reader may read anyway. `merge` is none of them: it names
 # tables by a pattern, in which no forbidden name can be found.
@@ -135,6 +144,10 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
         if CLOSED.search(whole) and OF_THE_ENGINE.search(whole):
             raise NotAllowed(
                 ACCESS_DENIED, "Not enough privileges. This table of the engine is closed. (ACCESS_DENIED)"
+            )
+        if OF_A_PART.search(whole):
+            raise NotAllowed(
+                ACCESS_DENIED, "Not enough privileges. Nobody is told which part a row lies in. (ACCESS_DENIED)"
             )
         for text in (canonical, *parameters.values()):
             if FORBIDDEN.search(text) or FORBIDDEN_AI.search(text) or self.outward.search(text):

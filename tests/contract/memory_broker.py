@@ -32,7 +32,7 @@ class MemoryBroker:
         for record in records:
             partitions = self.topics[record.topic]
             which = turn if record.key is None else positive_hash(record.key)
-            partitions[which % len(partitions)].append(record)
+            partitions[which % len(partitions) if record.partition is None else record.partition].append(record)
 
 
 class MemoryProducer:
@@ -60,6 +60,10 @@ class MemoryProducer:
     def congested(self) -> bool:
         return False
 
+    def partitions_of(self, topic: str) -> int | None:
+        found = self._broker.topics.get(topic)
+        return None if found is None else len(found)
+
     async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         if not records:
             return
@@ -74,6 +78,11 @@ class MemoryProducer:
             if asyncio.get_running_loop().time() >= deadline:
                 raise NotDurable("no_topic")
             await asyncio.sleep(0.005)
+        if any(
+            record.partition is not None and record.partition >= len(self._broker.topics[record.topic])
+            for record in records
+        ):
+            raise NotDurable("no_partition")
         durable = self._send(records, size)
         try:
             async with asyncio.timeout_at(deadline):

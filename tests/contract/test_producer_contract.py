@@ -134,6 +134,25 @@ def test_records_of_one_request_and_key_keep_their_order(make_backend: Callable[
     run(main())
 
 
+def test_record_with_a_partition_lies_there_or_is_not_durable(make_backend: Callable[[], Backend]) -> None:
+    """A label is sealed to its partition: on any other one nobody opens it, so it waits for its own."""
+
+    async def main() -> None:
+        backend = make_backend()
+        topic = await backend.create_topic(3)
+        records = [Record(topic, None, b"%d" % number, NOW_MS, number % 3) for number in range(9)]
+        async with started(backend.producer(topics=(topic,))) as producer:
+            assert producer.partitions_of(topic) == 3
+            assert producer.partitions_of("nobody's") is None
+            await producer.produce(records)
+            absent = Record(topic, None, b"9", NOW_MS, 3)
+            assert (await refusal_of(producer.produce([records[0], absent]))).reason == "no_partition"
+            stored = [(partition, value) for partition, _, value, _ in await backend.stored(topic)]
+        assert sorted(stored) == [(number % 3, b"%d" % number) for number in sorted(range(9), key=lambda n: (n % 3, n))]
+
+    run(main())
+
+
 def test_one_request_may_name_several_topics_and_no_key(make_backend: Callable[[], Backend]) -> None:
     """A batch of a browser mixes categories; a record of nobody may lie on any partition."""
 

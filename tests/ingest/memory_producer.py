@@ -38,6 +38,9 @@ class MemoryProducer:
     def congested(self) -> bool:
         return self.behind
 
+    def partitions_of(self, topic: str) -> int | None:
+        return None
+
     async def produce(self, records: Sequence[Record], seconds_max: float | None = None) -> None:
         self.waiting += 1
         try:

@@ -17,14 +17,25 @@ import uvloop
 
 from ingest.access.sites import SitesFile, write_development_sites
 from ingest.encode.pseudonym import EdgeKeys
+from ingest.encode.records import Record
+from ingest.encode.seals import DoorKeys
 from ingest.metrics.counters import Counters
 from ingest.process.server import serve
 from ingest.web.page import PageOf
 from schemas.outcomes import UnjoinError
+from schemas.seal import public_key_of
+from testkit.seals import opened_datum
 from tests.ingest.configs import collector_config
 from tests.ingest.memory_producer import MemoryProducer
 
 ORIGIN = "https://shop.example"
+
+
+def epoch_key(day: date) -> bytes:
+    """The door's."""
+    return day.isoformat().encode().ljust(32, b"e")
+
+
 WIDGET_KEY, SERVER_KEY = "dev-browser-key", "dev-server-key"
 SECONDS_MAX = 20.0
 
@@ -55,8 +66,10 @@ class RunningCollector:
         self.counters = Counters()
         self.closed_days: set[date] = set()
         self.lost_days: set[date] = set()
+        self.unannounced_days: set[date] = set()
         self.key_error: Exception | None = None
         self.edge_keys: EdgeKeys = self._edge_key
+        self.door_keys: DoorKeys = self._door_key
         self.now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         self.port = 0
         self.error: BaseException | None = None
@@ -69,6 +82,16 @@ class RunningCollector:
         if day in self.lost_days:
             raise UnjoinError("the key is missing")
         return None if day in self.closed_days else day.isoformat().encode().ljust(32, b"k")
+
+    def _door_key(self, day: date) -> bytes:
+        if day in self.unannounced_days:
+            raise UnjoinError("no door has announced its public key")
+        return public_key_of(epoch_key(day))
+
+    def opened(self, record: Record) -> dict[str, Any]:
+        """What a label says to the door."""
+        assert record.partition is not None
+        return opened_datum(record.value, epoch_key, partition=record.partition)
 
     def _run(self) -> None:
         try:
@@ -86,6 +109,7 @@ class RunningCollector:
         await serve(
             self.config,
             self.edge_keys,
+            self.door_keys,
             self.producer,
             counters=self.counters,
             page_of=self.page_of,

@@ -575,7 +575,7 @@ def test_key_that_cannot_be_had_is_said_once_and_shown_until_it_is_back(
     for _ in range(3):
         assert collector.post(batch(ANSWER)).status == 503
     reply = collector.request("GET", "/readyz")
-    assert (reply.status, reply.json()["detail"]) == (503, "the edge's key of today is missing")
+    assert (reply.status, reply.json()["detail"]) == (503, "a key that today's labels need is missing")
     assert collector.metric("unjoin_edge_keys_missing") >= 1
     collector.key_error = None
     reply = collector.request("GET", "/readyz")
@@ -584,6 +584,26 @@ def test_key_that_cannot_be_had_is_said_once_and_shown_until_it_is_back(
     said = [record.getMessage() for record in caplog.records if "ingest.encode.edge_keys" in record.name]
     assert said.count(f"batches with labels of {today} are refused: the key is missing") == 1
     assert said.count(f"the key of {today} is back") == 1
+
+
+def test_labels_that_no_door_could_open_are_a_503_and_all_else_is_taken(
+    collector: RunningCollector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without its public key nothing can be sealed; the log says what to do, and a balancer hears it."""
+    today = datetime.now(UTC).date()
+    collector.unannounced_days = {today}
+    try:
+        reply = collector.post(batch(POINTER, ANSWER))
+        assert error_of(reply) == (503, "not_durable")
+        assert "retry-after" in reply.headers
+        assert collector.request("GET", "/readyz").status == 503
+        assert collector.post(batch(POINTER)).status == 200
+    finally:
+        collector.unannounced_days = set()
+    said = [record.getMessage() for record in caplog.records if "ingest.encode.edge_keys" in record.name]
+    assert f"batches with labels of {today} are refused: no door has announced its public key" in said
+    assert collector.post(batch(POINTER, ANSWER)).status == 200
+    assert collector.request("GET", "/readyz").status == 200
 
 
 def test_missing_key_of_yesterday_refuses_late_labels_and_nothing_else(collector: RunningCollector) -> None:

@@ -9,6 +9,8 @@ from confluent_kafka import Message, Producer
 
 from schemas import codec
 from schemas.registry import latest
+from schemas.topics import LABELED
+from testkit.seals import unsealed_value
 
 NOW_MS = 1_790_000_000_123
 BROKER_BYTES_MAX = 1_048_588  # of a batch: Kafka's default `message.max.bytes`
@@ -35,26 +37,32 @@ def good(topic: str, mark: str, number: int) -> dict[str, Any]:
     }[topic]
 
 
-def garbage(topic: str, whole: bytes) -> list[tuple[str, bytes | None, bytes | None]]:
-    """(reason, key, value) of what must not become a row; `whole` is a record that would.
+def whole(topic: str, mark: str, number: int) -> bytes:
+    """The record value of `good`; a label is one of before labels were sealed, since its mark can be found in it."""
+    datum = good(topic, mark, number)
+    return unsealed_value(datum) if topic == LABELED else codec.encode(f"{topic}-value", datum)
 
-    Whatever uses a schema of this topic is made of `whole`, so that what a lenient reader makes of it would be seen.
+
+def garbage(topic: str, whole_value: bytes) -> list[tuple[str, bytes | None, bytes | None]]:
+    """(reason, key, value) of what must not become a row; `whole_value` is a record that would.
+
+    Whatever uses a schema of this topic is made of it, so that what a lenient reader makes of it would be seen.
     """
     other = "labels.deidentified" if topic == "events.signals" else "events.signals"
-    header, datum = whole[: codec.HEADER_BYTES], whole[codec.HEADER_BYTES :]
+    header, datum = whole_value[: codec.HEADER_BYTES], whole_value[codec.HEADER_BYTES :]
     return [
         ("not_confluent", b"k", b""),
         ("not_confluent", b"k", None),
         ("not_confluent", None, None),
         ("not_confluent", None, b"\x00\x00\x00"),
-        ("not_confluent", b"k", b"\x01" + whole[1:]),
+        ("not_confluent", b"k", b"\x01" + whole_value[1:]),
         ("not_confluent", b"k", b'{"type": "pointer"}'),
         ("unknown_schema", b"k", codec.HEADER.pack(0, UNREGISTERED_ID) + datum),
         ("wrong_schema", b"k", codec.HEADER.pack(0, latest(f"{other}-value").id) + datum),
-        ("trailing_bytes", b"k", whole + b"\x00"),
-        ("trailing_bytes", None, whole + datum),
+        ("trailing_bytes", b"k", whole_value + b"\x00"),
+        ("trailing_bytes", None, whole_value + datum),
         ("malformed_datum", b"k", header),
-        ("malformed_datum", b"k", whole[:-1]),
+        ("malformed_datum", b"k", whole_value[:-1]),
         ("malformed_datum", b"k", header + b"\xff" * 64),
     ]
 

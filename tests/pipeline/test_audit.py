@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from schemas import codec
 from schemas.topics import LABELED
 from testkit.running_stack import RunningStack
-from tests.pipeline.garbage import deliver, garbage, good
+from tests.pipeline.garbage import deliver, garbage, whole
 
 pytestmark = pytest.mark.kafka
 
@@ -106,7 +105,7 @@ def test_difference_is_0_while_traffic_flows_and_after_every_role_was_killed(sta
             for _ in range(3):
                 assert stack.post(again)[0] == 200
             for topic in GARBAGE_TOPICS:
-                found = garbage(topic, codec.encode(f"{topic}-value", good(topic, "m", 0)))
+                found = garbage(topic, whole(topic, "m", 0))
                 deliver(stack.bootstrap, topic, [(key, value) for _, key, value in found])
                 bad[topic] = bad.get(topic, 0) + len(found)
             kill(stack, roles)

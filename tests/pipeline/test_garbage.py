@@ -8,12 +8,11 @@ import msgspec
 import pytest
 from confluent_kafka import Message
 
-from schemas import codec
 from schemas.dead_letters import TRUNCATED_FROM, origin_of
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, dead_letter_topic
 from testkit.kafka_node import stored_records
 from testkit.running_stack import RunningStack
-from tests.pipeline.garbage import BROKER_BYTES_MAX, NOW_MS, deliver, garbage, good
+from tests.pipeline.garbage import BROKER_BYTES_MAX, NOW_MS, deliver, garbage, whole
 
 pytestmark = pytest.mark.kafka
 NEIGHBOURS = 40  # of labels: two crowds, so that one leaves whatever another test has left in the open one
@@ -96,12 +95,11 @@ def test_garbage_on_the_topic_of_dead_letters_is_a_row_that_says_where_it_lies(s
 
 def send_mixed(bootstrap: str, topic: str, mark: str) -> tuple[list[Sent], int]:
     """Garbage with a good record on either side of each piece, on one partition; gives it and how many are good."""
-    subject = f"{topic}-value"
-    bad = garbage(topic, codec.encode(subject, good(topic, f"forged-{mark}", 0)))
+    bad = garbage(topic, whole(topic, f"forged-{mark}", 0))
     records: list[tuple[bytes | None, bytes | None]] = []
     reasons: dict[int, str] = {}
     for number in range(NEIGHBOURS):
-        records.append((b"k", codec.encode(subject, good(topic, mark, number))))
+        records.append((b"k", whole(topic, mark, number)))
         if number < len(bad):
             reason, key, value = bad[number]
             reasons[len(records)] = reason

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from schemas.topics import LABELED
+from testkit.announced_door import epoch_key
 from testkit.collect_process import WAIT_SECONDS_MAX, Collect, Load, batch_of, ids_on
 from testkit.kafka_node import KafkaNode, node_with_topics, stored_records
+from testkit.seals import opened_datum
 from unjoin.host.kafka import free_port
 
 pytestmark = pytest.mark.kafka
@@ -52,7 +54,11 @@ def test_kafka_away_under_load_every_request_is_answered_in_time_and_every_event
         found = ids_on(node.bootstrap)
         assert set(load.accepted) <= found.keys()
         assert found.keys() <= set(load.accepted)
-        labels = {(message.key(), message.value()) for message in stored_records(node.bootstrap, LABELED)}
+        opened = [
+            opened_datum(message.value(), epoch_key, partition=message.partition() or 0)
+            for message in stored_records(node.bootstrap, LABELED)
+        ]
+        labels = {(datum["voter"], datum["act"]["task"]) for datum in opened}
         assert len(labels) == load.labels
 
         node.kill()

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from confluent_kafka import Message
@@ -20,8 +21,10 @@ from schemas.outcomes import DeadLetterReason
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, SIGNALS
 from testkit.kafka_node import stored_records
 from testkit.running_stack import RunningStack
-from tests.pipeline.garbage import deliver, good
+from testkit.seals import sealed_value
+from tests.pipeline.garbage import deliver, good, whole
 from unjoin.host.kafka import free_port
+from unjoin.keys.keyring import Keyring
 from unjoin.replay import ReplayOptions, replay
 
 pytestmark = pytest.mark.kafka
@@ -39,7 +42,7 @@ def nothing_waits(stack: RunningStack) -> None:
     replayed(stack)
 
 
-def replayed(stack: RunningStack, reason: str = REFUSED, topics: str = "", **how: bool) -> dict[str, int]:
+def replayed(stack: RunningStack, reason: str = REFUSED, topics: str = "", **how: Any) -> dict[str, int]:
     """What a call counts; what the pipeline itself sets aside in other tests has other reasons than these."""
     options = ReplayOptions(
         bootstrap=stack.bootstrap,
@@ -191,12 +194,27 @@ def test_headers_that_somebody_forged_send_nothing_anywhere_else(stack: RunningS
 
 def test_label_goes_back_once_it_can_be_read_and_not_before(stack: RunningStack, mark: str) -> None:
     """Put back on end, labels that nobody can read would halt the door in front of everybody else's."""
-    label = codec.encode(f"{LABELED}-value", good(LABELED, mark, 1))
+    label = whole(LABELED, mark, 1)  # of the version before labels were sealed
     for value in (label, label + mark.encode(), mark.encode()):
         set_aside(stack, LABELED, [(b"k", value)], LABELED_DEAD_LETTERS, partition=0)
     assert replayed(stack) == {"replayed": 1, "still": 2}
     (back,) = records_with(stack, LABELED, mark)
     assert (back.key(), back.value()) == (b"k", label)
+
+
+def test_sealed_label_goes_back_as_ciphertext_to_the_partition_it_is_sealed_to(stack: RunningStack, mark: str) -> None:
+    """Its dead letter tells no more than itself; what does not open stays, where the door's keys are here to tell."""
+    keyring = Keyring(stack.data_dir / "keys" / "epoch")
+    datum = good(LABELED, mark, 1)
+    key = keyring.key_of(datum["day"])
+    sealed = sealed_value(datum, key)
+    elsewhere = sealed_value(datum, key, partition=1)
+    for value in (sealed, elsewhere, sealed[:-1]):
+        set_aside(stack, LABELED, [(None, value)], LABELED_DEAD_LETTERS, partition=0)
+    assert replayed(stack, epoch_keys=keyring.existing_key_of) == {"replayed": 1, "still": 2}
+    (back,) = [one for one in stored_records(stack.bootstrap, LABELED) if one.value() == sealed]
+    assert (back.key(), back.partition()) == (None, 0)
+    assert records_with(stack, LABELED, mark) == []
 
 
 def test_a_cut_letter_stays_where_it_is(stack: RunningStack, mark: str) -> None:

@@ -7,9 +7,12 @@ from collections import Counter
 from datetime import UTC, date, datetime
 from typing import Any
 
+from confluent_kafka import Message
+
 from schemas.topics import DEIDENTIFIED, LABELED
 from testkit.kafka_node import stored_records
 from testkit.running_stack import RunningStack
+from testkit.seals import opened_datum
 from unjoin.keys.keyring import Keyring
 
 CROWD_MIN, SESSIONS, LABELS_EACH = 5, 12, 4
@@ -68,6 +71,15 @@ class Day:
         key = Keyring(self.stack.data_dir / "keys" / "edge").existing_key_of(day)
         assert key is not None
         return key
+
+    def opened(self, record: Message) -> dict[str, Any]:
+        """What a record of the labeled topic says to the door."""
+        epoch = Keyring(self.stack.data_dir / "keys" / "epoch")
+        return opened_datum(record.value(), epoch.existing_key_of, partition=record.partition() or 0)
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
 
 
 def now_ms() -> int:

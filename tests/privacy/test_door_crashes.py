@@ -22,9 +22,9 @@ from faults.door_crashes.crowds import (
     several_writers,
 )
 from processors.door.records import released_partition
-from schemas.codec import encode
 from schemas.events import DeidentifiedLabel
 from testkit.door_config import crowd_rule
+from testkit.seals import unsealed_value
 from testkit.unmasked import unmasked
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def verdict(voter: int, human: bool = False) -> Logged:
 
 
 def logged(datum: object) -> Logged:
-    return Logged(0, 0, 1_800_000_000_000, encode("events.labeled-value", datum))  # type: ignore[arg-type]
+    return Logged(0, 0, 1_800_000_000_000, unsealed_value(datum))  # type: ignore[arg-type]
 
 
 def log_of(*records: Logged) -> list[Logged]:

@@ -17,9 +17,10 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from processors.door.deidentify import deidentify
-from schemas.codec import decode, encode
+from schemas.codec import decode
 from schemas.events import IdentifiedLabel
 from testkit.kafka_node import QUIET, create_topic, stored_records
+from testkit.seals import unsealed_value
 from testkit.unmasked import unmasked
 from tests.processors.door_process import epoch_key
 
@@ -177,7 +178,7 @@ def labels(count: int, day: datetime.date, first: int = 0) -> list[IdentifiedLab
 
 def record_of(label: IdentifiedLabel) -> tuple[bytes, bytes]:
     act = {"kind": label.kind, "task": label.task, "answer": label.answer}
-    return label.voter, encode("events.labeled-value", {"voter": label.voter, "day": label.day, "act": act})
+    return label.voter, unsealed_value({"voter": label.voter, "day": label.day, "act": act})
 
 
 def rows_expected(given: Iterable[IdentifiedLabel]) -> set[str]:

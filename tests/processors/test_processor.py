@@ -13,9 +13,10 @@ import pytest
 
 from processors.door.records import midnight_s
 from processors.main import EXIT_HALTED, EXIT_STUCK
-from schemas.codec import HEADER, encode
+from schemas.codec import HEADER
 from schemas.dead_letters import origin_of
 from testkit.kafka_node import KafkaNode, stored_records
+from testkit.seals import unsealed_value
 from tests.processors.running_door import (
     CANARY,
     ROOT,
@@ -161,7 +162,7 @@ def test_lost_key_stops_the_processor_and_loses_nothing(bootstrap: str, start: S
 def test_label_of_a_destroyed_key_is_suppressed_and_counted(bootstrap: str, start: Start) -> None:
     """What needs a key that was destroyed on record never leaves; verdicts are only counted."""
     topics, port = Topics(bootstrap), free_port()
-    verdict = encode("events.labeled-value", {"voter": bytes(32), "day": today(), "act": {"human": True}})
+    verdict = unsealed_value({"voter": bytes(32), "day": today(), "act": {"human": True}})
     topics.put([*(record_of(label) for label in labels(3, today())), (b"k", verdict), (b"k", b"garbage")])
     door = start(topics, keys="destroyed", metrics_port=port)
     wait_until(lambda: topics.lag() == 0, "everything committed")

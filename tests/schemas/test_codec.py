@@ -26,6 +26,9 @@ DATUMS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         | dict.fromkeys(("t", "x", "y", "z", "force", "t_up"), samples)
     ),
     "events.labeled-value": st.fixed_dictionaries(
+        {"day": st.just(DAY), "wrapped_key": st.binary(max_size=90), "number": longs, "ciphertext": st.binary()}
+    ),
+    "events.labeled.content-value": st.fixed_dictionaries(
         {
             "voter": st.binary(min_size=32, max_size=32),
             "day": st.just(DAY),
@@ -188,6 +191,8 @@ def test_nothing_released_is_an_identifier() -> None:
 
 
 FINGERPRINTS = {
+    21: "47b2e0811775ca3b",
+    22: "f2a0302ac85e88d4",
     1: "d5ed717a1feea41e",
     2: "f2a0302ac85e88d4",
     3: "899e1e9251ad9b14",

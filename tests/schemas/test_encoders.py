@@ -39,7 +39,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.lists(values_of(kind["items"]), max_size=5)
     if name == "fixed":
         return st.binary(min_size=kind["size"], max_size=kind["size"])
-    return {"string": texts, "long": longs, "double": st.floats(), "boolean": st.booleans()}[name]
+    return {"string": texts, "long": longs, "double": st.floats(), "boolean": st.booleans(), "bytes": st.binary()}[name]
 
 
 @st.composite
@@ -102,7 +102,7 @@ def test_arrays_that_were_said_to_be_equal_and_are_not_raise(wrong: dict[str, li
         ("events.signals-value", {"event_id": "\ud800"}),
         ("events.signals-value", {"event_id": 5}),
         ("events.signals-value", {"x": ["1"]}),
-        ("events.labeled-value", {"voter": b"short"}),
+        ("events.labeled.content-value", {"voter": b"short"}),
     ],
 )
 def test_what_does_not_fit_its_schema_raises_and_writes_nothing(subject: str, wrong: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ def test_what_clients_choose_does_not_fill_the_memory() -> None:
 
 def test_generated_source_can_be_read() -> None:
     """Whoever debugs a record has to see what wrote it: one line a field, in the schema's order."""
-    source = source_of("events.labeled-value", ("voter", "day"), branches={"act": "unjoin.Verdict"})
+    source = source_of("events.labeled.content-value", ("voter", "day"), branches={"act": "unjoin.Verdict"})
     assert source.startswith("def maker(*, voter, day):\n")
     assert "        human = event.human\n" in source
 

@@ -19,6 +19,7 @@ from processors.faust_app.commits import Commits
 from processors.faust_app.metrics import DoorMetrics
 from processors.faust_app.producer import AcknowledgedProducer
 from processors.faust_app.watchdog import Seen, StallDetector
+from schemas.seal import Opener
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, VERDICTS
 from testkit.door_config import crowd_rule
 from testkit.unmasked import unmasked
@@ -60,6 +61,7 @@ class DoorProcess:
             open_door=lambda partition, first_offset, committed, judged: Door(
                 epoch_key_of, unmasked, Crowd(self._rule), partition=partition[1], judged=judged
             ),
+            opener=Opener(epoch_key_of),
             producer=AcknowledgedProducer(self),
             commits=self.commits,
             metrics=METRICS,
@@ -79,6 +81,7 @@ class DoorProcess:
         loops[0].cancel()
         if not halted.done():
             await asyncio.wait([asyncio.create_task(self.batches.close())], timeout=3.0)
+        self.commits.offer()
         await asyncio.wait([asyncio.create_task(self._commit())], timeout=2.0)
         for one in loops:
             one.cancel()
@@ -95,6 +98,7 @@ class DoorProcess:
     # The group.
 
     async def on_partitions_revoked(self, _revoked: Any) -> None:
+        self.commits.offer()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._commit(), 3.0)
         self.commits.revoke()
@@ -129,6 +133,8 @@ class DoorProcess:
     async def _commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(1.0)
+            if self.universe.random.random() < 0.2:  # a whole minute, in the time of a simulation
+                self.commits.offer()
             await self._commit()
 
     async def _watch(self) -> None:
@@ -148,7 +154,7 @@ class DoorProcess:
                     end=ends[one],
                     committed=max(0, committed[one].offset),
                     undecided=self.commits.undecided((one.topic, one.partition)),
-                    committable=self.commits.next_offset((one.topic, one.partition)),
+                    committable=self.commits.committable((one.topic, one.partition)),
                     progress=self.commits.progress[one.topic, one.partition],
                 )
                 for one in assigned

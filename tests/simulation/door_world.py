@@ -15,6 +15,7 @@ from schemas.dead_letters import origin_of
 from schemas.events import DeidentifiedLabel, IdentifiedLabel
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, VERDICTS
 from testkit.door_config import crowd_rule
+from testkit.seals import CONTENT_SUBJECT, seals_of, unsealed_value
 from testkit.unmasked import unmasked
 from tests.simulation.broker import Broker, check
 from tests.simulation.clock import Universe
@@ -176,13 +177,15 @@ def rule_of(universe: Universe, crowd_min: int) -> CrowdRule:
 class Votes:
     """Sessions that answer, change their minds, are bots or give most of all; and records that nobody can read."""
 
-    def __init__(self, universe: Universe, voters: int) -> None:
+    def __init__(self, universe: Universe, voters: int, partitions: int) -> None:
         self._random = universe.random
+        self._partitions = partitions
+        self._seals = seals_of(epoch_key_of, partitions)
         self._voters = [b"%032d" % number for number in range(voters)]
         self._of_the_busy = self._random.choice([0.0, 0.0, 0.5, 0.9])
 
-    def next(self) -> tuple[bytes, bytes, IdentifiedLabel | None, bool]:
-        """Key, value, what it says (None for a verdict), human."""
+    def next(self) -> tuple[bytes, int, bytes, IdentifiedLabel | None, bool]:
+        """Voter, partition, value, what it says (None for a verdict), human."""
         random = self._random
         voter = self._voters[int(len(self._voters) * random.random() ** 2)]
         if random.random() < self._of_the_busy:
@@ -190,18 +193,22 @@ class Votes:
         if random.random() < 0.05:
             human = random.random() < 0.3
             act: Any = ("unjoin.Verdict", {"human": human})
-            return voter, _labeled(voter, act), None, human
+            return voter, *self._labeled(voter, act), None, human
         task, answer = (
             f"task-{random.randrange(6 if voter != self._voters[0] else 60)}",
             random.choice(["beagle", "bus", "", "1234567890," * 300]),
         )
         label = IdentifiedLabel(voter=voter, day=DAY, kind="image_label", task=task, answer=answer)
         act = ("unjoin.Answer", {"kind": label.kind, "task": task, "answer": answer})
-        return voter, _labeled(voter, act), label, True
+        return voter, *self._labeled(voter, act), label, True
 
-
-def _labeled(voter: bytes, act: Any) -> bytes:
-    return encode("events.labeled-value", {"voter": voter, "day": DAY, "act": act})
+    def _labeled(self, voter: bytes, act: Any) -> tuple[int, bytes]:
+        """Partition and value; some as the version before labels were sealed wrote them."""
+        datum = {"voter": voter, "day": DAY, "act": act}
+        number = voter[-1] % self._partitions
+        if self._random.random() < 0.1:
+            return number, unsealed_value(datum)
+        return number, self._seals.sealed(encode(CONTENT_SUBJECT, datum), DAY, number)
 
 
 class DoorWorld:
@@ -220,7 +227,7 @@ class DoorWorld:
         crowd_min = random.choice([2, 3, 8])
         rule = rule_of(universe, crowd_min)
         self.ledger = DoorLedger(broker, rule)
-        self._votes = Votes(universe, crowd_min * random.choice([2, 3]))
+        self._votes = Votes(universe, crowd_min * random.choice([2, 3]), self.partitions)
         self.chaos_s = random.uniform(2, 40)
         broker.lossy = random.choice([0.0, 0.01, 0.05])
         self._produce()
@@ -250,14 +257,13 @@ class DoorWorld:
         if universe.now >= self.chaos_s:
             return
         for _ in range(random.choice([1, 3, 12])):
-            key, value, label, human = self._votes.next()
-            number = key[-1] % self.partitions
+            voter, number, value, label, human = self._votes.next()
             log, ranges = self.broker.topics[LABELED][number], self.ledger.ranges[number]
             garbage = random.random() < 0.02
             stamp = NOW_MS + int(universe.now * 1_000)
-            offset = log.append([(key, b"garbage" if garbage else value, stamp, ())])
+            offset = log.append([(None, b"garbage" if garbage else value, stamp, ())])
             if garbage:
                 ranges.garbage.add(offset)
             else:
-                ranges.add(offset, stamp, key, label, human=human)
+                ranges.add(offset, stamp, voter, label, human=human)
         universe.later(random.expovariate(1.5), self._produce)

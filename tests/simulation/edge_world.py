@@ -114,7 +114,10 @@ class EdgeWorld:
         topic = LABELED if random.random() < 0.3 else SIGNALS
         value = b"%d %s%s" % (self.number, b"large " if random.random() < 0.01 else b"", b"." * random.choice([1, 300]))
         self.ledger.sent[value] = topic
-        return Record(topic, b"session-%d" % random.randrange(5), value, NOW_MS + int(self.universe.now * 1_000))
+        stamp = NOW_MS + int(self.universe.now * 1_000)
+        if topic == LABELED:
+            return Record(topic, None, value, stamp, 0)
+        return Record(topic, b"session-%d" % random.randrange(5), value, stamp)
 
     def _send(self, edge: Any, records: list[Record], again: int) -> None:
         loop, universe = edge.loop, self.universe

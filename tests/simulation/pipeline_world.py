@@ -12,11 +12,12 @@ from schemas.events import IdentifiedLabel
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, SIGNALS, VERDICTS
 from sinks.kafka.block_planner import BlockLimits
 from sinks.rows import tables
+from testkit.seals import CONTENT_SUBJECT, seals_of
 from testkit.sink_configs import block_limits
 from tests.simulation.broker import Broker, Stored, check
 from tests.simulation.clock import Universe
 from tests.simulation.disk import NOW_MS, Disk
-from tests.simulation.door_process import DoorProcess
+from tests.simulation.door_process import DoorProcess, epoch_key_of
 from tests.simulation.door_world import DAY, DoorLedger, rule_of
 from tests.simulation.edge_processes import EdgeProcess
 from tests.simulation.edge_world import SHARED, EdgeLedger
@@ -52,6 +53,7 @@ class PipelineWorld:
         broker.topics[LABELED][0].on_append = self._labeled  # type: ignore[method-assign]
         self.keys: dict[bytes, Any] = {}
         self.labels: dict[bytes, IdentifiedLabel] = {}
+        self.seals = seals_of(epoch_key_of)
         self.number = 0
         self.chaos_s = random.uniform(2, 40)
         limits = block_limits(rows_max=random.choice([3, 40]), bytes_max=100_000, ms_max=random.choice([0, 200]))
@@ -137,9 +139,9 @@ class PipelineWorld:
             voter=voter, day=DAY, kind="image_label", task=f"task-{self.number}", answer=random.choice(["a", "b"])
         )
         act = ("unjoin.Answer", {"kind": label.kind, "task": label.task, "answer": label.answer})
-        value = encode("events.labeled-value", {"voter": voter, "day": DAY, "act": act})
+        value = self.seals.sealed(encode(CONTENT_SUBJECT, {"voter": voter, "day": DAY, "act": act}), DAY, 0)
         self.labels[value] = label
-        return Record(LABELED, voter, value, stamp)
+        return Record(LABELED, None, value, stamp, 0)
 
     def _at_rest(self) -> bool:
         edge: Any = self.edge.process

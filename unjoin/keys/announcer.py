@@ -3,8 +3,8 @@
     door ──▶ fingerprint, public key ──▶ keys.announcements ──▶ collectors seal labels to it
     edge ──▶ fingerprint ──────────────▶        "           ──▶ other collectors compare theirs
 
-A key of a day is announced from `AHEAD` before the day on. A collector keeps what it read in a file, so that it seals
-labels while Kafka is away as well.
+A key of a day is announced from `AHEAD` before the day on, and those of the two days before as well. A collector keeps
+what it read in a file, so that it seals labels while Kafka is away as well.
 
     UnjoinError
     └── KeyringError
@@ -80,6 +80,7 @@ class Announcer:
         self._where = TopicPartition(topic, 0)
         self._said = Announcements(door_identity)
         self._read_whole = threading.Event()
+        self._announced = threading.Event()
         self._problem = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -102,6 +103,11 @@ class Announcer:
     def read_whole(self) -> bool:
         """Whether the topic was read to its end once."""
         return self._read_whole.is_set()
+
+    @property
+    def announced(self) -> bool:
+        """Whether a key of the role was in force for each day of now once: its own, or one to compare it with."""
+        return self._announced.is_set()
 
     def checked_key(self, day: datetime.date, *, announced: bool) -> bytes | None:
         """The role's key of a day, if it is the one in force; None where it was destroyed on record.
@@ -141,7 +147,9 @@ class Announcer:
         """
         in_force = self._said.in_force("door", day)
         if in_force is None:
-            raise KeyUnannounced(f"no door has announced its public key of {day}; start one (unjoin process)")
+            raise KeyUnannounced(
+                f"no door has announced its public key of {day}; start one (unjoin process), or set the clocks"
+            )
         return bytes.fromhex(in_force.public_key)
 
     def _run(self) -> None:
@@ -155,7 +163,7 @@ class Announcer:
                 await self._follow()
             except (KafkaError, OSError, TimeoutError) as error:
                 self._say(f"keys.announcements cannot be read: {type(error).__name__}")
-            except KeyringError as error:
+            except KeyringError as error:  # the identity's
                 self._say(f"no key is announced: {error}")
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -164,6 +172,8 @@ class Announcer:
         try:
             async with asyncio.timeout(START_S_MAX):
                 await consumer.start()
+                if self._where.topic not in await consumer.topics():  # aiokafka would ask for it without a pause
+                    return self._say(f"waiting for the topic {self._where.topic}; `unjoin topics` makes it")
                 consumer.assign([self._where])
                 end = (await consumer.end_offsets([self._where]))[self._where]
             said = Announcements(self._door_identity)  # the topic is what holds, not what was known before
@@ -186,11 +196,25 @@ class Announcer:
     async def _announce_own(self) -> None:
         today = self._now().date()
         self._said.forget_before(today - KEPT_DAYS * ONE_DAY)
-        days = {today, (self._now() + AHEAD).date()} | {day for day in self._keyring.days() if day >= today - ONE_DAY}
+        # Late labels are of yesterday, and a verdict is about the day before its own as well.
+        days = {today - 2 * ONE_DAY, today - ONE_DAY, today, (self._now() + AHEAD).date()}
         missing = [day for day in sorted(days) if self._said.in_force(self._role, day) is None]
-        own = [self._announcement_of_key(day, key) for day in missing if (key := self._own_key(day)) is not None]
+        problem = ""
+        own = []
+        for day in missing:
+            try:
+                key = self._own_key(day)
+            except KeyringError as error:
+                problem = str(error)
+                continue
+            if key is not None:
+                own.append(self._announcement_of_key(day, key))
+        if problem:
+            self._say(f"no key is announced: {problem}")
         if not own:
-            self._problem = ""
+            if not problem:
+                self._problem = ""
+            self._announced.set()
             return
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all")
         try:
@@ -229,7 +253,7 @@ class Announcer:
 
     def _say(self, problem: str) -> None:
         if problem != self._problem:
-            log.warning("%s; trying again", problem)
+            log.warning("%s", problem)
             self._problem = problem
 
 

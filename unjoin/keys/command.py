@@ -12,6 +12,7 @@ it released but had not committed.
 
 import argparse
 import datetime
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -19,12 +20,15 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.outcomes import UnjoinError
+from unjoin.keys.announcement import Role, fingerprint_of, identity_fingerprint
 from unjoin.keys.housekeeping import destroy_expired
+from unjoin.keys.identity import existing_identity, new_identity
 from unjoin.keys.keyring import Keyring, KeyringError
 from unjoin.keys.retention import destroy_due
 from unjoin.settings import Settings
 
 ROLES = ("edge", "epoch")
+ROLE_OF_KEYS: dict[str, Role] = {"edge": "edge", "epoch": "door"}
 CONSEQUENCE = {
     "edge": "collectors reject labels of that day from now on (day_closed)",
     "epoch": "the door suppresses labels of that day that have not left yet (key_destroyed)",
@@ -42,6 +46,7 @@ class KeyRow(msgspec.Struct, frozen=True):
 
     Attributes:
         state: lost where it was made, is not there whole, and is not destroyed on record.
+        fingerprint: 32 hexadecimal digits, the same on every host that has this key; empty where there is none.
         created, destroyed: times in the journal; None where it has none.
         due: when it is destroyed by itself.
     """
@@ -52,6 +57,7 @@ class KeyRow(msgspec.Struct, frozen=True):
     created: datetime.datetime | None
     destroyed: datetime.datetime | None
     due: datetime.datetime
+    fingerprint: str = ""
 
 
 def run_keys(options: argparse.Namespace, settings: Settings, console: Console, now: datetime.datetime) -> int:
@@ -65,9 +71,12 @@ def run_keys(options: argparse.Namespace, settings: Settings, console: Console, 
     keyrings = {role: Keyring(folders[role]) for role in ROLES if options.role in (role, "both")}
     if options.action == "list":
         rows = [row for role in keyrings for row in key_rows(role, keyrings[role], settings.labeled_retention_hours)]
-        _show(rows, options.format, console)
+        identity = existing_identity(folders["epoch"]) if "epoch" in keyrings else None
+        _show(rows, identity, options.format, console)
     elif options.action == "rotate":
         _rotate(keyrings, options.yes, console, now)
+        if "epoch" in keyrings:
+            _rotate_identity(folders["epoch"], console)
     elif options.expired:
         _destroy_expired(keyrings, settings.labeled_retention_hours, console, now)
     else:
@@ -91,6 +100,7 @@ def key_rows(role: str, keyring: Keyring, labeled_hours: int) -> list[KeyRow]:
             at.get(("created", day)),
             at.get(("destroyed", day)),
             destroy_due(day, labeled_hours),
+            _fingerprint(role, keyring, day),
         )
         for day in sorted(days)
     ]
@@ -105,7 +115,15 @@ def _state(keyring: Keyring, day: datetime.date) -> State:
         return "lost"
 
 
-def _show(rows: list[KeyRow], form: str, console: Console) -> None:
+def _fingerprint(role: str, keyring: Keyring, day: datetime.date) -> str:
+    try:
+        key = keyring.existing_key_of(day)
+    except KeyringError:
+        return ""
+    return "" if key is None else fingerprint_of(ROLE_OF_KEYS[role], key)
+
+
+def _show(rows: list[KeyRow], identity: bytes | None, form: str, console: Console) -> None:
     if form == "json":
         console.print(msgspec.json.encode(rows).decode(), markup=False, highlight=False, soft_wrap=True)
         return
@@ -113,6 +131,11 @@ def _show(rows: list[KeyRow], form: str, console: Console) -> None:
     for row in rows:
         table.add_row(row.role, str(row.day), row.state, *map(_minute, (row.created, row.destroyed, row.due)))
     console.print(table if rows else "no keys here yet: a role makes the key of a day when it is first asked for")
+    for row in rows:
+        if row.fingerprint:
+            console.print(f"fingerprint of {row.role} {row.day}: {row.fingerprint}", highlight=False, soft_wrap=True)
+    if identity is not None:
+        console.print(f"door's identity: {identity_fingerprint(identity)}", highlight=False, soft_wrap=True)
 
 
 def _minute(when: datetime.datetime | None) -> str:
@@ -156,6 +179,17 @@ def _rotate(keyrings: dict[str, Keyring], yes: bool, console: Console, now: date
         while keyring.is_destroyed(day):
             day += datetime.timedelta(days=1)
         console.print(f"the next {role} key is that of {day} (UTC), made when it is first asked for", highlight=False)
+
+
+def _rotate_identity(folder: Path, console: Console) -> None:
+    if existing_identity(folder) is None:
+        return
+    made = identity_fingerprint(new_identity(folder))
+    console.print(
+        f"the door has a new identity; where UNJOIN_DOOR_IDENTITY is set, set it to {made}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _confirm(keys: list[tuple[str, datetime.date]], yes: bool, console: Console) -> None:

@@ -44,6 +44,19 @@ def door_identity(directory: Path) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(kept)
 
 
+def new_identity(directory: Path) -> bytes:
+    """Replaces the identity; the public one, 32 bytes.
+
+    Raises:
+        KeysUnreachable: the folder cannot be written; the old identity may be gone.
+    """
+    try:
+        (directory / NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise KeysUnreachable(f"the door's identity in {directory} cannot be removed: {error.strerror}") from None
+    return door_identity(directory).public_key().public_bytes_raw()
+
+
 def existing_identity(directory: Path) -> bytes | None:
     """The public identity, 32 bytes, if there is one here; makes none."""
     if not (directory / NAME).is_file():

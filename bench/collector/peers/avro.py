@@ -42,7 +42,7 @@ def record_of(event: dict[str, Any], session: str, ip: str, user_agent: str) -> 
         voter = hmac.digest(EDGE_KEY, session.encode(), hashlib.sha256)
         act = {"kind": kind, "task": event["task"], "answer": event["answer"]}
         datum = {"voter": voter, "day": datetime.datetime.now(datetime.UTC).date(), "act": ("unjoin.Answer", act)}
-        return "events.labeled", voter, encode("events.labeled-value", datum)
+        return "events.labeled", voter, encode("events.labeled.content-value", datum)
     if kind in ANALYTICS:
         where = {"ip": ip, "user_agent": user_agent, "url": event["url"], "referrer": event["referrer"]}
         datum = {**common, "session": session, "type": kind, **where, "properties": json.dumps(event["properties"])}

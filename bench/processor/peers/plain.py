@@ -13,6 +13,7 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.processor.peers.work import released
+from schemas.seal import place_of
 
 
 async def main(config: dict[str, str]) -> None:
@@ -36,7 +37,9 @@ async def main(config: dict[str, str]) -> None:
             sent = []
             for records in batches.values():
                 for record in records:
-                    label = released(record.value, record.timestamp, partitions)
+                    label = released(
+                        record.value, record.timestamp, place_of(record.topic, record.partition), partitions
+                    )
                     if label is not None:
                         sent.append(await producer.send(config["released_topic"], label[1], partition=label[0]))
             await asyncio.gather(*sent)

@@ -5,9 +5,10 @@ import logging
 import sys
 from pathlib import Path
 
-from quixstreams import Application
+from quixstreams import Application, message_context
 
 from bench.processor.peers.work import released
+from schemas.seal import place_of
 
 
 def main(config: dict[str, str]) -> None:
@@ -27,7 +28,8 @@ def main(config: dict[str, str]) -> None:
 
 
 def _row(value: bytes, _key: bytes, timestamp_ms: int, _headers: object) -> bytes | None:
-    label = released(value, timestamp_ms, 1)
+    context = message_context()
+    label = released(value, timestamp_ms, place_of(context.topic, context.partition), 1)
     return None if label is None else label[1]
 
 

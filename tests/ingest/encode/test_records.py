@@ -5,15 +5,20 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.encode.pseudonym import day_of_event, voter_of
 from ingest.encode.records import Record, Records, Sender, records_of, runs_of
+from ingest.encode.seals import Seals
+from ingest.kafka.partitioner import positive_hash
 from schemas.codec import decode, encode
 from schemas.events import AnyEvent
-from schemas.outcomes import RejectionReason
-from schemas.topics import SIGNALS, topics
+from schemas.outcomes import RejectionReason, UnjoinError
+from schemas.seal import Opener, SealError, place_of
+from schemas.topics import LABELED, SIGNALS, topics
+from testkit.seals import opened_datum, sealed_of, seals_of
 
 RECEIVED_MS = 1_790_000_001_000
 TS = RECEIVED_MS - 877
@@ -27,10 +32,24 @@ def edge_key(day: datetime.date) -> bytes:
     return day.isoformat().encode().ljust(32, b"k")
 
 
+def epoch_key(day: datetime.date) -> bytes:
+    return day.isoformat().encode().ljust(32, b"e")
+
+
+SEALS = seals_of(epoch_key, partitions=3)
+
+
+def opened(record: Record) -> dict[str, Any]:
+    assert record.partition is not None
+    return opened_datum(record.value, epoch_key, partition=record.partition)
+
+
 def record_and_datum(**event: Any) -> tuple[Record, dict[str, Any]]:
-    records, closed = records_of([(0, typed(**event))], SENDER, edge_key)
+    records, closed = records_of([(0, typed(**event))], SENDER, edge_key, SEALS)
     assert closed == []
     (record,) = records
+    if record.topic == LABELED:
+        return record, opened(record)
     subject = SUBJECT[record.topic]
     assert subject is not None
     return record, decode(record.value, subject)
@@ -88,7 +107,7 @@ def test_analytics_alone_carries_address_and_user_agent() -> None:
         {"type": "contact", "account": "acme", "role": "", "name": "", "email": "a@b", "country": ""},
         {"type": "labeler_application", "name": "n", "email": "a@b", "country": ""},
     ]
-    records = records_of(enumerate(typed(**event) for event in events), SENDER, edge_key)[0]
+    records = records_of(enumerate(typed(**event) for event in events), SENDER, edge_key, SEALS)[0]
     assert len(records) == 4
     assert not any(b"203.0.113.9" in record.value or b"Mozilla" in record.value for record in records)
 
@@ -119,7 +138,7 @@ def test_labeler_is_keyed_by_its_event() -> None:
 
 
 def test_answer_holds_voter_task_answer_kind_day_and_nothing_else() -> None:
-    """Never a session, event id, site or exact time: not in the value, the key or the stamp."""
+    """Never a session, event id, site or exact time: not in what is sealed, in the key or the stamp."""
     record, datum = record_and_datum(type="image_label", task="dogs-0017", answer="beagle")
     voter = voter_of("shop", "s-1", edge_key(DAY))
     assert datum == {
@@ -127,18 +146,78 @@ def test_answer_holds_voter_task_answer_kind_day_and_nothing_else() -> None:
         "day": DAY,
         "act": {"kind": "image_label", "task": "dogs-0017", "answer": "beagle"},
     }
-    assert (record.topic, record.key, record.timestamp_ms) == ("events.labeled", voter, MIDNIGHT_MS)
-    for trace in (b"s-1", b"e-1", b"shop"):
+    assert (record.topic, record.key, record.timestamp_ms) == ("events.labeled", None, MIDNIGHT_MS)
+    assert record.partition == positive_hash(voter) % 3
+    for trace in (b"s-1", b"e-1", b"shop", voter, b"dogs", b"beagle"):
         assert trace not in record.value
+
+
+def test_length_of_a_sealed_answer_tells_only_its_size_class() -> None:
+    """An answer of a letter and one of a word are as long as each other, and as a verdict."""
+    given = [{"type": "text_answer", "task": "t", "answer": answer} for answer in ("", "a", "a whole sentence, or two")]
+    given.append({"type": "verdict", "session": "s-9", "human": True})
+    assert len({len(record_of(event).value) for event in given}) == 1
+
+
+def record_of(event: dict[str, Any]) -> Record:
+    records, _ = records_of([(0, typed(**event))], SENDER, edge_key, seals_of(epoch_key))
+    return records[0]
+
+
+def record_with(seals: Seals) -> Record:
+    """Of an answer."""
+    records, _ = records_of([(0, typed(type="text_answer", task="t", answer="a"))], SENDER, edge_key, seals)
+    return records[0]
+
+
+def test_labels_of_a_request_share_a_run_by_partition() -> None:
+    """A run is one look-up and one append for many records."""
+    events = [typed(type="text_answer", task=f"t-{number}", answer="a") for number in range(9)]
+    records, _ = records_of(enumerate(events), SENDER, edge_key, SEALS)
+    (run,) = records.runs
+    assert (run.key, run.partition, len(run.values)) == (None, records[0].partition, 9)
+    assert [opened(record)["act"]["task"] for record in records] == [f"t-{number}" for number in range(9)]
+
+
+def test_label_of_a_day_whose_door_is_unknown_raises_and_a_signal_asks_for_no_key() -> None:
+    """It cannot be sealed, so nothing of the batch is sent; all other events need no key at all."""
+
+    def unannounced(day: datetime.date) -> bytes:
+        raise UnjoinError("no door has announced its public key")
+
+    untouched = Seals(unannounced, pytest.fail, pytest.fail)
+    with pytest.raises(UnjoinError, match="no door"):
+        record_with(Seals(unannounced, lambda voter: 0, pytest.fail))
+    signal = typed(type="pointer", t=[1], x=[2], y=[3])
+    assert len(records_of([(0, signal)], SENDER, pytest.fail, untouched)[0]) == 1
+
+
+def test_public_key_that_is_none_refuses_labels() -> None:
+    """Of another length, or a point whose shared secret is zero: anybody could open what is sealed to that."""
+    for public_key in (bytes(31), bytes(32), b""):
+        seals = Seals(lambda day, key=public_key: key, lambda voter: 0, lambda: 0.0)
+        with pytest.raises(SealError, match="public key of 2026-09-21 is not one"):
+            record_with(seals)
+
+
+def test_label_is_sealed_to_the_key_that_is_in_force_now() -> None:
+    """A door that is replaced within a day announces another key; what is sealed to the old one nobody can read."""
+    keys = {DAY: b"1" * 32}
+    seals = seals_of(lambda day: keys[day])
+    for key in (b"1" * 32, b"2" * 32, b"1" * 32):
+        keys[DAY] = key
+        record = record_with(seals)
+        assert opened_datum(record.value, lambda day, key=key: key)["act"]["answer"] == "a"
 
 
 def test_verdict_judges_its_session_on_its_day_and_the_day_before() -> None:
     """A session that straddles midnight has a voter on each side, and a bot's labels of both must go."""
-    records, _ = records_of([(0, typed(type="verdict", session="s-9", human=False))], SENDER, edge_key)
+    records, _ = records_of([(0, typed(type="verdict", session="s-9", human=False))], SENDER, edge_key, SEALS)
     days = [DAY, DAY - datetime.timedelta(days=1)]
     voters = [voter_of("shop", "s-9", edge_key(day)) for day in days]
-    assert [record.key for record in records] == voters
-    decoded = [decode(record.value, "events.labeled-value") for record in records]
+    assert {record.key for record in records} == {None}
+    assert [record.partition for record in records] == [positive_hash(voter) % 3 for voter in voters]
+    decoded = [opened(record) for record in records]
     assert decoded == [
         {"voter": voter, "day": day, "act": {"human": False}} for voter, day in zip(voters, days, strict=True)
     ]
@@ -152,7 +231,7 @@ def test_label_whose_day_has_no_key_is_closed_and_its_neighbours_are_not() -> No
         typed(type="verdict", session="s", human=True),
         typed(type="verdict", session="s", human=True, ts=RECEIVED_MS - 86_000_000),
     ]
-    records, closed = records_of(enumerate(events, 5), SENDER, lambda day: edge_key(day) if day == DAY else None)
+    records, closed = records_of(enumerate(events, 5), SENDER, lambda day: edge_key(day) if day == DAY else None, SEALS)
     assert len(records) == 2
     assert [(entry.index, entry.id, entry.reason) for entry in closed] == [
         (5, "e-1", RejectionReason.DAY_CLOSED),
@@ -190,16 +269,25 @@ def any_events(draw: st.DrawFn) -> AnyEvent:
 @given(st.lists(any_events(), max_size=8))
 def test_every_event_is_written_as_fastavro_writes_it(events: list[AnyEvent]) -> None:
     """Generated encoders are fast because they know what a batch shares; the bytes are the schema's all the same."""
-    records, closed = records_of(enumerate(events), SENDER, edge_key)
+    records, closed = records_of(enumerate(events), SENDER, edge_key, SEALS)
     assert closed == []
     written = [(type(event), record) for event in events for record in slow_records(event)]
-    assert sorted(map(fields_of, records)) == sorted(record for _, record in written)
+    assert sorted(map(opened_fields_of, records), key=repr) == sorted((record for _, record in written), key=repr)
     in_order: dict[Any, list[bytes]] = {}
     for kind, (topic, key, _, value) in written:
         in_order.setdefault((topic, key, kind if topic == SIGNALS else None), []).append(value)
     for (topic, key, _), values in in_order.items():
-        of_key = [record.value for record in records if (record.topic, record.key) == (topic, key)]
+        fields = [opened_fields_of(record) for record in records]
+        of_key = [value for its_topic, its_key, _, value in fields if (its_topic, its_key) == (topic, key)]
         assert [value for value in of_key if value in values] == values
+
+
+def opened_fields_of(record: Record) -> tuple[Any, ...]:
+    """As `fields_of`, with partition and stamp of a label for its key, and what is in its seal."""
+    if record.topic != LABELED:
+        return fields_of(record)
+    content = Opener(epoch_key).open(sealed_of(record.value), place_of(LABELED, record.partition or 0))
+    return record.topic, (record.partition, record.timestamp_ms), record.timestamp_ms, content
 
 
 def fields_of(record: Record) -> tuple[Any, ...]:
@@ -241,8 +329,8 @@ def slow_labeled(event: Any, tag: str) -> list[tuple[Any, ...]]:
     for one in days:
         voter = voter_of("shop", session, edge_key(one))
         stamp = (one - datetime.date(1970, 1, 1)).days * 86_400_000
-        value = encode("events.labeled-value", {"voter": voter, "day": one, "act": act})
-        found.append(("events.labeled", voter, stamp, value))
+        value = encode("events.labeled.content-value", {"voter": voter, "day": one, "act": act})
+        found.append(("events.labeled", (positive_hash(voter) % 3, stamp), stamp, value))
     return found
 
 

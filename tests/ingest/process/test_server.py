@@ -26,6 +26,7 @@ from pathlib import Path
 import uvloop
 from ingest.process.server import serve
 from ingest.access.sites import write_development_sites
+from schemas.seal import public_key_of
 from tests.ingest.configs import collector_config
 from tests.ingest.memory_producer import MemoryProducer
 
@@ -33,9 +34,11 @@ folder = Path(sys.argv[1])
 write_development_sites(folder / "sites.json", ["http://localhost"])
 config = collector_config(folder)
 producer = MemoryProducer()
+listening = lambda host, port: print(port, flush=True)
+DOOR_KEYS = lambda day: public_key_of(bytes(32))
 
 async def main():
-    await serve(config, lambda day: bytes(32), producer, on_listening=lambda host, port: print(port, flush=True))
+    await serve(config, lambda day: bytes(32), DOOR_KEYS, producer, on_listening=listening)
     print(len(producer.records), producer.stopped, flush=True)
 
 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -46,13 +49,15 @@ KAFKA_AWAY = """
 import sys
 from pathlib import Path
 from ingest.process.server import run
+from schemas.seal import public_key_of
 from ingest.access.sites import write_development_sites
 from tests.ingest.configs import collector_config
 
 folder = Path(sys.argv[1])
 write_development_sites(folder / "sites.json", ["http://localhost"])
 config = collector_config(folder, bootstrap="127.0.0.1:1", port=int(sys.argv[2]), produce_seconds_max=0.5)
-sys.exit(run(config, lambda day: bytes(32), lambda: print("ready", flush=True)))
+door_keys = lambda day: public_key_of(bytes(32))
+sys.exit(run(config, lambda day: bytes(32), door_keys, lambda: print("ready", flush=True)))
 """
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.encode.records import Record
 from ingest.spool.file import ERASE_MS, SpoolError, SpoolFile, SpoolFull, waiting_by_topic
-from ingest.spool.packs import pack_of, records_in
+from ingest.spool.packs import Pack, pack_of, records_in
 
 NOW_MS = 1_790_000_000_000
 HOUR_MS = 3_600_000
@@ -62,6 +63,23 @@ def test_any_records_come_back_as_they_were(rows: list[tuple[str, bytes | None, 
     pack = pack_of(wanted, expires_ms)
     assert records_in(pack, pack.checksum) == wanted
     assert records_in(pack, pack.checksum ^ 1) is None
+
+
+def test_pack_keeps_the_partition_of_its_records(file: SpoolFile) -> None:
+    """A label is sealed to it."""
+    given = [Record("events.labeled", None, b"v%d" % number, NOW_MS, number) for number in range(3)]
+    given += records(0, 1)
+    file.append([pack_of(given, None)])
+    (entry,) = file.read(0, *ALL)
+    assert entry.records == given
+
+
+def test_pack_of_the_version_before_labels_had_partitions_is_read(file: SpoolFile) -> None:
+    """An upgrade during an outage finds what was acknowledged before it."""
+    rows = [("events.labeled", b"voter", b"plain", NOW_MS), ("events.signals", b"key", b"value", NOW_MS)]
+    file.append([Pack(None, 2, msgspec.msgpack.encode(rows))])
+    (entry,) = file.read(0, *ALL)
+    assert entry.records == [Record(*row) for row in rows]
 
 
 def test_packs_come_back_in_the_order_they_were_written_within_the_bounds(file: SpoolFile) -> None:

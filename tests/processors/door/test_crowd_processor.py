@@ -14,9 +14,9 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from processors.door.deidentify import deidentify
 from processors.door.records import midnight_s
-from schemas.codec import encode
 from schemas.events import IdentifiedLabel
 from testkit.kafka_node import stored_records
+from testkit.seals import unsealed_value
 from testkit.unmasked import unmasked
 from tests.processors.door_process import epoch_key
 from tests.processors.running_door import RunningDoor, Topics, record_of, rows_expected, today, wait_until
@@ -174,7 +174,7 @@ def verdict(voter: int, *, human: bool) -> tuple[bytes, bytes]:
     """A verdict on the voter of `label`."""
     name = label(voter).voter
     act = ("unjoin.Verdict", {"human": human})
-    return name, encode("events.labeled-value", {"voter": name, "day": today(), "act": act})
+    return name, unsealed_value({"voter": name, "day": today(), "act": act})
 
 
 def test_verdict_holds_for_its_day_over_kills_restarts_and_a_log_that_forgot_it(bootstrap: str, start: Start) -> None:

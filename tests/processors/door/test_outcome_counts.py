@@ -18,9 +18,9 @@ from processors.door.verdicts import JudgedVoters, StoredVerdict
 from processors.faust_app.batch_handler import StartingPoint
 from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.committed import CommittedOffsets
-from schemas.codec import encode
 from schemas.outcomes import Suppression
 from testkit.door_config import crowd_rule
+from testkit.seals import unsealed_value
 from testkit.unmasked import unmasked
 from tests.processors.door.test_crowd_processor import forget_before
 from tests.processors.door_process import epoch_key
@@ -79,9 +79,9 @@ def value_of(chance: random.Random, day: datetime.date) -> bytes:
     if kind < 0.1:
         return b"garbage"
     if kind < 0.2:
-        return encode("events.labeled-value", {"voter": voter, "day": day, "act": {"human": chance.random() < 0.5}})
+        return unsealed_value({"voter": voter, "day": day, "act": {"human": chance.random() < 0.5}})
     act = {"kind": "text_answer", "task": chance.choice("ab"), "answer": chance.choice("xyz")}
-    return encode("events.labeled-value", {"voter": voter, "day": day, "act": act})
+    return unsealed_value({"voter": voter, "day": day, "act": act})
 
 
 class Coordinator:
@@ -122,6 +122,7 @@ def test_offset_and_totals_agree_at_every_commit_and_after_every_kill(seed: int)
             await handler.handle(deliver(commits, batch))
             coordinator.verdicts = [*coordinator.verdicts, *producer.verdicts()]
             at = batch[-1].offset + 1
+            commits.offer()
             if chance.random() < 0.5 and (offset := commits.committable((batch[0].topic, 0))) is not None:
                 metadata = commits.metadata_of((batch[0].topic, 0), offset)
                 assert metadata is not None

@@ -1,6 +1,7 @@
 """What a batch comes to, whatever the door."""
 
 import asyncio
+import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -22,9 +23,10 @@ from processors.faust_app.batch_handler import (
 from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.metrics import DoorMetrics
 from processors.faust_app.producer import Outgoing
-from schemas.codec import encode
 from schemas.events import IdentifiedLabel, IdentifiedVerdict
+from schemas.seal import Opener
 from testkit.door_config import crowd_rule
+from testkit.seals import sealed_value, unsealed_value
 from testkit.unmasked import unmasked
 from tests.processors.door_process import epoch_key
 from tests.processors.running_door import labels, record_of, today
@@ -36,8 +38,8 @@ NOW_S = 1_900_000_000.0
 class HeldMessage:
     """A record as Faust hands it over."""
 
-    def __init__(self, offset: int, value: bytes | None, generation_id: int = GENERATION) -> None:
-        self.topic, self.partition, self.offset, self.key, self.value = TOPIC, 0, offset, b"key", value
+    def __init__(self, offset: int, value: bytes | None, generation_id: int = GENERATION, partition: int = 0) -> None:
+        self.topic, self.partition, self.offset, self.key, self.value = TOPIC, partition, offset, b"key", value
         self.timestamp, self.generation_id = NOW_S, generation_id
 
 
@@ -82,9 +84,12 @@ class ByThrees:
         return Step(labels=tuple(sorted(rows, key=lambda row: row.row_id)), done=tuple(at for at, _ in crowd))
 
 
-def handler_of(commits: Commits, producer: MemoryProducer, open_door: Any, halt: Any = None) -> BatchHandler:
+def handler_of(
+    commits: Commits, producer: MemoryProducer, open_door: Any, halt: Any = None, opener: Any = None
+) -> BatchHandler:
     return BatchHandler(
         open_door=lambda partition, first_offset, committed, judged: open_door(judged),
+        opener=opener or Opener(epoch_key),
         producer=producer,  # type: ignore[arg-type]
         commits=commits,
         metrics=DoorMetrics(crowd_rule(1)),
@@ -416,7 +421,7 @@ def test_verdict_is_stored_before_its_offset_is_acknowledged() -> None:
     async def scenario() -> None:
         commits, producer = Commits(), MemoryProducer()
         act = {"human": False}
-        value = encode("events.labeled-value", {"voter": b"v" * 32, "day": today(), "act": act})
+        value = unsealed_value({"voter": b"v" * 32, "day": today(), "act": act})
         handler = handler_of(commits, producer, open_door)
         taking = asyncio.create_task(handler.handle(deliver(commits, [HeldMessage(7, value)])))
         await producer.asked.wait()
@@ -427,6 +432,48 @@ def test_verdict_is_stored_before_its_offset_is_acknowledged() -> None:
         (record,) = producer.written
         assert (record.topic, record.partition, record.timestamp_s) == ("verdicts", 0, midnight_s(today()))
         assert (record.headers, stored_verdict_of(record.value).offset) == ([], 7)
+
+    asyncio.run(scenario())
+
+
+def test_sealed_label_opens_on_its_own_partition_alone() -> None:
+    """What others sealed, put on another partition by who may write there, is a dead letter as it was found."""
+
+    async def scenario() -> None:
+        commits, producer = Commits(), MemoryProducer()
+        producer.acknowledges.set()
+        datum = {"voter": b"v" * 32, "day": today(), "act": {"kind": "text_answer", "task": "t", "answer": "a"}}
+        values = [sealed_value(datum, epoch_key(today()), partition=number) for number in (0, 1)]
+        messages = [HeldMessage(number, value) for number, value in enumerate([values[0], values[0], values[1]])]
+        handler = handler_of(commits, producer, open_door)
+        await handler.handle(deliver(commits, messages))
+        dead = [one for one in producer.written if one.topic == "dead"]
+        assert [(one.value, dict(one.headers)["reason"]) for one in dead] == [(values[1], b"seal_broken")]
+        assert len([one for one in producer.written if one.topic == "released"]) == 2
+
+        producer.written.clear()
+        messages = [HeldMessage(number, values[number % 2], partition=1) for number in range(2)]
+        await handler.handle(deliver(commits, messages))
+        assert [one.value for one in producer.written if one.topic == "dead"] == [values[0]]
+        assert commits.committable((TOPIC, 0)) == 3, "a crowd has left"
+
+    asyncio.run(scenario())
+
+
+def test_label_of_a_destroyed_key_is_counted_as_suppressed_and_done() -> None:
+    """Whether it was a label or a verdict nobody can tell any more; it holds nothing up."""
+
+    async def scenario() -> None:
+        commits, producer = Commits(), MemoryProducer()
+        producer.acknowledges.set()
+        datum = {"voter": b"v" * 32, "day": today(), "act": {"kind": "text_answer", "task": "t", "answer": "a"}}
+        handler = handler_of(commits, producer, open_door, opener=Opener(lambda day: None))
+        await handler.handle(deliver(commits, [HeldMessage(0, sealed_value(datum, epoch_key(today())))]))
+        assert producer.written == []
+        assert commits.committable((TOPIC, 0)) is None, "at the next whole minute: no crowd has left"
+        commits.offer()
+        assert commits.committable((TOPIC, 0)) == 1
+        assert json.loads(commits.metadata_of((TOPIC, 0), 1) or "")["suppressed"] == {"key_destroyed": 1}
 
     asyncio.run(scenario())
 

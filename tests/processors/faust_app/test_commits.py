@@ -94,12 +94,38 @@ def test_what_faust_acknowledges_itself_neither_moves_nor_stalls_the_commit(tmp_
             commits.settle(PARTITION, GENERATION, offset, f"below {offset}")
         consumer._acked[PARTITION] = [0, 1, 2, 3]
         consumer._acked_index[PARTITION] = {0, 1, 2, 3}
+        commits.offer()
         assert consumer._new_offset(PARTITION) == 0
         assert not consumer._acked[PARTITION], "the list is Faust's, and nobody else would shorten it"
         commits.acknowledge(PARTITION, GENERATION, 0)
+        commits.offer()
         assert consumer._new_offset(PARTITION) == 1
 
     asyncio.run(scenario())
+
+
+def test_nothing_is_committed_between_the_moments_at_which_it_is_offered() -> None:
+    """A commit of its own would say when a label came that was suppressed, or a verdict."""
+    commits = Commits()
+    for offset in range(3):
+        commits.deliver(PARTITION, GENERATION, offset)
+        commits.acknowledge(PARTITION, GENERATION, offset)
+        commits.settle(PARTITION, GENERATION, offset + 1, f"below {offset + 1}")
+    assert commits.committable(PARTITION) is None
+    commits.offer([("another", 0)])
+    assert commits.committable(PARTITION) is None
+    commits.offer([PARTITION])
+    assert commits.committable(PARTITION) == 3
+    assert commits.metadata_of(PARTITION, 3) == "below 3"
+    commits.deliver(PARTITION, GENERATION, 3)
+    commits.acknowledge(PARTITION, GENERATION, 3)
+    commits.settle(PARTITION, GENERATION, 4, "below 4")
+    assert commits.committable(PARTITION) == 3
+    commits.offer()
+    assert commits.committable(PARTITION) == 4
+    assert commits.metadata_of(PARTITION, 3) == "below 3", "its commit may be on its way"
+    commits.revoke()
+    assert commits.committable(PARTITION) is None
 
 
 def test_acknowledgement_of_an_earlier_generation_counts_for_nothing() -> None:

@@ -194,11 +194,45 @@ def test_what_others_asked_cannot_be_read(port: int, sql: str, url: dict[str, st
     assert "canary" not in text
 
 
-@pytest.mark.parametrize("table", ["parts", "parts_columns", "projection_parts", "dropped_tables_parts", "merges"])
+@pytest.mark.parametrize(
+    "table", ["parts", "parts_columns", "projection_parts", "dropped_tables_parts", "merges", "part_log", "mutations"]
+)
 def test_when_a_row_was_stored_cannot_be_read(port: int, table: str) -> None:
     """Joined by `_part`, it would be the second in which a label was released."""
     assert ask(port, f"SELECT * FROM system.{table}")[0] == 403
     assert ask(port, f"SELECT * FROM `{table}`", database="system")[0] == 403
+
+
+OF_A_PART = (
+    "SELECT _part FROM labels",
+    "SELECT *, _part_offset FROM labels",
+    "SELECT count() FROM labels GROUP BY `_part`",
+    'SELECT "_block_number" FROM labels',
+    "SELECT labels._part_uuid FROM labels",
+    "SELECT one._part_index FROM labels AS one JOIN labels AS other ON one._part_index = other._part_index",
+    "SELECT p FROM (SELECT _part AS p FROM labels)",
+    "SELECT * FROM view(SELECT _partition_id FROM labels)",
+    "WITH _part AS p SELECT p FROM labels",
+    "SELECT 1 FROM labels WHERE _PART_OFFSET = 0 OR _part_offset = 0",
+    "SELECT _sample_factor, _block_offset FROM signals",
+    "SELECT blockNumber(), task FROM labels",
+    "SELECT * FROM merge('unjoin', 'labels')",
+    "SELECT * FROM mergeTreeIndex('unjoin', 'labels')",
+)
+
+
+@pytest.mark.parametrize("sql", OF_A_PART)
+def test_nobody_is_told_which_part_a_row_lies_in(port: int, sql: str) -> None:
+    """An insert's part holds the members of its crowds until it is merged."""
+    assert ask(port, sql)[0] == 403
+
+
+def test_virtual_column_is_refused_as_a_parameter_too_and_given_by_no_star(port: int) -> None:
+    """A name may come in an identifier's placeholder, and a pattern must not match what nobody listed."""
+    assert ask(port, "SELECT {what:Identifier} FROM labels", param_what="_part")[0] == 403
+    for sql in ("SELECT * FROM labels", "SELECT COLUMNS('.*') FROM labels", "SELECT COLUMNS('^_p') FROM labels"):
+        status, text, _ = ask(port, f"{sql} FORMAT JSON")
+        assert status != 200 or "_part" not in text
 
 
 def test_no_system_table_that_can_be_read_repeats_what_others_asked(port: int) -> None:

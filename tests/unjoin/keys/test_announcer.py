@@ -15,7 +15,7 @@ from schemas.seal import public_key_of
 from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
 from unjoin.keys.announcer import Announcer, KeyDiffers, KeyUnannounced
 from unjoin.keys.identity import door_identity
-from unjoin.keys.keyring import Keyring
+from unjoin.keys.keyring import KeyLost, Keyring
 
 pytestmark = pytest.mark.kafka
 NOON = datetime.datetime(2026, 11, 28, 12, tzinfo=datetime.UTC)
@@ -114,6 +114,47 @@ def test_key_of_tomorrow_is_announced_hours_before_it_is_needed(bootstrap: str, 
         until(lambda: edge.read_whole)
         assert edge.door_public_key(tomorrow)
         assert not (tmp_path / "edge" / f"{tomorrow}.key").exists()
+
+
+def test_collector_whose_clock_is_a_day_ahead_has_no_key_to_seal_to_and_one_that_is_behind_has(
+    bootstrap: str, topic: str, tmp_path: Path
+) -> None:
+    """Labels of a day that the door does not know yet would wait where nobody reads them; yesterday's are read."""
+    with announcer(bootstrap, topic, "door", tmp_path / "door") as door:
+        until(lambda: door.announced)
+        ahead, behind = (NOON + datetime.timedelta(days=days) for days in (1, -1))
+        with announcer(bootstrap, topic, "edge", tmp_path / "edge", now=ahead) as edge:
+            until(lambda: edge.announced)
+            with pytest.raises(KeyUnannounced, match="set the clocks"):
+                edge.door_public_key(ahead.date())
+        with announcer(bootstrap, topic, "edge", tmp_path / "edge", now=behind) as edge:
+            until(lambda: edge.announced)
+            assert edge.checked_key(behind.date(), announced=True)
+            key = door.checked_key(behind.date(), announced=False)
+            assert key is not None
+            assert edge.door_public_key(behind.date()) == public_key_of(key)
+
+
+def test_late_labels_and_verdicts_find_the_keys_of_the_days_before(bootstrap: str, topic: str, tmp_path: Path) -> None:
+    """A system that was set up just after midnight gets labels of yesterday; a verdict is about the day before, too."""
+    with announcer(bootstrap, topic, "door", tmp_path / "door") as door:
+        until(lambda: door.announced)
+        for days in (0, 1, 2):
+            assert door.checked_key(TODAY - datetime.timedelta(days=days), announced=True)
+
+
+def test_lost_key_of_one_day_does_not_keep_the_others_from_being_announced(
+    bootstrap: str, topic: str, tmp_path: Path
+) -> None:
+    """Whoever needs it stops when it is needed; labels of today need it not."""
+    yesterday = TODAY - datetime.timedelta(days=1)
+    Keyring(tmp_path / "door").key_of(yesterday)
+    (tmp_path / "door" / f"{yesterday}.key").unlink()
+    with announcer(bootstrap, topic, "door", tmp_path / "door") as door:
+        until(lambda: door.announced)
+        assert door.checked_key(TODAY, announced=True)
+        with pytest.raises(KeyLost):
+            door.checked_key(yesterday, announced=False)
 
 
 def test_identity_of_a_door_lasts_and_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import decode
 from tests.ingest.running_collector import RunningCollector
 from unjoin.cli import main
+from unjoin.keys.announcement import fingerprint_of, identity_fingerprint
 from unjoin.keys.housekeeping import Housekeeping
-from unjoin.keys.keyring import Keyring
-from unjoin.roles import keys_of
+from unjoin.keys.identity import door_identity
+from unjoin.keys.keyring import KeyDestroyed, Keyring
 
 Run = Callable[..., tuple[int, str]]
 TODAY = datetime.now(UTC).date()
@@ -66,7 +66,7 @@ def test_list_says_what_there_is_was_and_will_be(run: Run, keyrings: dict[str, K
     rows = listed(run)
     assert len(rows) == 6
     gone = rows["edge", str(LONG_AGO)]
-    assert gone.keys() == {"role", "day", "state", "created", "destroyed", "due"}
+    assert gone.keys() == {"role", "day", "state", "created", "destroyed", "due", "fingerprint"}
     assert gone["state"] == "destroyed"
     assert datetime.fromisoformat(gone["destroyed"]).tzinfo is not None
     assert rows["epoch", str(LONG_AGO)]["destroyed"] is None
@@ -76,6 +76,32 @@ def test_list_says_what_there_is_was_and_will_be(run: Run, keyrings: dict[str, K
     assert max(map(len, table.splitlines())) <= 80
     assert str(YESTERDAY) in table
     assert "destroyed" in table
+
+
+def test_list_shows_what_hosts_compare_and_what_collectors_can_be_told(
+    run: Run, tmp_path: Path, keyrings: dict[str, Keyring]
+) -> None:
+    """Two hosts with the same folder show the same; no part of a key is in it."""
+    identity = door_identity(tmp_path / "keys" / "epoch").public_key().public_bytes_raw()
+    rows = listed(run)
+    for role, of in (("edge", "edge"), ("epoch", "door")):
+        key = keyrings[role].key_of(TODAY)
+        assert rows[role, str(TODAY)]["fingerprint"] == fingerprint_of(of, key)
+        assert key.hex() not in run("list")[1]
+    assert f"door's identity: {identity_fingerprint(identity)}" in run("list")[1]
+    assert "identity" not in run("list", "--role", "edge")[1]
+
+
+def test_rotate_makes_a_new_identity_and_says_what_to_pin(run: Run, tmp_path: Path) -> None:
+    """Whoever read the folder read the identity too, and could announce a public key of their own."""
+    folder = tmp_path / "keys" / "epoch"
+    before = door_identity(folder).private_bytes_raw()
+    code, said = run("rotate", "--role", "epoch", "--yes")
+    assert code == 0
+    after = door_identity(folder)
+    assert after.private_bytes_raw() != before
+    pinned = identity_fingerprint(after.public_key().public_bytes_raw())
+    assert f"where UNJOIN_DOOR_IDENTITY is set, set it to {pinned}" in said
 
 
 def test_a_role_alone_sees_its_own_folder_only(run: Run, tmp_path: Path, keyrings: dict[str, Keyring]) -> None:
@@ -170,9 +196,15 @@ class DayCollector(RunningCollector):
         super().__init__(folder)
         self.key_folder = folder / "edge"
         self.keyring = Keyring(self.key_folder)
-        self.edge_keys = keys_of(self.keyring)
+        self.edge_keys = self._own_key
         self.clock = datetime(2026, 11, 24, 12, tzinfo=UTC)
         self.now_ms = lambda: int(self.clock.timestamp() * 1000)
+
+    def _own_key(self, day: date) -> bytes | None:
+        try:
+            return self.keyring.key_of(day)
+        except KeyDestroyed:
+            return None
 
     def answer(self, ts: datetime | None = None) -> Any:
         """Posts a signal and a label; the label's day, or why it was refused."""
@@ -185,7 +217,7 @@ class DayCollector(RunningCollector):
             return reply.status
         if reply.json()["rejected"]:
             return reply.json()["rejected"][0]["reason"]
-        datum = decode(self.producer.records[0].value, "events.labeled-value")
+        datum = self.opened(self.producer.records[0])
         return datum["day"], datum["voter"]
 
 
