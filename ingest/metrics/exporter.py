@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 
 from schemas.outcomes import UnjoinError
+from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
 
 
 class MetricsPortError(UnjoinError):
@@ -33,6 +34,7 @@ def metrics_exported(registry: CollectorRegistry, host: str, port: int) -> Itera
     except OSError as error:
         text = f"no metrics on {host}:{port}: {error.strerror}; choose another UNJOIN_METRICS_PORT, or 0 for none"
         raise MetricsPortError(text) from None
+    server.set_app(refusing_web_pages(make_wsgi_app(registry), LOOPBACK_HOSTS if host in LOOPBACK_HOSTS else None))
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """Where a collector's metrics are answered, and where they are not."""
 
 import socket
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -22,6 +23,16 @@ def test_metrics_answer_on_a_port_of_their_own_until_the_collector_stops(tmp_pat
                 assert "\nunjoin_ready 1.0\n" in answer.read().decode()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://a.example"}, {"Host": "a.example"}], ids=str
+)
+def test_metrics_answer_no_web_page(tmp_path: Path, headers: dict[str, str]) -> None:
+    """A page that the operator visits could time the totals, or read them by a name that resolves to this machine."""
+    port = free_port()
+    with running(tmp_path, metrics_port=port), pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers), timeout=10)
 
 
 def test_taken_port_of_metrics_is_said_and_nothing_is_served(tmp_path: Path) -> None:
