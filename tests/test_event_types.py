@@ -64,8 +64,7 @@ def simulated() -> frozenset[str]:
 
 
 def sampled_by_the_sdk() -> set[str]:
-    signals = text("sdk/src/signals.ts")
-    return {tag for tag in re.findall(r'wanted\("(\w+)"\)', signals) if tag == "key" or f'recorder("{tag}"' in signals}
+    return set(re.findall(r'\b(?:watch\(|taking\.push\(\[)"(\w+)"', text("sdk/src/signals.ts")))
 
 
 def collected_by_default() -> set[str]:
@@ -79,7 +78,7 @@ def described_by_the_sdk() -> set[str]:
 
 
 def analytics_of_the_sdk() -> set[str]:
-    return set(re.findall(r'\.analytics\("(\w+)"', text("sdk/src/index.ts")))
+    return set(re.findall(r'\banalytics\("(\w+)"', text("sdk/src/client.ts")))
 
 
 def named_in_schema(category: str) -> set[str]:
@@ -103,12 +102,12 @@ PLACES: dict[str, tuple[Callable[[], set[str] | frozenset[str]], set[str]]] = {
     "the listeners of sdk/src/signals.ts": (sampled_by_the_sdk, SIGNALS),
     "the table of sdk/README.md": (described_by_the_sdk, SIGNALS),
     "LabelKind of sdk/src/types.ts": (lambda: union_in("sdk/src/types.ts", "LabelKind"), ANSWERS),
-    "the calls of sdk/src/index.ts": (analytics_of_the_sdk, tags_of("analytics", browser_only=True)),
+    "the calls of sdk/src/client.ts": (analytics_of_the_sdk, tags_of("analytics", browser_only=True)),
     "KINDS of processors/door/records.py": (lambda: KINDS, ANSWERS),
     "`type` of schemas/signals.avsc": (lambda: named_in_schema("events.signals"), SIGNALS),
     "`type` of schemas/analytics.avsc": (lambda: named_in_schema("events.analytics"), tags_of("analytics")),
     "`type` of schemas/personal.avsc": (lambda: named_in_schema("events.personal"), tags_of("personal")),
-    "`kind` of schemas/labeled.avsc": (lambda: named_in_schema("events.labeled"), ANSWERS),
+    "`kind` of schemas/labeled.avsc": (lambda: named_in_schema("events.labeled.content"), ANSWERS),
     "`kind` of schemas/deidentified.avsc": (lambda: named_in_schema("labels.deidentified"), ANSWERS),
 }
 

@@ -1,6 +1,7 @@
 """`python -m faults.http_model.collector FOLDER`: a collector whose durable store is a file of event ids."""
 
 import asyncio
+import datetime
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import uvloop
 from ingest.access.sites import write_development_sites
 from ingest.encode.records import Record
 from ingest.process.server import serve
+from schemas.seal import public_key_of
 from unjoin.host.kafka import free_port
 from unjoin.roles import collector_config
 from unjoin.settings import Settings
@@ -46,6 +48,10 @@ class FileProducer:
             os.write(self._file, b"".join(value[6 : 6 + value[5] // 2] + b"\n" for value in values))
 
 
+def _key_of(day: datetime.date) -> bytes:
+    return day.isoformat().encode().ljust(32)
+
+
 def main(folder: Path) -> None:
     """Serves until SIGTERM; writes its port and that of its metrics once it listens."""
     write_development_sites(folder / "sites.json", ["https://shop.example"])
@@ -61,7 +67,7 @@ def main(folder: Path) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         producer = FileProducer(folder / IDS)
-        runner.run(serve(config, lambda day: day.isoformat().encode().ljust(32), producer, on_listening=listening))
+        runner.run(serve(config, _key_of, lambda day: public_key_of(_key_of(day)), producer, on_listening=listening))
 
 
 if __name__ == "__main__":

@@ -39,5 +39,6 @@ def test_crowds_of_real_answers_cost_no_majority(
     assert found.share_max <= 0.5
     assert found.suppressed == 0
     assert found.released + found.held == len(answers) == count
-    if target == 200:
+    # 39 workers in four hours, one after the other, are no crowd an hour: the last one's answers wait for others.
+    if target == 200 and (name == "product" or order == "interleaved" or not hours):
         assert (found.held, found.majorities_equal) == (0, found.tasks)

@@ -37,7 +37,6 @@ PARTITIONS = 2
 @pytest.mark.parametrize(
     "faults",
     [
-        "--kills 5 --seed 11",
         "--kills 2 --broker-restarts 1 --processors 2 --seed 12",
         "--kills 1 --pauses 1 --leaves 1 --processors 3 --seed 13",
     ],

@@ -104,7 +104,13 @@ def test_query_of_a_server_is_escaped_too(
         def from_url(_: str) -> "Client":
             return Client()
 
-        def execute(self, _: str, with_column_types: bool) -> object:
+        def __enter__(self) -> "Client":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def execute(self, _: str, with_column_types: bool, settings: object) -> object:
             assert with_column_types
             return [(f"[red]{CLIPBOARD}[/red]",)], [("url", "String")]
 

@@ -15,9 +15,11 @@ from ingest.decode.envelope import CONTAINERS_MAX
 from ingest.decode.segment import parse_segment_batch
 from ingest.encode.records import Sender, records_of
 from ingest.errors import Rejection
+from testkit.seals import seals_of
 from tests.ingest.configs import request_limits
 
 LIMITS = request_limits()
+SEALS = seals_of(lambda _: bytes(32))
 SENDER = Sender("shop", "s-1", 1_790_000_000_000, "203.0.113.9", "Mozilla/5.0")
 # Lines and calls of Python for one event, whatever it holds. What a value costs is C's alone: some ten nanoseconds.
 STEPS_OF_EVENT_MAX = 500
@@ -56,7 +58,7 @@ def take(body: bytes, parse: Callable[..., Any] = parse_batch) -> None:
     except Rejection:
         return
     for batch in batches:
-        records_of(batch.events, SENDER, lambda _: bytes(32))
+        records_of(batch.events, SENDER, lambda _: bytes(32), SEALS)
 
 
 def body_of(properties: str, events: int = 4) -> bytes:
