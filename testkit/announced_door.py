@@ -43,7 +43,9 @@ def announce(bootstrap: str, data_dir: Path, workers: int = 1) -> None:
     spool = data_dir / "spool"
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in range(1, workers + 1):
-        (spool / f"announcements-{number}.json").write_bytes(msgspec.json.encode(found))
+        cache = spool / f"announcements-{number}.json"
+        cache.touch(mode=0o600)
+        cache.write_bytes(msgspec.json.encode(found))
     host, _, port = bootstrap.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=1).close()

@@ -43,6 +43,8 @@ def block(first: int, end: int) -> Block:
 def main() -> None:
     engine = Embedded(Path(sys.argv[1]))
     engine.select(ddl(), "Null")
+    added = (DIRECTORY / "0005_at.sql").read_text()
+    engine.select(added[added.index("ALTER TABLE unjoin.signals") :].split(";\n")[0], "Null")
     print("ready", flush=True)
     for line in sys.stdin:
         match line.split():

@@ -248,6 +248,7 @@ class Announcer:
         with suppress(OSError):
             if not self._cache.exists() or self._cache.read_bytes() != said:
                 draft = self._cache.with_suffix(".new")
+                draft.touch(mode=0o600)
                 draft.write_bytes(said)
                 draft.replace(self._cache)
 
