@@ -37,14 +37,13 @@ def ddl() -> str:
 
 def block(first: int, end: int) -> Block:
     rows = [signal(number, site=f"site-{number % SITES}") for number in range(first, end)]
-    return msgspec.structs.replace(signals(rows), table=TABLE)
+    columns = tuple(column for column in TABLE.columns if column[0] != "sent_at")  # a later migration's
+    return msgspec.structs.replace(signals(rows), table=msgspec.structs.replace(TABLE, columns=columns))
 
 
 def main() -> None:
     engine = Embedded(Path(sys.argv[1]))
     engine.select(ddl(), "Null")
-    added = (DIRECTORY / "0005_at.sql").read_text()
-    engine.select(added[added.index("ALTER TABLE unjoin.signals") :].split(";\n")[0], "Null")
     print("ready", flush=True)
     for line in sys.stdin:
         match line.split():
