@@ -37,7 +37,7 @@ def suppressed(stack: RunningStack) -> dict[str, int]:
 def test_lost_key_halts_the_door_says_so_and_giving_it_up_starts_the_rest(
     kafka_home: Path, tmp_path: Path, days: list[date]
 ) -> None:
-    """The door says what to do before it takes a label; once somebody said that the key is gone, everything else runs."""
+    """The door says what to do before it takes a label; once the key is said to be gone, everything else runs."""
     keyring = Keyring(tmp_path / "keys" / "epoch")
     for day in days:
         keyring.key_of(day)
