@@ -171,6 +171,7 @@ def stored_records(bootstrap: str, topic: str) -> list[Message]:
         "group.id": f"test-{uuid.uuid4().hex[:12]}",
         "enable.auto.commit": False,
         "fetch.wait.max.ms": 10,
+        "auto.offset.reset": "earliest",  # a leader that has just been elected may not know yet what is there
         **QUIET,
     }
     consumer = Consumer(settings)
@@ -178,16 +179,16 @@ def stored_records(bootstrap: str, topic: str) -> list[Message]:
         partitions = sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
         ends = {p: _end_of(consumer, TopicPartition(topic, p)) for p in partitions}
         consumer.assign([TopicPartition(topic, p, 0) for p, end in ends.items() if end])
-        records: list[Message] = []
+        records: dict[tuple[int, int], Message] = {}
         deadline = time.monotonic() + READY_SECONDS_MAX
         while any(ends.values()):
             assert time.monotonic() < deadline, "the broker does not hand out what it stores"
             for message in consumer.consume(10_000, timeout=0.05):
                 assert message.error() is None, message.error()
-                records.append(message)
+                records[message.partition(), message.offset()] = message
                 if message.offset() + 1 == ends[message.partition()]:
                     ends[message.partition()] = 0
-        return sorted(records, key=lambda record: (record.partition(), record.offset()))
+        return [records[place] for place in sorted(records)]
     finally:
         consumer.close()
 

@@ -15,6 +15,15 @@ from testkit.running_stack import RunningStack
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# A broker of a test ends before a JVM's optimising compiler has paid for itself.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start processes come first, so that no worker is left alone with one at the end."""
+    slow = {item.path for item in items if any(map(item.get_closest_marker, ("slow", "kafka", "server", "browser")))}
+    items.sort(key=lambda item: item.path not in slow)
+
 
 @pytest.fixture(scope="session", name="kafka_home")
 def _kafka_home() -> Path:

@@ -30,6 +30,7 @@ def test_mutant_whose_text_is_gone_or_twice_is_an_error(tmp_path: Path) -> None:
             mutated(Mutant("m", "w", (Edit("a.py", before, after),), ()), tmp_path)
 
 
+@pytest.mark.slow
 def test_broken_copy_turns_its_tests_red_and_is_whole_again_afterwards(tmp_path: Path) -> None:
     """The installed package points at the original: were that what the copy imports, every mutant would survive."""
     tree = Tree(tmp_path)

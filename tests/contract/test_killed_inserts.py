@@ -22,6 +22,7 @@ def experiment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Exper
     made.close()
 
 
+@pytest.mark.slow
 def test_killed_at_every_rename_of_a_block_of_several_parts_it_is_repaired_exactly(experiment: Experiment) -> None:
     """None, some or all of its parts are in place; after the repair every row is there once, in a plain MergeTree.
 

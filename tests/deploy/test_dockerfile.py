@@ -102,6 +102,7 @@ def test_every_package_is_copied_and_nothing_else() -> None:
     assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == sources
 
 
+@pytest.mark.slow
 def test_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
     """A schema or migration that is not packaged is missing only where the package is installed: in the image."""
     setuptools = pytest.importorskip("setuptools")

@@ -25,6 +25,7 @@ def _properties(text: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z.]+)=(.*)$", text, flags=re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_image_makes_a_broker_of_the_settings(tmp_path: Path) -> None:
     """The image turns variables into properties and formats the disk; a misspelt one would start another broker."""
     jars = settings_of().kafka_home / "jars"

@@ -474,6 +474,7 @@ def test_declared_length_is_refused_before_the_body_is_sent(collector: RunningCo
         connection.sendall(b" " * 300_000)
 
 
+@pytest.mark.slow
 def test_gigabyte_of_zeros_costs_a_mebibyte(collector: RunningCollector) -> None:
     """A bomb of 1 MB that would unfold to 1 GB: refused after the first mebibyte of it."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, 31)

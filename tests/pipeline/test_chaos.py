@@ -47,6 +47,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_whatever_part_dies(tmp_path: Pa
     assert all(one.acknowledged == one.stored > 0 for one in run.rounds)
 
 
+@pytest.mark.slow
 def test_second_insert_stays_visible_where_merges_are_held_still(tmp_path: Path) -> None:
     """Neither a merge that is asked for nor the engine's own collapses it: else the judge would be blind."""
     run_rows("still", str(tmp_path / "clickhouse"))

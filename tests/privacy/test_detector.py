@@ -60,6 +60,7 @@ def test_the_place_before_a_rest_is_kept_when_samples_are_thinned() -> None:
     assert thinned(samples) == [samples[0], samples[2], samples[3]]
 
 
+@pytest.mark.slow
 def test_detector_tells_people_from_every_kind_of_bot_that_shows_itself() -> None:
     """A detector that is blind before the reductions could lose nothing by them."""
     rng = Random(1)

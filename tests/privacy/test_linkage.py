@@ -44,6 +44,7 @@ def test_no_attack_joins_what_left_the_door() -> None:
     assert not leaks_of(report)
 
 
+@pytest.mark.slow
 def test_every_attack_succeeds_before_the_door() -> None:
     """The positive control: an attack that is blind there proves nothing."""
     report = attacked(Weakness.NONE)
@@ -59,12 +60,14 @@ def test_order_of_arrival_is_found_out() -> None:
     assert not report.crowds.as_the_rule_says
 
 
+@pytest.mark.slow
 def test_row_id_without_the_task_is_found_out() -> None:
     """A hash of the voter alone, however strong its key, is a pseudonym: one told label gives away the rest."""
     found = leaks_of(attacked(Weakness.VOTER_ROW_ID))
     assert {"at rest, adjacency of row_id", "at rest, classifier, every field", "same session"} <= found
 
 
+@pytest.mark.slow
 def test_crowd_of_one_is_found_out() -> None:
     """Who leaves alone is whoever was there."""
     report = attacked(Weakness.NO_CROWD)
@@ -72,6 +75,7 @@ def test_crowd_of_one_is_found_out() -> None:
     assert not report.crowds.as_the_rule_says
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weakness", [one for one in Weakness if one is not Weakness.NONE])
 def test_report_names_what_leaks(weakness: Weakness) -> None:
     """Whoever runs the attacks must learn which one succeeded, and that the run failed."""

@@ -50,6 +50,7 @@ def project(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_package_holds_what_is_needed_and_nothing_else(project: Path) -> None:
     """No sources of tests, no locks, no modules."""
     installed = project / "node_modules" / "unjoin"

@@ -42,6 +42,7 @@ def test_lock_pins_packages_by_hash_and_names_no_registry() -> None:
     assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
 
 
+@pytest.mark.slow
 def test_calls_are_sent_again_after_a_503_and_are_there_once(sdk: str, collector: RunningCollector) -> None:
     """What could not be made durable at first: no SDK drops it, and none makes two rows of it."""
     collector.producer.refusal = NotDurable("failed")

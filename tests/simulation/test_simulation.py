@@ -23,6 +23,7 @@ def test_faults_anywhere_lose_nothing_and_double_nothing(world: str) -> None:
     assert not shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("world", "mutation"), [(world, mutation) for world, some in MUTATIONS.items() for mutation in some]
 )
@@ -33,6 +34,7 @@ def test_each_broken_guard_is_found(world: str, mutation: Mutation) -> None:
         assert any(run_seed(world, seed).violation for seed in range(first, first + MUTANT_SEEDS))
 
 
+@pytest.mark.slow
 def test_seed_replays_to_the_same_history() -> None:
     """In another process, whose sets have another order: a failure that cannot be repeated cannot be mended."""
     histories = set()

@@ -140,5 +140,5 @@ def test_server_that_is_not_there_refuses_through_the_proxy() -> None:
     """A client must not take the proxy for the server."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    with FaultProxy(port) as proxy, connect(proxy) as client, pytest.raises(ConnectionResetError):
+    with FaultProxy(port) as proxy, pytest.raises(ConnectionResetError), connect(proxy) as client:
         client.recv(1)

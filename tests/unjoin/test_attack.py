@@ -28,6 +28,7 @@ def test_attack_is_found_in_a_checkout_from_any_folder(tmp_path: Path) -> None:
     assert "--recording" in ran.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [(), ("--",)])
 def test_exit_code_and_error_of_the_attack_are_the_commands(tmp_path: Path, before: tuple[str, ...]) -> None:
     """A script that asks `unjoin attack` whether labels can be joined must not be told yes by mistake."""

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from schemas.topics import MIN_INSYNC, Topic, min_insync_replicas
 
 CONNECT_SECONDS_MAX = 5.0
 HEAP = ("-Xms128m", "-Xmx512m")
+PORT_MIN, PORT_MAX = 10_000, 32_768  # Linux gives outgoing connections ports from 32768 on, others from 49152 on
+SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a JVM that ends before optimising would pay
 
 
 class KafkaUnavailable(UnjoinError):
@@ -111,6 +114,7 @@ def prepare_node(
         cluster_id = cluster_id or new_cluster_id()
         command = [
             java,
+            *SHORT_LIVED,
             "-cp",
             class_path,
             "kafka.tools.StorageTool",
@@ -125,7 +129,7 @@ def prepare_node(
             raise KafkaUnavailable(f"Kafka could not format {log_dir}: {done.stderr.strip().splitlines()[-1:]}")
     logging = kafka_home / "log4j2.yaml"
     options = [f"-Dlog4j2.configurationFile={logging.absolute()}"] if logging.exists() else []
-    return [java, *HEAP, "-XX:+UseG1GC", *options, "-cp", class_path, "kafka.Kafka", str(properties)]
+    return [java, *HEAP, *options, "-cp", class_path, "kafka.Kafka", str(properties)]
 
 
 def new_cluster_id() -> str:
@@ -134,18 +138,15 @@ def new_cluster_id() -> str:
 
 
 def free_port(count: int = 1) -> int:
-    """The first of `count` TCP ports in a row on loopback that nobody listens on now."""
+    """The first of `count` TCP ports in a row on loopback that nobody listens on now.
+
+    They lie below those that a connection gets which asks for none, so that none takes them before their server does.
+    """
     while True:
-        with contextlib.ExitStack() as probes:
-            first = port = 0
-            try:
-                for _ in range(count):
-                    probe = probes.enter_context(socket.socket())
-                    probe.bind(("127.0.0.1", port))
-                    port = probe.getsockname()[1] + 1
-                    first = first or port - 1
-            except (OSError, OverflowError):
-                continue  # one of them is taken
+        first = random.randrange(PORT_MIN, PORT_MAX - count)  # noqa: S311
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):  # one of them is taken
+            for port in range(first, first + count):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
             return first
 
 

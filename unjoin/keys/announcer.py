@@ -16,8 +16,8 @@ import asyncio
 import datetime
 import logging
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -169,9 +169,8 @@ class Announcer:
 
     async def _follow(self) -> None:
         consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, auto_offset_reset="earliest", group_id=None)
-        try:
+        async with _started(consumer):
             async with asyncio.timeout(START_S_MAX):
-                await consumer.start()
                 if self._where.topic not in await consumer.topics():  # aiokafka would ask for it without a pause
                     return self._say(f"waiting for the topic {self._where.topic}; `unjoin topics` makes it")
                 consumer.assign([self._where])
@@ -188,10 +187,6 @@ class Announcer:
                     self._read_whole.set()
                     self._remember()
                     await self._announce_own()
-        finally:
-            with suppress(Exception):
-                async with asyncio.timeout(START_S_MAX):
-                    await consumer.stop()
 
     async def _announce_own(self) -> None:
         today = self._now().date()
@@ -217,15 +212,9 @@ class Announcer:
             self._announced.set()
             return
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all")
-        try:
-            async with asyncio.timeout(START_S_MAX):
-                await producer.start()
-                for announcement in own:
-                    await producer.send_and_wait(self._where.topic, announcement.encoded(), partition=0)
-        finally:
-            with suppress(Exception):
-                async with asyncio.timeout(START_S_MAX):
-                    await producer.stop()
+        async with _started(producer), asyncio.timeout(START_S_MAX):
+            for announcement in own:
+                await producer.send_and_wait(self._where.topic, announcement.encoded(), partition=0)
 
     def _own_key(self, day: datetime.date) -> bytes | None:
         try:
@@ -256,6 +245,21 @@ class Announcer:
         if problem != self._problem:
             log.warning("%s", problem)
             self._problem = problem
+
+
+@asynccontextmanager
+async def _started(client: AIOKafkaConsumer | AIOKafkaProducer) -> AsyncIterator[None]:
+    """A start that is cancelled is awaited all the same: aiokafka would leave its first connection open."""
+    starting = asyncio.ensure_future(client.start())
+    try:
+        async with asyncio.timeout(START_S_MAX):
+            await asyncio.shield(starting)
+        yield
+    finally:
+        with suppress(Exception):
+            async with asyncio.timeout(START_S_MAX):
+                await asyncio.wait([starting])
+                await client.stop()
 
 
 def _take(said: Announcements, value: bytes | None) -> None:

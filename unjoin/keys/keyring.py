@@ -148,6 +148,8 @@ class Keyring:
         except FileNotFoundError:
             return None
         if len(key) != KEY_BYTES or key == bytes(KEY_BYTES):
+            if self.is_destroyed(day):  # read while it was being overwritten
+                return None
             raise KeyLost(f"the key of {day} in {self._directory} is damaged; {MEND}")
         return key
 

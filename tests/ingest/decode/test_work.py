@@ -114,6 +114,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(json_values, st.sampled_from([parse_batch, parse_segment_batch]))
 def test_search_for_the_costliest_event_finds_none_beyond_the_bound(value: Any, parse: Any) -> None:

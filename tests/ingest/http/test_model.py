@@ -30,6 +30,7 @@ def outcomes(collector: RunningCollector) -> Counter[str]:
     return Counter({line[len(prefix) :].partition('"')[0]: int(float(line.rpartition(" ")[2])) for line in lines})
 
 
+@pytest.mark.slow
 @given(scripts())
 @settings(max_examples=400, deadline=None)
 def test_any_sequence_of_requests_is_answered_stored_and_counted_as_the_contract_says(

@@ -6,6 +6,7 @@ from faults.proxies.__main__ import measured
 from faults.proxies.running import PROXIES, program_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROXIES)
 def test_no_client_of_a_proxy_is_answered_with_what_another_asked(name: str) -> None:
     """Where proxy and collector disagree on a request's end, the next one on that connection gets its answer."""

@@ -108,6 +108,7 @@ def test_stop_under_load_with_slow_and_deaf_clients_ends_in_time_and_loses_nothi
         node.resume()
 
 
+@pytest.mark.slow
 def test_collector_that_is_told_to_stop_serves_until_balancers_know(tmp_path: Path) -> None:
     """A balancer that looks every second sends requests for that long after `/readyz` said 503."""
     collect = Collect(tmp_path / "data", f"127.0.0.1:{free_port()}", UNJOIN_LAME_DUCK_SECONDS="3")
@@ -123,6 +124,7 @@ def test_collector_that_is_told_to_stop_serves_until_balancers_know(tmp_path: Pa
         assert collect.stop()[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["loop", "task"])
 def test_stop_that_hangs_ends_the_process_and_says_where(where: str) -> None:
     """The last resort: whatever it was, the supervisor can start a new one, and somebody can find out."""

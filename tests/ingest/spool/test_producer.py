@@ -149,6 +149,7 @@ def test_full_memory_is_spooled_at_once() -> None:
     run(main())
 
 
+@pytest.mark.slow
 def test_spool_drains_in_smaller_chunks_where_memory_has_less_room_than_one() -> None:
     """A chunk that never fits would be refused for ever, and everything behind it."""
 

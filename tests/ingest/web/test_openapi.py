@@ -49,6 +49,7 @@ def check_operation(operation: schemathesis.APIOperation, mode: GenerationMode, 
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_every_operation_answers_as_the_document_says(collector: RunningCollector, mode: GenerationMode) -> None:
     """Clients are generated from it; requests that it allows and others, each answer by status, type and schema."""

@@ -401,6 +401,7 @@ class Steps:
         monkeypatch.setattr(owner, name, counted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["expiry", "bound", "bytes", "verdicts", "many voters"])
 def test_cost_of_a_record_does_not_grow_with_what_is_held(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """At the edge of the hold, at both bounds and at a verdict: counted steps, with 1,000 and with 100,000 held."""

@@ -49,6 +49,7 @@ def test_table_is_what_unicode_derives() -> None:
     assert listed == derived | OTHER_DEFAULT_IGNORABLE | VARIATION_SELECTORS
 
 
+@pytest.mark.slow
 def test_no_character_survives_that_nobody_sees() -> None:
     """One bit a place is a watermark. So every code point is tried inside a word; of unassigned ones some."""
     for codepoint in range(0x110000):
@@ -65,6 +66,7 @@ def test_no_character_survives_that_nobody_sees() -> None:
         assert not any(seen.isspace() and seen != " " for seen in left)
 
 
+@pytest.mark.slow
 @given(ANSWERS)
 @settings(max_examples=1500, deadline=None)
 def test_canonical_form_of_a_canonical_form_is_itself(answer: str) -> None:

@@ -30,6 +30,7 @@ ANSWERS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(ANSWERS)
 @settings(max_examples=1500, deadline=None)
 def test_masking_what_is_masked_changes_nothing(answer: str) -> None:
@@ -275,6 +276,7 @@ def test_work_is_bounded_by_the_bytes_of_an_answer(unit: str, size: int) -> None
     assert calls_of(at_the_door, answer) <= CALLS_OF_ANY_ANSWER + CALLS_A_BYTE * len(answer.encode())
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.sampled_from(HOSTILE_PIECES), st.text(max_size=3)), min_size=1, max_size=6).map("".join))
 @settings(max_examples=400, deadline=None)
 def test_search_for_a_worse_answer_finds_none_beyond_the_bound(unit: str) -> None:
@@ -296,6 +298,7 @@ def test_no_choice_of_letters_makes_each_of_them_costly() -> None:
         assert calls_of(at_the_door, answer) <= CALLS_OF_ANY_ANSWER + CALLS_A_BYTE * len(answer.encode())
 
 
+@pytest.mark.slow
 @given(ANSWERS)
 @settings(max_examples=1000, deadline=None)
 def test_answer_with_too_many_candidates_is_masked_for_good(answer: str) -> None:

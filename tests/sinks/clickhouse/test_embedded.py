@@ -82,6 +82,7 @@ def _damaged(chance: random.Random, datum: bytes) -> bytes:
     return bytes(made)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unmerged")
 @pytest.mark.parametrize("seed", range(4))
 def test_engine_and_check_agree_what_a_datum_is(engine: Embedded, seed: int) -> None:

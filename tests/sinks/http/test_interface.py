@@ -235,6 +235,7 @@ def test_virtual_column_is_refused_as_a_parameter_too_and_given_by_no_star(port:
         assert status != 200 or "_part" not in text
 
 
+@pytest.mark.slow
 def test_no_system_table_that_can_be_read_repeats_what_others_asked(port: int) -> None:
     """Whatever tables the engine has."""
     assert ask(port, "SELECT toInt32('canary-of-another')")[0] == 400
@@ -361,6 +362,7 @@ def test_an_answer_that_nobody_reads_leaves_its_place(port: int, monkeypatch: py
             connection.close()
 
 
+@pytest.mark.slow
 def test_inserts_go_on_beside_heavy_queries_and_memory_stays_within_the_sum(tmp_path: Path) -> None:
     """One query took 1 GiB, four at once more than two: the sink that shares their process must not pay for it."""
     query_bytes, queries_bytes = 268_435_456, 536_870_912

@@ -121,6 +121,7 @@ def test_part_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_log_of_a_part_that_runs_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Strangers can make a part say something, at any rate, for as long as it runs."""
     monkeypatch.setattr("unjoin.host.supervisor.LOG_LOOK_S", 0.02)

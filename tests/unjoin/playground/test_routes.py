@@ -232,6 +232,7 @@ def test_what_is_no_session_is_a_404(collector: RunningCollector, session: str) 
     assert collector.request("GET", EVENTS + session).status == 404
 
 
+@pytest.mark.slow
 def test_parts_that_are_away_are_said_and_come_back(
     collector: RunningCollector, stream: Stream, clickhouse: ClickHouse
 ) -> None:

@@ -26,6 +26,7 @@ def _events(*args, **plan):
     return [event for batch in _batches(*args, **plan) for event in batch.events]
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 2**64),
@@ -97,6 +98,7 @@ def test_activity_of_sessions_is_unequal():
     assert sum(ordered[:20]) > 0.4 * sum(ordered)
 
 
+@pytest.mark.slow
 def test_majority_of_several_sessions_is_the_truth_for_nearly_every_task():
     """Without known truth a consensus view cannot be checked; with perfect workers it checks nothing."""
     votes, answers, right = defaultdict(dict), 0, 0
