@@ -2,7 +2,8 @@
 
 Keyboards, sites and habits leave marks in text that nobody sees: quote styles, tabs, zero-width characters, decomposed
 letters. One of two such forms is enough to find a session's answers again, or to hide a number in them. `canonical`
-leaves one form: NFKC (UAX #15), straight quotes, single blanks, no control or default-ignorable character.
+leaves one form: NFKC (UAX #15), straight quotes, single blanks, no control or default-ignorable character. The one
+exception to NFKC is `LONGEST`.
 
 That costs some scripts the joiners that choose a shape: the zero-width non-joiner of Persian, the joiners of emoji
 families, flags made of tags, variation selectors. The letters and pictures stay, and what is dropped would be one bit a
@@ -24,6 +25,10 @@ DEFAULT_IGNORABLE = (
 OTHER_FORMAT = ((0xFFF9, 0xFFFB), (0x13430, 0x1343F))
 MARKS_MAX = 30  # in a row; Source: UAX #15, Stream-Safe Text. More would make normalizing quadratic.
 FEW_MARKS = 9  # in a row; normalizing makes no more than three of one, and at most two more of a letter before them
+
+# A sign that NFKC would write out in 18 letters, three times as many as any other: an answer of it would cost a door
+# three times as much. It is seen, and nobody types it letter by letter by habit.
+LONGEST = "\ufdfa"
 
 _BY_QUOTE = {
     "'": "‘’‚‛‹›′‵ʹʻʼʽˈ´\u0374",
@@ -63,10 +68,14 @@ def canonical(answer: str) -> str:
     if not (answer.isascii() and answer.isprintable()):
         answer = answer.translate(_CHARACTERS)
         few = _MARK * FEW_MARKS not in answer.translate(_MARKS)
-        answer = unicodedata.normalize("NFKC", answer if few else _without_many_marks(answer))
+        answer = _normalized(answer if few else _without_many_marks(answer))
         if not few:
             answer = _without_many_marks(answer)
     return " ".join(answer.split())
+
+
+def _normalized(answer: str) -> str:
+    return LONGEST.join(unicodedata.normalize("NFKC", part) for part in answer.split(LONGEST))
 
 
 def _without_many_marks(answer: str) -> str:
