@@ -23,6 +23,13 @@ SECRETS = {
     "CLICKHOUSE_PRIVACY_PASSWORD_SHA256",
 }
 
+# What the file decides, since it knows its own ports and folders; and what is for tests.
+FIXED = {
+    *("data_dir", "kafka_home", "spool_dir", "datasets", "test_clickhouse"),
+    *("http_host", "http_port", "metrics_host", "metrics_port"),
+    *("kafka_port", "clickhouse_http_host", "clickhouse_http_port", "clickhouse_url"),
+}
+
 COMPOSE = document(environment())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
@@ -149,17 +156,21 @@ def test_command_is_one_of_unjoin(name: str, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("name", ROLES)
 def test_every_setting_of_a_role_exists_and_is_in_bounds(name: str) -> None:
     """The settings refuse an unknown name only when a container starts; here it is earlier."""
-    given = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
+    given = {key: str(value) for key, value in SERVICES[name]["environment"].items() if value is not None}
     assert all(key.startswith(PREFIX) for key in given)
     assert settings_of(given).bootstrap == "kafka:9092"
     passed_on = [key for key in variables() if key.startswith(PREFIX)]
     assert {key.removeprefix(PREFIX).lower() for key in passed_on} <= set(Settings.__struct_fields__)
 
 
-def test_defaults_are_those_of_the_settings() -> None:
-    """A default that is written twice drifts apart."""
-    given = {name: default for name, (_, default) in variables().items() if name.startswith(PREFIX)}
-    assert settings_of(given) == Settings()
+@pytest.mark.parametrize("name", ROLES)
+def test_setting_of_the_readme_reaches_every_role(name: str) -> None:
+    """A setting that is dropped on its way is a privacy setting that was believed to hold."""
+    given = SERVICES[name]["environment"]
+    for field in set(Settings.__struct_fields__) - FIXED:
+        assert PREFIX + field.upper() in given
+        # No value: what .env or the shell says, or nothing.
+        assert given[PREFIX + field.upper()] is None or field == "kafka_bootstrap"
 
 
 def test_each_kind_of_key_is_mounted_by_its_role_alone() -> None:
@@ -201,14 +212,26 @@ def test_networks_keep_the_edge_from_the_store() -> None:
     assert on == {
         "kafka": {"stream"},
         "topics": {"stream"},
-        "collector": {"edge", "stream"},
-        "processor": {"stream"},
-        "sink": {"stream", "store"},
+        "collector": {"edge", "stream", "metrics"},
+        "processor": {"stream", "metrics"},
+        "sink": {"stream", "store", "metrics"},
         "clickhouse": {"store", "readers"},
     }
     assert not on["collector"] & on["clickhouse"]
-    assert COMPOSE["networks"]["stream"]["internal"]
-    assert COMPOSE["networks"]["store"]["internal"]
+    assert all(COMPOSE["networks"][name]["internal"] for name in ("stream", "store", "metrics"))
+    assert not document({**environment(), "STREAM_INTERNAL": "false"})["networks"]["stream"].get("internal")
+
+
+def test_metrics_can_be_scraped_from_another_container() -> None:
+    """On loopback of its own container nobody would see them; the network that leads to them leads nowhere else."""
+    for name in ("collector", "processor", "sink"):
+        assert SERVICES[name]["environment"]["UNJOIN_METRICS_HOST"] == "0.0.0.0"
+        assert "9100" not in str(SERVICES[name].get("ports"))
+
+
+def test_a_rebuild_is_what_runs() -> None:
+    """With a fixed tag and no policy an engine goes on with the image that it has."""
+    assert {SERVICES[name]["pull_policy"] for name in ROLES} == {"build"}
 
 
 def test_ports_are_published_on_loopback_unless_somebody_says_otherwise() -> None:
@@ -246,4 +269,5 @@ def test_every_variable_is_written_in_the_form_that_is_checked() -> None:
     """`$NAME` and `${NAME}` fall silently to nothing when unset."""
     text = FILE.read_text()
     assert VARIABLE.sub("", text).count("$") == 0
+    assert {name for name in variables() if name.startswith(PREFIX)} == {"UNJOIN_KAFKA_BOOTSTRAP"}
     assert all(kind for kind, _ in variables().values())
