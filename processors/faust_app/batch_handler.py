@@ -4,8 +4,8 @@ Never raises. A record that cannot be read becomes a dead letter, a broker that 
 waiting can help (a day's key is lost, records come in another order than they lie on the log) stops the door with the
 records unacknowledged.
 
-A verdict is stored on the door's own topic at the moments at which offsets are committed, and its offset is acknowledged
-then: a crash before that finds it on the log, and no append time says when somebody was judged.
+A verdict is stored on the door's own topic at the moments at which offsets are committed, and its offset is
+acknowledged then: a crash before that finds it on the log, and no append time says when somebody was judged.
 
 Whatever a batch costs, the loop turns: between two records it is let go every `YIELD_S`, and each record that was
 decided is progress to the watchdog, so that only a door that hangs is taken for one.

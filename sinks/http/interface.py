@@ -35,8 +35,8 @@ from sinks.clickhouse.errors import MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTE
 from sinks.engine import EngineError
 from sinks.http.read_only import (
     NOT_IMPLEMENTED,
-    READONLY,
     PROGRESS,
+    READONLY,
     TRANSPORT,
     NotAllowed,
     QueryBounds,
