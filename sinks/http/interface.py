@@ -42,9 +42,9 @@ from sinks.http.read_only import (
     QueryBounds,
     ReadOnlyPolicy,
     changeable_settings,
-    may_read_labels,
     output_format_of,
     policy_of,
+    settings_of_labels,
 )
 from sinks.metrics import SinkMetrics
 
@@ -280,8 +280,8 @@ class HttpInterface:
         if not re.fullmatch(r"\w{1,64}", asked_format):
             raise NotAllowed(UNKNOWN_FORMAT, "Unknown format. (UNKNOWN_FORMAT)")
         canonical = self._canonical(sql)
-        of_labels = may_read_labels(canonical, parameters)
-        settings = self._policy.session_settings(asked, bounds, of_labels=of_labels)
+        of_labels = settings_of_labels(canonical, parameters)
+        settings = self._policy.session_settings(asked, bounds, of_labels)
         output_format = output_format_of(canonical, asked_format)
         if of_labels and PROGRESS.search(output_format):
             raise NotAllowed(UNKNOWN_FORMAT, "No progress is told where labels are read. (UNKNOWN_FORMAT)")

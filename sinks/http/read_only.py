@@ -48,15 +48,18 @@ OF_A_PART = re.compile(
 # All kinds of EXPLAIN but those of the text alone: the others count the parts that a condition on the key reaches.
 EXPLAIN_OF_PARTS = re.compile(r"^[\s(]*EXPLAIN(?! (?:AST|SYNTAX|QUERY TREE)$)", re.MULTILINE)
 
-# Where a statement may be about labels, the rows come merged by their key. The engine's own choice of how to read FINAL
-# gives one part's rows after the other's. How many rows were read would tell the same, of one key after the other.
+# How many rows were read for a key says which parts it may lie in, wherever a statement may be about labels.
 OF_LABELS = re.compile(r"label", re.IGNORECASE)
-FOR_LABELS = {
+NO_COUNTS_OF_READ = {"output_format_write_statistics": "0"}
+
+# Rows of the table come merged by their key; the engine's own choice of how to read FINAL gives one part's rows after
+# the other's. The views of it give sums alone, and stay fast.
+LABELS_ROWS = re.compile(r"(?<![\w$])labels(?![\w$])", re.IGNORECASE)
+MERGED_BY_KEY = {
     "final": "1",
     "enable_vertical_final": "0",
     "split_parts_ranges_into_intersecting_and_non_intersecting_final": "0",
     "split_intersecting_parts_ranges_into_layers_final": "0",
-    "output_format_write_statistics": "0",
 }
 NOT_FOR_LABELS = frozenset({"max_rows_to_read", "max_bytes_to_read", "read_overflow_mode"})
 PROGRESS = re.compile(r"Progress", re.IGNORECASE)
@@ -182,13 +185,13 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
                 )
 
     def session_settings(
-        self, asked: Mapping[str, str], bounds: QueryBounds, *, of_labels: bool = False
+        self, asked: Mapping[str, str], bounds: QueryBounds, fixed: Mapping[str, str] | None = None
     ) -> dict[str, str]:
         """The settings of a request's session, `readonly` last.
 
         Args:
             asked: URL parameters that are neither transport nor `param_…`.
-            of_labels: whether the statement may read labels; `may_read_labels` says so.
+            fixed: what `settings_of_labels` says of the statement.
 
         Raises:
             NotAllowed: READONLY or UNKNOWN_SETTING, as a server answers; TYPE_MISMATCH where a bound is no number.
@@ -199,11 +202,10 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
                 if name in self.setting_names:
                     raise NotAllowed(READONLY, f"Cannot modify '{name}' setting in readonly mode. (READONLY)")
                 raise NotAllowed(UNKNOWN_SETTING, f"Unknown setting '{name[:100]}'. (UNKNOWN_SETTING)")
-            if of_labels and (name in NOT_FOR_LABELS or FOR_LABELS.get(name, value) != value):
+            if fixed and (name in NOT_FOR_LABELS or fixed.get(name, value) != value):
                 raise NotAllowed(READONLY, f"Cannot modify '{name}' setting where labels are read. (READONLY)")
             settings[name] = value
-        if of_labels:
-            settings.update((name, value) for name, value in FOR_LABELS.items() if name in self.setting_names)
+        settings.update(fixed or {})
         for name in BOUNDED:
             settings[name] = _bounded(name, settings.get(name, "0"), getattr(bounds, name))
         settings.setdefault("result_overflow_mode", "throw")
@@ -226,6 +228,14 @@ def policy_of(setting_names: Iterable[str], table_functions: Iterable[str], func
 def may_read_labels(canonical: str, parameters: Mapping[str, str]) -> bool:
     """Whether a statement may be about labels: every table and view of them has the word in its name."""
     return any(OF_LABELS.search(text) for text in (canonical, *parameters.values()))
+
+
+def settings_of_labels(canonical: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """What a statement about labels cannot change; empty for any other."""
+    if not may_read_labels(canonical, parameters):
+        return {}
+    rows = any(LABELS_ROWS.search(text) for text in (canonical, *parameters.values()))
+    return {**NO_COUNTS_OF_READ, **(MERGED_BY_KEY if rows else {})}
 
 
 def changeable(name: str) -> bool:

@@ -285,13 +285,21 @@ def test_rows_of_one_insert_do_not_follow_each_other(
         {"max_bytes_to_read": "1"},
         {"read_overflow_mode": "break"},
         {"output_format_write_statistics": "1"},
-        {"default_format": "JSONEachRowWithProgress"},
     ],
 )
 def test_no_setting_shows_the_parts_of_labels(port: int, parts_of_labels: str, settings: dict[str, str]) -> None:
     """Unmerged rows lie part by part, and a bound on what is read asks which parts a key may lie in."""
-    assert ask(port, parts_of_labels, **settings)[0] in (404, 500)
+    assert ask(port, parts_of_labels, **settings)[0] == 500
+    name, value = next(iter(settings.items()))
+    assert ask(port, f"{parts_of_labels} SETTINGS {name} = '{value}'")[0] >= 400
     assert ask(port, "SELECT count() FROM signals", **settings)[0] in (200, 500)
+
+
+def test_no_format_tells_the_progress_of_reading_labels(port: int, parts_of_labels: str) -> None:
+    """It counts the rows that were read."""
+    assert ask(port, parts_of_labels, default_format="JSONEachRowWithProgress")[0] == 404
+    assert ask(port, f"{parts_of_labels} FORMAT JSONEachRowWithProgress")[0] == 404
+    assert ask(port, "SELECT 1 FORMAT JSONEachRowWithProgress")[0] == 200
 
 
 def test_answer_about_labels_does_not_say_how_many_rows_were_read(port: int, parts_of_labels: str) -> None:
