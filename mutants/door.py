@@ -19,6 +19,30 @@ DOOR = (
         ),
     ),
     Mutant(
+        name="verdicts are stored as they come",
+        why="The append times of the door's own topic would say when a session was judged.",
+        edits=(
+            Edit(
+                "processors/faust_app/batch_handler.py",
+                "await self.store_verdicts(None if len(self._waiting) > VERDICTS_WAITING_MAX else plan.left)",
+                "await self.store_verdicts()",
+            ),
+        ),
+        tests=("tests/processors/faust_app/test_batch_handler.py",),
+    ),
+    Mutant(
+        name="a verdict that waits is acknowledged",
+        why="A commit past it, and a crash, and it is forgotten with the log: its bot votes for the rest of the day.",
+        edits=(
+            Edit(
+                "processors/faust_app/batch_handler.py",
+                "done = tuple(offset for offset in done if offset != step.verdict.offset)",
+                "done = step.done",
+            ),
+        ),
+        tests=("tests/processors/faust_app/test_batch_handler.py",),
+    ),
+    Mutant(
         name="sealed label read at any place",
         why="Whoever may write to the topic could vote again with what others sealed, on another partition.",
         edits=(

@@ -16,6 +16,30 @@ SINK = (
         tests=("tests/sinks/http/test_interface.py::test_nobody_is_told_which_part_a_row_lies_in",),
     ),
     Mutant(
+        name="labels are read part by part",
+        why="The engine's own FINAL gives one insert's rows after the other's, and those left the door together.",
+        edits=(
+            Edit(
+                "sinks/http/read_only.py",
+                "**(MERGED_BY_KEY if rows else {})",
+                "**({} if rows else {})",
+            ),
+        ),
+        tests=("tests/sinks/http/test_interface.py::test_rows_of_one_insert_do_not_follow_each_other",),
+    ),
+    Mutant(
+        name="EXPLAIN counts the parts of labels",
+        why="Asked of one key after the other, it gives every part's range.",
+        edits=(
+            Edit(
+                "sinks/http/read_only.py",
+                "if may_read_labels(canonical, parameters) and EXPLAIN_OF_PARTS.search(canonical):",
+                "if False:",
+            ),
+        ),
+        tests=("tests/sinks/http/test_interface.py::test_nobody_is_told_which_part_a_row_lies_in",),
+    ),
+    Mutant(
         name="rows that outlive a time that was shortened",
         why="A setting that only new tables follow keeps what an operator believes deleted.",
         edits=(

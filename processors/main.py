@@ -167,6 +167,7 @@ class _Processor:
         while True:
             await asyncio.sleep(self._config.counts_every_s - time.time() % self._config.counts_every_s)
             self.metrics.show(lag())
+            await self.batches.store_verdicts()
             self.commits.offer()
 
     def _halt(self, error: Exception) -> None:

@@ -6,6 +6,7 @@ Nothing heavy is imported before its role runs, and a role is confined before an
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,16 +25,18 @@ from schemas.topics import (
 from unjoin.confine.allowed_paths import confine_role
 from unjoin.host.notify import notify_ready
 from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
-from unjoin.keys.announcer import Announcer
+from unjoin.keys.announcer import Announcer, KeyDiffers
 from unjoin.keys.housekeeping import LOOK_EVERY_S, Housekeeping
 from unjoin.keys.identity import door_identity
-from unjoin.keys.keyring import Keyring
+from unjoin.keys.keyring import Keyring, KeyringError
 from unjoin.settings import WORKER_SPOOL, Settings
 
 if TYPE_CHECKING:
     from ingest.process.server import CollectorConfig
     from ingest.web.page import PageOf
     from processors.main import ProcessorConfig
+
+log = logging.getLogger(__name__)
 
 DOOR_GROUP = "unjoin-door"
 DOOR_COUNTS_EVERY_S = 60.0
@@ -274,12 +277,17 @@ def _announcer(
 
 
 def _compared(announcer: Announcer) -> bool:
-    """Whether the door's key of today is known to be every door's.
+    """Whether no door is known to have another key of today. A key that is lost stops at the first label that needs it.
 
     Raises:
-        KeyringError: it is not, or it cannot be had.
+        KeyDiffers: another door has.
     """
     if not announcer.announced:
         return False
-    announcer.checked_key(_now().date(), announced=False)
+    try:
+        announcer.checked_key(_now().date(), announced=False)
+    except KeyDiffers:
+        raise
+    except KeyringError as error:
+        log.error("labels will stop the door: %s", error)
     return True

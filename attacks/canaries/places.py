@@ -113,8 +113,8 @@ def files_below(*folders: Path) -> list[Path]:
 
 
 def table_bytes(stack: RunningStack, sql: str) -> bytes:
-    """The rows of a query in binary, replaced ones included."""
-    parameters = {"database": "unjoin", "default_format": "RowBinary", "final": "0"}
+    """The rows of a query in binary; of labels without those that were replaced, which lie in the table's files."""
+    parameters = {"database": "unjoin", "default_format": "RowBinary"}
     url = f"http://127.0.0.1:{stack.clickhouse_port}/?{urllib.parse.urlencode(parameters)}"
     with urllib.request.urlopen(urllib.request.Request(url, sql.encode()), timeout=READ_S_MAX) as answer:
         body: bytes = answer.read()

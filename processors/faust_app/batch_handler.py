@@ -4,6 +4,9 @@ Never raises. A record that cannot be read becomes a dead letter, a broker that 
 waiting can help (a day's key is lost, records come in another order than they lie on the log) stops the door with the
 records unacknowledged.
 
+A verdict is stored on the door's own topic at the moments at which offsets are committed, and its offset is
+acknowledged then: a crash before that finds it on the log, and no append time says when somebody was judged.
+
 Whatever a batch costs, the loop turns: between two records it is let go every `YIELD_S`, and each record that was
 decided is progress to the watchdog, so that only a door that hangs is taken for one.
 """
@@ -38,6 +41,8 @@ from schemas.seal import Opener, place_of
 YIELD_S = 0.01
 RELEASE_RECORDS_MAX = 5_000
 """Labels that are encoded and on their way at a time; a crowd may be as large as its bound."""
+VERDICTS_WAITING_MAX = 10_000
+"""Verdicts that wait for the next whole minute or crowd, of all partitions; past it all are stored at once."""
 
 
 class Message(Protocol):
@@ -120,16 +125,25 @@ class _OpenPartition:
         return self.settled[0], self.settled[1].metadata()
 
 
+class _WaitingVerdict(msgspec.Struct, frozen=True):
+    """A verdict that is not stored yet, and so whose offset is not acknowledged."""
+
+    partition: Partition
+    generation: int
+    verdict: StoredVerdict
+
+
 class _BatchPlan:
     """What one batch comes to.
 
     Attributes:
+        verdicts: to be stored; their offsets are not among those that are done.
         left: the partitions of which a crowd leaves.
     """
 
     def __init__(self) -> None:
         self.labels: list[DeidentifiedLabel] = []
-        self.verdicts: list[StoredVerdict] = []
+        self.verdicts: list[_WaitingVerdict] = []
         self.dead_letters: list[Outgoing] = []
         self.done: list[tuple[Partition, int, int]] = []
         self.suppressed: Counter[Suppression] = Counter()
@@ -172,6 +186,7 @@ class BatchHandler:
         self._starting_points = starting_points
         self._found: dict[tuple[Partition, int], StartingPoint] = {}  # until their doors are opened
         self._opened: dict[Partition, _OpenPartition] = {}
+        self._waiting: list[_WaitingVerdict] = []
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -191,6 +206,8 @@ class BatchHandler:
             await _parked()
         self._found.clear()
         if plan is not None:
+            self._waiting.extend(plan.verdicts)
+            await self.store_verdicts(None if len(self._waiting) > VERDICTS_WAITING_MAX else plan.left)
             await self._release(plan)
             self._acknowledge(messages, plan)
             self._metrics.note(
@@ -203,10 +220,39 @@ class BatchHandler:
             )
         self._idle.set()
 
+    async def store_verdicts(self, partitions: Collection[Partition] | None = None) -> None:
+        """Stores the verdicts that wait, in the order of a keyed hash, and then acknowledges their offsets.
+
+        To be called before what was settled is offered for a commit, and at no other moment: whoever reads the topic's
+        append times would learn when a session was judged.
+
+        Args:
+            partitions: whose; None for all.
+        """
+        now = [one for one in self._waiting if partitions is None or one.partition in partitions]
+        self._waiting = [one for one in self._waiting if partitions is not None and one.partition not in partitions]
+        # Those of an earlier generation come again, to whoever has the partition now.
+        now = [one for one in now if self._commits.is_current(one.partition, one.generation)]
+        records = [
+            Outgoing(
+                topic=self._topics.verdicts,
+                key=verdict_key_of(one.verdict),
+                value=verdict_value_of(one.verdict),
+                partition=0,
+                timestamp_s=midnight_s(one.verdict.day),
+            )
+            for one in sorted(now, key=lambda one: verdict_key_of(one.verdict))
+        ]
+        if records:
+            await self._producer.produce(records)
+        for one in now:
+            self._commits.acknowledge(one.partition, one.generation, one.verdict.offset)
+
     async def close(self) -> None:
-        """Lets no further batch in, and returns once none is on its way."""
+        """Lets no further batch in, and returns once none is on its way and every verdict is stored."""
         self._closed = True
         await self._idle.wait()
+        await self.store_verdicts()
 
     def _is_current(self, message: Message) -> bool:
         return self._commits.is_current((message.topic, message.partition), message.generation_id)
@@ -289,9 +335,11 @@ class BatchHandler:
         if step.labels:
             plan.left.add(partition)
         plan.suppressed.update(step.suppressed)
-        plan.done.extend((partition, generation, offset) for offset in step.done)
+        done = step.done
         if step.verdict is not None:
-            plan.verdicts.append(step.verdict)
+            done = tuple(offset for offset in done if offset != step.verdict.offset)
+            plan.verdicts.append(_WaitingVerdict(partition, generation, step.verdict))
+        plan.done.extend((partition, generation, offset) for offset in done)
 
     def _door_of(self, message: Message) -> _OpenPartition:
         """The partition's door; a new one after a rebalance, since what the old one held comes again.
@@ -330,18 +378,7 @@ class BatchHandler:
         return self._commits.passed_over(partition, message.generation_id, next_offset, message.offset)
 
     async def _release(self, plan: _BatchPlan) -> None:
-        records = list(plan.dead_letters)
-        records.extend(
-            Outgoing(
-                topic=self._topics.verdicts,
-                key=verdict_key_of(verdict),
-                value=verdict_value_of(verdict),
-                partition=0,
-                timestamp_s=midnight_s(verdict.day),
-            )
-            for verdict in plan.verdicts
-        )
-        await self._producer.produce(records)
+        await self._producer.produce(plan.dead_letters)
         if not plan.labels:
             return
         partitions = await self._producer.partitions_of(self._topics.released)

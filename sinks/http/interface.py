@@ -35,6 +35,7 @@ from sinks.clickhouse.errors import MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTE
 from sinks.engine import EngineError
 from sinks.http.read_only import (
     NOT_IMPLEMENTED,
+    PROGRESS,
     READONLY,
     TRANSPORT,
     NotAllowed,
@@ -43,6 +44,7 @@ from sinks.http.read_only import (
     changeable_settings,
     output_format_of,
     policy_of,
+    settings_of_labels,
 )
 from sinks.metrics import SinkMetrics
 
@@ -274,10 +276,15 @@ class HttpInterface:
             name: value for name, value in query.items() if name not in TRANSPORT and not name.startswith("param_")
         }
         bounds = msgspec.structs.replace(self._bounds, max_memory_usage=int(place_bytes * ENGINE_SHARE))
-        settings = self._policy.session_settings(asked, bounds)
+        self._policy.session_settings(asked, bounds)  # what is refused anyway costs no parsing
         if not re.fullmatch(r"\w{1,64}", asked_format):
             raise NotAllowed(UNKNOWN_FORMAT, "Unknown format. (UNKNOWN_FORMAT)")
         canonical = self._canonical(sql)
+        of_labels = settings_of_labels(canonical, parameters)
+        settings = self._policy.session_settings(asked, bounds, of_labels)
+        output_format = output_format_of(canonical, asked_format)
+        if of_labels and PROGRESS.search(output_format):
+            raise NotAllowed(UNKNOWN_FORMAT, "No progress is told where labels are read. (UNKNOWN_FORMAT)")
         self._policy.admit(canonical, parameters, database)
         try:
             answer = self._reader.read_bounded(
@@ -292,7 +299,9 @@ class HttpInterface:
             # The engine's allocator keeps freed memory for some seconds, in which other queries may need as much.
             if place_bytes > self._light_bytes:
                 self._reader.release_memory()
-        return answer, output_format_of(canonical, asked_format)
+        if of_labels:
+            answer = msgspec.structs.replace(answer, rows_read=answer.rows, bytes_read=len(answer.body))
+        return answer, output_format
 
     def _canonical(self, sql: str) -> str:
         """The one statement of a text, as `formatQuery` writes it.

@@ -30,7 +30,8 @@ FORBIDDEN_AI = re.compile(r"(?<![\w$])(?:ai[A-Z]|AI[A-Z][a-z])\w*")
 # of rows that were refused; parts and merges tell to the second when a label came. A statement is refused that has a
 # word of each of these two patterns, in any order and quotes.
 CLOSED = re.compile(
-    r"(?<![\w$])(?:errors|processes|processlist|merges|moves|mutations|\w+_log|(?:\w+_)?parts(?:_columns)?)(?![\w$])",
+    r"(?<![\w$])(?:errors|processes|processlist|merges|moves|mutations|\w+_log|(?:\w+_)?parts(?:_\w+)?"
+    r"|part_moves_between_shards|query_condition_cache|query_cache|remote_data_paths|asynchronous_inserts)(?![\w$])",
     re.IGNORECASE,
 )
 OF_THE_ENGINE = re.compile(r"(?<![\w$])(?:system|processlist)(?![\w$])", re.IGNORECASE)
@@ -39,9 +40,29 @@ OF_THE_ENGINE = re.compile(r"(?<![\w$])(?:system|processlist)(?![\w$])", re.IGNO
 # anywhere in a statement: joins, aliases and views need the name as well, and `*` and `COLUMNS(…)` never give them.
 OF_A_PART = re.compile(
     r"(?<![\w$])(?:_part|_part_\w+|_partition_\w+|_block_\w+|_sample_factor|_row_exists|_disk_name|_data_version"
-    r"|blockNumber|blockSize|blockSerializedSize|rowNumberInBlock)(?![\w$])",
+    r"|blockNumber|blockSize|blockSerializedSize|rowNumberInBlock|rowNumberInAllBlocks|indexHint"
+    r"|neighbor|runningDifference\w*|runningAccumulate|runningConcurrency)(?![\w$])",
     re.IGNORECASE,
 )
+
+# All kinds of EXPLAIN but those of the text alone: the others count the parts that a condition on the key reaches.
+EXPLAIN_OF_PARTS = re.compile(r"^[\s(]*EXPLAIN(?! (?:AST|SYNTAX|QUERY TREE)$)", re.MULTILINE)
+
+# How many rows were read for a key says which parts it may lie in, wherever a statement may be about labels.
+OF_LABELS = re.compile(r"label", re.IGNORECASE)
+NO_COUNTS_OF_READ = {"output_format_write_statistics": "0"}
+
+# Rows of the table come merged by their key; the engine's own choice of how to read FINAL gives one part's rows after
+# the other's. The views of it give sums alone, and stay fast.
+LABELS_ROWS = re.compile(r"(?<![\w$])labels(?![\w$])", re.IGNORECASE)
+MERGED_BY_KEY = {
+    "final": "1",
+    "enable_vertical_final": "0",
+    "split_parts_ranges_into_intersecting_and_non_intersecting_final": "0",
+    "split_intersecting_parts_ranges_into_layers_final": "0",
+}
+NOT_FOR_LABELS = frozenset({"max_rows_to_read", "max_bytes_to_read", "read_overflow_mode"})
+PROGRESS = re.compile(r"Progress", re.IGNORECASE)
 
 # Table functions that reach nothing but the tables which a reader may read anyway. `merge` is none of them: it names
 # tables by a pattern, in which no forbidden name can be found.
@@ -149,6 +170,12 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
             raise NotAllowed(
                 ACCESS_DENIED, "Not enough privileges. Nobody is told which part a row lies in. (ACCESS_DENIED)"
             )
+        if may_read_labels(canonical, parameters) and EXPLAIN_OF_PARTS.search(canonical):
+            raise NotAllowed(
+                ACCESS_DENIED,
+                "Not enough privileges. Of labels there are EXPLAIN AST, SYNTAX and QUERY TREE: the other kinds count "
+                "parts. (ACCESS_DENIED)",
+            )
         for text in (canonical, *parameters.values()):
             if FORBIDDEN.search(text) or FORBIDDEN_AI.search(text) or self.outward.search(text):
                 raise NotAllowed(
@@ -157,11 +184,14 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
                     "are refused wherever they stand, in literals too. (ACCESS_DENIED)",
                 )
 
-    def session_settings(self, asked: Mapping[str, str], bounds: QueryBounds) -> dict[str, str]:
+    def session_settings(
+        self, asked: Mapping[str, str], bounds: QueryBounds, fixed: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
         """The settings of a request's session, `readonly` last.
 
         Args:
             asked: URL parameters that are neither transport nor `param_…`.
+            fixed: what `settings_of_labels` says of the statement.
 
         Raises:
             NotAllowed: READONLY or UNKNOWN_SETTING, as a server answers; TYPE_MISMATCH where a bound is no number.
@@ -172,7 +202,10 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
                 if name in self.setting_names:
                     raise NotAllowed(READONLY, f"Cannot modify '{name}' setting in readonly mode. (READONLY)")
                 raise NotAllowed(UNKNOWN_SETTING, f"Unknown setting '{name[:100]}'. (UNKNOWN_SETTING)")
+            if fixed and (name in NOT_FOR_LABELS or fixed.get(name, value) != value):
+                raise NotAllowed(READONLY, f"Cannot modify '{name}' setting where labels are read. (READONLY)")
             settings[name] = value
+        settings.update(fixed or {})
         for name in BOUNDED:
             settings[name] = _bounded(name, settings.get(name, "0"), getattr(bounds, name))
         settings.setdefault("result_overflow_mode", "throw")
@@ -190,6 +223,19 @@ def policy_of(setting_names: Iterable[str], table_functions: Iterable[str], func
     outward = sorted(set(table_functions) - INWARD - set(functions))
     pattern = r"(?<![\w$])(?:" + "|".join(map(re.escape, outward)) + r")[`\"]?\s*\("
     return ReadOnlyPolicy(frozenset(setting_names), re.compile(pattern if outward else r"(?!)", re.IGNORECASE))
+
+
+def may_read_labels(canonical: str, parameters: Mapping[str, str]) -> bool:
+    """Whether a statement may be about labels: every table and view of them has the word in its name."""
+    return any(OF_LABELS.search(text) for text in (canonical, *parameters.values()))
+
+
+def settings_of_labels(canonical: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """What a statement about labels cannot change; empty for any other."""
+    if not may_read_labels(canonical, parameters):
+        return {}
+    rows = any(LABELS_ROWS.search(text) for text in (canonical, *parameters.values()))
+    return {**NO_COUNTS_OF_READ, **(MERGED_BY_KEY if rows else {})}
 
 
 def changeable(name: str) -> bool:

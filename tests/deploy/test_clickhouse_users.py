@@ -1,5 +1,6 @@
 """The users and roles of deploy/clickhouse, each logged in to a server: who may read, write and see what."""
 
+import random
 import re
 import urllib.error
 import urllib.request
@@ -129,6 +130,45 @@ def test_no_reader_sees_where_or_in_which_insert_a_vote_was_stored(run: Run, use
     """Rows that were inserted together came out of the door together: such a column would group votes by moment."""
     answers = run(user, *(f"SELECT {column} FROM unjoin.labels" for column in VIRTUAL))
     assert {answer.get("error") for answer in answers} == {"ACCESS_DENIED"}, answers
+
+
+@pytest.mark.parametrize("user", MAY_READ)
+def test_reader_gets_rows_of_several_inserts_by_their_key(run: Run, server: ClickHouseServer, user: str) -> None:
+    """The server's own FINAL gives one insert's rows after the other's, which left the door together.
+
+    What the settings of the profile do before a merge is shown in tests/sinks/http/test_interface.py: nobody here may
+    stop merges.
+    """
+    sink = Server(address_of(server.url_of("sink", "sink")))
+    rng = random.Random(1)
+    for insert in "abcd":
+        tasks = [f"of-insert-{rng.randrange(100):03}" for _ in range(30)]
+        sink.insert(labels([label(rng.randrange(10**9), task, insert) for task in tasks]))
+    sink.close()
+    (answer, said) = run(
+        user,
+        "SELECT task, answer FROM unjoin.labels WHERE task LIKE 'of-insert-%'",
+        "SELECT groupArray(value) FROM system.settings WHERE name IN ('final', 'enable_vertical_final', "
+        "'split_parts_ranges_into_intersecting_and_non_intersecting_final', "
+        "'split_intersecting_parts_ranges_into_layers_final') AND readonly",
+    )
+    assert isinstance(answer["rows"], list)
+    assert len(answer["rows"]) >= 120
+    assert answer["rows"] == sorted(answer["rows"], key=lambda row: row.split(",")[0])
+    assert sorted(re.findall(r"\d", str(said["rows"]))) == ["0", "0", "0", "1"]
+
+
+@pytest.mark.parametrize("user", MAY_READ)
+def test_index_of_parts_is_what_a_server_still_tells_its_readers(run: Run, user: str) -> None:
+    """docs/privacy.md says so: no grant closes it. The day this fails, that line can go."""
+    index, analyzed, parts = run(
+        user,
+        "SELECT part_name, rows_in_granule FROM mergeTreeIndex('unjoin', 'labels')",
+        "SELECT * FROM mergeTreeAnalyzeIndexes('unjoin', 'labels')",
+        "SELECT * FROM system.parts",
+    )
+    assert index["rows"]
+    assert {analyzed["error"], parts["error"]} == {"ACCESS_DENIED"}
 
 
 def test_tables_that_a_reader_may_not_read_are_invisible_to_it(run: Run) -> None:

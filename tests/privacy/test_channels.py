@@ -363,7 +363,7 @@ def test_answer_of_every_kind_is_masked(day: Day, kind: str) -> None:
 
 
 def test_what_was_masked_is_in_no_stored_byte_past_the_door(day: Day) -> None:
-    """Neither on the released topic nor in the table, replaced rows included."""
+    """Neither on the released topic nor in the table."""
     stored = b"".join(record.value() for record in day.released) + table_bytes(day.stack, "SELECT * FROM labels")
     assert b"beagle" in stored
     assert b"lovelace" not in stored

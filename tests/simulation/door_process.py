@@ -73,7 +73,14 @@ class DoorProcess:
         await self._retried(self.consumer.start)
         self.consumer.subscribe([LABELED], self)
         loops = [
-            asyncio.create_task(one()) for one in (self._fetch, self._pass_labels, self._commit_regularly, self._watch)
+            asyncio.create_task(one())
+            for one in (
+                self._fetch,
+                self._pass_labels,
+                self._offer_at_whole_minutes,
+                self._commit_regularly,
+                self._watch,
+            )
         ]
         stop = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([*loops, halted, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -133,9 +140,14 @@ class DoorProcess:
     async def _commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            if self.universe.random.random() < 0.2:  # a whole minute, in the time of a simulation
-                self.commits.offer()
             await self._commit()
+
+    async def _offer_at_whole_minutes(self) -> None:
+        """Minutes in the time of a simulation."""
+        while True:
+            await asyncio.sleep(self.universe.random.expovariate(0.2))
+            await self.batches.store_verdicts()
+            self.commits.offer()
 
     async def _watch(self) -> None:
         """The watchdog's look and decision: a commit that a late one took back is made good by a restart."""

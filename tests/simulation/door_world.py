@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 
 from processors.door.crowd import CrowdRule
 from processors.door.deidentify import deidentify, rank
+from processors.door.records import stored_verdict_of
 from schemas.codec import decode, encode
 from schemas.dead_letters import origin_of
 from schemas.events import DeidentifiedLabel, IdentifiedLabel
@@ -33,6 +34,7 @@ class Ranges:
     Attributes:
         crowds: (first offset of its range, one past the last, its rows), in order.
         first: where the range that is held begins, while somebody's vote waits in it.
+        judged: the offsets of verdicts that changed what was known of a voter, ascending.
     """
 
     def __init__(self, rule: CrowdRule) -> None:
@@ -43,11 +45,14 @@ class Ranges:
         self._now_ms = 0
         self.first: int | None = None
         self.garbage: set[int] = set()
+        self.judged: list[int] = []
 
     def add(self, offset: int, at_ms: int, voter: bytes, label: IdentifiedLabel | None, *, human: bool = True) -> None:
         """One more record: an answer, or where there is none a verdict."""
         self._now_ms = max(self._now_ms, at_ms) if self._votes else at_ms
         if label is None:
+            if human == (voter in self._bots):
+                self.judged.append(offset)
             self._bots.discard(voter)
             if not human:
                 self._bots.add(voter)
@@ -102,6 +107,7 @@ class DoorLedger:
         self._read: Counter[int] = Counter()
         self.released: Counter[tuple[str, int]] = Counter()
         self._checked: Counter[int] = Counter()
+        self._stored_at: list[tuple[int, int]] = []
         broker.group(DOOR_GROUP).on_commit = self._check_commit
 
     def _look(self) -> None:
@@ -125,11 +131,21 @@ class DoorLedger:
                 break
             check(all(self.released[row] for row in rows), f"committed {offset}, a crowd below it has not left whole")
             self._checked[partition.partition] += 1
+        stored = self._stored_verdicts()
+        unsaid = [one for one in ranges.judged if one < offset and (partition.partition, one) not in stored]
+        check(not unsaid, f"committed {offset}, and the verdicts at {unsaid[:3]} below it are not stored")
         said = json.loads(metadata) if metadata else None
         if said is not None:
             counted = sum(value for name, value in said.items() if name != "suppressed")
             counted += sum(said.get("suppressed", {}).values())
             check(counted == offset, f"committed {offset}, but the tally beside it counts {counted} records")
+
+    def _stored_verdicts(self) -> set[tuple[int, int]]:
+        """Partition and offset of each that doors have stored."""
+        for record in self._broker.topics[VERDICTS][0].records[len(self._stored_at) :]:
+            verdict = stored_verdict_of(record.value)
+            self._stored_at.append((verdict.partition, verdict.offset))
+        return set(self._stored_at)
 
     def check_at_rest(self) -> None:
         """All crowds have left, nobody else has, and the commit lies where what is held begins."""

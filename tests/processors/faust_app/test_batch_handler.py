@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from processors.door.crowd import Crowd
-from processors.door.deidentify import deidentify
+from processors.door.deidentify import deidentify, verdict_id
 from processors.door.records import midnight_s, stored_verdict_of
 from processors.door.release import Door, Step
 from processors.door.verdicts import JudgedVoters, StoredVerdict
@@ -415,23 +415,115 @@ def test_batch_that_is_overtaken_between_records_releases_nothing(ends: str) -> 
     asyncio.run(scenario())
 
 
+def verdict_value(voter: bytes) -> bytes:
+    return unsealed_value({"voter": voter * 32, "day": today(), "act": {"human": False}})
+
+
 def test_verdict_is_stored_before_its_offset_is_acknowledged() -> None:
     """A crash in between would forget it with the log, and its bot would vote for the rest of the day."""
 
     async def scenario() -> None:
         commits, producer = Commits(), MemoryProducer()
-        act = {"human": False}
-        value = unsealed_value({"voter": b"v" * 32, "day": today(), "act": act})
         handler = handler_of(commits, producer, open_door)
-        taking = asyncio.create_task(handler.handle(deliver(commits, [HeldMessage(7, value)])))
+        producer.acknowledges.set()
+        await handler.handle(deliver(commits, [HeldMessage(7, verdict_value(b"v"))]))
+        commits.offer()
+        assert commits.committable((TOPIC, 0)) == commits.next_offset((TOPIC, 0)) == 7
+        producer.acknowledges.clear()
+        storing = asyncio.create_task(handler.store_verdicts())
+        producer.asked.clear()
         await producer.asked.wait()
         assert commits.next_offset((TOPIC, 0)) == 7
         producer.acknowledges.set()
-        await taking
-        assert commits.next_offset((TOPIC, 0)) == 8
+        await storing
+        commits.offer()
+        assert commits.committable((TOPIC, 0)) == 8
         (record,) = producer.written
         assert (record.topic, record.partition, record.timestamp_s) == ("verdicts", 0, midnight_s(today()))
         assert (record.headers, stored_verdict_of(record.value).offset) == ([], 7)
+
+    asyncio.run(scenario())
+
+
+def test_verdicts_wait_for_the_next_commit_and_lie_in_no_order_of_time() -> None:
+    """The topic's append times would say when a session was judged, which its signals say too."""
+
+    async def scenario() -> None:
+        commits, producer = Commits(), MemoryProducer()
+        producer.acknowledges.set()
+        handler = handler_of(commits, producer, open_door)
+        for offset in range(20):
+            await handler.handle(deliver(commits, [HeldMessage(offset, verdict_value(b"%c" % (65 + offset)))]))
+        assert producer.written == []
+        await handler.store_verdicts()
+        keys = [one.key for one in producer.written]
+        assert len(keys) == 20
+        assert keys == sorted(keys)
+        await handler.store_verdicts()
+        assert len(producer.written) == 20, "each once"
+
+    asyncio.run(scenario())
+
+
+def test_crowd_that_leaves_takes_its_partition_s_verdicts_along() -> None:
+    """Its range is committed at once; verdicts of other partitions have nothing to do with that moment."""
+
+    async def scenario() -> None:
+        commits, producer = Commits(), MemoryProducer()
+        producer.acknowledges.set()
+        handler = handler_of(commits, producer, open_door)
+        others = HeldMessage(0, verdict_value(b"w"), partition=1)
+        own = HeldMessage(0, verdict_value(b"v"))
+        await handler.handle(deliver(commits, [others, own, *messages_of(1, first=1)]))
+        assert [record.topic for record in producer.written] == ["verdicts", "released"]
+        assert stored_verdict_of(producer.written[0].value).voter_id == verdict_id(b"v" * 32, epoch_key(today()))
+        assert commits.committable((TOPIC, 0)) == 2
+
+    asyncio.run(scenario())
+
+
+def test_verdicts_that_a_rebalance_overtook_are_not_stored_and_not_acknowledged() -> None:
+    """They come again, to whoever has the partition then."""
+
+    async def scenario() -> None:
+        commits, producer = Commits(), MemoryProducer()
+        producer.acknowledges.set()
+        handler = handler_of(commits, producer, open_door)
+        await handler.handle(deliver(commits, [HeldMessage(0, verdict_value(b"v"))]))
+        commits.revoke()
+        deliver(commits, [HeldMessage(0, verdict_value(b"v"), GENERATION + 1)])
+        await handler.store_verdicts()
+        assert producer.written == []
+        assert commits.next_offset((TOPIC, 0)) == 0
+
+    asyncio.run(scenario())
+
+
+def test_too_many_verdicts_for_a_minute_are_stored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits takes memory, and whoever holds a key of a server decides how many there are."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr(batch_handler, "VERDICTS_WAITING_MAX", 2)
+        commits, producer = Commits(), MemoryProducer()
+        producer.acknowledges.set()
+        messages = [HeldMessage(offset, verdict_value(b"%c" % (65 + offset))) for offset in range(3)]
+        await handler_of(commits, producer, open_door).handle(deliver(commits, messages))
+        assert len(producer.written) == 3
+
+    asyncio.run(scenario())
+
+
+def test_stop_stores_the_verdicts_that_wait() -> None:
+    """So that the next start has nothing to read twice."""
+
+    async def scenario() -> None:
+        commits, producer = Commits(), MemoryProducer()
+        producer.acknowledges.set()
+        handler = handler_of(commits, producer, open_door)
+        await handler.handle(deliver(commits, [HeldMessage(0, verdict_value(b"v"))]))
+        await handler.close()
+        assert len(producer.written) == 1
+        assert commits.next_offset((TOPIC, 0)) == 1
 
     asyncio.run(scenario())
 

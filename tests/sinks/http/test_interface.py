@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPResponse
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +218,20 @@ OF_A_PART = (
     "SELECT 1 FROM labels WHERE _PART_OFFSET = 0 OR _part_offset = 0",
     "SELECT _sample_factor, _block_offset FROM signals",
     "SELECT blockNumber(), task FROM labels",
+    "SELECT rowNumberInAllBlocks(), task FROM labels",
+    "SELECT neighbor(task, -1) FROM labels SETTINGS allow_deprecated_error_prone_window_functions = 1",
+    "SELECT * FROM labels WHERE indexHint(task = 't')",
+    "EXPLAIN SELECT * FROM labels",
+    "EXPLAIN PLAN SELECT * FROM labels",
+    "EXPLAIN indexes = 1 SELECT * FROM label_consensus",
+    "EXPLAIN PIPELINE SELECT * FROM labels",
+    "EXPLAIN ESTIMATE SELECT * FROM labels WHERE task = 't'",
+    "SELECT * FROM (EXPLAIN ESTIMATE SELECT * FROM labels)",
+    "SELECT * FROM mergeTreeProjection('unjoin', 'labels', 'p')",
+    "SELECT * FROM mergeTreeAnalyzeIndexes('unjoin', 'labels')",
+    "SELECT * FROM system.query_condition_cache",
+    "SELECT * FROM system.part_moves_between_shards",
+    "SELECT * FROM system.detached_parts",
     "SELECT * FROM merge('unjoin', 'labels')",
     "SELECT * FROM mergeTreeIndex('unjoin', 'labels')",
 )
@@ -225,6 +241,75 @@ OF_A_PART = (
 def test_nobody_is_told_which_part_a_row_lies_in(port: int, sql: str) -> None:
     """An insert's part holds the members of its crowds until it is merged."""
     assert ask(port, sql)[0] == 403
+
+
+@pytest.fixture
+def parts_of_labels(engine: Embedded) -> Iterator[str]:
+    """Four inserts of 30 labels that no merge joins; each answer names its insert, and a task many of them."""
+    engine.select("SYSTEM STOP MERGES unjoin.labels", "Null")
+    rng = random.Random(1)
+    for part in "abcd":
+        engine.insert(labels([label(rng.randrange(10**9), f"t-{rng.randrange(100):03}", part) for _ in range(30)]))
+    yield "SELECT task, row_id, answer FROM unjoin.labels"
+    engine.select("SYSTEM START MERGES unjoin.labels", "Null")
+
+
+def changes_of_insert(text: str) -> int:
+    """How often the next row is of another insert than the one before."""
+    inserts = [line.split("\t")[2] for line in text.splitlines()]
+    assert len(inserts) == 120
+    return sum(one != other for one, other in pairwise(inserts))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"max_threads": "1"}, {"max_block_size": "10"}, {"optimize_read_in_order": "0"}, {"final": "1"}]
+)
+def test_rows_of_one_insert_do_not_follow_each_other(
+    port: int, engine: Embedded, parts_of_labels: str, settings: dict[str, str]
+) -> None:
+    """An insert's rows left the door together. The engine's own FINAL gives them part by part, unless it is told."""
+    own_choice = engine.read(parts_of_labels, "TSV", {"final": "1", "readonly": "1"}).body.decode()
+    assert changes_of_insert(own_choice) == 3, "the control: each part's rows in a row"
+    status, text, _ = ask(port, parts_of_labels, **settings)
+    assert status == 200
+    keys = [tuple(line.split("\t")[:1]) for line in text.splitlines()]
+    assert keys == sorted(keys)
+    assert changes_of_insert(text) > 60
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"final": "0"},
+        {"max_rows_to_read": "1"},
+        {"max_bytes_to_read": "1"},
+        {"read_overflow_mode": "break"},
+        {"output_format_write_statistics": "1"},
+    ],
+)
+def test_no_setting_shows_the_parts_of_labels(port: int, parts_of_labels: str, settings: dict[str, str]) -> None:
+    """Unmerged rows lie part by part, and a bound on what is read asks which parts a key may lie in."""
+    assert ask(port, parts_of_labels, **settings)[0] == 500
+    name, value = next(iter(settings.items()))
+    assert ask(port, f"{parts_of_labels} SETTINGS {name} = '{value}'")[0] >= 400
+    assert ask(port, "SELECT count() FROM signals", **settings)[0] in (200, 500)
+
+
+def test_no_format_tells_the_progress_of_reading_labels(port: int, parts_of_labels: str) -> None:
+    """It counts the rows that were read."""
+    assert ask(port, parts_of_labels, default_format="JSONEachRowWithProgress")[0] == 404
+    assert ask(port, f"{parts_of_labels} FORMAT JSONEachRowWithProgress")[0] == 404
+    assert ask(port, "SELECT 1 FORMAT JSONEachRowWithProgress")[0] == 200
+
+
+def test_answer_about_labels_does_not_say_how_many_rows_were_read(port: int, parts_of_labels: str) -> None:
+    """The rows read for one key are those of the parts whose range it lies in."""
+    status, text, headers = ask(port, f"{parts_of_labels} WHERE task = 't-050' FORMAT JSON")
+    summary = json.loads(headers["X-ClickHouse-Summary"])
+    assert status == 200
+    assert summary["read_rows"] == summary["total_rows_to_read"] == summary["result_rows"]
+    assert int(summary["result_rows"]) < 30
+    assert "statistics" not in json.loads(text)
 
 
 def test_virtual_column_is_refused_as_a_parameter_too_and_given_by_no_star(port: int) -> None:
