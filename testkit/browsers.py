@@ -301,7 +301,9 @@ class Chromium(Browser):
 
     def __init__(self) -> None:
         self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
+        self._browser = self._playwright.chromium.launch(
+            executable_path=chromium_path(), args=ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
+        )
         self._context = self._browser.new_context(viewport={"width": 800, "height": 600})
         self._page = self._context.new_page()
 

@@ -13,11 +13,12 @@ export interface Store {
   remove(ids: readonly string[]): void;
   /**
    * Some of those that belong to nobody, now to this page until `until`: one transaction, so no two pages get the same.
-   * Those that waited for over a day, or are more than there is room for, go. An error where nothing can be stored.
+   * Those that waited for over a day, or are more than there is room for, go; where `until` is 0, all that go `to`
+   * there, whosesoever. An error where nothing can be stored.
+   *
+   * @returns `gone`: of those that went, what belonged to nobody.
    */
   claim(to: string, now: number, until: number): Promise<{ claimed: Batch[]; gone: Batch[] }>;
-  /** Takes all of them away, whosesoever. */
-  clear(): void;
 }
 
 /** An error where there is none: forbidden, full, or broken. */
@@ -66,10 +67,15 @@ function storeOf(db: IDBDatabase): Store {
               all.forEach((batch, place) => {
                 // A lease of longer than any is of a clock that was set back since.
                 const isFree = batch.until < now || batch.until > now + LEASE_MS * 2;
-                if (now - batch.at > AGE_MS_MAX || (isFree && place < all.length - BATCHES_MAX)) {
+                const isOurs = batch.to === to;
+                if (
+                  now - batch.at > AGE_MS_MAX ||
+                  (isFree && place < all.length - BATCHES_MAX) ||
+                  (isOurs && !until)
+                ) {
                   store.delete(batch.id);
-                  gone.push(batch);
-                } else if (batch.to === to && isFree && room > 0) {
+                  if (isFree) gone.push(batch);
+                } else if (isOurs && isFree && room > 0) {
                   room -= batch.bytes;
                   batch.until = until;
                   claimed.push(batch);
@@ -82,8 +88,5 @@ function storeOf(db: IDBDatabase): Store {
           reject,
         );
       }),
-    clear() {
-      change((store) => store.clear());
-    },
   };
 }
