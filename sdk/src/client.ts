@@ -191,19 +191,18 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     );
 
   /** Takes over what pages that are gone could not deliver; without consent it goes. */
-  const claim = async (): Promise<void> => {
-    if (!store) return;
-    const reason = state === "on" ? "too_old" : state;
-    const until = state === "on" ? now() + LEASE_MS : 0;
-    const { claimed, gone } = await store.claim(to, now(), until).catch(() => ({ claimed: [], gone: [] }));
-    for (const batch of gone) tell("dropped", batch.events, reason);
-    for (const batch of claimed) {
-      stored.set(batch.id, batch.events.length);
-      if (batch.id !== open?.id && !queue.some((known) => known.id === batch.id)) queue.push(batch);
-    }
-    claimedSome = !!claimed.length;
-    if (state !== "on") forget();
-    else if (claimedSome) wake(0);
+  const claim = (): void => {
+    const isOn = state === "on";
+    store?.claim(to, now(), isOn ? now() + LEASE_MS : 0, (claimed, gone) => {
+      for (const batch of gone) tell("dropped", batch.events, isOn ? "too_old" : "no_consent");
+      for (const batch of claimed) {
+        stored.set(batch.id, batch.events.length);
+        if (!all().some((known) => known.id === batch.id)) queue.push(batch);
+      }
+      claimedSome = !!claimed.length;
+      if (state !== "on") forget();
+      else if (claimedSome) wake(0);
+    });
   };
 
   const send = async (hurried: boolean): Promise<void> => {
@@ -243,7 +242,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
           tell("refused", events, reason);
           explain(reason);
         }
-        if (failures || (claimedSome && !queue.length)) void claim();
+        if (failures || (claimedSome && !queue.length)) claim();
         failures = notBefore = askedUntil = 0;
       }
     }
@@ -295,8 +294,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
       if (left.has(batch.id) || (isKept(batch) && ticks() < askedUntil)) continue;
       left.add(batch.id);
       // What flies may outlive the page by itself; where nothing else keeps it, it goes once more.
-      const flies = store && batch.id === flyingId;
-      const stays = flies ? leave(batch, batch.events) : hand(batch, batch.events);
+      const stays = (store && batch.id === flyingId ? leave : hand)(batch, batch.events);
       // Nobody will hear the answer: what IndexedDB keeps goes again from the next page, under the same ids.
       if (!store) {
         tell("dropped", stays, "page_closed");
@@ -327,7 +325,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     // Another page may have them by now; what nobody took comes back.
     queue = queue.filter((batch) => !isKept(batch));
     left.clear();
-    void claim();
+    claim();
     wake(0);
   });
   listenTo(window, "online", () => {
@@ -375,17 +373,16 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     if (lives) return;
     lives = true;
     if (options.persist !== false) {
-      const noStore = (): void => {}; // memory has to do
       const tend = (): void => {
-        void claim();
+        claim();
         later(tend, LEASE_MS / 2);
       };
-      void openStore().then((opened) => {
+      openStore((opened) => {
         store = opened;
-        void claim();
+        claim();
         // A page that closes just now writes a moment later; one that crashed keeps its lease to the end.
         later(tend, CLAIM_MS);
-      }, noStore);
+      });
     }
   };
 
@@ -430,7 +427,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
       state = "no_consent";
       session = "";
       forget();
-      void claim();
+      claim();
       try {
         sessionStorage.removeItem(SESSION_ITEM);
       } catch {} // storage is forbidden: there is none
