@@ -1,11 +1,13 @@
 """`python -m faults.sdk_rows`: what becomes of events on hostile pages, in every browser that is here.
 
 One page a row, against a collector that validates as the real one does. `--sdk FILE` measures another build of the
-script, as one of `ingest/sdk_releases/`. Made is what the SDK said it made; lost is made, not stored, and not told as
-lost.
+script, as one of `ingest/sdk_releases/`. A cell is `made = stored + refused + dropped`, then how many of the made are
+neither (lost), and how many came twice. Made is what the page asked for and the SDK said it made; refused and dropped
+are told to the page.
 """
 
 import argparse
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,8 @@ from testkit import sdk_site
 from testkit.browsers import Browser, Chromium, Firefox, WebKit
 from testkit.sdk_site import SCRIPTS, SdkSite, noted
 
-TOLD = ("rejected", "refused", "dropped")
+REFUSED = ("rejected", "refused")
+README = Path(__file__).parents[1] / "sdk" / "README.md"
 LATE = """addEventListener('pagehide', () => unjoin.track('late'));
 document.addEventListener('visibilitychange', () => unjoin.track('hidden'));"""
 LONG = "{text: 'word '.repeat(1000)}"
@@ -45,14 +48,15 @@ def row(browser: Browser, site: SdkSite, before: str = "", after: str = "", act:
     time.sleep(1)
     notes = noted(browser)
     made = {note["event"]["id"] for note in notes}
-    told = {note["event"]["id"] for note in notes if note["fates"][-1].partition(":")[0] in TOLD}
-    lost = made - site.stored.keys() - told
+    fates = {note["event"]["id"]: note["fates"][-1].partition(":")[0] for note in notes}
+    refused = {key for key, fate in fates.items() if fate in REFUSED}
+    dropped = {key for key, fate in fates.items() if fate == "dropped"}
+    lost = made - site.stored.keys() - refused - dropped
     twice = sum(count > 1 for count in site.stored.values())
     extra = "" if said == 1 else f", {said} calls threw"
-    posts = f", {len(site.posted)} posts, {site.preflights} preflights"
-    return (
-        f"{len(made)} made, {len(site.stored)} stored, {len(told)} told, {len(lost)} lost, {twice} twice{extra}{posts}"
-    )
+    posts = f"; {len(site.posted)} posts, {site.preflights} preflights"
+    sums = f"{len(made)} = {len(made & site.stored.keys())} + {len(refused)} + {len(dropped)}"
+    return f"{sums}, {len(lost)} lost, {twice} twice{extra}{posts}"
 
 
 def unload(browser: Browser, site: SdkSite) -> str:
@@ -64,6 +68,57 @@ def unload(browser: Browser, site: SdkSite) -> str:
         del site.options["persist"]
 
 
+def evaluated_twice(browser: Browser, site: SdkSite) -> str:
+    """As Turbo and tag managers do."""
+    site.posted, site.stored = [], {}
+    site.tag = SCRIPTS + SCRIPTS
+    browser.goto(site.url + "/tag")
+    browser.move([(10, 10), (100, 100), (200, 150), (333, 222)])
+    time.sleep(1.1)
+    browser.move([(20, 40), (40, 240)])
+    time.sleep(1.5)
+    browser.goto(site.url + "/pages/empty")
+    time.sleep(1)
+    samples = [(event["ts"], tuple(event["t"]), tuple(event["x"])) for event in site.events("pointer")]
+    return f"{len(samples)} pointer events, {len(samples) - len(set(samples))} of them twice"
+
+
+def sandboxed(browser: Browser, site: SdkSite) -> str:
+    """Its origin is `null`, which no site can list."""
+    site.posted, site.preflights, site.status = [], 0, 403
+    tell = "setInterval(() => parent.postMessage(unjoin.counts(), '*'), 200)"
+    site.pages["frame"] = (
+        f"<script src='/unjoin.js' data-key='dev-browser-key' data-endpoint='{site.collector_url}'></script>"
+        f"<script>unjoin.label('a', 'b'); {tell}</script>"
+    )
+    site.pages["outer"] = (
+        "<script>addEventListener('message', (event) => window.told = event.data)</script>"
+        "<iframe sandbox='allow-scripts' src='/pages/frame'></iframe>"
+    )
+    browser.goto(site.url + "/pages/outer")
+    time.sleep(6)
+    told = browser.evaluate("window.told")
+    site.status = 200
+    return f"{told['queued']} made, {told['dropped']} dropped, {len(site.posted)} posts in vain in 6 s"
+
+
+def referrers(browser: Browser, site: SdkSite) -> str:
+    """Of the second view on a single-page site."""
+    act = "(unjoin.page(), history.pushState(0, '', '/next'), unjoin.page(), 1)"
+    sums = row(browser, site, act=act)
+    views = sorted(site.events("page_view"), key=lambda event: event["ts"])
+    right = bool(views) and views[-1]["referrer"] == site.url + "/tag"
+    return f"{sums}; referrer of the second {'right' if right else 'wrong'}"
+
+
+def stub() -> str:
+    """The script that the README puts into the head."""
+    found = re.search(r"<script>(.*unjoin.*)</script>", README.read_text())
+    assert found
+    return found[1]
+
+
+UNSEEN = "Object.defineProperty(document, 'prerendering', {get: () => true})"
 ROWS: dict[str, Callable[[Browser, SdkSite], str]] = {
     "events in pagehide and visibilitychange": lambda b, s: row(b, s, after=LATE),
     "compression that cuts off": lambda b, s: row(b, s, CUTS, act=f"(unjoin.track('n', {LONG}), 1)", wait=4),
@@ -76,6 +131,11 @@ ROWS: dict[str, Callable[[Browser, SdkSite], str]] = {
         b, s, act=f"(async () => {{ for (let n = 0; n < 8; n += 1) {{ unjoin.track('n', {LONG}); "
         "await unjoin.flush() } return 1 })()"
     ),
+    "script evaluated twice": evaluated_twice,
+    "label before the script is there": lambda b, s: row(b, s, stub() + ";unjoin.label('a', 'b')"),
+    "sandboxed frame, refused by the collector": sandboxed,
+    "view of a prerendered page": lambda b, s: row(b, s, UNSEEN, act="(unjoin.page(), 1)"),
+    "two views with pushState between": referrers,
 }  # fmt: skip
 
 
@@ -83,19 +143,25 @@ def main() -> int:
     """Prints a table, browsers beside each other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sdk", type=Path, default=sdk_site.SDK)
+    parser.add_argument("--markdown", action="store_true", help="the table as Markdown")
     options = parser.parse_args()
     sdk_site.SDK = options.sdk
     kinds: list[type[Browser]] = [kind for kind in (Chromium, Firefox, WebKit) if kind.is_there()]
     table = Table("row", *(kind.name for kind in kinds), title=str(options.sdk))
     cells: dict[str, list[str]] = {name: [] for name in ROWS}
     for kind in kinds:
-        site = SdkSite()
-        site.start()
-        site.pages["empty"] = "<!doctype html><title>empty</title>"
         with kind() as browser:
             for name, measure in ROWS.items():
+                site = SdkSite()  # an origin of its own: a page sends what one before it has kept
+                site.start()
+                site.pages["empty"] = "<!doctype html><title>empty</title>"
                 cells[name].append(measure(browser, site))
-        site.stop()
+                site.stop()
+    if options.markdown:
+        names = " | ".join(kind.name for kind in kinds)
+        print(f"| {options.sdk.name} | {names} |\n|{'---|' * (len(kinds) + 1)}")
+        print("\n".join(f"| {name} | {' | '.join(row_cells)} |" for name, row_cells in cells.items()))
+        return 0
     for name, row_cells in cells.items():
         table.add_row(name, *row_cells)
     Console(width=200).print(table)

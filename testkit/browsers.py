@@ -246,6 +246,7 @@ class WebKit(Browser):
         options = {"binary": MINI_BROWSER, "args": ["--automation"]}
         wanted = {"capabilities": {"alwaysMatch": {"webkitgtk:browserOptions": options}}}
         self._home += "/session/" + self._ask("POST", "/session", wanted)["sessionId"]
+        self._tabs: list[str] = [self._ask("GET", "/window")]
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if method != "POST" else json.dumps(body or {}).encode()
@@ -260,6 +261,7 @@ class WebKit(Browser):
     def open(self) -> str:
         handle: str = self._ask("POST", "/window/new", {"type": "window"})["handle"]
         self._ask("POST", "/window", {"handle": handle})
+        self._tabs.append(handle)
         return handle
 
     def goto(self, url: str) -> None:
@@ -276,8 +278,9 @@ class WebKit(Browser):
         self._ask("POST", "/actions", {"actions": [_keys(text)]})
 
     def close_tab(self) -> None:
-        handles = self._ask("DELETE", "/window")
-        self._ask("POST", "/window", {"handle": handles[-1]})
+        self._ask("DELETE", "/window")
+        self._tabs.pop()  # the driver lists the others in no order
+        self._ask("POST", "/window", {"handle": self._tabs[-1]})
 
     def close(self) -> None:
         with contextlib.suppress(OSError, AssertionError):
@@ -301,7 +304,9 @@ class Chromium(Browser):
 
     def __init__(self) -> None:
         self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
+        self._browser = self._playwright.chromium.launch(
+            executable_path=chromium_path(), args=ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
+        )
         self._context = self._browser.new_context(viewport={"width": 800, "height": 600})
         self._page = self._context.new_page()
 

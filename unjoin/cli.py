@@ -160,7 +160,7 @@ def _sdk(options: argparse.Namespace, settings: Settings, _: Console) -> int:
     from ingest.web.sdk_files import current_sdk
 
     endpoint = options.endpoint or f"http://{settings.http_host}:{settings.http_port}"
-    sys.stdout.write(current_sdk().tag(endpoint, options.key) + "\n")
+    sys.stdout.write(current_sdk().tag(endpoint, options.key, settings.path_alias) + "\n")
     return 0
 
 

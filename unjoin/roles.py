@@ -109,6 +109,7 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
             header_bytes_max=settings.header_bytes_max,
             header_seconds_max=settings.header_seconds_max,
         ),
+        path_alias=settings.path_alias,
         trusted_proxies=settings.trusted_proxies,
         produce_seconds_max=settings.produce_seconds_max,
         in_flight_bytes_max=settings.in_flight_bytes_max,

@@ -18,6 +18,10 @@ NotNegative = Annotated[int, Meta(ge=0)]
 PREFIX = "UNJOIN_"
 PORT_MAX = 65_535
 WORKER_SPOOL = "worker-"
+# First parts of the paths at which a collector answers.
+OWN_PATHS = frozenset(
+    {"docs", "healthz", "openapi.json", "playground", "readyz", "schemas", "sdk", "sdk.js", "subjects", "v1"}
+)
 
 
 class SettingsError(UnjoinError):
@@ -53,6 +57,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0
 
+    path_alias: Annotated[
+        str,
+        Meta(
+            pattern="^((/[A-Za-z0-9_~-]+)+)?$",
+            description="A second path of `/v1/events`, as `/m/e`, which no blocker of the visitors' lists; below it "
+            "the SDK as well (`/m/e.js`, `/m/e/HASH.js`). For `data-path` of the SDK's tag.",
+        ),
+    ] = ""
     trusted_proxies: Annotated[
         str, Meta(description="Networks whose `X-Forwarded-For` counts, separated by commas.")
     ] = ""
@@ -254,8 +266,11 @@ def _checked(settings: Settings) -> Settings:
 
     Raises:
         SettingsError: a row would be deleted before its record, labels would expire before they have waited, the
-            largest bodies be told 503 for ever, or a broker has no port.
+            largest bodies be told 503 for ever, an alias hides a path, or a broker has no port.
     """
+    first_part = settings.path_alias[1:].partition("/")[0]
+    if first_part in OWN_PATHS:
+        raise SettingsError(f"{PREFIX}PATH_ALIAS: /{first_part} is a path of the collector's own")
     if settings.waiting_bytes_max < 2 * settings.body_bytes_max:
         raise SettingsError("UNJOIN_WAITING_BYTES_MAX: Expected at least twice UNJOIN_BODY_BYTES_MAX")
     for address in settings.bootstrap.split(","):

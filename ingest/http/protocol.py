@@ -28,7 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ingest.errors import Rejection
 from ingest.http.fast_path import EXTENSION, FastPath, response_bytes
-from ingest.http.request_line import are_hosts, origin_form
+from ingest.http.request_line import are_hosts, origin_form, own_path
 from ingest.http.responses import HttpResponse, error_response
 from ingest.limits import RequestLimits
 from schemas.outcomes import RequestError
@@ -90,6 +90,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     limits: RequestLimits
     connections_max: int
+    alias: bytes
     # Connections that wait for their client to send, the one that has waited for longest first.
     idle: "dict[BoundedProtocol, None]"
 
@@ -275,7 +276,7 @@ class BoundedProtocol(HttpToolsProtocol):
             else:
                 self._refuse(400, RequestError.MALFORMED_HTTP, _CODING)
         else:
-            self.url = url
+            self.url = own_path(url, self.alias)
             if version == "1.0":
                 self.expect_100_continue = False
             return
@@ -429,13 +430,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def bounded_protocol(
-    limits: RequestLimits, shed: Shed, note_refused: Callable[[RequestError], None], connections_max: int
+    limits: RequestLimits,
+    shed: Shed,
+    note_refused: Callable[[RequestError], None],
+    connections_max: int,
+    alias: str = "",
 ) -> type[BoundedProtocol]:
     """The protocol class of a collector.
 
     Args:
         note_refused: told of each request that is refused as no HTTP, or for its headers, or ends too late.
         connections_max: beyond it the one that has been idle for longest is closed for a new one.
+        alias: a second path of `/v1/events` and of the SDK; "" for none.
     """
     members = {
         "limits": limits,
@@ -443,6 +449,7 @@ def bounded_protocol(
         "note_refused": staticmethod(note_refused),
         "idle": {},
         "connections_max": connections_max,
+        "alias": alias.encode(),
     }
     return type("BoundedProtocol", (BoundedProtocol,), members)
 

@@ -35,6 +35,23 @@ def origin_form(method: bytes, target: bytes) -> bytes | None:
     return target
 
 
+def own_path(target: bytes, alias: bytes) -> bytes:
+    """The target as the routes know it, where it is below a second path that the operator chose; else as it is.
+
+    `/m/e` is where events are posted, `/m/e.js` the newest SDK, `/m/e/HASH.js` one build of it.
+
+    Args:
+        target: as `origin_form` gives it.
+        alias: a path as `/m/e`; empty for none.
+    """
+    if not alias or not target.startswith(alias):
+        return target
+    rest = target[len(alias) :]
+    if rest[:1] in (b"", b"?"):
+        return b"/v1/events" + rest
+    return b"/sdk" + rest if rest[:1] == b"/" or rest.partition(b"?")[0] == b".js" else target
+
+
 def are_hosts(fields: list[bytes]) -> bool:
     """Whether Host came once and can name a host; it is empty where the target has none. Source: RFC 9110, 7.2."""
     return len(fields) == 1 and _HOST.fullmatch(fields[0]) is not None

@@ -71,6 +71,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         port: 0 for any that is free.
+        path_alias: a second path of `/v1/events` and of the SDK; "" for none.
         trusted_proxies: networks whose X-Forwarded-For counts, separated by commas; "" for none.
         bootstrap: brokers as host:port, separated by commas.
         insync_min: the least `min.insync.replicas` of the topics; with 1 it is not looked at.
@@ -95,6 +96,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     limits: RequestLimits
+    path_alias: str
     trusted_proxies: str
     produce_seconds_max: float
     in_flight_bytes_max: int
@@ -311,7 +313,7 @@ def _uvicorn_config(
     connections_max = raise_file_limit(config.connections_max)
     return uvicorn.Config(
         application,
-        http=bounded_protocol(config.limits, shedding.refusal_of, refusals.note, connections_max),
+        http=bounded_protocol(config.limits, shedding.refusal_of, refusals.note, connections_max, config.path_alias),
         ws="none",
         loop="none",
         lifespan="off",

@@ -51,11 +51,17 @@ class SdkFile(msgspec.Struct, frozen=True):
         """For the `ETag` header: the quoted hash of its path."""
         return f'"{self.path.rpartition("/")[2].removesuffix(".js")}"'
 
-    def tag(self, endpoint: str, key: str) -> str:
-        """The script tag that loads exactly this build and starts it."""
+    def tag(self, endpoint: str, key: str, alias: str = "") -> str:
+        """The script tag that loads exactly this build and starts it.
+
+        Args:
+            alias: a second path of the collector, as `UNJOIN_PATH_ALIAS` names it; "" for none.
+        """
+        path = alias + self.path.removeprefix("/sdk") if alias else self.path
+        named = f' data-path="{alias}"' if alias else ""
         return (
-            f'<script src="{escape(endpoint.rstrip("/") + self.path)}" integrity="{self.integrity}" '
-            f'crossorigin="anonymous" data-key="{escape(key)}" defer></script>'
+            f'<script src="{escape(endpoint.rstrip("/") + path)}" integrity="{self.integrity}" '
+            f'crossorigin="anonymous" data-key="{escape(key)}"{named} defer></script>'
         )
 
 

@@ -79,8 +79,8 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
   let session = "";
   let open: Batch | undefined;
   let queue: Batch[] = [];
-  /** Ids of batches that were given to the store, and whether it surely has them; ids of those that left with a beacon. */
-  const stored = new Map<string, boolean>();
+  /** Of batches that were given to the store, how many events it surely has; ids of those that left with a page that ended. */
+  const stored = new Map<string, number>();
   const left = new Set<string>();
   let store: Store | undefined;
   let signals: Signals | undefined;
@@ -100,6 +100,8 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
   const explain = (reason: string): void => warn(`${reason}: see ${endpoint}/docs`);
 
   const all = (): Batch[] => (open ? [...queue, open] : queue);
+  /** Whether the store surely has all of it: a batch may have grown since it was written. */
+  const isKept = ({ id, events }: Batch): boolean => stored.get(id) === events.length;
 
   const tell = (fate: Fate, events: readonly string[], reason?: string): void => {
     counts[fate] += events.length;
@@ -175,22 +177,32 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     if (!store || !batches.length) return;
     for (const batch of batches) {
       batch.until = gone ? 0 : now() + LEASE_MS;
-      if (!stored.has(batch.id)) stored.set(batch.id, false);
+      if (!stored.has(batch.id)) stored.set(batch.id, 0);
     }
-    store.put(batches, () => batches.forEach((batch) => stored.set(batch.id, true)));
+    const sizes = batches.map((batch) => batch.events.length);
+    store.put(batches, () => batches.forEach((batch, place) => stored.set(batch.id, sizes[place]!)));
   };
 
-  /** Takes over what pages that are gone could not deliver. */
-  const claim = async (): Promise<void> => {
-    if (!store || state !== "on") return;
-    const { claimed, gone } = await store.claim(to, now(), now() + LEASE_MS).catch(() => ({ claimed: [], gone: [] }));
-    for (const batch of gone) tell("dropped", batch.events, "too_old");
-    for (const batch of claimed) {
-      stored.set(batch.id, true);
-      if (batch.id !== open?.id && !queue.some((known) => known.id === batch.id)) queue.push(batch);
-    }
-    claimedSome = !!claimed.length;
-    if (claimedSome) wake(0);
+  /** Drops what is not on its way already. */
+  const forget = (): void =>
+    lose(
+      queue.filter((batch) => batch.id !== flyingId),
+      state,
+    );
+
+  /** Takes over what pages that are gone could not deliver; without consent it goes. */
+  const claim = (): void => {
+    const isOn = state === "on";
+    store?.claim(to, now(), isOn ? now() + LEASE_MS : 0, (claimed, gone) => {
+      for (const batch of gone) tell("dropped", batch.events, isOn ? "too_old" : "no_consent");
+      for (const batch of claimed) {
+        stored.set(batch.id, batch.events.length);
+        if (!all().some((known) => known.id === batch.id)) queue.push(batch);
+      }
+      claimedSome = !!claimed.length;
+      if (state !== "on") forget();
+      else if (claimedSome) wake(0);
+    });
   };
 
   const send = async (hurried: boolean): Promise<void> => {
@@ -230,7 +242,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
           tell("refused", events, reason);
           explain(reason);
         }
-        if (failures || (claimedSome && !queue.length)) void claim();
+        if (failures || (claimedSome && !queue.length)) claim();
         failures = notBefore = askedUntil = 0;
       }
     }
@@ -250,6 +262,12 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
 
   // --- the page's life --------------------------------------------------------------------------------------------
 
+  /** Says that they left with the page. */
+  const leave = (batch: Batch, events: readonly string[]): readonly string[] => {
+    tell("beaconed", events, isKept(batch) ? undefined : "unkept");
+    return [];
+  };
+
   /** Hands events to the browser, halves where it has no room for all; gives back what it did not take. */
   const hand = (batch: Batch, events: readonly string[]): readonly string[] => {
     const body = bodyOf(batch.session, events, now());
@@ -258,8 +276,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     if (bytes > room) return half ? [...hand(batch, events.slice(0, half)), ...hand(batch, events.slice(half))] : events;
     room -= bytes;
     handOver(url, body);
-    tell("beaconed", events, stored.get(batch.id) ? undefined : "unkept");
-    return [];
+    return leave(batch, events);
   };
 
   /** The page may end with this turn of the event loop: whatever there is goes by itself, or waits for the next page. */
@@ -271,12 +288,13 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
       if (state !== "on") return lose(queue, "no_consent");
     } else if (ticks() >= notBefore) void flush(true);
     save(all().filter((batch) => gone || batch === open || !stored.has(batch.id)));
-    if (!gone || (store && ticks() < askedUntil)) return;
+    if (!gone) return;
     for (const batch of queue) {
-      // What flies may outlive the page by itself; where nothing else keeps it, it goes once more.
-      if (left.has(batch.id) || (store && batch.id === flyingId)) continue;
+      // The next page sends what is kept when the collector wants it; what is not has this chance alone.
+      if (left.has(batch.id) || (isKept(batch) && ticks() < askedUntil)) continue;
       left.add(batch.id);
-      const stays = hand(batch, batch.events);
+      // What flies may outlive the page by itself; where nothing else keeps it, it goes once more.
+      const stays = (store && batch.id === flyingId ? leave : hand)(batch, batch.events);
       // Nobody will hear the answer: what IndexedDB keeps goes again from the next page, under the same ids.
       if (!store) {
         tell("dropped", stays, "page_closed");
@@ -305,9 +323,9 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     room = KEEPALIVE_BYTES_MAX;
     notBefore = askedUntil;
     // Another page may have them by now; what nobody took comes back.
-    queue = queue.filter((batch) => !stored.get(batch.id));
+    queue = queue.filter((batch) => !isKept(batch));
     left.clear();
-    void claim();
+    claim();
     wake(0);
   });
   listenTo(window, "online", () => {
@@ -355,17 +373,16 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     if (lives) return;
     lives = true;
     if (options.persist !== false) {
-      const noStore = (): void => {}; // memory has to do
       const tend = (): void => {
-        void claim();
+        claim();
         later(tend, LEASE_MS / 2);
       };
-      void openStore().then((opened) => {
+      openStore((opened) => {
         store = opened;
-        void claim();
+        claim();
         // A page that closes just now writes a moment later; one that crashed keeps its lease to the end.
         later(tend, CLAIM_MS);
-      }, noStore);
+      });
     }
   };
 
@@ -409,11 +426,8 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
       closeBatch();
       state = "no_consent";
       session = "";
-      lose(
-        queue.filter((batch) => batch.id !== flyingId),
-        state,
-      );
-      store?.clear();
+      forget();
+      claim();
       try {
         sessionStorage.removeItem(SESSION_ITEM);
       } catch {} // storage is forbidden: there is none

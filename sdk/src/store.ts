@@ -13,39 +13,34 @@ export interface Store {
   remove(ids: readonly string[]): void;
   /**
    * Some of those that belong to nobody, now to this page until `until`: one transaction, so no two pages get the same.
-   * Those that waited for over a day, or are more than there is room for, go. An error where nothing can be stored.
+   * Those that waited for over a day, or are more than there is room for, go; where `until` is 0, all that go `to`
+   * there, whosesoever.
+   *
+   * @param onDone told what is this page's now, and of those that went what belonged to nobody; never where nothing
+   *   can be stored.
    */
-  claim(to: string, now: number, until: number): Promise<{ claimed: Batch[]; gone: Batch[] }>;
-  /** Takes all of them away, whosesoever. */
-  clear(): void;
+  claim(to: string, now: number, until: number, onDone: (claimed: Batch[], gone: Batch[]) => void): void;
 }
 
-/** An error where there is none: forbidden, full, or broken. */
-export const openStore = (): Promise<Store> =>
-  new Promise((resolve, reject) => {
+/** Never tells of one where there is none: forbidden, full, or broken. */
+export function openStore(onOpen: (store: Store) => void): void {
+  try {
     const request = indexedDB.open("unjoin", 1);
     request.onupgradeneeded = () => request.result.createObjectStore("batches", { keyPath: "id" });
-    request.onsuccess = () => resolve(storeOf(request.result));
-    request.onerror = request.onblocked = reject;
-  });
+    request.onsuccess = () => onOpen(storeOf(request.result));
+  } catch {} // memory has to do
+}
 
 function storeOf(db: IDBDatabase): Store {
   db.onversionchange = () => db.close();
-  const change = (
-    work: (batches: IDBObjectStore) => void,
-    onDone?: (done: any) => void,
-    onFail?: (error?: unknown) => void,
-  ): void => {
+  const change = (work: (batches: IDBObjectStore) => void, onDone?: () => void, goesOn?: boolean): void => {
     try {
       const transaction = db.transaction("batches", "readwrite");
       transaction.oncomplete = onDone!;
-      transaction.onabort = onFail!;
       work(transaction.objectStore("batches"));
       // A page that closes has no turn of the event loop left for it.
-      if (!onFail) transaction.commit?.();
-    } catch {
-      onFail?.();
-    }
+      if (!goesOn) transaction.commit?.();
+    } catch {} // closed, or broken
   };
   return {
     put(batches, onDone) {
@@ -54,36 +49,33 @@ function storeOf(db: IDBDatabase): Store {
     remove(ids) {
       change((store) => ids.forEach((id) => store.delete(id)));
     },
-    claim: (to, now, until) =>
-      new Promise((resolve, reject) => {
-        const claimed: Batch[] = [];
-        const gone: Batch[] = [];
-        let room = QUEUE_BYTES_MAX / 2;
-        change(
-          (store) => {
-            store.getAll().onsuccess = (event) => {
-              const all = (event.target as IDBRequest<Batch[]>).result;
-              all.forEach((batch, place) => {
-                // A lease of longer than any is of a clock that was set back since.
-                const isFree = batch.until < now || batch.until > now + LEASE_MS * 2;
-                if (now - batch.at > AGE_MS_MAX || (isFree && place < all.length - BATCHES_MAX)) {
-                  store.delete(batch.id);
-                  gone.push(batch);
-                } else if (batch.to === to && isFree && room > 0) {
-                  room -= batch.bytes;
-                  batch.until = until;
-                  claimed.push(batch);
-                  store.put(batch);
-                }
-              });
-            };
-          },
-          () => resolve({ claimed, gone }),
-          reject,
-        );
-      }),
-    clear() {
-      change((store) => store.clear());
+    claim(to, now, until, onDone) {
+      const claimed: Batch[] = [];
+      const gone: Batch[] = [];
+      let room = QUEUE_BYTES_MAX / 2;
+      change(
+        (store) => {
+          store.getAll().onsuccess = (event) => {
+            const all = (event.target as IDBRequest<Batch[]>).result;
+            all.forEach((batch, place) => {
+              // A lease of longer than any is of a clock that was set back since.
+              const isFree = batch.until < now || batch.until > now + LEASE_MS * 2;
+              const isOurs = batch.to === to;
+              if (now - batch.at > AGE_MS_MAX || (isFree && place < all.length - BATCHES_MAX) || (isOurs && !until)) {
+                store.delete(batch.id);
+                if (isFree) gone.push(batch);
+              } else if (isOurs && isFree && room > 0) {
+                room -= batch.bytes;
+                batch.until = until;
+                claimed.push(batch);
+                store.put(batch);
+              }
+            });
+          };
+        },
+        () => onDone(claimed, gone),
+        true,
+      );
     },
   };
 }

@@ -125,38 +125,6 @@ def test_hidden_page_sends_at_once(page, site):
     assert site.posted[0].content_type == "text/plain"
 
 
-def test_offline_and_back(context, page, site):
-    """A tunnel is not the end of a visit; back online it does not wait out its backoff."""
-    page.goto(site.url)
-    context.set_offline(True)
-    page.evaluate("unjoin.track('one')")
-    wait_on(page, lambda: page.evaluate("unjoin.counts().waiting"))
-    page.evaluate("unjoin.track('two')")
-    assert site.stored == {}
-    context.set_offline(False)
-    wait_on(page, lambda: len(site.stored) == 2)
-    assert set(site.stored) == made(page)
-    assert set(site.stored.values()) == {1}
-
-
-def test_two_tabs_neither_lose_nor_take_each_others(context, page, site):
-    """What one tab still holds is its own; what it leaves when it closes, exactly one of the others sends."""
-    site.status, site.headers = 503, {"Retry-After": "1"}
-    tabs = [page, context.new_page(), context.new_page()]
-    for number, tab in enumerate(tabs):
-        tab.goto(site.url)
-        tab.evaluate("(tab) => { for (let n = 0; n < 5; n += 1) unjoin.track('n', {n, tab}) }", number)
-        wait_on(tab, lambda tab=tab: tab.evaluate("unjoin.counts().waiting"))
-    tabs[2].close()  # asked to wait, so without a beacon
-    before = len(site.posted)
-    site.status = 200
-    wait_on(page, lambda: len(site.stored) == 15)
-    assert set(site.stored) == made(page)
-    assert set(site.stored.values()) == {1}
-    sent = [tuple(posted.ids) for posted in site.posted[before:] if posted.status == 200]
-    assert len(sent) == len(set(sent))
-
-
 def test_a_full_queue_drops_the_oldest_signals_first_and_says_so(page, site):
     """Memory is bounded; somebody's answer is the last to go."""
     site.status, site.headers = 503, {"Retry-After": "60"}
@@ -186,18 +154,6 @@ def test_back_from_the_back_forward_cache_it_goes_on(context, page, site):
     page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true})); unjoin.track('two')")
     wait_on(page, lambda: len(site.stored) == 2)
     assert set(site.stored.values()) == {1}
-
-
-def test_without_indexeddb_it_works_from_memory(page, site):
-    """Private windows and blocked storage are no reason to lose what can be sent."""
-    page.add_init_script("Object.defineProperty(window, 'indexedDB', {get() { throw new Error('blocked') }})")
-    page.add_init_script("Object.defineProperty(window, 'sessionStorage', {get() { throw new Error('blocked') }})")
-    site.status, site.headers = 503, {"Retry-After": "1"}
-    page.goto(site.url)
-    page.evaluate("unjoin.track('one')")
-    wait_on(page, lambda: page.evaluate("unjoin.counts().waiting"))
-    site.status = 200
-    wait_on(page, lambda: site.stored)
 
 
 def test_example_works_under_a_strict_policy(page, site):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from testkit.sdk_site import wait, wait_on, wander
+from testkit.sdk_site import SCRIPTS, wait, wait_on, wander
 from tests.browser.test_sdk import context, page, site
+from tests.browser.test_sdk_hostile import moved_twice
 
 __all__ = ["context", "page", "site"]
 pytestmark = pytest.mark.browser
@@ -66,3 +67,31 @@ def test_stock_web_vitals_arrive(page, site, bundles, persist):
     page.wait_for_timeout(300)
     page.goto(site.url + "/examples/article.js")
     wait(lambda: {"CLS", "LCP"} <= {event["properties"]["event"] for event in site.events("usage")})
+
+
+def test_turbo_evaluates_the_script_again_and_nothing_is_told_twice(page, site):
+    """A visit by Turbo swaps the body in the same document and runs its scripts anew."""
+    turbo = FRAMEWORKS / "node_modules" / "@hotwired" / "turbo" / "dist"
+    if not turbo.is_dir():
+        pytest.skip("needs the packages of tests/frameworks: scripts/setup test")
+    site.built, site.options["views"] = turbo, True
+    head = "<!doctype html><title>{0}</title><script src='/built/turbo.es2017-umd.js'></script>"
+    count = "<script>window.runs = (window.runs || 0) + 1; unjoin.track('body', {run: window.runs})</script>"
+    link = "<a id=next href='/pages/{1}'>{1}</a><p style='height:3000px'>"
+    for here, there in (("first", "second"), ("second", "third"), ("third", "first")):
+        site.pages[here] = f"{head}<body>{link}{SCRIPTS}{count}</body>".replace("{0}", here).replace("{1}", there)
+    page.goto(site.url + "/pages/first")
+    for run, title in ((2, "second"), (3, "third")):
+        wander(page)
+        page.locator("#next").click()
+        wait_on(page, lambda title=title, run=run: page.evaluate("[document.title, window.runs]") == [title, run])
+    wander(page)
+    page.mouse.wheel(0, 500)
+    page.evaluate("unjoin.flush()")
+    wait_on(page, lambda: len(site.events("page_view")) == 3 and site.events("pointer") and site.events("scroll"))
+    page.goto("about:blank")
+    assert [view["url"].rpartition("/")[2] for view in site.events("page_view")] == ["first", "second", "third"]
+    assert sorted(event["properties"]["run"] for event in site.events("usage")) == [1, 2, 3]
+    assert not moved_twice(site.events("pointer"))
+    assert not moved_twice(site.events("scroll"))
+    assert set(site.stored.values()) == {1}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from testkit.sdk_site import SCRIPTS, SdkSite, noted, wait, wait_on, wander
-from tests.browser.test_sdk import context, page, site
+from testkit.sdk_site import SCRIPTS, SdkSite, noted, wait, wait_for, wait_on, wander
+from tests.browser.test_sdk import COUNT_STORED, context, page, site
 
 __all__ = ["context", "page", "site"]
 pytestmark = pytest.mark.browser
@@ -352,6 +352,38 @@ def test_consent_refused_from_the_start_sends_nothing_at_all(page, site):
     page.evaluate("unjoin.track('one'); unjoin.revoke(); unjoin.track('two'); unjoin.flush()")
     page.goto("about:blank")
     assert site.posted == []
+
+
+def test_revoke_drops_what_this_site_keeps_and_nothing_of_another(page, site):
+    """Two sites may share an origin; who withdraws from one still wants what the other was told to arrive."""
+    own, site.status, site.headers = site.options["key"], 503, {"Retry-After": "60"}
+    page.goto(site.url)
+    page.evaluate("unjoin.track('of one')")
+    wait_for(page, COUNT_STORED + ".then((count) => count === 1)")
+    site.options["key"] = "another"
+    page.goto(site.url)
+    page.evaluate("unjoin.track('of another')")
+    wait_for(page, COUNT_STORED + ".then((count) => count === 2)")
+    page.evaluate("unjoin.revoke()")
+    wait_for(page, COUNT_STORED + ".then((count) => count === 1)")
+    site.options["key"], site.status, site.headers = own, 200, {}
+    page.goto(site.url)
+    wait_on(page, lambda: site.stored)
+    fates = {note["event"]["properties"]["event"]: note["fates"][-1] for note in noted(page)}
+    assert fates["of another"] == "dropped: no_consent"
+    assert [event["properties"]["event"] for event in site.events("usage") if event["id"] in site.stored] == ["of one"]
+
+
+def test_revoke_at_once_drops_what_earlier_pages_left_and_tells_it(page, site):
+    """The database opens a moment later than a page's first call."""
+    site.status, site.headers = 503, {"Retry-After": "60"}
+    page.goto(site.url)
+    page.evaluate("unjoin.track('earlier')")
+    wait_for(page, COUNT_STORED + ".then((count) => count === 1)")
+    open_page(page, site, "", "unjoin.revoke()")
+    wait_for(page, COUNT_STORED + ".then((count) => count === 0)")
+    wait_on(page, lambda: noted(page)[0]["fates"][-1] == "dropped: no_consent")
+    assert page.evaluate("unjoin.counts()")["pending"] == 0
 
 
 def test_path_that_no_blocker_lists(page, site):

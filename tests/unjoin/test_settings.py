@@ -25,6 +25,11 @@ def test_environment_sets_typed_fields() -> None:
         ("UNJOIN_HTTP_PORT", "70000"),
         ("UNJOIN_PARTITIONS", "0"),
         ("UNJOIN_WAITING_BYTES_MAX", "2000000"),
+        ("UNJOIN_PATH_ALIAS", "m/e"),
+        ("UNJOIN_PATH_ALIAS", "/m/e/"),
+        ("UNJOIN_PATH_ALIAS", "/m?e"),
+        ("UNJOIN_PATH_ALIAS", "/v1/m"),
+        ("UNJOIN_PATH_ALIAS", "/docs"),
     ],
 )
 def test_unusable_setting_is_named(name: str, value: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.http.request_line import are_hosts, origin_form
+from ingest.http.request_line import are_hosts, origin_form, own_path
 
 CHARACTERS = b"/%?#*:@aZ09-._~2fFeE"
 
@@ -21,6 +21,19 @@ CHARACTERS = b"/%?#*:@aZ09-._~2fFeE"
 def test_spellings_of_a_path_are_one_and_what_is_no_path_is_none(target: bytes, path: bytes | None) -> None:
     """Load is shed, and routes are found, by the same bytes; an encoded slash or percent sign stays what it is."""
     assert origin_form(b"GET", target) == path
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [(b"/m/e", b"/v1/events"), (b"/m/e?key=a", b"/v1/events?key=a"), (b"/m/e.js", b"/sdk.js"),
+     (b"/m/e.js?a", b"/sdk.js?a"), (b"/m/e/00.js", b"/sdk/00.js"), (b"/m/events", b"/m/events"),
+     (b"/m/e.json", b"/m/e.json"), (b"/m", b"/m"), (b"/v1/events", b"/v1/events"), (b"/x?/m/e", b"/x?/m/e"),
+     (b"*", b"*")],
+)  # fmt: skip
+def test_an_alias_is_events_and_sdk_and_nothing_else(target: bytes, path: bytes) -> None:
+    """Blockers list `/v1/events` and `/sdk.js`; no other path of the collector gets a second name."""
+    assert own_path(target, b"/m/e") == path
+    assert own_path(target, b"") == target
 
 
 def test_asterisk_is_of_options_alone() -> None:

@@ -2,14 +2,19 @@
 
 import gzip
 import hashlib
+import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
 
 from ingest.web import sdk_files
+from ingest.web.openapi import openapi
 from ingest.web.sdk_files import SdkFiles, current_sdk, sdk_file
-from tests.ingest.running_collector import RunningCollector, running
+from tests.ingest.configs import request_limits
+from tests.ingest.running_collector import ORIGIN, WIDGET_KEY, RunningCollector, running
+from unjoin.settings import OWN_PATHS
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,34 @@ def test_both_are_scripts_that_any_origin_may_check(collector: RunningCollector,
     assert packed.headers["vary"] == "Accept-Encoding"
     assert gzip.decompress(packed.body) == plain.body
     assert len(packed.body) <= 6_144
+
+
+def test_an_alias_takes_events_and_serves_the_sdk(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What blockers of visitors list are `/v1/events` and `/sdk.js`; the tag names both by the operator's path."""
+    batch = {"session": "s-1", "events": [{"id": "a-1", "type": "image_label", "ts": 1, "task": "t", "answer": "a"}]}
+    body = json.dumps(batch).encode()
+    headers = {"Content-Type": "text/plain", "Origin": ORIGIN}
+    tag = current_sdk().tag("https://c.example", WIDGET_KEY, "/m/e")
+    with running(tmp_path_factory.mktemp("alias"), path_alias="/m/e") as collector:
+        for path in ("/m/e", "/v1/events"):
+            reply = collector.request("POST", f"{path}?key={WIDGET_KEY}", body, headers)
+            assert (reply.status, reply.json()["accepted"]) == (200, 1)
+        preflight = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+        assert collector.request("OPTIONS", "/m/e", headers=preflight).status == 204
+        assert collector.request("POST", "/m/e?key=nobodys", body, headers).status == 401
+        assert collector.request("GET", "/m/e.js").body == current_sdk().body
+        (pinned,) = re.findall(r'src="https://c\.example(\S+)"', tag)
+        assert pinned.startswith("/m/e/")
+        assert 'data-path="/m/e"' in tag
+        assert collector.request("GET", pinned).body == current_sdk().body
+    with running(tmp_path_factory.mktemp("none")) as collector:
+        assert collector.request("POST", f"/m/e?key={WIDGET_KEY}", body, headers).status == 404
+
+
+def test_routes_of_a_collector_are_below_paths_that_no_alias_may_hide() -> None:
+    """`settings.OWN_PATHS` is a list by hand; a route that it lacks could be hidden by a setting."""
+    documented = openapi(request_limits(), "0")["paths"]
+    assert {path.split("/")[1] for path in documented} | {"playground"} == OWN_PATHS
 
 
 @pytest.mark.parametrize("path", ["/sdk/0000000000000000.js", "/sdk/", "/sdk/../sites.json", "/sdk/sdk.js"])

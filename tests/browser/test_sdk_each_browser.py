@@ -1,0 +1,177 @@
+"""The SDK in Chromium, Firefox and WebKit alike, with a collector of moods: whatever happens, made is stored.
+
+Of a freeze only Chromium's driver knows: `test_sdk_page_end.py`.
+"""
+
+import time
+from contextlib import suppress
+
+import pytest
+
+from testkit.browsers import Browser, Chromium, Firefox, WebKit
+from testkit.sdk_site import SCRIPTS, SdkSite, noted, wait
+
+pytestmark = pytest.mark.browser
+
+OTHER = "<!doctype html><title>another page</title>"
+# What a page has kept is its own for two minutes, and WebKit does not finish giving it up while a page closes.
+LATER = f"<script>const real = Date.now; Date.now = () => real() + 130000</script>{SCRIPTS}"
+CLOCK = "let off = 0; const real = Date.now; Date.now = () => real() + off; window.jump = (ms) => { off = ms }"
+FULL = """IDBObjectStore.prototype.put = () => { window.fails = (window.fails || 0) + 1;
+  throw new DOMException('', 'QuotaExceededError') };"""
+BREAKS = """const put = IDBObjectStore.prototype.put; IDBObjectStore.prototype.put = function(value) {
+  window.fails = (window.fails || 0) + 1; put.call(this, value); this.transaction.abort() };"""
+NO_STORAGE = """for (const name of ['indexedDB', 'sessionStorage'])
+  Object.defineProperty(window, name, {get() { window.fails = (window.fails || 0) + 1; throw new Error('no') }});"""
+RETRY_SOON = {"Retry-After": "1"}
+
+
+@pytest.fixture(scope="module", params=[Chromium, Firefox, WebKit], ids=lambda kind: kind.name)
+def running(request):
+    """By module: a browser takes seconds to start."""
+    kind = request.param
+    if not kind.is_there():
+        pytest.skip(f"needs {kind.name}: apt-get install chromium firefox-esr webkit2gtk-driver xvfb")
+    with kind() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(running):
+    """With a tab in front."""
+    running.open()
+    yield running
+    running.close_tab()
+
+
+@pytest.fixture
+def site():
+    """On ports, and so an origin, of its own."""
+    site = SdkSite()
+    site.start()
+    yield site
+    site.stop()
+
+
+def open_page(browser: Browser, site: SdkSite, before: str = "") -> None:
+    """A page whose own script runs before the SDK's."""
+    site.tag = f"<script>{before}</script>{SCRIPTS}"
+    browser.goto(site.url + "/tag")
+
+
+def made(browser: Browser) -> set[str]:
+    return {note["event"]["id"] for note in noted(browser)}
+
+
+def each_once(browser: Browser, site: SdkSite, count: int) -> bool:
+    """Whether so many were made, and each is stored, once."""
+    assert len(made(browser)) == count
+    return set(site.stored) == made(browser) and set(site.stored.values()) == {1}
+
+
+def test_offline_and_back(browser, site):
+    """A tunnel is not the end of a visit; back online it does not wait out its backoff."""
+    open_page(browser, site)
+    site.status = 0
+    if isinstance(browser, Chromium):
+        browser.offline(True)
+    browser.evaluate("(unjoin.track('one'), unjoin.flush())")
+    browser.wait_for("unjoin.counts().waiting > 0")
+    browser.evaluate("(unjoin.track('two'), 1)")
+    site.status = 200
+    if isinstance(browser, Chromium):
+        browser.offline(False)
+    else:
+        browser.evaluate("(dispatchEvent(new Event('online')), 1)")
+    wait(lambda: len(site.stored) == 2)
+    assert each_once(browser, site, 2)
+
+
+def test_two_tabs_neither_lose_nor_take_each_others(browser, site):
+    """What one tab still holds is its own; what it leaves when it closes, exactly one of the others sends."""
+    site.status, site.headers = 503, RETRY_SOON
+    for tab in range(3):
+        if tab:
+            browser.open()
+        open_page(browser, site)
+        browser.evaluate(f"([0, 1, 2, 3, 4].forEach((n) => unjoin.track('n', {{n, tab: {tab}}})), 1)")
+        browser.wait_for("unjoin.counts().waiting > 0")
+    browser.close_tab()  # asked to wait and kept, so without a beacon
+    before = len(site.posted)
+    site.status = 200
+    wait(lambda: len(site.stored) >= 10)
+    browser.wait_for("unjoin.counts().pending === 0")
+    site.pages["later"] = LATER
+    browser.goto(site.url + "/pages/later")
+    wait(lambda: len(site.stored) == 15)
+    assert each_once(browser, site, 15)
+    sent = [tuple(posted.ids) for posted in site.posted[before:] if posted.status == 200]
+    assert len(sent) == len(set(sent))
+    browser.close_tab()
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_a_clock_that_jumps_neither_stops_nor_hurries_the_queue(browser, site, hours):
+    """People travel, and devices learn the time late; waits are by a clock that nobody sets."""
+    site.status, site.headers = 503, RETRY_SOON
+    open_page(browser, site, CLOCK)
+    browser.evaluate("(unjoin.track('one'), 1)")
+    browser.wait_for("unjoin.counts().waiting > 0")
+    browser.evaluate(f"(jump({hours} * 3600000), unjoin.track('two'), 1)")
+    site.status = 200
+    began = len(site.posted)
+    wait(lambda: len(site.stored) == 2)
+    assert len(site.posted) - began <= 3
+    assert each_once(browser, site, 2)
+
+
+@pytest.mark.parametrize("trouble", [FULL, BREAKS, NO_STORAGE], ids=["full", "aborts", "none"])
+def test_without_a_place_to_write_it_works_from_memory(browser, site, trouble):
+    """Full disks, private windows and blocked storage are no reason to lose what can be sent."""
+    site.status, site.headers = 503, RETRY_SOON
+    open_page(browser, site, trouble)
+    browser.evaluate("([0, 1, 2].forEach((n) => unjoin.track('n', {n, text: 'x'.repeat(20000)})), unjoin.flush())")
+    browser.wait_for("unjoin.counts().waiting > 0 && window.fails > 0")
+    site.status = 200
+    wait(lambda: len(site.stored) == 3)
+    assert each_once(browser, site, 3)
+
+
+def test_back_from_the_back_forward_cache_it_goes_on(browser, site):
+    """A page that comes back as it was goes on, and what it had left with a beacon is no second row."""
+    site.options["interval"] = 30_000
+    site.pages["other"] = OTHER
+    open_page(browser, site, "addEventListener('pageshow', (event) => { window.back = event.persisted })")
+    browser.evaluate("(unjoin.track('one'), 1)")
+    browser.goto(site.url + "/pages/other")
+    wait(lambda: site.stored)
+    browser.evaluate("(setTimeout(() => history.back(), 50), 1)")
+    deadline = time.monotonic() + 20
+    is_back = None
+    while is_back is None and time.monotonic() < deadline:
+        with suppress(Exception):  # of a driver, in the middle of it
+            is_back = browser.evaluate("document.title === 'another page' ? null : window.back")
+    assert is_back is True
+    browser.evaluate("(unjoin.track('two'), unjoin.flush())")
+    wait(lambda: len(site.stored) == 2)
+    assert set(site.stored) == made(browser)
+
+
+def test_what_is_made_at_the_very_end_is_stored_or_told(browser, site):
+    """With the collector away, and for a while: only what the browser may not have written down is told as unkept."""
+    late = "addEventListener('pagehide', () => unjoin.track('late'));"
+    late += "document.addEventListener('visibilitychange', () => unjoin.track('hidden'))"
+    site.status, site.headers, site.options["interval"] = 503, {"Retry-After": "60"}, 30_000
+    site.pages |= {"other": OTHER, "later": LATER}
+    open_page(browser, site, late)
+    browser.evaluate("(unjoin.track('early'), unjoin.flush())")
+    browser.wait_for("unjoin.counts().waiting > 0")
+    browser.goto(site.url + "/pages/other")
+    site.status, site.headers = 200, {}
+    browser.goto(site.url + "/pages/later")
+    names = {note["event"]["properties"]["event"] for note in noted(browser)}
+    assert names >= {"early", "late"}
+    unkept = {note["event"]["id"] for note in noted(browser) if "beaconed: unkept" in note["fates"]}
+    wait(lambda: made(browser) <= site.stored.keys() | unkept)
+    early = [note["event"]["id"] for note in noted(browser) if note["event"]["properties"]["event"] == "early"]
+    wait(lambda: set(early) <= site.stored.keys())
