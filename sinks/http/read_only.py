@@ -202,10 +202,11 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
                 if name in self.setting_names:
                     raise NotAllowed(READONLY, f"Cannot modify '{name}' setting in readonly mode. (READONLY)")
                 raise NotAllowed(UNKNOWN_SETTING, f"Unknown setting '{name[:100]}'. (UNKNOWN_SETTING)")
-            if fixed and (name in NOT_FOR_LABELS or fixed.get(name, value) != value):
+            if fixed and (name in NOT_FOR_LABELS or (name != "final" and fixed.get(name, value) != value)):
                 raise NotAllowed(READONLY, f"Cannot modify '{name}' setting where labels are read. (READONLY)")
             settings[name] = value
-        settings.update(fixed or {})
+        # An audit counts the rows that a merge will drop, and asks for them by `final = 0`.
+        settings.update({name: value for name, value in (fixed or {}).items() if name != "final"})
         for name in BOUNDED:
             settings[name] = _bounded(name, settings.get(name, "0"), getattr(bounds, name))
         settings.setdefault("result_overflow_mode", "throw")

@@ -280,7 +280,6 @@ def test_rows_of_one_insert_do_not_follow_each_other(
 @pytest.mark.parametrize(
     "settings",
     [
-        {"final": "0"},
         {"max_rows_to_read": "1"},
         {"max_bytes_to_read": "1"},
         {"read_overflow_mode": "break"},
