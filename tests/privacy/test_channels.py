@@ -105,7 +105,8 @@ def test_nobody_opens_labels_once_the_key_of_their_day_is_destroyed(day: Day, tm
 
 def test_labeled_record_holds_a_keyed_hash_and_nothing_that_was_sent_but_the_answer(day: Day) -> None:
     """What is inside the seal is a pseudonym; session, event, site, address, browser and page are not there."""
-    assert len(day.labeled) == len(day.posted) + 2
+    # What was acknowledged late is there twice: nobody knew what had become of it.
+    assert len({repr(day.opened(record)) for record in day.labeled}) == len(day.posted) + 2
     voters = {}
     for record in day.labeled:
         datum = day.opened(record)
