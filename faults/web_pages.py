@@ -7,14 +7,10 @@ the same page in front of the same port behind a proxy that takes the browser's 
 address, the attack is blind and proves nothing. 0 where the control reads all of it and nothing else tells anything.
 """
 
-import asyncio
 import json
 import sys
 import tempfile
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,7 +21,7 @@ from rich.table import Table
 from testkit.browsers import Chromium
 from testkit.kafka_node import kafka_home
 from testkit.running_stack import RunningStack
-from unjoin.host.kafka import free_port
+from testkit.sdk_site import SdkSite
 
 ADDRESS = "mika@example.org"
 GUESSED = 3  # letters
@@ -46,53 +42,21 @@ TIMED = """(async () => {{
 READ = """fetch({url}, {{cache: 'no-store'}}).then((answer) => answer.text()).then((text) => text.length, () => 0)"""
 
 
-@contextmanager
-def served(app: web.Application, port: int) -> Iterator[None]:
-    """An aiohttp application in a thread."""
-    loop = asyncio.new_event_loop()
-    runner = web.AppRunner(app)
-    ready = threading.Event()
+class WithoutMarks(SdkSite):
+    """Below `/passed/` a port of this machine, asked without what tells a browser's request for a page."""
 
-    def run() -> None:
-        loop.run_until_complete(runner.setup())
-        loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", port).start())
-        ready.set()
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
+    def __init__(self, to_port: int) -> None:
+        super().__init__()
+        self._to_port = to_port
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    ready.wait()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+    def _more(self, pages: web.Application) -> None:
+        pages.router.add_get("/passed/", self._passed_on)
 
-
-def page() -> web.Application:
-    """A page with nothing on it."""
-    app = web.Application()
-
-    async def blank(_: web.Request) -> web.Response:
-        return web.Response(text="<!doctype html><title>elsewhere</title>", content_type="text/html")
-
-    app.router.add_get("/", blank)
-    return app
-
-
-def without_marks(to_port: int) -> web.Application:
-    """A proxy that takes away what tells a browser's request for a page."""
-    app = web.Application()
-
-    async def passed_on(request: web.Request) -> web.Response:
+    async def _passed_on(self, request: web.Request) -> web.Response:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in (*MARKS, "host")}
-        url = f"http://127.0.0.1:{to_port}{request.raw_path}"
-        async with ClientSession() as session, session.get(url, headers=headers) as answer:
+        url = f"http://127.0.0.1:{self._to_port}/"
+        async with ClientSession() as session, session.get(url, params=request.query, headers=headers) as answer:
             return web.Response(body=await answer.read(), status=answer.status)
-
-    app.router.add_get("/{path:.*}", passed_on)
-    return app
 
 
 def read_by_time(browser: Chromium, base: str) -> str:
@@ -128,7 +92,10 @@ def main() -> int:
         stack.start()
         try:
             store_address(stack)
-            other, proxied = free_port(), free_port()
+            other, without_marks = SdkSite(), WithoutMarks(stack.clickhouse_port)
+            other.pages["blank"] = "<!doctype html><title>elsewhere</title>"
+            other.start()
+            without_marks.start()
             sql = f"http://127.0.0.1:{stack.clickhouse_port}"
             roles = ("collector", "processor", "sink")
             metrics = {
@@ -136,9 +103,10 @@ def main() -> int:
                 for number, role in enumerate(roles)
             }
             told = 0
-            with served(page(), other), served(without_marks(stack.clickhouse_port), proxied), Chromium() as browser:
+            with Chromium() as browser:
                 for name in ("localhost", "127.0.0.1"):
-                    browser.goto(f"http://{name}:{other}/")
+                    page_of = other.url.replace("127.0.0.1", name)
+                    browser.goto(f"{page_of}/pages/blank")
                     question = f"{sql}/?query={quote('SELECT email FROM unjoin.personal')}"
                     asked = {
                         "8123": question,
@@ -149,9 +117,11 @@ def main() -> int:
                         read = browser.evaluate(READ.format(url=json.dumps(url)))
                         letters = read_by_time(browser, sql) if listener == "8123" else ""
                         told += bool(read) + bool(letters)
-                        table.add_row(f"{name}:{other}", listener, str(read), letters or "none")
-                control = read_by_time(browser, f"http://127.0.0.1:{proxied}")
-                table.add_row(f"127.0.0.1:{other}", "control: 8123 without the browser's marks", "", control or "none")
+                        table.add_row(page_of, listener, str(read), letters or "none")
+                control = read_by_time(browser, f"{without_marks.url}/passed")
+                table.add_row(page_of, "control: 8123 without the browser's marks", "", control or "none")
+            other.stop()
+            without_marks.stop()
         finally:
             stack.stop()
     console.print(table)

@@ -14,6 +14,7 @@ decided is progress to the watchdog, so that only a door that hangs is taken for
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from operator import itemgetter
 from time import monotonic
 from typing import NoReturn, Protocol
 
@@ -229,19 +230,23 @@ class BatchHandler:
         Args:
             partitions: whose; None for all.
         """
-        now = [one for one in self._waiting if partitions is None or one.partition in partitions]
-        self._waiting = [one for one in self._waiting if partitions is not None and one.partition not in partitions]
-        # Those of an earlier generation come again, to whoever has the partition now.
-        now = [one for one in now if self._commits.is_current(one.partition, one.generation)]
+        now: list[_WaitingVerdict] = []
+        later: list[_WaitingVerdict] = []
+        for one in self._waiting:
+            # Those of an earlier generation come again, to whoever has the partition now.
+            if self._commits.is_current(one.partition, one.generation):
+                (now if partitions is None or one.partition in partitions else later).append(one)
+        self._waiting = later
+        keyed = sorted(((verdict_key_of(one.verdict), one.verdict) for one in now), key=itemgetter(0))
         records = [
             Outgoing(
                 topic=self._topics.verdicts,
-                key=verdict_key_of(one.verdict),
-                value=verdict_value_of(one.verdict),
+                key=key,
+                value=verdict_value_of(verdict),
                 partition=0,
-                timestamp_s=midnight_s(one.verdict.day),
+                timestamp_s=midnight_s(verdict.day),
             )
-            for one in sorted(now, key=lambda one: verdict_key_of(one.verdict))
+            for key, verdict in keyed
         ]
         if records:
             await self._producer.produce(records)

@@ -276,12 +276,12 @@ class HttpInterface:
             name: value for name, value in query.items() if name not in TRANSPORT and not name.startswith("param_")
         }
         bounds = msgspec.structs.replace(self._bounds, max_memory_usage=int(place_bytes * ENGINE_SHARE))
-        self._policy.session_settings(asked, bounds)  # what is refused anyway costs no parsing
+        settings = self._policy.session_settings(asked, bounds)
         if not re.fullmatch(r"\w{1,64}", asked_format):
             raise NotAllowed(UNKNOWN_FORMAT, "Unknown format. (UNKNOWN_FORMAT)")
         canonical = self._canonical(sql)
-        of_labels = settings_of_labels(canonical, parameters)
-        settings = self._policy.session_settings(asked, bounds, of_labels)
+        of_labels = settings_of_labels(canonical, parameters, asked)
+        settings = {**of_labels, **settings}  # `readonly` last
         output_format = output_format_of(canonical, asked_format)
         if of_labels and PROGRESS.search(output_format):
             raise NotAllowed(UNKNOWN_FORMAT, "No progress is told where labels are read. (UNKNOWN_FORMAT)")

@@ -56,7 +56,6 @@ NO_COUNTS_OF_READ = {"output_format_write_statistics": "0"}
 # the other's. The views of it give sums alone, and stay fast.
 LABELS_ROWS = re.compile(r"(?<![\w$])labels(?![\w$])", re.IGNORECASE)
 MERGED_BY_KEY = {
-    "final": "1",
     "enable_vertical_final": "0",
     "split_parts_ranges_into_intersecting_and_non_intersecting_final": "0",
     "split_intersecting_parts_ranges_into_layers_final": "0",
@@ -184,14 +183,11 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
                     "are refused wherever they stand, in literals too. (ACCESS_DENIED)",
                 )
 
-    def session_settings(
-        self, asked: Mapping[str, str], bounds: QueryBounds, fixed: Mapping[str, str] | None = None
-    ) -> dict[str, str]:
+    def session_settings(self, asked: Mapping[str, str], bounds: QueryBounds) -> dict[str, str]:
         """The settings of a request's session, `readonly` last.
 
         Args:
             asked: URL parameters that are neither transport nor `param_…`.
-            fixed: what `settings_of_labels` says of the statement.
 
         Raises:
             NotAllowed: READONLY or UNKNOWN_SETTING, as a server answers; TYPE_MISMATCH where a bound is no number.
@@ -202,11 +198,7 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
                 if name in self.setting_names:
                     raise NotAllowed(READONLY, f"Cannot modify '{name}' setting in readonly mode. (READONLY)")
                 raise NotAllowed(UNKNOWN_SETTING, f"Unknown setting '{name[:100]}'. (UNKNOWN_SETTING)")
-            if fixed and (name in NOT_FOR_LABELS or (name != "final" and fixed.get(name, value) != value)):
-                raise NotAllowed(READONLY, f"Cannot modify '{name}' setting where labels are read. (READONLY)")
             settings[name] = value
-        # An audit counts the rows that a merge will drop, and asks for them by `final = 0`.
-        settings.update({name: value for name, value in (fixed or {}).items() if name != "final"})
         for name in BOUNDED:
             settings[name] = _bounded(name, settings.get(name, "0"), getattr(bounds, name))
         settings.setdefault("result_overflow_mode", "throw")
@@ -231,12 +223,22 @@ def may_read_labels(canonical: str, parameters: Mapping[str, str]) -> bool:
     return any(OF_LABELS.search(text) for text in (canonical, *parameters.values()))
 
 
-def settings_of_labels(canonical: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """What a statement about labels cannot change; empty for any other."""
+def settings_of_labels(canonical: str, parameters: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
+    """What a statement about labels cannot change; empty for any other.
+
+    `final` is no such setting: an audit counts the rows that a merge will drop, and asks for them by `final = 0`.
+
+    Raises:
+        NotAllowed: READONLY, a request asks for another value.
+    """
     if not may_read_labels(canonical, parameters):
         return {}
     rows = any(LABELS_ROWS.search(text) for text in (canonical, *parameters.values()))
-    return {**NO_COUNTS_OF_READ, **(MERGED_BY_KEY if rows else {})}
+    fixed = {**NO_COUNTS_OF_READ, **(MERGED_BY_KEY if rows else {})}
+    for name, value in asked.items():
+        if name in NOT_FOR_LABELS or fixed.get(name, value) != value:
+            raise NotAllowed(READONLY, f"Cannot modify '{name}' setting where labels are read. (READONLY)")
+    return fixed
 
 
 def changeable(name: str) -> bool:

@@ -48,6 +48,14 @@ def page(chromium):
     assert len(hosts) <= 1
 
 
+def started(kind):
+    """The body of a fixture: a browser of that kind, or a skip that says what to install."""
+    if not kind.is_there():
+        pytest.skip(f"needs {kind.name}: apt-get install chromium firefox-esr webkit2gtk-driver xvfb")
+    with kind() as browser:
+        yield browser
+
+
 class MoodyCollector:
     """Validates as the real one does; what it answers is for a test to choose.
 

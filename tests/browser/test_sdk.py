@@ -11,6 +11,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def site():
+    """On ports, and so an origin, of its own."""
     site = SdkSite()
     site.start()
     yield site

@@ -9,8 +9,9 @@ from collections import Counter
 import pytest
 
 from testkit.browsers import Firefox, WebKit
-from testkit.sdk_site import SCRIPTS, noted
+from testkit.sdk_site import LATER, SCRIPTS, noted
 from testkit.stack_collector import collector_of, stack_answers
+from tests.browser.conftest import started
 from tests.browser.test_sdk_to_clickhouse import signals_of, site
 
 __all__ = ["site"]
@@ -24,11 +25,7 @@ FATES = ("accepted", "rejected", "refused", "dropped")
 
 @pytest.fixture(params=[Firefox, WebKit], ids=lambda kind: kind.name)
 def browser(request):
-    kind = request.param
-    if not kind.is_there():
-        pytest.skip(f"needs {kind.name}: apt-get install firefox-esr webkit2gtk-driver xvfb")
-    with kind() as running:
-        yield running
+    yield from started(request.param)
 
 
 def act(browser, mark):
@@ -55,9 +52,10 @@ def wait_until(condition, seconds=60):
 def test_made_is_stored_through_ends_of_pages_and_a_killed_collector(browser, stack, site):
     """Closed tabs, last moments, a killed collector, a page that finds what others left: made = stored, or told."""
     mark = f"b-{uuid.uuid4().hex[:8]}"
+    in_signals = f"SELECT event_id FROM signals WHERE site = '{site.name}'"
+    before = {row["event_id"] for row in stack.rows(in_signals)}
     site.pages["late"] = f"<!doctype html><title>late</title><input id=text><p style='height:3000px'>{SCRIPTS}{LATE}"
-    # WebKit does not finish what a closing page writes: what the page has kept is its own until two minutes later.
-    site.pages["later"] = f"<script>const real = Date.now; Date.now = () => real() + 130000</script>{SCRIPTS}"
+    site.pages["later"] = LATER
     browser.goto(site.url + "/pages/late")
     browser.evaluate("(localStorage.clear(), 1)")
     act(browser, mark + "-1")
@@ -101,8 +99,6 @@ def test_made_is_stored_through_ends_of_pages_and_a_killed_collector(browser, st
     # What only a beacon carried, past a store that had not finished, may have met the killed collector: it is told so.
     unkept = {note["event"]["id"] for note in noted(browser) if note["fates"][-1] == "beaconed: unkept"}
     signals = signals_of(browser)
-    in_signals = f"SELECT event_id FROM signals WHERE site = '{site.name}'"
-    ours = {row["event_id"] for row in stack.rows(in_signals)}
     wait_until(lambda: signals.keys() - unkept <= {row["event_id"] for row in stack.rows(in_signals)})
     analytics = {key for key, event in made.items() if event["type"] in ("page_view", "usage")} - unkept
     in_analytics = f"SELECT event_id FROM analytics WHERE site = '{site.name}'"
@@ -112,4 +108,4 @@ def test_made_is_stored_through_ends_of_pages_and_a_killed_collector(browser, st
     fates = Counter(fate for note in noted(browser) for fate in note["fates"][-1:])
     print(browser.name, "made:", dict(sorted(kinds.items())), "last fates:", dict(fates))  # `pytest -rP` shows it
     assert not {"refused", "dropped"} & {fate.partition(":")[0] for fate in fates}
-    assert ours <= signals.keys() | ours
+    assert {row["event_id"] for row in stack.rows(in_signals)} <= signals.keys() | before, "stored, and nobody made it"

@@ -9,13 +9,14 @@ from contextlib import suppress
 import pytest
 
 from testkit.browsers import Browser, Chromium, Firefox, WebKit
-from testkit.sdk_site import SCRIPTS, SdkSite, noted, wait
+from testkit.sdk_site import LATER, SCRIPTS, SdkSite, noted, wait
+from tests.browser.conftest import started
+from tests.browser.test_sdk import site
 
+__all__ = ["site"]
 pytestmark = pytest.mark.browser
 
 OTHER = "<!doctype html><title>another page</title>"
-# What a page has kept is its own for two minutes, and WebKit does not finish giving it up while a page closes.
-LATER = f"<script>const real = Date.now; Date.now = () => real() + 130000</script>{SCRIPTS}"
 CLOCK = "let off = 0; const real = Date.now; Date.now = () => real() + off; window.jump = (ms) => { off = ms }"
 FULL = """IDBObjectStore.prototype.put = () => { window.fails = (window.fails || 0) + 1;
   throw new DOMException('', 'QuotaExceededError') };"""
@@ -29,11 +30,7 @@ RETRY_SOON = {"Retry-After": "1"}
 @pytest.fixture(scope="module", params=[Chromium, Firefox, WebKit], ids=lambda kind: kind.name)
 def running(request):
     """By module: a browser takes seconds to start."""
-    kind = request.param
-    if not kind.is_there():
-        pytest.skip(f"needs {kind.name}: apt-get install chromium firefox-esr webkit2gtk-driver xvfb")
-    with kind() as browser:
-        yield browser
+    yield from started(request.param)
 
 
 @pytest.fixture
@@ -42,15 +39,6 @@ def browser(running):
     running.open()
     yield running
     running.close_tab()
-
-
-@pytest.fixture
-def site():
-    """On ports, and so an origin, of its own."""
-    site = SdkSite()
-    site.start()
-    yield site
-    site.stop()
 
 
 def open_page(browser: Browser, site: SdkSite, before: str = "") -> None:
