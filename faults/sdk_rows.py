@@ -30,6 +30,7 @@ CUTS = """window.CompressionStream = function() { return {writable: new Writable
 start(c) { c.enqueue(new Uint8Array([31, 139, 8])); c.close() }})} }"""
 HANGS = """window.CompressionStream = function() { return {writable: new WritableStream(),
 readable: new ReadableStream()} }"""
+FAILS = "window.CompressionStream = function() { throw new TypeError('no') }"
 TO_JSON = "Object.defineProperty(Array.prototype, 'toJSON', {value() { return 'a list' }})"
 ODD = "[(() => { const c = {}; c.c = c; return c })(), document.body, {n: 10n}, {get a() { throw new Error('no') }}]"
 THROWS = f"{ODD}.filter((odd) => {{ try {{ unjoin.track('odd', odd); return false }} catch {{ return true }} }}).length"
@@ -68,15 +69,46 @@ def unload(browser: Browser, site: SdkSite) -> str:
         del site.options["persist"]
 
 
-def evaluated_twice(browser: Browser, site: SdkSite) -> str:
-    """As Turbo and tag managers do."""
+def moved(browser: Browser, site: SdkSite, tag: str) -> None:
+    """A page on which a pointer moves."""
     site.posted, site.stored = [], {}
-    site.tag = SCRIPTS + SCRIPTS
+    site.tag = tag
     browser.goto(site.url + "/tag")
     browser.move([(10, 10), (100, 100), (200, 150), (333, 222)])
     time.sleep(1.1)
     browser.move([(20, 40), (40, 240)])
     time.sleep(1.5)
+
+
+def patched_lists(browser: Browser, site: SdkSite) -> str:
+    """As Prototype.js does: every list in JSON is something else."""
+    browser.goto(site.url + "/pages/empty")
+    browser.evaluate("(localStorage.clear(), 1)")
+    moved(browser, site, f"<script>{TO_JSON}</script>{SCRIPTS}")
+    browser.goto(site.url + "/pages/empty")
+    time.sleep(1)
+    fates = [note["fates"][-1].partition(":")[0] for note in noted(browser) if note["event"]["type"] == "pointer"]
+    refused = sum(fate in REFUSED for fate in fates)
+    return f"{len(fates)} pointer events made, {fates.count('accepted')} accepted, {refused} refused"
+
+
+def wrong_key(browser: Browser, site: SdkSite) -> str:
+    """The collector knows no such key."""
+    site.status = 401
+    try:
+        count = "window.warned = 0; console.warn = console.error = () => { warned += 1 }"
+        act = "(unjoin.track('n'), new Promise((done) => setTimeout(() => done(warned), 3000)))"
+        site.posted, site.tag = [], f"<script>{count}</script>{SCRIPTS}"
+        browser.goto(site.url + "/tag")
+        warned = browser.evaluate(act)
+    finally:
+        site.status = 200
+    return f"{warned} warnings in the console, {len(site.posted)} posts in 3 s"
+
+
+def evaluated_twice(browser: Browser, site: SdkSite) -> str:
+    """As Turbo and tag managers do."""
+    moved(browser, site, SCRIPTS + SCRIPTS)
     browser.goto(site.url + "/pages/empty")
     time.sleep(1)
     samples = [(event["ts"], tuple(event["t"]), tuple(event["x"])) for event in site.events("pointer")]
@@ -123,7 +155,8 @@ ROWS: dict[str, Callable[[Browser, SdkSite], str]] = {
     "events in pagehide and visibilitychange": lambda b, s: row(b, s, after=LATE),
     "compression that cuts off": lambda b, s: row(b, s, CUTS, act=f"(unjoin.track('n', {LONG}), 1)", wait=4),
     "compression that never ends": lambda b, s: row(b, s, HANGS, act=f"(unjoin.track('n', {LONG}), 1)", wait=5),
-    "toJSON on arrays": lambda b, s: row(b, s, TO_JSON, act="(unjoin.track('n', {list: [1]}), 1)"),
+    "compression that fails": lambda b, s: row(b, s, FAILS, act=f"(unjoin.track('n', {LONG}), 1)", wait=4),
+    "toJSON on arrays": patched_lists,
     "half an emoji": lambda b, s: row(b, s, act="(unjoin.label('a', '\\ud83d', 'text_answer'), 1)"),
     "odd properties": lambda b, s: row(b, s, act=THROWS),
     "240 KB at the end, no IndexedDB": unload,
@@ -133,6 +166,7 @@ ROWS: dict[str, Callable[[Browser, SdkSite], str]] = {
     ),
     "script evaluated twice": evaluated_twice,
     "label before the script is there": lambda b, s: row(b, s, stub() + ";unjoin.label('a', 'b')"),
+    "a wrong key": wrong_key,
     "sandboxed frame, refused by the collector": sandboxed,
     "view of a prerendered page": lambda b, s: row(b, s, UNSEEN, act="(unjoin.page(), 1)"),
     "two views with pushState between": referrers,

@@ -153,7 +153,10 @@ SINK = (
                 "            raise error\n",
             ),
         ),
-        tests=("tests/simulation/test_simulation.py::test_faults_anywhere_lose_nothing_and_double_nothing[sink]",),
+        tests=(
+            "tests/sinks/kafka/test_consumer.py"
+            "::test_commit_without_an_answer_ends_the_session_and_is_not_told_as_one_to_try_again",
+        ),
     ),
     Mutant(
         name="unknown taken for failed",

@@ -415,6 +415,25 @@ def test_commit_of_an_earlier_generation_is_not_sent() -> None:
     assert sent == [5]
 
 
+def test_commit_without_an_answer_ends_the_session_and_is_not_told_as_one_to_try_again() -> None:
+    """It may still arrive, after newer commits: only a new generation keeps it out."""
+    failed: list[BaseException] = []
+
+    class Coordinator:
+        generation = 4
+
+        async def ensure_coordinator_known(self) -> None: ...
+
+        async def _do_commit_offsets(self, _assignment: object, _offsets: dict[TopicPartition, Any]) -> None:
+            raise RequestTimedOutError
+
+    consumer = SimpleNamespace(_coordinator=Coordinator())
+    session: Any = SimpleNamespace(group="g", generation=4, consumer=consumer, fail=failed.append)
+    with pytest.raises(PartitionLost):
+        asyncio.run(_AiokafkaPartition(session, TopicPartition("t", 0)).commit(5, "9"))
+    assert [type(error) for error in failed] == [RequestTimedOutError]
+
+
 def test_broker_killed_and_started_again_costs_no_row(kafka_home: Path, tmp_path: Path) -> None:
     """Fetches, commits and the group are lost in the middle of blocks; the same consumer goes on by itself."""
     node = KafkaNode(kafka_home, tmp_path)
