@@ -9,6 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -97,7 +98,7 @@ def _words(outcome: Outcome) -> str:
         return "did not end"
     if not outcome.passed and not outcome.red:
         return "no test ran: see why they are skipped here"
-    return ", ".join(name.rpartition("::")[2] for name in outcome.failed)
+    return escape(", ".join(name.rpartition("::")[2] for name in outcome.failed))
 
 
 def _chosen(names: Sequence[str]) -> tuple[Mutant, ...]:

@@ -50,6 +50,24 @@ EDGE = (
         ),
     ),
     Mutant(
+        name="an alias that hides a path",
+        why="A setting must not take the place of what the collector answers already.",
+        edits=(Edit("unjoin/settings.py", "    if first_part in OWN_PATHS:\n", "    if False:\n"),),
+        tests=("tests/unjoin/test_settings.py",),
+    ),
+    Mutant(
+        name="an alias without an end",
+        why="`/m/events` is another path than `/m/e`, and not the collector's to take.",
+        edits=(
+            Edit(
+                "ingest/http/request_line.py",
+                'return b"/sdk" + rest if rest[:1] == b"/" or rest.partition(b"?")[0] == b".js" else target',
+                'return b"/sdk" + rest',
+            ),
+        ),
+        tests=("tests/ingest/http/test_request_line.py",),
+    ),
+    Mutant(
         name="no fsync in the spool",
         why="A spooled event is answered with 200, so it has to outlive the machine's sudden end.",
         edits=(Edit("ingest/spool/file.py", '"synchronous = FULL"', '"synchronous = OFF"'),),
