@@ -171,6 +171,7 @@ def run_migrations(config: SinkConfig) -> int:
     Returns:
         The exit status: 0 done, 1 where the engine is away or refuses, which is logged.
     """
+    quieten("clickhouse_driver", logging.ERROR)
     engine: Engine | None = None
     try:
         if config.clickhouse_url:
