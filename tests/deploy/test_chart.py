@@ -15,8 +15,7 @@ import kubernetes_validate
 import pytest
 
 from ingest.process.shutdown_times import supervised_seconds_max
-from testkit.processes import wait_for
-from tests.deploy.chart import (
+from testkit.chart import (
     CHART,
     LONG_RUNNING,
     ROLES,
@@ -26,16 +25,21 @@ from tests.deploy.chart import (
     environment_of,
     helm,
     mebibytes,
+    missing,
     named,
     pod_of,
     rendered,
     workloads,
 )
+from testkit.processes import wait_for
 from tests.deploy.compose import ROOT
 from tests.deploy.test_compose import FIXED, SERVICES
 from unjoin.cli import main
 from unjoin.host.kafka import free_port
 from unjoin.settings import PREFIX, Settings, settings_of
+
+if reason := missing():
+    pytest.skip(reason, allow_module_level=True)
 
 # Every setting that an operator may choose, with the value that it has anyway.
 SETTABLE = {

@@ -1,4 +1,4 @@
-"""deploy/helm/unjoin as its tests see it: rendered by Helm, documents by kind and name."""
+"""deploy/helm/unjoin, rendered by Helm: its documents by kind and name."""
 
 import json
 import re
@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy" / "helm" / "unjoin"
 HELM = ROOT / ".helm" / "helm"
 NEEDED = {"kafka": {"bootstrap": "kafka-0.example:9092,kafka-1.example:9094"}, "clickhouse": {"url": {"secret": "db"}}}
@@ -24,10 +23,13 @@ class Refused(Exception):
     """Helm renders nothing; its text."""
 
 
+def missing() -> str:
+    """What is missing to render it; empty where nothing is."""
+    return "" if HELM.exists() else "Helm is not built (scripts/setup test does it, with Go 1.26 or newer)"
+
+
 def helm(*arguments: str, values: Document | None = None) -> subprocess.CompletedProcess[str]:
     """Helm with arguments, and with values beside the two that a chart needs."""
-    if not HELM.exists():
-        pytest.skip("Helm is not built (scripts/setup test builds it, with Go 1.26 or newer)")
     return subprocess.run(
         [HELM, *arguments, "--values", "-"],
         input=json.dumps(merged(NEEDED, values or {})),
