@@ -58,4 +58,4 @@ lock: ## Locks the dependencies anew, with hashes and without addresses
 	@scripts/lock
 
 clean: ## Removes what setup made, and the pipeline's state
-	rm -rf .venv .kafka .unjoin sdk/node_modules sdk/dist sdk/build tests/segment/node_modules
+	rm -rf .venv .kafka .helm .unjoin sdk/node_modules sdk/dist sdk/build tests/segment/node_modules

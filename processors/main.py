@@ -106,10 +106,10 @@ def run(
 class _Processor:
     """One processor while it runs."""
 
-    def __init__(self, config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask) -> None:
+    def __init__(self, config: ProcessorConfig, epoch_keys: EpochKeys, mask: Mask, metrics: DoorMetrics) -> None:
         self.halted: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.commits = Commits()
-        self.metrics = DoorMetrics(config.crowd)
+        self.metrics = metrics
         self._config = config
         self._epoch_keys = epoch_keys
         self._mask = mask
@@ -194,6 +194,16 @@ async def _serve(
     on_ready: Callable[[], None],
 ) -> int:
     asked_to_stop = _stop_signals()
+    metrics = DoorMetrics(config.crowd)
+    watchdog: Watchdog | None = None
+    try:  # before Kafka, which may be away: then it is alive, and not ready
+        metrics.serve(
+            config.metrics_port, config.metrics_host, lambda: watchdog is not None and watchdog.makes_progress()
+        )
+    except OSError as error:
+        where = f"{config.metrics_host}:{config.metrics_port}"
+        log.error("no metrics on %s: %s; choose another UNJOIN_METRICS_PORT, or 0 for none", where, error.strerror)
+        return EXIT_STUCK
     if not await _topics_are_there(config, asked_to_stop):
         return EXIT_OK
     try:
@@ -202,7 +212,7 @@ async def _serve(
     except UnjoinError as error:
         log.error("halted, nothing is lost: %s", error)
         return EXIT_HALTED
-    processor = _Processor(config, epoch_keys, mask)
+    processor = _Processor(config, epoch_keys, mask, metrics)
     watchdog = Watchdog(
         bootstrap=config.bootstrap,
         group_id=config.group_id,
@@ -212,12 +222,6 @@ async def _serve(
         loop=asyncio.get_running_loop(),
         end_process=lambda: os._exit(EXIT_STUCK),
     )
-    try:
-        processor.metrics.serve(config.metrics_port, config.metrics_host, watchdog.makes_progress)
-    except OSError as error:
-        where = f"{config.metrics_host}:{config.metrics_port}"
-        log.error("no metrics on %s: %s; choose another UNJOIN_METRICS_PORT, or 0 for none", where, error.strerror)
-        return EXIT_STUCK
     log.info("started: %s -> %s as group %s", config.labeled_topic, config.released_topic, config.group_id)
     watchdog.start()
     showing = asyncio.create_task(processor.show_counts(lambda: watchdog.lag))

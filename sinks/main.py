@@ -165,12 +165,44 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
     return 1
 
 
+def run_migrations(config: SinkConfig) -> int:
+    """Brings the tables up to date, once, and reads nothing of Kafka.
+
+    Returns:
+        The exit status: 0 done, 1 where the engine is away or refuses, which is logged.
+    """
+    quieten("clickhouse_driver", logging.ERROR)
+    engine: Engine | None = None
+    try:
+        if config.clickhouse_url:
+            engine = Server(address_of(config.clickhouse_url), scratch=config.clickhouse_dir)
+        else:
+            engine = Embedded(config.clickhouse_dir)
+        _prepare(engine, config.ttl_days)
+    except UnjoinError as error:
+        log.error("%s", error)
+        return 1
+    finally:
+        if engine is not None:
+            engine.close()
+    log.info("the tables are up to date")
+    return 0
+
+
 async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_ready: Callable[[], None]) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
+        consumers: list[TableConsumer] = []
+        if config.metrics_port:  # before the engine, which may be away: then it is alive, and not ready
+            server, thread = start_http_server(config.metrics_port, config.metrics_host, metrics.registry)
+            hosts = LOOPBACK_HOSTS if config.metrics_host in LOOPBACK_HOSTS else None
+            server.set_app(refusing_web_pages(_metrics_and_readiness(metrics, consumers), hosts))
+            stack.callback(thread.join)
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
         engine = await stack.enter_async_context(_engine(config, stopping))
         if engine is None:
             return 0
@@ -178,14 +210,6 @@ async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_rea
             http = await serve_http(engine, config.http(), metrics)
             stack.push_async_callback(http.close)
             log.info("ClickHouse answers on http://%s:%d", config.http_host, http.port)
-        consumers: list[TableConsumer] = []
-        if config.metrics_port:
-            server, thread = start_http_server(config.metrics_port, config.metrics_host, metrics.registry)
-            hosts = LOOPBACK_HOSTS if config.metrics_host in LOOPBACK_HOSTS else None
-            server.set_app(refusing_web_pages(_metrics_and_readiness(metrics, consumers), hosts))
-            stack.callback(thread.join)
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
         dead_letters = DeadLetterProducer(config.bootstrap)
         stack.push_async_callback(dead_letters.close)
         consumers += [

@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add("process", _process, "run a processor: the door that labels go through")
     add("sink", _sink, "run the sink: Kafka in, ClickHouse out")
     add("topics", _topics, "create the topics, or bring them to their settings")
+    add("migrate", _migrate, "bring the database's tables up to date, as a sink does when it starts")
 
     query = add("query", _query, "run SQL where the sink writes")
     query.add_argument("sql")
@@ -189,6 +190,12 @@ def _topics(_: argparse.Namespace, settings: Settings, console: Console) -> int:
     for line in (*(f"changed: {change}" for change in changes.changed), *changes.notes):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _migrate(_: argparse.Namespace, settings: Settings, __: Console) -> int:
+    from unjoin.roles import run_sink
+
+    return run_sink(settings, migrate_only=True)
 
 
 def _query(options: argparse.Namespace, settings: Settings, _: Console) -> int:

@@ -204,9 +204,9 @@ def run_processor(settings: Settings) -> int:
         )
 
 
-def run_sink(settings: Settings) -> int:
-    """`unjoin sink`."""
-    from sinks.main import GROUP_PREFIX, SinkConfig, run
+def run_sink(settings: Settings, *, migrate_only: bool = False) -> int:
+    """`unjoin sink`, or `unjoin migrate`."""
+    from sinks.main import GROUP_PREFIX, SinkConfig, run, run_migrations
     from sinks.rows.tables import TABLES
 
     config = SinkConfig(
@@ -230,7 +230,7 @@ def run_sink(settings: Settings) -> int:
         ttl_days=settings.ttl_days,
     )
     confine_role("sink", settings)
-    return run(config, on_ready=notify_ready)
+    return run_migrations(config) if migrate_only else run(config, on_ready=notify_ready)
 
 
 def _housekeeping(keyring: Keyring, role: str, settings: Settings) -> Housekeeping:

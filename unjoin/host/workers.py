@@ -100,6 +100,8 @@ def _reserved(host: str, port: int) -> Iterator[int]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
         holder = socket.socket(family, socket.SOCK_STREAM)
+        # As above, for what is left of a single collector, whose connections were not shared.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind((host, port))
     except OSError as error:

@@ -24,6 +24,8 @@ def door_identity(directory: Path) -> Ed25519PrivateKey:
         KeysUnreachable: the folder cannot be read or written.
     """
     try:
+        if (directory / NAME).exists():  # in a folder that may be read-only
+            return _identity_in(directory)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = Ed25519PrivateKey.generate().private_bytes_raw()
         draft = directory / f".{NAME}.{os.getpid()}"
@@ -36,9 +38,13 @@ def door_identity(directory: Path) -> Ed25519PrivateKey:
                 os.close(descriptor)
             os.link(draft, directory / NAME)  # appears whole, and never replaces one that is there
         draft.unlink()
-        kept = (directory / NAME).read_bytes()
+        return _identity_in(directory)
     except OSError as error:
         raise KeysUnreachable(f"the door's identity in {directory} cannot be used: {error.strerror}") from None
+
+
+def _identity_in(directory: Path) -> Ed25519PrivateKey:
+    kept = (directory / NAME).read_bytes()
     if len(kept) != IDENTITY_BYTES:
         raise KeyLost(f"the door's identity {directory / NAME} is damaged: restore it, or remove it for a new one")
     return Ed25519PrivateKey.from_private_bytes(kept)

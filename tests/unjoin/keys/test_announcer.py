@@ -163,3 +163,11 @@ def test_identity_of_a_door_lasts_and_is_for_its_owner_alone(tmp_path: Path) -> 
     assert door_identity(tmp_path / "epoch").private_bytes_raw() == first.private_bytes_raw()
     assert (tmp_path / "epoch" / "identity").stat().st_mode & 0o777 == 0o600
     assert Keyring(tmp_path / "epoch").days() == []
+
+
+def test_identity_that_is_there_is_read_without_a_write(tmp_path: Path) -> None:
+    """Keys that a Secret holds are mounted read-only, and a door that has them still announces."""
+    door_identity(tmp_path)
+    before = tmp_path.stat().st_mtime_ns
+    door_identity(tmp_path)
+    assert tmp_path.stat().st_mtime_ns == before
