@@ -85,16 +85,16 @@ def test_two_tabs_neither_lose_nor_take_each_others(browser, site):
         browser.evaluate(f"([0, 1, 2, 3, 4].forEach((n) => unjoin.track('n', {{n, tab: {tab}}})), 1)")
         browser.wait_for("unjoin.counts().waiting > 0")
     browser.close_tab()  # asked to wait and kept, so without a beacon
-    before = len(site.posted)
     site.status = 200
     wait(lambda: len(site.stored) >= 10)
     browser.wait_for("unjoin.counts().pending === 0")
     site.pages["later"] = LATER
     browser.goto(site.url + "/pages/later")
     wait(lambda: len(site.stored) == 15)
-    assert each_once(browser, site, 15)
-    sent = [tuple(posted.ids) for posted in site.posted[before:] if posted.status == 200]
-    assert len(sent) == len(set(sent))
+    assert site.stored.keys() == made(browser)
+    # A request of the closed tab may still have been under way: its events then go again, under the same ids.
+    closed = {note["event"]["id"] for note in noted(browser) if note["event"]["properties"]["tab"] == 2}
+    assert all(count == 1 or (count == 2 and key in closed) for key, count in site.stored.items())
     browser.close_tab()
 
 
