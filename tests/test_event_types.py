@@ -104,9 +104,9 @@ PLACES: dict[str, tuple[Callable[[], set[str] | frozenset[str]], set[str]]] = {
     "LabelKind of sdk/src/types.ts": (lambda: union_in("sdk/src/types.ts", "LabelKind"), ANSWERS),
     "the calls of sdk/src/client.ts": (analytics_of_the_sdk, tags_of("analytics", browser_only=True)),
     "KINDS of processors/door/records.py": (lambda: KINDS, ANSWERS),
-    "`type` of schemas/signals.avsc": (lambda: named_in_schema("events.signals"), SIGNALS),
-    "`type` of schemas/analytics.avsc": (lambda: named_in_schema("events.analytics"), tags_of("analytics")),
-    "`type` of schemas/personal.avsc": (lambda: named_in_schema("events.personal"), tags_of("personal")),
+    "`type` of the newest schema of signals": (lambda: named_in_schema("events.signals"), SIGNALS),
+    "`type` of the newest schema of analytics": (lambda: named_in_schema("events.analytics"), tags_of("analytics")),
+    "`type` of the newest schema of personal": (lambda: named_in_schema("events.personal"), tags_of("personal")),
     "`kind` of schemas/labeled.avsc": (lambda: named_in_schema("events.labeled.content"), ANSWERS),
     "`kind` of schemas/deidentified.avsc": (lambda: named_in_schema("labels.deidentified"), ANSWERS),
 }
