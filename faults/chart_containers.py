@@ -292,10 +292,7 @@ class Run:
         with self.running("collector") as pod:
             url = pod.url("http", "")
             self.say("collector", "accepted a signal and a label", post(url, self.key, [signal(1), label(1)]) == 2)
-            stopping = subprocess.Popen(
-                ["podman", "kill", "--signal", "TERM", pod.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            stopping.wait()
+            _podman("kill", "--signal", "TERM", pod.name)
             wait_for(lambda: pod.probe("readinessProbe") == 503, pod.said, LAME_DUCK_SECONDS)
             accepted = post(url, self.key, [signal(2)])
             self.say("collector", "told to stop: not ready, and still accepts", accepted == 1)

@@ -38,15 +38,11 @@ THROWS = f"{ODD}.filter((odd) => {{ try {{ unjoin.track('odd', odd); return fals
 
 def row(browser: Browser, site: SdkSite, before: str = "", after: str = "", act: str = "1", wait: float = 1.5) -> str:
     """One page from its loading to its end: made, stored, told as lost, lost, twice."""
-    site.posted, site.stored, site.preflights = [], {}, 0
     site.tag = f"<script>{before}</script>{SCRIPTS}<script>{after}</script>"
-    browser.goto(site.url + "/pages/empty")
-    browser.evaluate("(localStorage.clear(), 1)")
     browser.goto(site.url + "/tag")
     said = browser.evaluate(act)
     time.sleep(wait)
-    browser.goto(site.url + "/pages/empty")
-    time.sleep(1)
+    left(browser, site)
     notes = noted(browser)
     made = {note["event"]["id"] for note in notes}
     fates = {note["event"]["id"]: note["fates"][-1].partition(":")[0] for note in notes}
@@ -63,60 +59,52 @@ def row(browser: Browser, site: SdkSite, before: str = "", after: str = "", act:
 def unload(browser: Browser, site: SdkSite) -> str:
     """Without IndexedDB nothing is left to the next page."""
     site.options["persist"] = False
-    try:
-        return row(browser, site, after=MANY)
-    finally:
-        del site.options["persist"]
+    return row(browser, site, after=MANY)
+
+
+def left(browser: Browser, site: SdkSite) -> None:
+    """Goes to another page, and waits for what the one before hands over."""
+    browser.goto(site.url + "/pages/empty")
+    time.sleep(1)
 
 
 def moved(browser: Browser, site: SdkSite, tag: str) -> None:
-    """A page on which a pointer moves."""
-    site.posted, site.stored = [], {}
+    """A page on which a pointer moves, and that is left."""
     site.tag = tag
     browser.goto(site.url + "/tag")
     browser.move([(10, 10), (100, 100), (200, 150), (333, 222)])
     time.sleep(1.1)
     browser.move([(20, 40), (40, 240)])
     time.sleep(1.5)
+    left(browser, site)
 
 
 def patched_lists(browser: Browser, site: SdkSite) -> str:
     """As Prototype.js does: every list in JSON is something else."""
-    browser.goto(site.url + "/pages/empty")
-    browser.evaluate("(localStorage.clear(), 1)")
     moved(browser, site, f"<script>{TO_JSON}</script>{SCRIPTS}")
-    browser.goto(site.url + "/pages/empty")
-    time.sleep(1)
     made = {note["event"]["id"] for note in noted(browser) if note["event"]["type"] == "pointer"}
     return f"{len(made)} pointer events made, {len(made & site.stored.keys())} stored"
 
 
 def wrong_key(browser: Browser, site: SdkSite) -> str:
     """The collector knows no such key."""
-    site.status = 401
-    try:
-        count = "window.warned = 0; console.warn = console.error = () => { warned += 1 }"
-        act = "(unjoin.track('n'), new Promise((done) => setTimeout(() => done(warned), 3000)))"
-        site.posted, site.tag = [], f"<script>{count}</script>{SCRIPTS}"
-        browser.goto(site.url + "/tag")
-        warned = browser.evaluate(act)
-    finally:
-        site.status = 200
+    count = "window.warned = 0; console.warn = console.error = () => { warned += 1 }"
+    site.status, site.tag = 401, f"<script>{count}</script>{SCRIPTS}"
+    browser.goto(site.url + "/tag")
+    warned = browser.evaluate("(unjoin.track('n'), new Promise((done) => setTimeout(() => done(warned), 3000)))")
     return f"{warned} warnings in the console, {len(site.posted)} posts in 3 s"
 
 
 def evaluated_twice(browser: Browser, site: SdkSite) -> str:
     """As Turbo and tag managers do."""
     moved(browser, site, SCRIPTS + SCRIPTS)
-    browser.goto(site.url + "/pages/empty")
-    time.sleep(1)
     samples = [(event["ts"], tuple(event["t"]), tuple(event["x"])) for event in site.events("pointer")]
     return f"{len(samples)} pointer events, {len(samples) - len(set(samples))} of them twice"
 
 
 def sandboxed(browser: Browser, site: SdkSite) -> str:
     """Its origin is `null`, which no site can list."""
-    site.posted, site.preflights, site.status = [], 0, 403
+    site.status = 403
     tell = "setInterval(() => parent.postMessage(unjoin.counts(), '*'), 200)"
     site.pages["frame"] = (
         f"<script src='/unjoin.js' data-key='dev-browser-key' data-endpoint='{site.collector_url}'></script>"
@@ -129,7 +117,6 @@ def sandboxed(browser: Browser, site: SdkSite) -> str:
     browser.goto(site.url + "/pages/outer")
     time.sleep(6)
     told = browser.evaluate("window.told")
-    site.status = 200
     return f"{told['queued']} made, {told['dropped']} dropped, {len(site.posted)} posts in vain in 6 s"
 
 

@@ -18,7 +18,7 @@ The way of a block from Kafka to a table, file by file:
 
 What the process does, in order:
 
-    open the engine ─▶ migrate ─▶ serve HTTP, metrics ─▶ consume until SIGTERM ─▶ finish blocks, commit
+    serve metrics ─▶ open the engine ─▶ migrate ─▶ serve HTTP ─▶ consume until SIGTERM ─▶ finish blocks, commit
 
 A consumer that ends by itself ends the process with status 1. Its supervisor starts it again, and it goes on from the
 commits.
@@ -32,8 +32,9 @@ import signal
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -172,19 +173,12 @@ def run_migrations(config: SinkConfig) -> int:
         The exit status: 0 done, 1 where the engine is away or refuses, which is logged.
     """
     quieten("clickhouse_driver", logging.ERROR)
-    engine: Engine | None = None
     try:
-        if config.clickhouse_url:
-            engine = Server(address_of(config.clickhouse_url), scratch=config.clickhouse_dir)
-        else:
-            engine = Embedded(config.clickhouse_dir)
-        _prepare(engine, config.ttl_days)
+        with closing(_opened(config)) as engine:
+            _prepare(engine, config.ttl_days)
     except UnjoinError as error:
         log.error("%s", error)
         return 1
-    finally:
-        if engine is not None:
-            engine.close()
     log.info("the tables are up to date")
     return 0
 
@@ -242,11 +236,22 @@ def _metrics_and_readiness(metrics: SinkMetrics, consumers: Sequence[TableConsum
         if environ.get("PATH_INFO") != "/readyz":
             return prometheus(environ, start_response)
         away = [consumer.table.name for consumer in consumers if not consumer.joined]
-        status = "503 Service Unavailable" if away or not consumers else "200 OK"
-        start_response(status, [("Content-Type", "text/plain")])
-        return [f"not read now: {', '.join(away)}\n".encode() if away else b"every table's topics are read\n"]
+        if not consumers:
+            status, text = 503, "ClickHouse has not answered yet"
+        elif away:
+            status, text = 503, f"not read now: {', '.join(away)}"
+        else:
+            status, text = 200, "every table's topics are read"
+        start_response(f"{status} {HTTPStatus(status).phrase}", [("Content-Type", "text/plain")])
+        return [f"{text}\n".encode()]
 
     return answer
+
+
+def _opened(config: SinkConfig) -> Engine:
+    if config.clickhouse_url:
+        return Server(address_of(config.clickhouse_url), scratch=config.clickhouse_dir)
+    return Embedded(config.clickhouse_dir)
 
 
 def _prepare(engine: Engine, ttl_days: Mapping[str, int]) -> None:
@@ -259,11 +264,7 @@ def _prepare(engine: Engine, ttl_days: Mapping[str, int]) -> None:
 async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[Engine | None]:
     """The migrated engine; None where the sink was stopped before the migration succeeded."""
     loop = asyncio.get_running_loop()
-    engine: Engine
-    if config.clickhouse_url:
-        engine = Server(address_of(config.clickhouse_url), scratch=config.clickhouse_dir)
-    else:
-        engine = await loop.run_in_executor(None, Embedded, config.clickhouse_dir)
+    engine = await loop.run_in_executor(None, _opened, config)
     outage = Outage("ClickHouse", log, time.monotonic, random.Random())  # noqa: S311  # spreads retries
     try:
         while not stopping.is_set():

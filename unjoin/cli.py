@@ -193,9 +193,9 @@ def _topics(_: argparse.Namespace, settings: Settings, console: Console) -> int:
 
 
 def _migrate(_: argparse.Namespace, settings: Settings, __: Console) -> int:
-    from unjoin.roles import run_sink
+    from unjoin.roles import run_migrations
 
-    return run_sink(settings, migrate_only=True)
+    return run_migrations(settings)
 
 
 def _query(options: argparse.Namespace, settings: Settings, _: Console) -> int:

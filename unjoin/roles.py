@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ingest.process.server import CollectorConfig
     from ingest.web.page import PageOf
     from processors.main import ProcessorConfig
+    from sinks.main import SinkConfig
 
 log = logging.getLogger(__name__)
 
@@ -204,12 +205,29 @@ def run_processor(settings: Settings) -> int:
         )
 
 
-def run_sink(settings: Settings, *, migrate_only: bool = False) -> int:
-    """`unjoin sink`, or `unjoin migrate`."""
-    from sinks.main import GROUP_PREFIX, SinkConfig, run, run_migrations
+def run_sink(settings: Settings) -> int:
+    """`unjoin sink`."""
+    from sinks.main import run
+
+    config = _sink_config(settings)
+    confine_role("sink", settings)
+    return run(config, on_ready=notify_ready)
+
+
+def run_migrations(settings: Settings) -> int:
+    """`unjoin migrate`: what a sink does first, with a sink's rights."""
+    from sinks.main import run_migrations
+
+    config = _sink_config(settings)
+    confine_role("sink", settings)
+    return run_migrations(config)
+
+
+def _sink_config(settings: Settings) -> SinkConfig:
+    from sinks.main import GROUP_PREFIX, SinkConfig
     from sinks.rows.tables import TABLES
 
-    config = SinkConfig(
+    return SinkConfig(
         bootstrap=settings.bootstrap,
         clickhouse_url=settings.clickhouse_url,
         clickhouse_dir=settings.clickhouse_dir,
@@ -229,8 +247,6 @@ def run_sink(settings: Settings, *, migrate_only: bool = False) -> int:
         group_prefix=GROUP_PREFIX,
         ttl_days=settings.ttl_days,
     )
-    confine_role("sink", settings)
-    return run_migrations(config) if migrate_only else run(config, on_ready=notify_ready)
 
 
 def _housekeeping(keyring: Keyring, role: str, settings: Settings) -> Housekeeping:

@@ -84,7 +84,7 @@ class Announcer:
         self._problem = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._thread = threading.Thread(target=self._run, name="keys", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
 
     def __enter__(self) -> "Announcer":
         self._recall()

@@ -389,48 +389,51 @@ def test_commit_that_gets_no_answer_is_sent_again_before_anything_is_inserted(
     asyncio.run(play())
 
 
+class Coordinator:
+    """A group's coordinator in its fourth generation, that notes the offsets it is told, or fails."""
+
+    generation = 4
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.sent: list[int] = []
+        self._error = error
+
+    async def ensure_coordinator_known(self) -> None: ...
+
+    async def _do_commit_offsets(self, _assignment: object, offsets: dict[TopicPartition, Any]) -> None:
+        if self._error is not None:
+            raise self._error
+        self.sent.extend(commit.offset for commit in offsets.values())
+
+
+def partition_of(coordinator: Coordinator, failed: list[BaseException]) -> _AiokafkaPartition:
+    """A partition of the fourth generation; what ends its session is noted."""
+    consumer = SimpleNamespace(_coordinator=coordinator)
+    session: Any = SimpleNamespace(group="g", generation=4, consumer=consumer, fail=failed.append)
+    return _AiokafkaPartition(session, TopicPartition("t", 0))
+
+
 def test_commit_of_an_earlier_generation_is_not_sent() -> None:
     """The coordinator does not ask who owns a partition: a zombie's late commit would pass for the new owner's."""
-    sent: list[int] = []
-
-    class Coordinator:
-        generation = 4
-
-        async def ensure_coordinator_known(self) -> None: ...
-
-        async def _do_commit_offsets(self, _assignment: object, offsets: dict[TopicPartition, Any]) -> None:
-            sent.extend(commit.offset for commit in offsets.values())
+    coordinator = Coordinator()
 
     async def play() -> None:
-        coordinator = Coordinator()
-        consumer = SimpleNamespace(_coordinator=coordinator)
-        session: Any = SimpleNamespace(group="g", generation=4, consumer=consumer)
-        partition = _AiokafkaPartition(session, TopicPartition("t", 0))
+        partition = partition_of(coordinator, [])
         await partition.commit(5, "9")
         coordinator.generation = 5
         with pytest.raises(PartitionLost):
             await partition.commit(9, "12")
 
     asyncio.run(play())
-    assert sent == [5]
+    assert coordinator.sent == [5]
 
 
 def test_commit_without_an_answer_ends_the_session_and_is_not_told_as_one_to_try_again() -> None:
     """It may still arrive, after newer commits: only a new generation keeps it out."""
     failed: list[BaseException] = []
-
-    class Coordinator:
-        generation = 4
-
-        async def ensure_coordinator_known(self) -> None: ...
-
-        async def _do_commit_offsets(self, _assignment: object, _offsets: dict[TopicPartition, Any]) -> None:
-            raise RequestTimedOutError
-
-    consumer = SimpleNamespace(_coordinator=Coordinator())
-    session: Any = SimpleNamespace(group="g", generation=4, consumer=consumer, fail=failed.append)
+    partition = partition_of(Coordinator(RequestTimedOutError()), failed)
     with pytest.raises(PartitionLost):
-        asyncio.run(_AiokafkaPartition(session, TopicPartition("t", 0)).commit(5, "9"))
+        asyncio.run(partition.commit(5, "9"))
     assert [type(error) for error in failed] == [RequestTimedOutError]
 
 

@@ -102,7 +102,6 @@ def test_role_looks_at_its_start_and_until_it_ends(tmp_path: Path) -> None:
     later = DAY + timedelta(days=1)
     keyring.key_of(later)
     now = DUE
-    others = set(threading.enumerate())
     with housekeeping(keyring, lambda: now, every_s=0.01):
         assert keyring.days() == [later]
         now = destroy_due(later, 6)
@@ -110,7 +109,7 @@ def test_role_looks_at_its_start_and_until_it_ends(tmp_path: Path) -> None:
         while keyring.days():
             assert time.monotonic() < deadline
             time.sleep(0.005)
-    assert not [thread for thread in set(threading.enumerate()) - others if thread.name == "keys"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "keys"]
 
 
 def test_folder_that_cannot_be_written_is_said_once_and_tried_again(
