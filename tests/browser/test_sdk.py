@@ -187,6 +187,7 @@ def test_a_session_is_a_tabs_own_and_nothing_else_is_kept(context, page, site):
     wait_for(page, COUNT_STORED + ".then((count) => count === 0)")
 
 
+# Answers after the SDK's own store is open, and after what the SDK wrote to it before.
 COUNT_STORED = """new Promise((resolve) => { indexedDB.open("unjoin").onsuccess = ({target}) => {
     target.result.transaction("batches").objectStore("batches").count().onsuccess = (event) => {
       target.result.close(); resolve(event.target.result); }; }; })"""

@@ -86,6 +86,7 @@ def test_what_a_closed_page_could_not_deliver_the_next_one_does(context, page, s
     page.goto(site.url)
     page.evaluate("for (let n = 0; n < 60; n += 1) unjoin.track('n', {n}); unjoin.label('dogs-1', 'beagle')")
     session = page.evaluate("unjoin.session()")
+    wait_for(page, COUNT_STORED + ".then((count) => count === 0)")  # a page this young has no store yet
     page.close()
     wait(lambda: site.posted)
     assert site.stored == {}
@@ -145,6 +146,7 @@ def test_back_from_the_back_forward_cache_it_goes_on(context, page, site):
     page.goto(site.url)
     page.evaluate("unjoin.track('one')")
     wait_on(page, lambda: page.evaluate("unjoin.counts().waiting"))
+    wait_for(page, COUNT_STORED + ".then((count) => count === 1)")  # what is not kept yet goes with a beacon as well
     page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
     site.status, site.headers = 200, {}
     other = context.new_page()
