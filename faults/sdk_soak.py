@@ -109,6 +109,11 @@ def main() -> int:
             stack.stop()
 
 
+def is_loss(fate: str) -> bool:
+    """Whether it says that the event will not be stored."""
+    return fate.partition(":")[0] in LOST
+
+
 def told(browser: Browser, stack: RunningStack, site: SdkSite, kills: int, options: argparse.Namespace) -> int:
     """Waits until a last page has sent what the others left, and compares."""
     rows: Counter[str] = Counter()
@@ -118,7 +123,7 @@ def told(browser: Browser, stack: RunningStack, site: SdkSite, kills: int, optio
         time.sleep(5)
         notes = noted(browser)
         made = {note["event"]["id"]: note["event"]["type"] for note in notes}
-        lost = {note["event"]["id"] for note in notes if any(fate.partition(":")[0] in LOST for fate in note["fates"])}
+        lost = {note["event"]["id"] for note in notes if any(map(is_loss, note["fates"]))}
         accepted = {note["event"]["id"] for note in notes if "accepted" in note["fates"]}
         rows = Counter(row["event_id"] for row in stack.rows("SELECT event_id FROM analytics WHERE site = 'soak'"))
         seen = {key for key, type_ in made.items() if type_ in ("page_view", "usage")}
@@ -131,16 +136,17 @@ def told(browser: Browser, stack: RunningStack, site: SdkSite, kills: int, optio
         if note["event"]["id"] in missing:
             print(note["fates"], note["event"], file=sys.stderr)
     twice = sum(count > 1 for count in rows.values())
+    gone = (seen & lost) - rows.keys()
+    unkept = (seen & alone) - rows.keys() - lost
+    reasons = Counter(fate for note in notes if note["event"]["id"] in gone for fate in note["fates"] if is_loss(fate))
     console = Console()
     console.print(f"{browser.name}, seed {options.seed}: {options.lives} lives, {kills} kills of the collector")
     console.print(
-        f"views and uses: made {len(seen)} = stored {len(seen & rows.keys())} + told as lost {len(seen & lost)}"
+        f"views and uses: made {len(seen)} = stored {len(seen & rows.keys())} + told as lost {len(gone)} "
+        f"+ told as left with a beacon that nothing surely keeps, and not arrived {len(unkept)} + missing {len(missing)}"
     )
-    unkept = len((seen & alone) - rows.keys())
-    console.print(f"told as left with a beacon that nothing surely keeps, and not arrived: {unkept}")
-    console.print(
-        f"missing {len(missing)}, twice {twice}; answers without a receipt {len(open_labels)} (left with a beacon)"
-    )
+    console.print(f"why lost: {dict(reasons)}; told as lost, and stored: {len(seen & lost & rows.keys())}")
+    console.print(f"twice {twice}; answers without a receipt {len(open_labels)} (left with a beacon)")
     return int(bool(missing) or twice > 0)
 
 

@@ -292,9 +292,9 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     for (const batch of queue) {
       // The next page sends what is kept when the collector wants it; what is not has this chance alone.
       if (left.has(batch.id) || (isKept(batch) && ticks() < askedUntil)) continue;
-      left.add(batch.id);
       // What flies may outlive the page by itself; where nothing else keeps it, it goes once more.
       const stays = (store && batch.id === flyingId ? leave : hand)(batch, batch.events);
+      left.add(batch.id);
       // Nobody will hear the answer: what IndexedDB keeps goes again from the next page, under the same ids.
       if (!store) {
         tell("dropped", stays, "page_closed");
@@ -309,9 +309,9 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     departs = true;
   };
 
+  // Comes after `pagehide` too: Firefox breaks a script off that still runs when it closes a page, and only that one.
   listenTo(document, "visibilitychange", () => {
-    if (gone) return;
-    if (isHidden()) depart();
+    if (gone || isHidden()) depart();
   });
   listenTo(window, "pagehide", () => {
     gone = true;

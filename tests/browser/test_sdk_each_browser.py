@@ -24,6 +24,10 @@ BREAKS = """const put = IDBObjectStore.prototype.put; IDBObjectStore.prototype.p
   window.fails = (window.fails || 0) + 1; put.call(this, value); this.transaction.abort() };"""
 NO_STORAGE = """for (const name of ['indexedDB', 'sessionStorage'])
   Object.defineProperty(window, name, {get() { window.fails = (window.fails || 0) + 1; throw new Error('no') }});"""
+# Firefox breaks a script off that runs this long in `pagehide`; what the page does next runs.
+SLOW_END = """addEventListener('pagehide', () => { const {put} = IDBObjectStore.prototype;
+  IDBObjectStore.prototype.put = function(value) { IDBObjectStore.prototype.put = put;
+    const from = performance.now(); while (performance.now() - from < 100); return put.call(this, value); }; }, true);"""
 RETRY_SOON = {"Retry-After": "1"}
 
 
@@ -163,3 +167,18 @@ def test_what_is_made_at_the_very_end_is_stored_or_told(browser, site):
     wait(lambda: made(browser) <= site.stored.keys() | unkept)
     early = [note["event"]["id"] for note in noted(browser) if note["event"]["properties"]["event"] == "early"]
     wait(lambda: set(early) <= site.stored.keys())
+
+
+def test_an_end_that_the_browser_breaks_off_is_taken_up_again(browser, site):
+    """A browser that closes a page has no patience: what `pagehide` could not finish, the next event of the end does."""
+    site.options["interval"], site.pages["other"] = 30_000, OTHER
+    browser.goto(site.url + "/pages/other")
+    for _ in range(5):
+        browser.open()
+        open_page(browser, site, SLOW_END)
+        browser.evaluate("(indexedDB.open('unjoin').onsuccess = ({target}) => { target.result.close(); kept = 1 }, 1)")
+        browser.wait_for("window.kept")
+        browser.evaluate("(unjoin.track('one'), 1)")
+        browser.close_tab()
+    wait(lambda: len(site.stored) == 5)
+    assert made(browser) == site.stored.keys()
