@@ -145,7 +145,8 @@ def told(browser: Browser, stack: RunningStack, site: SdkSite, kills: int, optio
         f"views and uses: made {len(seen)} = stored {len(seen & rows.keys())} + told as lost {len(gone)} "
         f"+ told as left with a beacon that nothing surely keeps, and not arrived {len(unkept)} + missing {len(missing)}"
     )
-    console.print(f"why lost: {dict(reasons)}; told as lost, and stored: {len(seen & lost & rows.keys())}")
+    though = len(seen & lost & rows.keys())
+    console.print(f"why lost: {dict(reasons)}; told as lost, and stored: {though}")
     console.print(f"twice {twice}; answers without a receipt {len(open_labels)} (left with a beacon)")
     return int(bool(missing) or twice > 0)
 

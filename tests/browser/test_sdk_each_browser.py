@@ -27,7 +27,8 @@ NO_STORAGE = """for (const name of ['indexedDB', 'sessionStorage'])
 # Firefox breaks a script off that runs this long in `pagehide`; what the page does next runs.
 SLOW_END = """addEventListener('pagehide', () => { const {put} = IDBObjectStore.prototype;
   IDBObjectStore.prototype.put = function(value) { IDBObjectStore.prototype.put = put;
-    const from = performance.now(); while (performance.now() - from < 100); return put.call(this, value); }; }, true);"""
+    const from = performance.now(); while (performance.now() - from < 100); return put.call(this, value); }; }, true);
+"""
 RETRY_SOON = {"Retry-After": "1"}
 
 
@@ -170,7 +171,7 @@ def test_what_is_made_at_the_very_end_is_stored_or_told(browser, site):
 
 
 def test_an_end_that_the_browser_breaks_off_is_taken_up_again(browser, site):
-    """A browser that closes a page has no patience: what `pagehide` could not finish, the next event of the end does."""
+    """A browser that closes a page has no patience: what `pagehide` could not finish, its next event does."""
     site.options["interval"], site.pages["other"] = 30_000, OTHER
     browser.goto(site.url + "/pages/other")
     for _ in range(5):
