@@ -142,8 +142,8 @@ def told(browser: Browser, stack: RunningStack, site: SdkSite, kills: int, optio
     console = Console()
     console.print(f"{browser.name}, seed {options.seed}: {options.lives} lives, {kills} kills of the collector")
     console.print(
-        f"views and uses: made {len(seen)} = stored {len(seen & rows.keys())} + told as lost {len(gone)} "
-        f"+ told as left with a beacon that nothing surely keeps, and not arrived {len(unkept)} + missing {len(missing)}"
+        f"views and uses: made {len(seen)} = stored {len(seen & rows.keys())} + told as lost {len(gone)} + told as "
+        f"left with a beacon that nothing surely keeps, and not arrived {len(unkept)} + missing {len(missing)}"
     )
     though = len(seen & lost & rows.keys())
     console.print(f"why lost: {dict(reasons)}; told as lost, and stored: {though}")
