@@ -321,6 +321,14 @@ class SimulatedAdmin:
         of = self._connection.broker.group(group)
         return {one: OffsetAndMetadata(*await self._connection.ask(of.fetch, one)) for one in partitions}
 
+    async def describe_topics(self, topics: list[str]) -> list[dict[str, Any]]:
+        await self._connection.ask(ask_nothing)
+        there = self._connection.broker.topics
+        return [
+            {"topic": topic, "partitions": [{"partition": number} for number in range(len(there[topic]))]}
+            for topic in topics
+        ]
+
 
 def ask_nothing(reply: Any) -> None:
     """Whether the broker answers at all."""

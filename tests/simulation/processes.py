@@ -18,6 +18,7 @@ from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.main import GROUP_PREFIX
 from sinks.metrics import SinkMetrics
 from sinks.rows.tables import check, reader_of
+from testkit.memory_marks import MemoryMarks
 from testkit.sink_configs import consumer_config
 from tests.simulation.broker import Broker
 from tests.simulation.clock import SimulatedLoop, Universe, Violation
@@ -111,6 +112,7 @@ class SinkProcess:
             self._table,
             self._engine,
             consumer_config("simulated", self._limits, GROUP_PREFIX + self._table.name),
+            marks=MemoryMarks(self._engine.storage.moments),
             datum_of=reader_of(self._table),
             check=partial(check, self._table),
             dead_letters=dead_letters,
