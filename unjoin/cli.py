@@ -16,6 +16,7 @@ from schemas.outcomes import UnjoinError
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.settings import Settings, settings_of
 from unjoin.terminal import escaped
+from unjoin.timestamps import timestamp_ms
 
 
 class AttackNotInstalled(UnjoinError):
@@ -92,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--format", choices=("table", "json"), default="table")
     audit.add_argument(
         "--spool", action="append", default=[], type=Path, metavar="DIR", help="a collector's spool (may be repeated)"
+    )
+    audit.add_argument(
+        "--since",
+        type=timestamp_ms,
+        metavar="TIME",
+        help="leave out rows and dead letters of before: of a topic that was made again",
     )
 
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
@@ -260,7 +267,7 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
     from unjoin.audit.snapshot import AuditError
 
     try:
-        audit = run_audit(settings, options.spool, console)
+        audit = run_audit(settings, options.spool, console, options.since)
     except AuditError as error:
         text = escaped(f"unjoin: {error}")
         console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)

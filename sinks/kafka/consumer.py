@@ -250,7 +250,8 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             batches = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS_MAX)
             for partition, records in batches.items():
                 if worker := self._workers.get(partition):
-                    worker.add(records, records[-1].offset + 1)
+                    log_start = await self._log_start(worker, partition, records[0].offset)
+                    worker.add(records, records[-1].offset + 1, log_start)
             await self._report_positions()
             self._hold_back()
             self._check_topics()
@@ -278,7 +279,15 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         """Tells workers with an uncertain range the reader's position: its last offsets may have no record any more."""
         for partition, worker in list(self._workers.items()):
             if worker.needs_position and partition in self.consumer.assignment():
-                worker.add((), await self.consumer.position(partition))
+                position = await self.consumer.position(partition)
+                worker.add((), position, await self._log_start(worker, partition, position))
+
+    async def _log_start(self, worker: PartitionWorker, partition: TopicPartition, first: int) -> int:
+        """The log's first offset, where offsets are missing before `first`; else 0, for nobody asks."""
+        if not worker.leaves_out(first):
+            return 0
+        starts = await self.consumer.beginning_offsets([partition])
+        return int(starts[partition])
 
     def _hold_back(self) -> None:
         """Back-pressure: stops reading a partition that holds two blocks until it holds less than one."""

@@ -166,14 +166,18 @@ class PartitionWorker:
 
     # Called by the reader.
 
-    def add(self, records: Sequence[Any], position: int) -> None:
+    def leaves_out(self, first: int) -> bool:
+        """Whether offsets are missing before this one: then `add` wants the log's start."""
+        return self._blocks is not None and self._blocks.leaves_out(first)
+
+    def add(self, records: Sequence[Any], position: int, log_start: int = 0) -> None:
         """Takes records that were read. Before the commit is known it drops them: reading starts again from there."""
         if self._blocks is None or self._rewound:
             return
         if records and records[0].offset < self._blocks.read_to:
             self._rewound = True  # the log was truncated, and aiokafka reset its position
         else:
-            self._blocks.add(self._prepared(records), position, self._now_ms())
+            self._blocks.add(self._prepared(records), position, self._now_ms(), log_start)
         self._woken.set()
 
     @property

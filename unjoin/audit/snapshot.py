@@ -46,6 +46,7 @@ class KafkaReader:
             bootstrap_servers=bootstrap,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",  # as the sinks and the door: what a transaction took back is no record
             max_partition_fetch_bytes=8_388_608,
             fetch_max_wait_ms=50,  # a fetch that waits for records holds back every other request to its broker
         )
