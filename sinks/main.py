@@ -31,8 +31,8 @@ import random
 import signal
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -186,6 +186,18 @@ def run_migrations(config: SinkConfig) -> int:
         return 1
     log.info("the tables are up to date")
     return 0
+
+
+@contextmanager
+def marks_of(config: SinkConfig) -> Iterator[Marks]:
+    """The marks of the migrated database that a sink would write to, while no sink has it open.
+
+    Raises:
+        UnjoinError: the engine is away or refuses.
+    """
+    quieten("clickhouse_driver", logging.ERROR)
+    with closing(_opened(config)) as engine:
+        yield _prepared(engine, config.ttl_days)
 
 
 async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_ready: Callable[[], None]) -> int:

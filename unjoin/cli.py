@@ -101,6 +101,13 @@ def _parser() -> argparse.ArgumentParser:
         help="leave out rows and dead letters of before: of a topic that was made again",
     )
 
+    rewind = add("rewind", _rewind, "let a new, another or a restored database be filled from what Kafka still holds")
+    rewind.add_argument("--table", action="append", default=[], help="only this table (may be repeated)")
+    rewind.add_argument(
+        "--to", type=_rewind_to, metavar="TIME", help="`earliest` (the default), or the time of the backup"
+    )
+    rewind.add_argument("--yes", action="store_true", help="do it; without, it is only shown")
+
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
     attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack --help`")
 
@@ -277,6 +284,17 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
     else:
         show(audit, Console())
     return audit.exit_code
+
+
+def _rewind_to(text: str) -> int | None:
+    return None if text == "earliest" else timestamp_ms(text)
+
+
+def _rewind(options: argparse.Namespace, settings: Settings, _: Console) -> int:
+    from unjoin.roles import run_rewind
+
+    run_rewind(settings, options.table, options.to, really=options.yes, console=Console())
+    return 0
 
 
 def _attack(options: argparse.Namespace, _: Settings, __: Console) -> int:

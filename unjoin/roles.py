@@ -5,9 +5,10 @@ Nothing heavy is imported before its role runs, and a role is confined before an
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ from unjoin.keys.keyring import Keyring, KeyringError
 from unjoin.settings import WORKER_SPOOL, Settings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ingest.process.server import CollectorConfig
     from ingest.web.page import PageOf
     from processors.main import ProcessorConfig
@@ -221,6 +224,21 @@ def run_migrations(settings: Settings) -> int:
     config = _sink_config(settings)
     confine_role("sink", settings)
     return run_migrations(config)
+
+
+def run_rewind(
+    settings: Settings, tables: Sequence[str], since_ms: int | None, *, really: bool, console: Console
+) -> None:
+    """`unjoin rewind`, with a sink's rights."""
+    from sinks.main import marks_of
+    from unjoin.rewind import rewind, show, tables_called
+
+    chosen = tables_called(tables)
+    config = _sink_config(settings)
+    confine_role("sink", settings)
+    with marks_of(config) as marks:
+        steps = asyncio.run(rewind(settings.bootstrap, marks, chosen, since_ms, really=really))
+    show(steps, console, really=really)
 
 
 def _sink_config(settings: Settings) -> SinkConfig:

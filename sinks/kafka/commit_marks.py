@@ -96,7 +96,30 @@ def meaning_of(commit: Commit, moments: Mapping[str, Collection[str]], adopted: 
     return Meaning(Kind.FOREIGN, Commit(adopted.offset, _doubted(adopted.metadata)))
 
 
+def rewound(meaning: Meaning, start: int, end: int, since: int | None) -> Commit:
+    """The commit, without its mark, from which a database is filled again from the log.
+
+    It never goes forward from a commit of this database, or nobody would read what lies between.
+
+    Args:
+        meaning: of the commit that is there.
+        start, end: the log's first offset, and the one after its last.
+        since: the first offset to read again; None for the log's start.
+    """
+    offset = start if since is None else min(max(since, start), end)
+    counted: list[str] = []
+    if meaning.kind is not Kind.OTHER and meaning.go_on.offset is not None:
+        offset = max(start, min(offset, meaning.go_on.offset))
+        counted = _counted(meaning.go_on.metadata)
+    # Rows of everything that is there now may be stored.
+    in_doubt = [f"{offset} {end}"] if end > offset else []
+    return Commit(offset, " ".join([*in_doubt, *counted]))
+
+
 def _doubted(metadata: str) -> str:
     """What is counted stays counted; which rows are stored is open."""
-    counted = [word for word in metadata.split(" ") if "=" in word]
-    return " ".join([ANY_MAY_BE_STORED, *counted])
+    return " ".join([ANY_MAY_BE_STORED, *_counted(metadata)])
+
+
+def _counted(metadata: str) -> list[str]:
+    return [word for word in metadata.split(" ") if "=" in word]

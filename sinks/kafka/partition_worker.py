@@ -40,12 +40,9 @@ from sinks.kafka.commit_marks import Commit as GroupCommit
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage
 
-HOW_TO_GO_ON = (
-    "stop every sink of this Kafka, then `unjoin rewind` lets this database be filled from what Kafka still holds "
-    "(docs/clickhouse.md, A database that the groups do not know)"
-)
+HOW_TO_GO_ON = "stop every sink, then `unjoin rewind` fills this database from what Kafka holds (docs/clickhouse.md)"
 _WHOSE = {
-    Kind.OTHER: "those of another database than the one in front of this sink",
+    Kind.OTHER: "another database's, not those of the one in front of this sink",
     Kind.AHEAD: "ahead of this database, which was restored from a backup",
 }
 

@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sinks.kafka.block_planner import Intent, split_expired
-from sinks.kafka.commit_marks import Commit, Kind, marked, meaning_of, split_mark
+from sinks.kafka.commit_marks import Commit, Kind, Meaning, marked, meaning_of, rewound, split_mark
 
 ids = st.text("0123456789abcdef-", min_size=1, max_size=36)
 offsets = st.integers(0, 2**40)
@@ -78,3 +78,24 @@ def test_after_a_foreign_commit_any_row_may_be_stored_and_what_was_counted_stays
 
 def test_no_commit_is_no_commit() -> None:
     assert meaning_of(Commit(None), {"database": {"moment"}}, None).kind is Kind.NONE
+
+
+@given(st.sampled_from(Kind), st.one_of(st.none(), offsets), offsets, offsets, st.one_of(st.none(), offsets), said)
+def test_rewound_group_reads_again_what_the_database_may_lack(
+    kind: Kind, believed: int | None, start: int, length: int, since: int | None, was_said: str
+) -> None:
+    """Never forward from a commit of this database, never out of the log; every row from there on is looked for."""
+    end = start + length
+    meaning = Meaning(kind, Commit(believed, was_said if believed is not None else ""))
+    to = rewound(meaning, start, end, since)
+    assert to.offset is not None
+    assert start <= to.offset <= end
+    if since is None:
+        assert to.offset == start
+    if since is not None and start <= since <= end:
+        assert to.offset <= since
+    if believed is not None and kind is not Kind.OTHER:
+        assert to.offset <= max(start, believed)
+        assert split_expired(to.metadata)[1] == split_expired(was_said)[1]
+    rest, _ = split_expired(to.metadata)
+    assert Intent.of(to.offset, rest, end) == Intent(to.offset, end)
