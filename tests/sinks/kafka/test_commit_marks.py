@@ -22,6 +22,15 @@ def test_mark_is_read_as_it_was_written_and_the_rest_with_it(database: str, mome
     assert split_mark(marked(database, moment, rest)) == ((database, moment), rest)
 
 
+@given(ids, ids, said, offsets, offsets)
+def test_version_before_reads_a_marked_commit_as_one_after_which_any_row_may_be_stored(
+    database: str, moment: str, rest: str, offset: int, more: int
+) -> None:
+    """While an upgrade goes on, and after one that was taken back."""
+    before, _ = split_expired(marked(database, moment, rest))
+    assert Intent.of(offset, before, offset + more) == Intent(offset, offset + more)
+
+
 @given(st.text(max_size=60))
 @example("by=")
 @example("by=/")

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from typing import Any
+from unittest import mock
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -104,12 +105,15 @@ def test_sink_of_another_database_is_refused_before_it_joins(bootstrap: str) -> 
             async with running(world.consumer(engine)):
                 await until(world.commits, _settled_at(250))
                 own, world.marks = world.marks, MemoryMarks()
+                asked = mock.Mock(wraps=own.meaning)
+                own.meaning = asked  # type: ignore[method-assign]
                 intruder = world.consumer(other)
                 with pytest.raises(NotOurs, match=r"another database .*unjoin rewind"):
                     await asyncio.wait_for(intruder.run(), 30)
                 assert not intruder.admitted.is_set()
                 await world.produce(512)
                 await until(_rows(engine), lambda rows: rows == 1_012)
+                asked.assert_not_called()  # no partition was taken and given back
             world.marks = own
             await world.run_until_drained(engine)
             world.check(engine)
