@@ -108,7 +108,7 @@ def test_sink_of_another_database_is_refused_before_it_joins(bootstrap: str) -> 
                 asked = mock.Mock(wraps=own.meaning)
                 own.meaning = asked  # type: ignore[method-assign]
                 intruder = world.consumer(other)
-                with pytest.raises(NotOurs, match=r"another database .*unjoin rewind"):
+                with pytest.raises(NotOurs, match=r"another database's.*unjoin rewind"):
                     await asyncio.wait_for(intruder.run(), 30)
                 assert not intruder.admitted.is_set()
                 await world.produce(512)
