@@ -17,7 +17,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from rich.console import Console
-from rich.table import Table as ShownTable
 
 from schemas.outcomes import UnjoinError
 from schemas.topics import DEIDENTIFIED
@@ -178,23 +177,16 @@ async def _commit(bootstrap: str, marks: Marks, table: Table, steps: Sequence[St
 
 
 def show(steps: Sequence[Step], console: Console, *, really: bool) -> None:
-    """A row a partition, then what is lost to retention and what was done."""
+    """A line a partition, then what is lost to retention and what was done."""
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    table = ShownTable("table", "partition", "commit", "whose", "goes on at", "log ends", "read again")
     for step in steps:
-        table.add_row(
-            step.table,
-            f"{step.partition.topic}-{step.partition.partition}",
-            "none" if step.found.offset is None else str(step.found.offset),
-            WHOSE[step.kind],
-            str(step.to.offset),
-            str(step.end),
-            f"{step.end - (step.to.offset or 0):,}",
-        )
-    console.print(table)
+        name = f"{step.partition.topic}-{step.partition.partition}"
+        found = "no commit" if step.found.offset is None else f"commit {step.found.offset} ({WHOSE[step.kind]})"
+        again = step.end - (step.to.offset or 0)
+        say(f"{step.table}: {name}: {found}, goes on at {step.to.offset}: {again:,} offsets are read again")
     for step in steps:
         if step.start and step.to.offset == step.start:
             name = f"{step.partition.topic}-{step.partition.partition}"
