@@ -77,6 +77,13 @@ def _unusable(name: str, path: str, error: OSError) -> SettingsError:
     return SettingsError(f"UNJOIN_KAFKA_TLS_{name}: {path} does not hold {what}")
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The secret goes to the address of the setting, and nowhere that its answer names."""
+
+    def redirect_request(self, *_: object) -> None:
+        """None: an answer that redirects is an error."""
+
+
 class TokenFile(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
     """A token that somebody else keeps fresh."""
 
@@ -124,6 +131,7 @@ class TokenFromUrl(AbstractTokenProvider):  # type: ignore[misc]
             urllib.parse.urlencode(form).encode(),
             {"Authorization": f"Basic {basic}", "Accept": "application/json"},
         )
+        self._opener = urllib.request.build_opener(_NoRedirect)
         self._token, self._good_until = "", 0.0
 
     async def token(self) -> str:
@@ -140,7 +148,7 @@ class TokenFromUrl(AbstractTokenProvider):  # type: ignore[misc]
 
     def _ask(self) -> _Granted:
         try:
-            with urllib.request.urlopen(self._request, timeout=TOKEN_SECONDS_MAX) as answer:  # noqa: S310
+            with self._opener.open(self._request, timeout=TOKEN_SECONDS_MAX) as answer:
                 return msgspec.json.decode(answer.read(TOKEN_BYTES_MAX), type=_Granted)
         except msgspec.DecodeError:
             why = "its answer holds no access_token"

@@ -23,8 +23,8 @@ from rich.progress import Progress
 from processors.door.records import labeled_of, midnight_s
 from schemas.codec import decode
 from schemas.dead_letters import TRUNCATED_FROM, Origin, origin_of
-from schemas.kafka_access import KafkaAccess
-from schemas.kafka_probe import reason_of
+from schemas.kafka_access import KafkaAccess, refusal_of
+from schemas.kafka_probe import why_refused
 from schemas.outcomes import DeadLetterReason, DecodeError, UnjoinError
 from schemas.seal import Opener, place_of
 from schemas.topics import (
@@ -109,7 +109,8 @@ async def replay(options: ReplayOptions, console: Console) -> Counter[str]:
             for topic in (DEAD_LETTERS, LABELED_DEAD_LETTERS):
                 await run.replay_topic(topic, progress)
     except KafkaError as error:
-        raise ReplayError(f"Kafka failed ({await reason_of(error, options.kafka)}); {AGAIN}") from None
+        why = refusal_of(error) or await why_refused(options.kafka)
+        raise ReplayError(why or f"Kafka failed ({type(error).__name__}); {AGAIN}") from None
     return run.counts
 
 

@@ -21,11 +21,9 @@ from confluent_kafka.admin import AclOperation, AdminClient
 
 from ingest.access.sites import write_development_sites
 from schemas.topics import (
-    DEAD_LETTERS,
     DEIDENTIFIED,
     KEY_ANNOUNCEMENTS,
     LABELED,
-    LABELED_DEAD_LETTERS,
     SIGNALS,
     VERDICTS,
 )
@@ -33,12 +31,12 @@ from testkit.kafka_node import QUIET, stored_records
 from testkit.processes import wait_for
 from testkit.secured_kafka import Authority, SecuredKafka, unsigned_token
 from tests.pipeline.garbage import deliver
+from tests.unjoin.test_kafka_rights import MAY_READ, MAY_WRITE
 from unjoin.cli import main
 from unjoin.host.kafka import free_port, wait_until_reachable
 from unjoin.kafka_login import kafka_access_of
-from unjoin.kafka_rights import EVERY_TOPIC, USERS, rights_table, rules
-from unjoin.roles import topics_of
-from unjoin.settings import Settings, settings_of
+from unjoin.kafka_rights import EVERY_TOPIC, USERS
+from unjoin.settings import settings_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -197,27 +195,6 @@ def test_every_role_does_its_work_with_no_more_than_its_rights(kafka: SecuredKaf
         assert "may not" not in roles.said(role)
 
 
-# Written by hand, so that a right given by mistake is seen.
-MAY_READ = {
-    LABELED: {"processor"},
-    VERDICTS: {"processor"},
-    KEY_ANNOUNCEMENTS: {"collector", "processor"},
-    DEIDENTIFIED: {"sink", "audit"},
-    DEAD_LETTERS: {"sink", "audit", "replay"},
-    LABELED_DEAD_LETTERS: {"sink", "audit", "replay"},
-    **{topic: {"sink", "audit"} for topic in EVENTS},
-}
-MAY_WRITE = {
-    LABELED: {"collector", "replay"},
-    VERDICTS: {"processor"},
-    KEY_ANNOUNCEMENTS: {"collector", "processor"},
-    DEIDENTIFIED: {"processor", "replay"},
-    DEAD_LETTERS: {"sink"},
-    LABELED_DEAD_LETTERS: {"processor"},
-    **{topic: {"collector", "replay"} for topic in EVENTS},
-}
-
-
 def test_broker_lets_each_user_read_and_write_what_this_table_says_and_delete_nothing(kafka: SecuredKafka) -> None:
     """The broker's own word, user by user and topic by topic: only the door reads labels that name their voter."""
     read: dict[str, set[str]] = {topic: set() for topic in EVERY_TOPIC}
@@ -239,17 +216,6 @@ def test_broker_lets_each_user_read_and_write_what_this_table_says_and_delete_no
                 write[topic] |= {user} if AclOperation.WRITE in may else set()
     assert read == MAY_READ
     assert write == MAY_WRITE
-
-
-def test_table_of_the_page_is_the_code_s() -> None:
-    """Whoever keeps the rules of a cluster elsewhere copies them from there."""
-    assert rights_table() in (ROOT / "docs" / "kafka-security.md").read_text()
-
-
-def test_every_topic_is_somebody_s() -> None:
-    """A topic that is added has rights, or the first cluster that asks stops what uses it."""
-    assert {topic.name for topic in topics_of(Settings())} == set(EVERY_TOPIC)
-    assert {rule.name for rule in rules() if rule.kind == "topic" and rule.user != "topics"} == set(EVERY_TOPIC)
 
 
 def test_who_tries_what_is_not_his_is_refused(kafka: SecuredKafka) -> None:
@@ -375,6 +341,20 @@ def test_command_that_is_refused_says_in_a_sentence_what_to_do(
     assert sentence in said
     assert "hunter2" not in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("arguments", [["audit"], ["replay"]], ids=" ".join)
+def test_command_that_reads_says_it_as_well(kafka: SecuredKafka, arguments: list[str], tmp_path: Path) -> None:
+    """To start the pipeline, as both would otherwise advise, mends no password."""
+    settings = scram(kafka, ADMIN, SASL_PASSWORD="hunter2-wrong")
+    done = command(kafka, ADMIN, *arguments, **settings, UNJOIN_DATA_DIR=str(tmp_path))
+    assert done.returncode != 0
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("unjoin: ")]
+    assert said.startswith(
+        f"unjoin: {kafka.sasl}: it refuses the user or the password; check UNJOIN_KAFKA_SASL_USERNAME"
+    )
+    assert "hunter2" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_role_that_is_refused_says_so_and_goes_on_trying(kafka: SecuredKafka, tmp_path: Path) -> None:

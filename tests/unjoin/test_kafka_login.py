@@ -135,6 +135,7 @@ class OAuthServer(HTTPServer):
     granted = 0
     lives_seconds = 3_600
     answer: bytes | None = None
+    redirects = False
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -146,6 +147,11 @@ class _Handler(BaseHTTPRequestHandler):
         known = self.headers["Authorization"] == "Basic dXMlMjBlcjpwYXNzJTNBd29yZA=="
         if not known or form != {"grant_type": ["client_credentials"], "scope": ["kafka"]}:
             return self.send_error(401)
+        if self.server.redirects:
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         self.server.granted += 1
         token = {"access_token": f"token-{self.server.granted}", "expires_in": self.server.lives_seconds}
         body = self.server.answer or json.dumps(token | {"token_type": "Bearer"}).encode()
@@ -190,6 +196,10 @@ def test_server_that_gives_no_token_is_an_error_without_the_secret(oauth_server:
     with pytest.raises(AuthenticationFailedError, match="no token from it: Unauthorized") as error:
         asyncio.run(provider_of(oauth_server, secret="hunter2").token())
     assert "hunter2" not in str(error.value)
+    oauth_server.redirects = True
+    with pytest.raises(AuthenticationFailedError, match="no token from it: Found"):
+        asyncio.run(provider_of(oauth_server).token())
+    oauth_server.redirects = False
     oauth_server.answer = b"<html>"
     with pytest.raises(AuthenticationFailedError, match="its answer holds no access_token"):
         asyncio.run(provider_of(oauth_server).token())

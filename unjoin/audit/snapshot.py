@@ -11,8 +11,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from schemas.kafka_access import KafkaAccess
-from schemas.kafka_probe import reason_of
+from schemas.kafka_access import KafkaAccess, refusal_of
+from schemas.kafka_probe import why_refused
 from schemas.outcomes import UnjoinError
 
 T = TypeVar("T")
@@ -107,9 +107,10 @@ class KafkaReader:
         try:
             return await asyncio.wait_for(waiting, ANSWER_SECONDS_MAX)
         except (TimeoutError, KafkaError, OSError) as error:
-            why = "not in time" if isinstance(error, TimeoutError) else await reason_of(error, self._kafka)
-            where = self._kafka.bootstrap
-            raise AuditError(f"Kafka at {where} fails ({why}); start `unjoin up`, then audit again") from None
+            if why := refusal_of(error) or await why_refused(self._kafka):
+                raise AuditError(why) from None
+            what = "did not answer in time" if isinstance(error, TimeoutError) else f"failed ({type(error).__name__})"
+            raise AuditError(f"Kafka at {self._kafka.bootstrap} {what}; start `unjoin up`, then audit again") from None
 
     async def _close(self) -> None:
         for part in (self.consumer.stop(), self._admin.close()):

@@ -55,12 +55,14 @@ def allowed_paths_of(role: Role, settings: Settings) -> AllowedPaths:
 
 
 def _replaced(path: str, closed: tuple[Path, ...]) -> tuple[Path, ...]:
-    """A file's folder, for what replaces it is another file; the file alone where keys lie in that folder."""
+    """The folders of a file and of what it links to, for what replaces it is another; the file alone beside keys."""
     if not path:
         return ()
     file = Path(path)
-    folder = file.resolve().parent
-    return (file if any(path.resolve().is_relative_to(folder) for path in closed) else folder,)
+    folders = sorted({file.parent.resolve(), file.resolve().parent})
+    if any(shut.resolve().is_relative_to(folder) for shut in closed for folder in folders):
+        return (file,)
+    return tuple(folders)
 
 
 def confine_role(role: Role, settings: Settings) -> bool:
