@@ -50,6 +50,24 @@ EDGE = (
         ),
     ),
     Mutant(
+        name="a client that comes as nobody",
+        why="On a broker that asks nobody it works; on one that asks, every role stops.",
+        edits=(Edit("schemas/kafka_access.py", ", **self.security}", "}"),),
+        tests=("tests/schemas/test_kafka_access.py::test_text_of_an_access_holds_addresses_alone",),
+    ),
+    Mutant(
+        name="collectors that may read labels",
+        why="A broken collector would read who voted what; the broker is the one that can refuse it.",
+        edits=(
+            Edit(
+                "unjoin/kafka_rights.py",
+                'Right(("Write", "DescribeConfigs"), "topic", EVENTS)',
+                'Right(("Read", "Write", "DescribeConfigs"), "topic", EVENTS)',
+            ),
+        ),
+        tests=("tests/unjoin/test_kafka_rights.py",),
+    ),
+    Mutant(
         name="an alias that hides a path",
         why="A setting must not take the place of what the collector answers already.",
         edits=(Edit("unjoin/settings.py", "    if first_part in OWN_PATHS:\n", "    if False:\n"),),

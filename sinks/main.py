@@ -41,6 +41,7 @@ from typing import Any
 import msgspec
 from prometheus_client import make_wsgi_app, start_http_server
 
+from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import UnjoinError
 from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
 from sinks.clickhouse.embedded import Embedded
@@ -93,7 +94,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         ttl_days: by table, after how many days from its receipt a row is deleted; 0 for never.
     """
 
-    bootstrap: str
+    kafka: KafkaAccess
     clickhouse_url: str
     clickhouse_dir: Path
     http_host: str
@@ -113,7 +114,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     ttl_days: Mapping[str, int]
 
     def __repr__(self) -> str:
-        return f"SinkConfig({self.bootstrap}, {'a server' if self.clickhouse_url else self.clickhouse_dir})"
+        return f"SinkConfig({self.kafka}, {'a server' if self.clickhouse_url else self.clickhouse_dir})"
 
     def limits(self) -> BlockLimits:
         """When a block is cut."""
@@ -222,14 +223,14 @@ async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_rea
             http = await serve_http(engine, config.http(), metrics)
             stack.push_async_callback(http.close)
             log.info("ClickHouse answers on http://%s:%d", config.http_host, http.port)
-        dead_letters = DeadLetterProducer(config.bootstrap)
+        dead_letters = DeadLetterProducer(config.kafka)
         stack.push_async_callback(dead_letters.close)
         consumers += [
             TableConsumer(
                 table,
                 engine,
                 ConsumerConfig(
-                    bootstrap=config.bootstrap,
+                    kafka=config.kafka,
                     limits=config.limits(),
                     group=config.group_prefix + table.name,
                     session_timeout_ms=SESSION_TIMEOUT_MS,

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from schemas.kafka_access import KafkaAccess
 from sinks.clickhouse.server import Server, address_of
 from sinks.engine import Table
 from sinks.kafka.consumer import TableConsumer
@@ -68,7 +69,7 @@ async def run(config: ServerSinkConfig) -> None:
     """Consumes until SIGTERM."""
     table, datum_of, check_value = _READERS[config.table]
     engine = Server(address_of(config.url), answer_seconds_max=config.answer_seconds_max)
-    dead_letters = DeadLetterProducer(config.bootstrap, lambda topic: f"{topic}.dead")
+    dead_letters = DeadLetterProducer(KafkaAccess(config.bootstrap), lambda topic: f"{topic}.dead")
     consumer = TableConsumer(
         msgspec.structs.replace(table, topics=(config.topic,)),
         engine,

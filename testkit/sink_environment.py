@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from schemas.codec import encode
+from schemas.kafka_access import KafkaAccess
 from sinks.engine import Table
 from sinks.kafka.block_planner import BlockLimits, split_expired
 from sinks.kafka.commit_marks import split_mark
@@ -67,7 +68,7 @@ class SinkEnvironment:
         self.group = f"unjoin-sink-{self.topic}"
         self.admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
-        self.dead_letter_producer = DeadLetterProducer(bootstrap, lambda _topic: self.dead_topic)
+        self.dead_letter_producer = DeadLetterProducer(KafkaAccess(bootstrap), lambda _topic: self.dead_topic)
         self.produced: list[int] = []
         self.metrics = SinkMetrics()
         self.marks = MemoryMarks()

@@ -64,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument("--worker", help=argparse.SUPPRESS)  # NUMBER/COUNT, from `unjoin collect --workers`
     add("process", _process, "run a processor: the door that labels go through")
     add("sink", _sink, "run the sink: Kafka in, ClickHouse out")
-    add("topics", _topics, "create the topics, or bring them to their settings")
+    topics = add("topics", _topics, "create the topics, or bring them to their settings")
+    topics.add_argument(
+        "--acls", nargs="?", const="User:unjoin-{user}", metavar="PRINCIPAL",
+        help="then give the user of each role its rights; default User:unjoin-{user}, as User:unjoin-collector",
+    )  # fmt: skip
     add("migrate", _migrate, "bring the database's tables up to date, as a sink does when it starts")
 
     query = add("query", _query, "run SQL where the sink writes")
@@ -191,13 +195,21 @@ def _sink(_: argparse.Namespace, settings: Settings, __: Console) -> int:
     return run_sink(settings)
 
 
-def _topics(_: argparse.Namespace, settings: Settings, console: Console) -> int:
+def _topics(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     from unjoin.host import kafka
+    from unjoin.host.kafka_acls import grant_rights
+    from unjoin.kafka_login import kafka_access_of
     from unjoin.roles import topics_of
 
+    access = kafka_access_of(settings)
+
     async def create() -> kafka.TopicChanges:
-        await kafka.wait_until_reachable(settings.bootstrap, seconds_max=60)
-        return await kafka.ensure_topics(settings.bootstrap, topics_of(settings), settings.replication_factor)
+        await kafka.wait_until_reachable(access, seconds_max=60)
+        changes = await kafka.ensure_topics(access, topics_of(settings), settings.replication_factor)
+        if options.acls:
+            count = await grant_rights(access, options.acls)
+            changes.notes.append(f"{count} rules let {options.acls} do what its role does; rules that were there stay")
+        return changes
 
     changes = asyncio.run(create())
     console.print(f"created: {', '.join(changes.created) or 'nothing, all were there'}", highlight=False)
@@ -249,11 +261,12 @@ def _simulate(options: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _replay(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.kafka_login import kafka_access_of
     from unjoin.keys.keyring import Keyring
     from unjoin.replay import NOT_REPLAYED, ReplayOptions, replay
 
     wanted = ReplayOptions(
-        bootstrap=settings.bootstrap,
+        kafka=kafka_access_of(settings),
         today=datetime.datetime.now(datetime.UTC).date(),
         reasons=frozenset(options.reason),
         topics=frozenset(options.topic),

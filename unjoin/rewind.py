@@ -18,6 +18,8 @@ from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from rich.console import Console
 
+from schemas.kafka_access import KafkaAccess
+from schemas.kafka_probe import reason_of
 from schemas.outcomes import UnjoinError
 from schemas.topics import DEIDENTIFIED
 from sinks.clickhouse.marks import Marks
@@ -76,7 +78,7 @@ def tables_called(names: Sequence[str]) -> tuple[Table, ...]:
 
 
 async def rewind(
-    bootstrap: str, marks: Marks, tables: Sequence[Table], since_ms: int | None, *, really: bool
+    kafka: KafkaAccess, marks: Marks, tables: Sequence[Table], since_ms: int | None, *, really: bool
 ) -> list[Step]:
     """Sets the groups of tables back; gives what was, or would be, done.
 
@@ -89,22 +91,22 @@ async def rewind(
         RewindError: a sink runs, or Kafka does not answer.
     """
     try:
-        async with _clients(bootstrap) as (admin, consumer):
+        async with _clients(kafka) as (admin, consumer):
             steps = [step for table in tables for step in await _steps(admin, consumer, marks, table, since_ms)]
             if really:
                 for table in tables:
-                    await _commit(bootstrap, marks, table, steps)
+                    await _commit(kafka, marks, table, steps)
             return steps
     except (KafkaError, OSError, TimeoutError) as error:
-        raise RewindError(f"Kafka at {bootstrap} failed ({type(error).__name__}); start it, then call again") from None
+        raise RewindError(f"Kafka at {kafka.bootstrap}: {await reason_of(error, kafka)}; start or mend it, then call again") from None
 
 
 @asynccontextmanager
-async def _clients(bootstrap: str) -> AsyncIterator[tuple[Any, Any]]:
+async def _clients(kafka: KafkaAccess) -> AsyncIterator[tuple[Any, Any]]:
     async with AsyncExitStack() as stack:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        admin = AIOKafkaAdminClient(**kafka.client())
         stack.push_async_callback(admin.close)
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(**kafka.client(), enable_auto_commit=False)
         stack.push_async_callback(_stopped, consumer)
         await asyncio.wait_for(admin.start(), ANSWER_SECONDS_MAX)
         await asyncio.wait_for(consumer.start(), ANSWER_SECONDS_MAX)
@@ -156,7 +158,7 @@ async def _committed(admin: Any, group: str, partitions: list[TopicPartition]) -
     return await committed(admin, group, partitions)
 
 
-async def _commit(bootstrap: str, marks: Marks, table: Table, steps: Sequence[Step]) -> None:
+async def _commit(kafka: KafkaAccess, marks: Marks, table: Table, steps: Sequence[Step]) -> None:
     """Commits as nobody's member, which a coordinator refuses while the group has some."""
     offsets = {
         step.partition: OffsetAndMetadata(step.to.offset, marks.marked(step.to.metadata))
@@ -164,13 +166,13 @@ async def _commit(bootstrap: str, marks: Marks, table: Table, steps: Sequence[St
         if step.table == table.name
     }
     group = GROUP_PREFIX + table.name
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**kafka.client(), group_id=group, enable_auto_commit=False)
     try:
         await asyncio.wait_for(consumer.start(), ANSWER_SECONDS_MAX)
         consumer.assign(list(offsets))
         await asyncio.wait_for(consumer.commit(offsets), ANSWER_SECONDS_MAX)
     except KafkaError as error:
-        why = "it has members" if isinstance(error, CommitFailedError) else type(error).__name__
+        why = "it has members" if isinstance(error, CommitFailedError) else await reason_of(error, kafka)
         raise RewindError(f"{group} was not set back ({why}): stop every sink, then call again") from None
     finally:
         await _stopped(consumer)

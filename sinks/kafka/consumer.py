@@ -35,6 +35,8 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from schemas.kafka_access import KafkaAccess
+from schemas.kafka_probe import reason_of
 from sinks.engine import Engine, Table, Unknown
 from sinks.kafka.block_planner import BlockLimits
 from sinks.kafka.commit_marks import REFUSED, Commit
@@ -90,7 +92,7 @@ class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
         metadata_age_ms: how old what is known of the topics' partitions may be.
     """
 
-    bootstrap: str
+    kafka: KafkaAccess
     limits: BlockLimits
     group: str
     session_timeout_ms: int
@@ -157,7 +159,7 @@ class TableConsumer:
                 try:
                     await session.run(self._stopping, outage)
                 except KafkaError as error:
-                    delay = outage.failed(type(error).__name__)
+                    delay = outage.failed(await reason_of(error, self.config.kafka))
                     await _either(self._stopping.wait(), asyncio.sleep(delay))
                 except Unknown as error:
                     delay = engine_outage.failed(str(error))
@@ -193,7 +195,7 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._owner, self.group = owner, owner.group
         config = owner.config
         self.consumer = AIOKafkaConsumer(
-            bootstrap_servers=config.bootstrap,
+            **config.kafka.client(),
             group_id=owner.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -203,7 +205,7 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             metadata_max_age_ms=config.metadata_age_ms,
         )
-        self.admin = AIOKafkaAdminClient(bootstrap_servers=config.bootstrap)
+        self.admin = AIOKafkaAdminClient(**config.kafka.client())
         self.generation = -1
         self._closing = False
         self._starting = asyncio.create_task(self._start())
@@ -245,9 +247,10 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             raise UnknownTopicOrPartitionError(f"there is no topic {', '.join(sorted(missing))}")
         await self._be_admitted()
         self.consumer.subscribe(self._owner.table.topics, listener=self)
-        outage.over()
         while True:
             batches = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS_MAX)
+            if self._owner.joined:  # a broker that answers may still keep the user out of the group
+                outage.over()
             for partition, records in batches.items():
                 if worker := self._workers.get(partition):
                     log_start = await self._log_start(worker, partition, records[0].offset)

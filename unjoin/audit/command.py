@@ -21,6 +21,7 @@ from unjoin.audit.snapshot import AuditError, Commit, KafkaReader, OffsetRange
 from unjoin.audit.spools import Spooled, read_spools
 from unjoin.audit.stored import source_of
 from unjoin.audit.tables import EVER, Audited, Snapshot, audit_table
+from unjoin.kafka_login import kafka_access_of
 from unjoin.settings import Settings
 
 SINK_GROUP = "unjoin-sink-"
@@ -41,7 +42,7 @@ async def audit(
     """
     spools = read_spools(spool_folders or [settings.spool_folder], named=bool(spool_folders))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    async with KafkaReader(settings.bootstrap) as kafka:
+    async with KafkaReader(kafka_access_of(settings)) as kafka:
         with (
             source_of(settings) as source,
             tempfile.TemporaryDirectory(prefix="unjoin-audit-") as scratch,

@@ -36,23 +36,33 @@ def allowed_paths_of(role: Role, settings: Settings) -> AllowedPaths:
     """What a role may open."""
     sites, edge, epoch = settings.sites_file.parent, settings.edge_keys_dir, settings.epoch_keys_dir
     kafka, clickhouse, spool = settings.data_dir / "kafka", settings.clickhouse_dir, settings.spool_folder
+
+    def token(closed: tuple[Path, ...]) -> tuple[Path, ...]:
+        return _replaced(settings.kafka_oauth_token_file, closed)
+
+    closed: tuple[Path, ...]
     match role:
         case "collector":
-            return AllowedPaths(read=(sites,), write=(edge, spool), closed=(epoch, clickhouse, kafka))
+            closed = (epoch, clickhouse, kafka)
+            return AllowedPaths(read=(sites,), write=(edge, spool), closed=closed, files=token(closed))
         case "processor":
-            return AllowedPaths(write=(epoch, settings.processor_dir), closed=(edge, sites, spool, clickhouse, kafka))
+            closed = (edge, sites, spool, clickhouse, kafka)
+            return AllowedPaths(write=(epoch, settings.processor_dir), closed=closed, files=token(closed))
         case "sink":
             closed = (edge, epoch, sites, spool, kafka)
-            return AllowedPaths(files=_asn_paths(settings, closed), write=(clickhouse,), closed=closed)
+            files = (*_replaced(settings.asn_database, closed), *token(closed))
+            return AllowedPaths(files=files, write=(clickhouse,), closed=closed)
 
 
-def _asn_paths(settings: Settings, closed: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The database's folder, for a file that replaces it is another; the file alone where keys lie in that folder."""
-    if not settings.asn_database:
+def _replaced(path: str, closed: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The folders of a file and of what it links to, for what replaces it is another; the file alone beside keys."""
+    if not path:
         return ()
-    file = Path(settings.asn_database)
-    folder = file.resolve().parent
-    return (file if any(path.resolve().is_relative_to(folder) for path in closed) else folder,)
+    file = Path(path)
+    folders = sorted({file.parent.resolve(), file.resolve().parent})
+    if any(shut.resolve().is_relative_to(folder) for shut in closed for folder in folders):
+        return (file,)
+    return tuple(folders)
 
 
 def confine_role(role: Role, settings: Settings) -> bool:

@@ -22,6 +22,7 @@ from schemas.outcomes import UnjoinError
 from unjoin.host import kafka
 from unjoin.host.status import show_status
 from unjoin.host.supervisor import Part, PartSpec
+from unjoin.kafka_login import kafka_access_of
 from unjoin.roles import topics_of
 from unjoin.settings import Settings
 
@@ -110,9 +111,10 @@ async def _start(settings: Settings, console: Console, run_dir: Path, parts: lis
         state_dir = settings.data_dir / "kafka"
         command = await asyncio.to_thread(kafka.prepare_node, settings.kafka_home, state_dir, settings.kafka_port)
         await part(PartSpec("kafka", command, kafka.child_environment(), notifies=False, stop_seconds_max=30))
+    access = kafka_access_of(settings)
     with console.status("waiting for Kafka"):
-        await kafka.wait_until_reachable(settings.bootstrap, READY_SECONDS_MAX)
-        await kafka.ensure_topics(settings.bootstrap, topics_of(settings), settings.replication_factor)
+        await kafka.wait_until_reachable(access, READY_SECONDS_MAX)
+        await kafka.ensure_topics(access, topics_of(settings), settings.replication_factor)
     metrics = MetricsPorts.of(settings.metrics_port or kafka.free_port(settings.collect_workers + 2), settings)
     await asyncio.gather(
         # In front of a database that is not its own it halts; events are taken in, and wait for it on Kafka.
