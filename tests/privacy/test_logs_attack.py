@@ -57,7 +57,7 @@ def test_what_the_sdk_sends_tells_no_more_than_who_is_in_a_crowd(number: int) ->
 
 
 def test_signals_that_leave_with_each_answer_tell_by_their_times_alone() -> None:
-    """Where every answer ends its page, the intervals between requests are the limit; docs/privacy.md has the figures."""
+    """Where every answer ends its page, intervals between requests are the limit; docs/privacy.md has the figures."""
     times, intervals, content = (
         attacked(Telling.PAGED, is_sealed=True)[number].found.value for number in (TIMES, INTERVALS, CONTENT)
     )
