@@ -2,8 +2,8 @@
  * One page's way to the collector: gathers, seals batches, sends one at a time, and keeps each until it is settled.
  *
  * A batch is sealed after `interval`, when it is full, or when the page hides. Signals have requests of their own, every
- * four intervals by a clock that nothing on the page moves, so that no request's time joins an answer to them. It leaves the queue when the collector has
- * answered for it; until then it goes again under the same ids. When the collector is away, and whenever the page hides,
+ * four intervals by a clock that nothing on the page moves, so that no request's time joins an answer to them. A batch
+ * leaves the queue when the collector has answered for it; until then it goes again under the same ids. When the collector is away, and whenever the page hides,
  * what is not settled is written to IndexedDB as well, so that the next page sends it if this one cannot.
  */
 

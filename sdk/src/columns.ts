@@ -2,10 +2,10 @@
  * Pure: samples of one kind, thinned as they come, and given away as pieces that tell how something moved, and neither
  * where nor when.
  *
- * A movement goes on until a rest; a piece is at most `PLACES` places of one. Of however many pieces there were since the last
- * time, an event has at most `PIECES`, drawn at random and in random order, `BETWEEN_MS` apart; its `ts` will be when it
- * was taken. Pieces of a hand begin at 0, 0, each turned and scaled at random: whoever knows the buttons learns from none
- * which it was.
+ * A movement goes on until a rest; a piece is at most `PLACES` places of one. Of however many pieces there were since the
+ * last time, an event has at most `PIECES`, drawn at random and in random order, `BETWEEN_MS` apart; its `ts` will be when
+ * it was taken. Pieces of a hand begin at 0, 0, each turned and scaled at random: whoever knows the buttons learns from
+ * none which it was. One place alone is no piece of a hand.
  */
 
 /** Places of a piece, and pieces of an event, at most. */
@@ -54,11 +54,12 @@ export function column(names: readonly string[], gapMs: number, isHand?: boolean
   /** Each piece is as likely as any other to be among those given, and in any place there. */
   const cut = (): void => {
     if (passed) keep(passed);
-    if (!piece[0]) return;
+    const whole = piece;
+    piece = [];
+    if (!whole[isHand ? 1 : 0]) return;
     const place = Math.floor(random() * (seen += 1));
     if (seen <= PIECES) pieces.push(pieces[place]!);
-    if (place < PIECES) pieces[place] = piece;
-    piece = [];
+    if (place < PIECES) pieces[place] = whole;
   };
 
   return {

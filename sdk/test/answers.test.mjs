@@ -113,3 +113,10 @@ test("each movement is as likely as any other to be told, in any place", () => {
   assert.equal(found.size, 10 * PIECES);
   for (const [name, count] of found) assert.ok(count > 300 && count < 500, `${name}: ${count}`);
 });
+
+test("a hand that did not move tells nothing", () => {
+  const samples = column(["x", "y"], 40, true);
+  samples.add(1_000, [220, 610]);
+  samples.add(5_000, [225, 610]);
+  assert.equal(samples.take(), undefined);
+});

@@ -126,15 +126,15 @@ class PiecedHand:
     def _cut(self) -> None:
         if self._passed is not None:
             self._keep(self._passed)
-        if not self._piece:
+        piece, self._piece = self._piece, []
+        if len(piece) < 2:
             return
         self._seen += 1
         place = int(self._random() * self._seen)
         if self._seen <= PIECES:
-            self._pieces.append(self._pieces[place] if place < len(self._pieces) else self._piece)
+            self._pieces.append(self._pieces[place] if place < len(self._pieces) else piece)
         if place < PIECES:
-            self._pieces[place] = self._piece
-        self._piece = []
+            self._pieces[place] = piece
 
 
 class PlainKeys:
