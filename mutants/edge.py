@@ -119,10 +119,12 @@ EDGE = (
         tests=("tests/ingest/spool/test_producer.py::test_silent_kafka_leaves_the_disk_its_share_of_the_answer",),
     ),
     Mutant(
-        name="any number of strokes taken in a key event",
+        name="any number of strokes kept of a key event",
         why="Whoever counts the strokes that were told with an answer knows its length.",
-        edits=(Edit("ingest/decode/event.py", "len(event.t_down) > KEY_STROKES_MAX", "len(event.t_down) > 1_024"),),
-        tests=("tests/ingest/decode/test_batch.py::test_key_event_tells_as_many_strokes_as_may_be_told_and_no_more",),
+        edits=(Edit("ingest/encode/records.py", "map(_sampled, events) if kind is Key else events", "events"),),
+        tests=(
+            "tests/ingest/encode/test_records.py::test_key_event_keeps_sixteen_strokes_and_not_how_many_there_were",
+        ),
     ),
     Mutant(
         name="turns granted without measuring them",
