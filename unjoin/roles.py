@@ -226,10 +226,11 @@ def run_migrations(settings: Settings) -> int:
 def _sink_config(settings: Settings) -> SinkConfig:
     from sinks.main import GROUP_PREFIX, SinkConfig
     from sinks.rows.tables import TABLES
+    from unjoin.clickhouse_address import server_address_of
 
     return SinkConfig(
         bootstrap=settings.bootstrap,
-        clickhouse_url=settings.clickhouse_url,
+        server=server_address_of(settings),
         clickhouse_dir=settings.clickhouse_dir,
         http_host=settings.clickhouse_http_host,
         http_port=settings.clickhouse_http_port,

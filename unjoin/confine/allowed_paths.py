@@ -43,14 +43,21 @@ def allowed_paths_of(role: Role, settings: Settings) -> AllowedPaths:
             return AllowedPaths(write=(epoch, settings.processor_dir), closed=(edge, sites, spool, clickhouse, kafka))
         case "sink":
             closed = (edge, epoch, sites, spool, kafka)
-            return AllowedPaths(files=_asn_paths(settings, closed), write=(clickhouse,), closed=closed)
+            read = (
+                settings.asn_database,
+                settings.clickhouse_tls_ca,
+                settings.clickhouse_tls_cert,
+                settings.clickhouse_tls_key,
+            )
+            files = tuple(path for file in read for path in _replaced(file, closed))
+            return AllowedPaths(files=files, write=(clickhouse,), closed=closed)
 
 
-def _asn_paths(settings: Settings, closed: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The database's folder, for a file that replaces it is another; the file alone where keys lie in that folder."""
-    if not settings.asn_database:
+def _replaced(path: str, closed: tuple[Path, ...]) -> tuple[Path, ...]:
+    """A file's folder, for what replaces it is another file; the file alone where keys lie in that folder."""
+    if not path:
         return ()
-    file = Path(settings.asn_database)
+    file = Path(path)
     folder = file.resolve().parent
     return (file if any(path.resolve().is_relative_to(folder) for path in closed) else folder,)
 
