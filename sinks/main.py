@@ -44,9 +44,9 @@ from prometheus_client import make_wsgi_app, start_http_server
 
 from schemas.outcomes import UnjoinError
 from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
+from sinks.clickhouse.address import Address
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.retention import keep
-from sinks.clickhouse.address import Address
 from sinks.clickhouse.server import Server
 from sinks.engine import Engine, Table, Unknown
 from sinks.http.interface import ENGINE_SHARE, HttpInterfaceConfig, places_of_queries, serve_http

@@ -12,8 +12,8 @@ import msgspec
 
 from bench.sink.contenders import Contender, of_embedded, of_server
 from bench.sink.rows import TABLE_OF, Kind, Stored
-from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.address import address_of
+from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.server import Server
 from sinks.engine import Engine, Table
 from testkit.clickhouse_server import ClickHouseServer, missing

@@ -107,6 +107,7 @@ class Connections:
             host = self._hosts[0]
             client.connection.hosts.clear()
             client.connection.hosts.append(host)
+            client.reached = False
             try:
                 # The driver waits for the greeting as long as for an answer.
                 client.connection.send_receive_timeout = CONNECT_SECONDS_MAX
@@ -118,7 +119,8 @@ class Connections:
                 raise  # it greets, and says what is wrong
             except CONNECT_ERRORS as error:
                 client.disconnect()
-                reasons.append(f"{host[0]}:{host[1]} {why_unreachable(error, secure=self._address.secure)}")
+                why = why_unreachable(error, secure=self._address.secure, connected=client.reached)
+                reasons.append(f"{host[0]}:{host[1]} {why}")
                 self.leave(host)
         raise Unreachable("; ".join(reasons))
 
@@ -150,9 +152,21 @@ class _Client(Client):  # type: ignore[misc]  # clickhouse-driver has no types
 
     Attributes:
         sent: whether both were; before, the server runs nothing, for it waits for the end of the block.
+        reached: whether its last connection was taken, and TLS agreed on.
     """
 
     sent = False
+    reached = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._create_socket = self.connection._create_socket
+        self.connection._create_socket = self._noted
+
+    def _noted(self, host: str, port: int) -> Any:
+        made = self._create_socket(host, port)
+        self.reached = True
+        return made
 
     def receive_result(self, *args: Any, **kwargs: Any) -> Any:
         """Notes that all is sent: `execute` calls this next."""

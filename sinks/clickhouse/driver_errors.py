@@ -61,9 +61,10 @@ class Unreachable(Exception):
 CONNECT_ERRORS = (errors.Error, EOFError, OSError)
 # All errors that the driver raises about its connection to a server; any other is a bug, and ends the process.
 DRIVER_ERRORS = (*CONNECT_ERRORS, Unreachable, *_DOES_NOT_FIT, IndexError)
+_ENDS = "ends the connection before it greets"
 _URL = "UNJOIN_CLICKHOUSE_URL"
 _WITHOUT_TLS = f"does not speak TLS there; name its port for TLS in {_URL}, or begin it with clickhouse://"
-_WITH_TLS = f"does not greet; if that is its port for TLS, begin {_URL} with clickhouses://, and 8123 is for HTTP alone"
+_WITH_TLS = f"{_ENDS}; if that is its port for TLS, begin {_URL} with clickhouses://, and 8123 is for HTTP alone"
 _CERTIFICATE = "UNJOIN_CLICKHOUSE_TLS_CERT"
 # By what stands in the driver's text, which repeats OpenSSL's; the first that fits.
 _REASONS = (
@@ -71,9 +72,7 @@ _REASONS = (
     ("certificate has expired", "shows a certificate that has expired"),
     ("CERTIFICATE_VERIFY_FAILED", "shows a certificate that no authority of UNJOIN_CLICKHOUSE_TLS_CA signed"),
     ("ALERT_UNKNOWN_CA", f"does not know the authority that signed {_CERTIFICATE}"),
-    ("ALERT_CERTIFICATE", f"refuses a client without a certificate that it knows; set {_CERTIFICATE} and _KEY"),
     ("ALERT_BAD_CERTIFICATE", f"refuses the certificate of {_CERTIFICATE}"),
-    ("SSL", _WITHOUT_TLS),
     ("Connection refused", "refuses the connection"),
     ("Name or service not known", "is a name that nobody knows"),
     ("No address associated", "is a name that nobody knows"),
@@ -101,12 +100,18 @@ def no_answer(error: BaseException) -> Unknown:
     return Unknown(f"no answer from clickhouse: {error if isinstance(error, Unreachable) else type(error).__name__}")
 
 
-def why_unreachable(error: BaseException, *, secure: bool) -> str:
-    """What a host did, and what to do, when a connection to it ended before it greeted."""
+def why_unreachable(error: BaseException, *, secure: bool, connected: bool) -> str:
+    """What a host did, and what to do, when a connection to it ended before it greeted.
+
+    Args:
+        connected: whether it took the connection, and agreed on TLS where that is spoken.
+    """
     for text, reason in _REASONS:
         if text in str(error):
             return reason
-    return _WITHOUT_TLS if secure else _WITH_TLS
+    if not secure:
+        return _WITH_TLS
+    return f"{_ENDS}, as where it wants another {_CERTIFICATE} and _KEY" if connected else _WITHOUT_TLS
 
 
 def server_exception(stream: Any) -> errors.ServerException:

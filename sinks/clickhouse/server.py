@@ -30,7 +30,7 @@ from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.output_formats import FORMATS
 from sinks.clickhouse.transcoder import Transcoder
-from sinks.engine import Block, EngineError, Table, Unknown
+from sinks.engine import Block, EngineError, Table
 
 # As in statements.py: one part a block, no deduplication token, no queue of inserts. An older server refuses settings
 # that it does not know, so it gets only those that it lists.

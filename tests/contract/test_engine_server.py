@@ -171,7 +171,8 @@ def test_certificates_that_would_do_nothing_are_refused(url: str, files: dict[st
 
 @pytest.mark.parametrize(
     "url",
-    ["clickhouse://u:secret@h,/unjoin", "clickhouse://u:secret@h:1,i:port/unjoin", "", "http://u:secret@h/unjoin", "clickhouse://u:secret@/unjoin", "clickhouse://u:secret@h:port/unjoin",
+    ["clickhouse://u:secret@h,/unjoin", "clickhouse://u:secret@h:1,i:port/unjoin", "", "http://u:secret@h/unjoin",
+     "clickhouse://u:secret@/unjoin", "clickhouse://u:secret@h:port/unjoin",
      "clickhouse://u:secret@h:70000/unjoin", "clickhouse://u:secret@h/other", "clickhouse://u:secret@h/unjoin?x=1"],
 )  # fmt: skip
 def test_url_that_cannot_be_used_is_named_without_being_shown(url: str) -> None:

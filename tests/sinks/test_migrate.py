@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sinks.clickhouse.migrate import migrations
 from sinks.clickhouse.address import address_of
+from sinks.clickhouse.migrate import migrations
 from sinks.clickhouse.server import Server
 from testkit.clickhouse_server import ClickHouseServer, missing
 
