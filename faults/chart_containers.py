@@ -24,7 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ingest.access.sites import SitesFile
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.address import address_of
+from sinks.clickhouse.server import Server
 from testkit.chart import Document, container_of, mebibytes, merged, pod_of, rendered, workloads
 from testkit.clickhouse_server import ClickHouseServer
 from testkit.kafka_node import KafkaNode, kafka_home

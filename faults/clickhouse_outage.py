@@ -18,7 +18,7 @@ from confluent_kafka import Producer
 from rich.console import Console
 from rich.table import Table
 
-from sinks.clickhouse.server import address_of
+from sinks.clickhouse.address import address_of
 from testkit.clickhouse_server import ClickHouseServer, missing
 from testkit.contract_table import PLAIN, datum
 from testkit.kafka_node import QUIET, KafkaNode, create_topic, kafka_home

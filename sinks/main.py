@@ -12,6 +12,7 @@ The way of a block from Kafka to a table, file by file:
     clickhouse/avro_container.py      pure: the datums as one Avro file, not decoded, each with a marked end
     clickhouse/statements.py          pure: the SQL that reads this file into the table as one part
     clickhouse/server.py              or a server: sends the block over the native protocol
+    clickhouse/connections.py         its connections, to the first replica that greets
     clickhouse/transcoder.py          the Avro file as one block in Native, for a server
     clickhouse/driver_errors.py       whether an error of the driver means refused or unknown
     kafka/dead_letters.py             sends what no table can hold to the topic of dead letters
@@ -44,10 +45,11 @@ from prometheus_client import make_wsgi_app, start_http_server
 from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import UnjoinError
 from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
+from sinks.clickhouse.address import Address
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.marks import Marks
 from sinks.clickhouse.retention import keep
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.server import Server
 from sinks.engine import Engine, EngineError, Table, Unknown
 from sinks.http.interface import ENGINE_SHARE, HttpInterfaceConfig, places_of_queries, serve_http
 from sinks.http.read_only import QueryBounds
@@ -78,11 +80,11 @@ QUERY_THREADS_MAX = 2
 
 
 class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sink is told. Its `repr` leaves out the URL, for that holds a password.
+    """What a sink is told. Its `repr` leaves out the password.
 
     Attributes:
-        clickhouse_url: the server's; empty for the embedded engine in `clickhouse_dir`.
-        clickhouse_dir: with a URL, the transcoder keeps its temporary files there.
+        server: None for the embedded engine in `clickhouse_dir`.
+        clickhouse_dir: with a server, the transcoder keeps its temporary files there.
         http_port: the port of the embedded engine's HTTP interface; 0 for any free one.
         http_hosts: names in `Host` that are answered beside the names of loopback.
         query_bytes_max: bytes of memory that one query of the HTTP interface may take, its answer included.
@@ -95,7 +97,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kafka: KafkaAccess
-    clickhouse_url: str
+    server: Address | None
     clickhouse_dir: Path
     http_host: str
     http_port: int
@@ -114,7 +116,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     ttl_days: Mapping[str, int]
 
     def __repr__(self) -> str:
-        return f"SinkConfig({self.kafka}, {'a server' if self.clickhouse_url else self.clickhouse_dir})"
+        return f"SinkConfig({self.kafka}, {self.server or self.clickhouse_dir})"
 
     def limits(self) -> BlockLimits:
         """When a block is cut."""
@@ -271,8 +273,8 @@ def _metrics_and_readiness(metrics: SinkMetrics, consumers: Sequence[TableConsum
 
 
 def _opened(config: SinkConfig) -> Engine:
-    if config.clickhouse_url:
-        return Server(address_of(config.clickhouse_url), scratch=config.clickhouse_dir)
+    if config.server is not None:
+        return Server(config.server, scratch=config.clickhouse_dir)
     return Embedded(config.clickhouse_dir)
 
 

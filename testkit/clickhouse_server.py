@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 
-from sinks.clickhouse.server import address_of
+from sinks.clickhouse.address import address_of
 from testkit.modern_clickhouse import UnexpectedLibrary, entry_of, library_path
 from unjoin.host.kafka import free_port
 

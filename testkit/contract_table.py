@@ -6,7 +6,8 @@ from typing import Any
 
 import fastavro
 
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.address import address_of
+from sinks.clickhouse.server import Server
 from sinks.engine import Block, Table
 from testkit.clickhouse_server import AnyServer
 
@@ -99,21 +100,21 @@ class ServerTable:
     def create(self, ddl: str) -> None:
         """Drops the table, creates an empty one, and stops merges."""
         for statement in ("CREATE DATABASE IF NOT EXISTS unjoin", "DROP TABLE IF EXISTS unjoin.contract", ddl):
-            self.engine._run(statement)
+            self.engine.run(statement)
         self.stop_merges()
 
     def stop_merges(self) -> None:
         """Stops merges until the server ends."""
-        self.engine._run("SYSTEM STOP MERGES")
+        self.engine.run("SYSTEM STOP MERGES")
 
     def stored(self) -> Counter[int]:
         """How many physical rows each number has."""
-        rows, _ = self.engine._run("SELECT -number FROM unjoin.contract")
+        rows, _ = self.engine.run("SELECT -number FROM unjoin.contract")
         return Counter(number for (number,) in rows)
 
     def final_count(self) -> int:
         """Rows as analysts see them."""
-        rows, _ = self.engine._run("SELECT count() FROM unjoin.contract FINAL")
+        rows, _ = self.engine.run("SELECT count() FROM unjoin.contract FINAL")
         return int(rows[0][0])
 
     def close(self) -> None:

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import msgspec
 
 from schemas.kafka_access import KafkaAccess
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.address import address_of
+from sinks.clickhouse.server import Server
 from sinks.engine import Table
 from sinks.kafka.consumer import TableConsumer
 from sinks.kafka.dead_letters import DeadLetterProducer

@@ -54,7 +54,7 @@ def sink_config(bootstrap: str, clickhouse_dir: Path, **changes: Any) -> SinkCon
     """A sink of every table into the embedded engine in a directory; it has no metrics port."""
     config = SinkConfig(
         kafka=KafkaAccess(bootstrap),
-        clickhouse_url="",
+        server=None,
         clickhouse_dir=clickhouse_dir,
         http_host=SETTINGS.clickhouse_http_host,
         http_port=0,

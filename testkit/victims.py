@@ -8,7 +8,8 @@ import threading
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.address import address_of
+from sinks.clickhouse.server import Server
 from sinks.engine import Unknown
 from testkit.aimed_kill import Aim, AimedKill
 from testkit.clickhouse_server import ClickHouseServer

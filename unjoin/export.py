@@ -22,9 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from schemas.outcomes import UnjoinError
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.errors import QueryFailed
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.server import Server
 from sinks.clickhouse.statements import literal
 from sinks.engine import EngineError
+from unjoin.clickhouse_address import server_address_of
 from unjoin.query import SelectRows, answer_over_http
 from unjoin.settings import Settings
 
@@ -208,16 +209,17 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _source(settings: Settings) -> Iterator[SelectRows]:
-    if not settings.clickhouse_url:
+    address = server_address_of(settings)
+    if address is None:
         yield lambda sql: answer_over_http(settings, sql, "TabSeparated")
         return
-    server = Server(address_of(settings.clickhouse_url))
+    server = Server(address)
     try:
         yield lambda sql: server.select(sql, "TabSeparated")
     except QueryFailed as error:
         raise ExportError(f"ClickHouse refused: {error.detail.splitlines()[0]}") from None
-    except EngineError:
-        raise ExportError("ClickHouse does not answer where UNJOIN_CLICKHOUSE_URL points") from None
+    except EngineError as error:
+        raise ExportError(f"ClickHouse does not answer where UNJOIN_CLICKHOUSE_URL points: {error}") from None
     finally:
         server.close()
 

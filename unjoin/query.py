@@ -5,17 +5,19 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPException, HTTPResponse
-from urllib.parse import urlsplit
 
-from clickhouse_driver import Client
-from clickhouse_driver.errors import Error as DriverError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from schemas.outcomes import UnjoinError
+from sinks.clickhouse.address import Address
+from sinks.clickhouse.errors import QueryFailed
+from sinks.clickhouse.server import Server
+from sinks.engine import EngineError
+from unjoin.clickhouse_address import server_address_of
 from unjoin.settings import Settings
 from unjoin.terminal import NOTE, Escaper, escaped
 
@@ -35,8 +37,9 @@ def run_query(settings: Settings, sql: str, output_format: str | None, console: 
     Raises:
         QueryError: ClickHouse refused the query or is not there.
     """
-    if settings.clickhouse_url:
-        _over_native(settings, sql, output_format, console)
+    address = server_address_of(settings)
+    if address is not None:
+        _over_native(address, sql, output_format, console)
     else:
         _over_http(
             settings,
@@ -91,18 +94,19 @@ def _answer(settings: Settings, sql: str, output_format: str, **choices: str) ->
         ) from None
 
 
-def _over_native(settings: Settings, sql: str, output_format: str | None, console: Console) -> None:
+def _over_native(address: Address, sql: str, output_format: str | None, console: Console) -> None:
     if output_format not in (None, "TSV", "TabSeparated"):
         raise QueryError(
             "over clickhouse:// only a table and TSV can be printed; ask the server's HTTP port for other formats"
         )
-    where = urlsplit(settings.clickhouse_url)
     try:
-        with Client.from_url(settings.clickhouse_url) as client:
+        with closing(Server(address, answer_seconds_max=TIMEOUT_S)) as server:
             # As port 8123 does: a plain table name gives each row once, whichever user the URL names.
-            rows, columns = client.execute(sql, with_column_types=True, settings={"final": 1})
-    except (DriverError, OSError, EOFError) as error:
-        raise QueryError(f"ClickHouse at {where.hostname}:{where.port or 9000}: {str(error).splitlines()[0]}") from None
+            rows, columns = server.run(sql, {"final": 1})
+    except QueryFailed as error:
+        raise QueryError(f"ClickHouse refused: {error.detail.splitlines()[0]}") from None
+    except EngineError as error:
+        raise QueryError(str(error)) from None
     raw = output_format is not None and not sys.stdout.isatty()
     lines = [[name for name, _ in columns], *([str(value) for value in row] for row in rows)]
     shown = lines if raw else [[escaped(cell) for cell in line] for line in lines]

@@ -98,7 +98,8 @@ async def rewind(
                     await _commit(kafka, marks, table, steps)
             return steps
     except (KafkaError, OSError, TimeoutError) as error:
-        raise RewindError(f"Kafka at {kafka.bootstrap}: {await reason_of(error, kafka)}; start or mend it, then call again") from None
+        why = await reason_of(error, kafka)
+        raise RewindError(f"Kafka at {kafka.bootstrap}: {why}; start or mend it, then call again") from None
 
 
 @asynccontextmanager

@@ -247,10 +247,11 @@ def run_rewind(
 def _sink_config(settings: Settings) -> SinkConfig:
     from sinks.main import GROUP_PREFIX, SinkConfig
     from sinks.rows.tables import TABLES
+    from unjoin.clickhouse_address import server_address_of
 
     return SinkConfig(
         kafka=kafka_access_of(settings),
-        clickhouse_url=settings.clickhouse_url,
+        server=server_address_of(settings),
         clickhouse_dir=settings.clickhouse_dir,
         http_host=settings.clickhouse_http_host,
         http_port=settings.clickhouse_http_port,

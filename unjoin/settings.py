@@ -81,8 +81,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     clickhouse_http_host: Annotated[str, Meta(description="Address the embedded ClickHouse listens on.")] = "127.0.0.1"
     clickhouse_http_port: Annotated[Port, Meta(description="HTTP port of the embedded ClickHouse.")] = 8123
     clickhouse_url: Annotated[
-        str, Meta(description="`clickhouse://user:password@host:9000/unjoin`; default embedded.")
+        str,
+        Meta(
+            description="`clickhouse://user:password@host:9000/unjoin`, `clickhouses://` for TLS; `host1,host2` for "
+            "replicas of the same tables; default embedded."
+        ),
     ] = ""
+    clickhouse_tls_ca: Annotated[
+        str, Meta(description="PEM file of the authorities that sign the server's certificate; default the system's.")
+    ] = ""
+    clickhouse_tls_cert: Annotated[
+        str, Meta(description="PEM file of the sink's own certificate, where the server asks for one.")
+    ] = ""
+    clickhouse_tls_key: Annotated[str, Meta(description="PEM file of its key, without a password.")] = ""
     metrics_host: Annotated[str, Meta(description="Address of a role's `/metrics`.")] = "127.0.0.1"
     metrics_port: Annotated[
         Port,

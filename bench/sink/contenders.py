@@ -21,8 +21,9 @@ from clickhouse_driver import Client
 from bench.sink.rows import Stored
 from schemas.registry import by_id
 from sinks.clickhouse import statements
+from sinks.clickhouse.address import Address
 from sinks.clickhouse.embedded import Embedded
-from sinks.clickhouse.server import Address, Server
+from sinks.clickhouse.server import Server
 from sinks.engine import Block, Engine, Table
 from sinks.main import YOUNG_OBJECTS_MAX
 from sinks.rows.enrichment import ADDED, enrichment, no_isp

@@ -12,8 +12,9 @@ import msgspec
 
 from bench.sink.contenders import Contender, of_embedded, of_server
 from bench.sink.rows import TABLE_OF, Kind, Stored
+from sinks.clickhouse.address import address_of
 from sinks.clickhouse.embedded import Embedded
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.server import Server
 from sinks.engine import Engine, Table
 from testkit.clickhouse_server import ClickHouseServer, missing
 from testkit.processes import cpu_seconds
@@ -81,7 +82,7 @@ class Place:
     def statement(self, sql: str) -> None:
         """Runs one that answers nothing."""
         if isinstance(self._engine, Server):
-            self._engine._run(sql)
+            self._engine.run(sql)
         else:
             self._engine.select(sql, "Null")
 

@@ -14,7 +14,8 @@ from faults.chaos.clock import FakeClock
 from faults.chaos.disks import SmallDisk
 from faults.chaos.parts import running_pid_of
 from faults.chaos.plan import Scenario
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.address import address_of
+from sinks.clickhouse.server import Server
 from testkit.clickhouse_server import ClickHouseServer
 from testkit.fault_proxy import FaultProxy
 from testkit.kafka_node import KafkaNode
@@ -151,7 +152,7 @@ class Environment:
         self.server.start()
         engine = Server(address_of(self.server.url))
         for statement in SIGNAL_IDS_DDL:
-            engine._run(statement)
+            engine.run(statement)
         engine.close()
 
     def _start_server_sink(self) -> None:

@@ -51,8 +51,33 @@ _DOES_NOT_FIT = (
     OverflowError,
     struct.error,
 )
+
+
+class Unreachable(Exception):
+    """No server greets; the text says of each one why."""
+
+
+# What the driver raises while it connects and is greeted.
+CONNECT_ERRORS = (errors.Error, EOFError, OSError)
 # All errors that the driver raises about its connection to a server; any other is a bug, and ends the process.
-DRIVER_ERRORS = (errors.Error, EOFError, OSError, *_DOES_NOT_FIT, IndexError)
+DRIVER_ERRORS = (*CONNECT_ERRORS, Unreachable, *_DOES_NOT_FIT, IndexError)
+_ENDS = "ends the connection before it greets"
+_URL = "UNJOIN_CLICKHOUSE_URL"
+_WITHOUT_TLS = f"does not speak TLS there; name its port for TLS in {_URL}, or begin it with clickhouse://"
+_WITH_TLS = f"{_ENDS}; if that is its port for TLS, begin {_URL} with clickhouses://, and 8123 is for HTTP alone"
+_CERTIFICATE = "UNJOIN_CLICKHOUSE_TLS_CERT"
+# By what stands in the driver's text, which repeats OpenSSL's; the first that fits.
+_REASONS = (
+    ("mismatch", f"shows a certificate of another name; name the host in {_URL} as its certificate does"),
+    ("certificate has expired", "shows a certificate that has expired"),
+    ("CERTIFICATE_VERIFY_FAILED", "shows a certificate that no authority of UNJOIN_CLICKHOUSE_TLS_CA signed"),
+    ("ALERT_UNKNOWN_CA", f"does not know the authority that signed {_CERTIFICATE}"),
+    ("ALERT_BAD_CERTIFICATE", f"refuses the certificate of {_CERTIFICATE}"),
+    ("Connection refused", "refuses the connection"),
+    ("Name or service not known", "is a name that nobody knows"),
+    ("No address associated", "is a name that nobody knows"),
+    ("timed out", "does not greet in time"),
+)
 
 
 def insert_failure(error: BaseException, *, sent: bool) -> EngineError:
@@ -67,7 +92,26 @@ def insert_failure(error: BaseException, *, sent: bool) -> EngineError:
         return Unknown(f"clickhouse failed on the block with code {error.code}")
     if not sent and isinstance(error, _DOES_NOT_FIT):
         return Refused(f"the block does not fit the table: {type(error).__name__}")
-    return Unknown(f"no answer from clickhouse: {type(error).__name__}")
+    return no_answer(error)
+
+
+def no_answer(error: BaseException) -> Unknown:
+    """What an error of the connection means to whoever asked."""
+    return Unknown(f"no answer from clickhouse: {error if isinstance(error, Unreachable) else type(error).__name__}")
+
+
+def why_unreachable(error: BaseException, *, secure: bool, connected: bool) -> str:
+    """What a host did, and what to do, when a connection to it ended before it greeted.
+
+    Args:
+        connected: whether it took the connection, and agreed on TLS where that is spoken.
+    """
+    for text, reason in _REASONS:
+        if text in str(error):
+            return reason
+    if not secure:
+        return _WITH_TLS
+    return f"{_ENDS}, as where it wants another {_CERTIFICATE} and _KEY" if connected else _WITHOUT_TLS
 
 
 def server_exception(stream: Any) -> errors.ServerException:

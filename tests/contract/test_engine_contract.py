@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.address import address_of
+from sinks.clickhouse.server import Server
 from sinks.engine import Engine, EngineError, Refused, Table
 from testkit.contract_table import DDL, OLD_SCHEMA, TABLE, block_of, row
 from tests.contract.memory_engine import MemoryEngine
@@ -39,7 +40,7 @@ def tried(request: pytest.FixtureRequest) -> Iterator[Tried]:
         engine: Any = request.getfixturevalue("embedded")
     else:
         engine = Server(address_of(request.getfixturevalue("server").url))
-    run = engine.select if request.param == "chdb" else engine._run
+    run = engine.select if request.param == "chdb" else engine.run
     for statement in ("CREATE DATABASE IF NOT EXISTS unjoin", "DROP TABLE IF EXISTS unjoin.contract", DDL):
         run(statement)
     run(

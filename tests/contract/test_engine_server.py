@@ -5,7 +5,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from sinks.clickhouse.server import AddressError, Server, address_of
+from sinks.clickhouse.address import AddressError, address_of
+from sinks.clickhouse.server import Server
 from sinks.engine import EngineError, Unknown
 from testkit.clickhouse_server import PASSWORD, AnyServer, ClickHouseServer, missing
 from testkit.contract_table import DDL, block_of, row
@@ -29,7 +30,7 @@ def test_killed_server_is_an_unknown_outcome_and_is_repaired_when_it_is_back(kil
     engine = Server(address_of(killable.url))
     try:
         for statement in ("CREATE DATABASE unjoin", DDL, "SYSTEM STOP MERGES"):
-            engine._run(statement)
+            engine.run(statement)
         engine.insert(block_of(*map(row, range(10))))
         killable.kill()
         for _ in range(2):
@@ -38,7 +39,7 @@ def test_killed_server_is_an_unknown_outcome_and_is_repaired_when_it_is_back(kil
             assert PASSWORD not in str(raised.value)
             assert raised.value.__context__ is None
         killable.start()
-        engine._run("SYSTEM STOP MERGES")
+        engine.run("SYSTEM STOP MERGES")
         assert engine.insert_missing(block_of(*map(row, range(20)))) == 10
         assert Tried(engine).stored() == expected(*range(20))
     finally:
@@ -54,7 +55,7 @@ def test_server_killed_in_the_middle_of_inserts_leaves_every_row_once(killable: 
     unknown = []
     try:
         for statement in ("CREATE DATABASE unjoin", DDL):
-            engine._run(statement)
+            engine.run(statement)
         killer = threading.Timer(0.3, killable.kill)
         killer.start()
         blocks = [block_of(*map(row, range(first, first + 200))) for first in range(0, 60_000, 200)]
@@ -106,7 +107,7 @@ def test_closing_ends_a_call_that_waits(killable: ClickHouseServer) -> None:
 
         asking = threading.Thread(target=ask)
         asking.start()
-        while not engine._busy or not engine._busy[0].connection.connected:
+        while not engine._connections._busy or not engine._connections._busy[0].connection.connected:
             asking.join(0.01)
         engine.close()
         asking.join(2)
@@ -148,9 +149,30 @@ def test_address_is_read_from_a_url() -> None:
     assert "p%40ss" not in repr(address)
 
 
+def test_address_of_replicas_is_read_from_a_url() -> None:
+    """Each host with its port, or with that of the URL's kind."""
+    address = address_of("clickhouses://me:p%2C%40@one,two:9001,[::1]/unjoin", ca="/ca.pem")
+    assert address.hosts == (("one", 9440), ("two", 9001), ("::1", 9440))
+    assert (address.user, address.password, address.ca, address.secure) == ("me", "p,@", "/ca.pem", True)
+
+
+@pytest.mark.parametrize(
+    ("url", "files", "text"),
+    [
+        ("clickhouse://h", {"ca": "ca.pem"}, "no effect unless UNJOIN_CLICKHOUSE_URL begins with clickhouses://"),
+        ("clickhouses://h", {"certificate": "c.pem"}, "need each other"),
+    ],
+)
+def test_certificates_that_would_do_nothing_are_refused(url: str, files: dict[str, str], text: str) -> None:
+    """Who believes that TLS is on should hear that it is not."""
+    with pytest.raises(AddressError, match=text):
+        address_of(url, **files)
+
+
 @pytest.mark.parametrize(
     "url",
-    ["", "http://u:secret@h/unjoin", "clickhouse://u:secret@/unjoin", "clickhouse://u:secret@h:port/unjoin",
+    ["clickhouse://u:secret@h,/unjoin", "clickhouse://u:secret@h:1,i:port/unjoin", "", "http://u:secret@h/unjoin",
+     "clickhouse://u:secret@/unjoin", "clickhouse://u:secret@h:port/unjoin",
      "clickhouse://u:secret@h:70000/unjoin", "clickhouse://u:secret@h/other", "clickhouse://u:secret@h/unjoin?x=1"],
 )  # fmt: skip
 def test_url_that_cannot_be_used_is_named_without_being_shown(url: str) -> None:
@@ -169,8 +191,8 @@ def test_plain_table_name_gives_each_row_once_also_to_the_user_that_writes(
     engine = Server(address_of(server.url))
     try:
         for statement in ("CREATE DATABASE IF NOT EXISTS unjoin", "DROP TABLE IF EXISTS unjoin.contract", DDL):
-            engine._run(statement)
-        engine._run("SYSTEM STOP MERGES")
+            engine.run(statement)
+        engine.run("SYSTEM STOP MERGES")
         for _ in range(2):
             engine.insert(block_of(row(1)))
         assert engine.select("SELECT count() FROM unjoin.contract", "TabSeparated") == b"1\n"

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import re2
 
+from sinks.clickhouse.address import address_of
 from sinks.clickhouse.migrate import MigrationError, migrate
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.server import Server
 from testkit.clickhouse_server import ClickHouseServer, missing
 from testkit.sink_records import label, labels
 

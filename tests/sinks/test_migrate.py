@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sinks.clickhouse.address import address_of
 from sinks.clickhouse.migrate import migrations
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.server import Server
 from testkit.clickhouse_server import ClickHouseServer, missing
 
 pytestmark = pytest.mark.server

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.address import address_of
+from sinks.clickhouse.server import Server
 from testkit.clickhouse_server import ClickHouseServer, missing
 from testkit.commanded_engine import NEVER_MERGES
 from testkit.sink_environment import SinkEnvironment, until
@@ -38,7 +39,7 @@ def test_sink_and_server_killed_under_load_store_every_row_once(
     async def play() -> None:
         async with SinkEnvironment(bootstrap) as world:
             world.group += "signals"
-            sink = Sink(world, tmp_path_factory.mktemp("sink"), clickhouse_url=url, block_ms_max=20)
+            sink = Sink(world, tmp_path_factory.mktemp("sink"), server=address_of(url), block_ms_max=20)
             await sink.start()
             try:
                 await world.produce(2_000)
@@ -79,6 +80,6 @@ def stop_merges(url: str) -> None:
     """By the table's own settings, which outlive the server; this user may not stop the merges of a whole server."""
     engine = Server(address_of(url))
     try:
-        engine._run(f"ALTER TABLE unjoin.signals MODIFY SETTING {NEVER_MERGES}")
+        engine.run(f"ALTER TABLE unjoin.signals MODIFY SETTING {NEVER_MERGES}")
     finally:
         engine.close()

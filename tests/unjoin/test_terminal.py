@@ -99,22 +99,17 @@ def test_query_of_a_server_is_escaped_too(
 ) -> None:
     """Over the native protocol, in a table whose cells are no markup either."""
 
-    class Client:
-        @staticmethod
-        def from_url(_: str) -> "Client":
-            return Client()
-
-        def __enter__(self) -> "Client":
-            return self
-
-        def __exit__(self, *_: object) -> None:
+    class Server:
+        def __init__(self, *_: object, **__: object) -> None:
             pass
 
-        def execute(self, _: str, with_column_types: bool, settings: object) -> object:
-            assert with_column_types
+        def run(self, *_: object) -> object:
             return [(f"[red]{CLIPBOARD}[/red]",)], [("url", "String")]
 
-    monkeypatch.setattr(query, "Client", Client)
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(query, "Server", Server)
     monkeypatch.setattr(query.sys.stdout, "isatty", lambda: True, raising=False)
     out = io.StringIO()
     console = Console(file=out, width=200)

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sinks.clickhouse.server import Server, address_of
+from sinks.clickhouse.address import AddressError
+from sinks.clickhouse.server import Server
 from sinks.engine import EngineError
 from unjoin.audit.keys import RowKey
 from unjoin.audit.scratch import Buckets
 from unjoin.audit.snapshot import AuditError
+from unjoin.clickhouse_address import server_address_of
 from unjoin.query import QueryError, SelectRows, answer_over_http
 from unjoin.settings import Settings
 
@@ -21,13 +23,14 @@ def source_of(settings: Settings) -> Iterator[SelectRows]:
     Raises:
         AuditError: it does not answer, or refuses.
     """
-    if not settings.clickhouse_url:
+    try:
+        address = server_address_of(settings)
+    except AddressError as error:
+        raise AuditError(str(error)) from None
+    if address is None:
         yield lambda sql: _over_http(settings, sql)
         return
-    try:
-        server = Server(address_of(settings.clickhouse_url))
-    except EngineError as error:
-        raise AuditError(str(error)) from None
+    server = Server(address)
     try:
         yield lambda sql: server.select(sql, "TabSeparated", final=False)
     except EngineError as error:

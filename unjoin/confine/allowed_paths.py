@@ -50,7 +50,13 @@ def allowed_paths_of(role: Role, settings: Settings) -> AllowedPaths:
             return AllowedPaths(write=(epoch, settings.processor_dir), closed=closed, files=token(closed))
         case "sink":
             closed = (edge, epoch, sites, spool, kafka)
-            files = (*_replaced(settings.asn_database, closed), *token(closed))
+            read = (
+                settings.asn_database,
+                settings.clickhouse_tls_ca,
+                settings.clickhouse_tls_cert,
+                settings.clickhouse_tls_key,
+            )
+            files = (*(path for file in read for path in _replaced(file, closed)), *token(closed))
             return AllowedPaths(files=files, write=(clickhouse,), closed=closed)
 
 

@@ -110,6 +110,14 @@ def test_token_of_the_brokers_is_read_by_every_role_and_whatever_replaces_it(rol
     assert mounted in reach.files
 
 
+def test_a_sink_reads_certificates_also_those_that_replace_them(tmp_path: Path) -> None:
+    """They are read for each connection."""
+    paths = {f"clickhouse_tls_{name}": f"/etc/tls/{name}.pem" for name in ("ca", "cert", "key")}
+    settings = Settings(data_dir=tmp_path, clickhouse_url="clickhouses://store/unjoin", **paths)
+    assert set(allowed_paths_of("sink", settings).files) == {Path("/etc/tls")}
+    assert allowed_paths_of("collector", settings).files == allowed_paths_of("processor", settings).files == ()
+
+
 def test_asn_database_beside_keys_opens_itself_alone(tmp_path: Path) -> None:
     """Its folder is readable, so that a new file is; not where that would open keys."""
     database = tmp_path / "asn.mmdb"
