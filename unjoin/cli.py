@@ -198,7 +198,7 @@ def _sink(_: argparse.Namespace, settings: Settings, __: Console) -> int:
 def _topics(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     from unjoin.host import kafka
     from unjoin.host.kafka_acls import grant_rights
-    from unjoin.kafka_login import kafka_access_of
+    from unjoin.connections.kafka_login import kafka_access_of
     from unjoin.roles import topics_of
 
     access = kafka_access_of(settings)
@@ -261,7 +261,7 @@ def _simulate(options: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _replay(options: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from unjoin.kafka_login import kafka_access_of
+    from unjoin.connections.kafka_login import kafka_access_of
     from unjoin.keys.keyring import Keyring
     from unjoin.replay import NOT_REPLAYED, ReplayOptions, replay
 

@@ -26,7 +26,7 @@ from schemas.topics import (
 )
 from unjoin.confine.allowed_paths import confine_role
 from unjoin.host.notify import notify_ready
-from unjoin.kafka_login import kafka_access_of
+from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
 from unjoin.keys.announcer import Announcer, KeyDiffers
 from unjoin.keys.housekeeping import LOOK_EVERY_S, Housekeeping
@@ -247,7 +247,7 @@ def run_rewind(
 def _sink_config(settings: Settings) -> SinkConfig:
     from sinks.main import GROUP_PREFIX, SinkConfig
     from sinks.rows.tables import TABLES
-    from unjoin.clickhouse_address import server_address_of
+    from unjoin.connections.clickhouse_address import server_address_of
 
     return SinkConfig(
         kafka=kafka_access_of(settings),

@@ -134,19 +134,22 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     const event = json({ ...named, ...fields }, EVENT_BYTES_MAX);
     const bytes = event ? bytesOf(event) + 1 : Infinity;
     const shown = event ?? json(named, EVENT_BYTES_MAX)!;
-    tell("queued", [shown]);
-    if (bytes > EVENT_BYTES_MAX) return tell("rejected", [shown], "too_large");
-    if (state !== "on" && state !== "pending") return tell("dropped", [shown], state);
-    if (open && isFull(open.events.length, open.bytes, bytes)) {
-      closeBatch();
-      ms = 0;
+    const lost = bytes > EVENT_BYTES_MAX ? "too_large" : state !== "on" && state !== "pending" && state;
+    if (!lost) {
+      if (open && isFull(open.events.length, open.bytes, bytes)) {
+        closeBatch();
+        ms = 0;
+      }
+      open ??= { id: uuid(now()), to, at: now(), until: 0, session, events: [], bytes: 0, labels: false };
+      open.events.push(shown);
+      open.bytes += bytes;
+      open.labels ||= isLabel;
+      if (gone || failures || isHidden()) departSoon();
+      wake(ms);
     }
-    open ??= { id: uuid(now()), to, at: now(), until: 0, session, events: [], bytes: 0, labels: false };
-    open.events.push(shown);
-    open.bytes += bytes;
-    open.labels ||= isLabel;
-    if (gone || failures || isHidden()) departSoon();
-    wake(ms);
+    // At the end, for it takes the page's time: a browser may break it off while the page closes.
+    tell("queued", [shown]);
+    if (lost) tell(bytes > EVENT_BYTES_MAX ? "rejected" : "dropped", [shown], lost);
   };
 
   const lose = (batches: readonly Batch[], reason: string): void => {

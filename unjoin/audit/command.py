@@ -21,7 +21,7 @@ from unjoin.audit.snapshot import AuditError, Commit, KafkaReader, OffsetRange
 from unjoin.audit.spools import Spooled, read_spools
 from unjoin.audit.stored import source_of
 from unjoin.audit.tables import EVER, Audited, Snapshot, audit_table
-from unjoin.kafka_login import kafka_access_of
+from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.settings import Settings
 
 SINK_GROUP = "unjoin-sink-"

@@ -22,7 +22,7 @@ from schemas.outcomes import UnjoinError
 from unjoin.host import kafka
 from unjoin.host.status import show_status
 from unjoin.host.supervisor import Part, PartSpec
-from unjoin.kafka_login import kafka_access_of
+from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.roles import topics_of
 from unjoin.settings import Settings
 

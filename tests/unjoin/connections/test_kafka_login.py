@@ -13,7 +13,7 @@ import pytest
 from aiokafka.errors import AuthenticationFailedError
 
 from testkit.secured_kafka import Authority
-from unjoin.kafka_login import TokenFile, TokenFromUrl, kafka_access_of, security_of
+from unjoin.connections.kafka_login import TokenFile, TokenFromUrl, kafka_access_of, security_of
 from unjoin.settings import SettingsError, settings_of
 
 THERE = {"BOOTSTRAP": "a.example:1"}
