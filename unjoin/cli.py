@@ -196,9 +196,9 @@ def _sink(_: argparse.Namespace, settings: Settings, __: Console) -> int:
 
 
 def _topics(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.connections.kafka_login import kafka_access_of
     from unjoin.host import kafka
     from unjoin.host.kafka_acls import grant_rights
-    from unjoin.connections.kafka_login import kafka_access_of
     from unjoin.roles import topics_of
 
     access = kafka_access_of(settings)

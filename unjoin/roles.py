@@ -25,8 +25,8 @@ from schemas.topics import (
     topics,
 )
 from unjoin.confine.allowed_paths import confine_role
-from unjoin.host.notify import notify_ready
 from unjoin.connections.kafka_login import kafka_access_of
+from unjoin.host.notify import notify_ready
 from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
 from unjoin.keys.announcer import Announcer, KeyDiffers
 from unjoin.keys.housekeeping import LOOK_EVERY_S, Housekeeping

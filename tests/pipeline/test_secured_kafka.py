@@ -33,8 +33,8 @@ from testkit.secured_kafka import Authority, SecuredKafka, unsigned_token
 from tests.pipeline.garbage import deliver
 from tests.unjoin.test_kafka_rights import MAY_READ, MAY_WRITE
 from unjoin.cli import main
-from unjoin.host.kafka import free_port, wait_until_reachable
 from unjoin.connections.kafka_login import kafka_access_of
+from unjoin.host.kafka import free_port, wait_until_reachable
 from unjoin.kafka_rights import EVERY_TOPIC, USERS
 from unjoin.settings import settings_of
 

@@ -19,10 +19,10 @@ from ingest.http.client_address import is_local
 from ingest.process.shutdown_times import supervised_seconds_max
 from ingest.web.sdk_files import current_sdk
 from schemas.outcomes import UnjoinError
+from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.host import kafka
 from unjoin.host.status import show_status
 from unjoin.host.supervisor import Part, PartSpec
-from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.roles import topics_of
 from unjoin.settings import Settings
 
