@@ -142,9 +142,7 @@ class _Processor:
         for (topic, number), (offset, metadata) in commits.items():
             if offset and OutcomeCounts.of(metadata) is None:
                 # Not read again: labels that have left would leave in other crowds, and tell who was in the first.
-                log.error(
-                    "%s-%d: no door committed offset %d; labels below that were held are lost", topic, number, offset
-                )
+                log.error("%s-%d: no door committed offset %d; labels below it are passed over", topic, number, offset)
         verdicts = await self._verdicts.of(partitions)  # after the commits: by then those below them were acknowledged
         return {one: StartingPoint(*commit, verdicts) for one, commit in commits.items()}
 
