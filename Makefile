@@ -58,4 +58,5 @@ lock: ## Locks the dependencies anew, with hashes and without addresses
 	@scripts/lock
 
 clean: ## Removes what setup made, and the pipeline's state
+	@if [ -e .containers ]; then scripts/stand_in_images remove; fi
 	rm -rf .venv .kafka .helm .unjoin sdk/node_modules sdk/dist sdk/build tests/segment/node_modules

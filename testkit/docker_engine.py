@@ -97,7 +97,9 @@ def take_over(images: list[str]) -> None:
     IDS.unlink(missing_ok=True)
     with (
         engine() as running,
-        subprocess.Popen(["podman", "save", "--quiet", "--multi-image-archive", *images], stdout=subprocess.PIPE) as saved,
+        subprocess.Popen(
+            ["podman", "save", "--quiet", "--multi-image-archive", *images], stdout=subprocess.PIPE
+        ) as saved,
     ):
         subprocess.run(["docker", "load", "--quiet"], stdin=saved.stdout, env=running.environment, check=True)
         assert saved.wait() == 0
