@@ -45,7 +45,8 @@ class ComposeStack:
 
     def __init__(self, engine: Engine, folder: Path, **settings: str) -> None:
         self.engine, self._folder = engine, folder
-        self.services: dict[str, Document] = yaml.safe_load(FILE.read_text())["services"]
+        document = yaml.safe_load(FILE.read_text())
+        self.services: dict[str, Document] = document["services"]
         self.passwords = {user: secrets.token_hex(24) for user in ("sink", *READERS)}
         ports = {"COLLECTOR_PORT": str(free_port()), "CLICKHOUSE_PORT": str(free_port())}
         self.http = f"http://127.0.0.1:{ports['COLLECTOR_PORT']}"
@@ -126,6 +127,16 @@ class ComposeStack:
     def add_site(self, *arguments: str) -> str:
         """A new key, made as deploy/README.md says."""
         return self.compose("run", "--rm", "collector", "sites", "add", *arguments).split()[-1]
+
+    def volume(self, name: str) -> str:
+        """What the engine calls a volume of the file."""
+        return f"{PROJECT}_{name}"
+
+    def on_network(self, name: str, program: str, *arguments: str) -> str:
+        """What a Python program says in a container that joins one network of the file, and nothing else."""
+        image = self.services["collector"]["image"]
+        options = ("--rm", "--network", f"{PROJECT}_{name}", "--entrypoint", "/opt/unjoin/bin/python")
+        return self.engine.docker("run", *options, image, "-c", program, *arguments)
 
     def post(self, batch: Document, key: str) -> tuple[int, Document]:
         """Posts one batch; gives status and answer, 0 where there is none."""
