@@ -111,7 +111,9 @@ class ComposeStack:
 
     def inspect(self, service: str) -> Document:
         """The service's container, as the engine sees it."""
-        identifier = self.compose("ps", "--all", "--quiet", service).strip()
+        labels = {"project": PROJECT, "service": service, "oneoff": "False"}
+        filters = [f"--filter=label=com.docker.compose.{name}={value}" for name, value in labels.items()]
+        identifier = self.engine.docker("ps", "--all", "--quiet", *filters)
         found: list[Document] = json.loads(self.engine.docker("inspect", identifier))
         return found[0]
 
@@ -135,7 +137,8 @@ class ComposeStack:
     def on_network(self, name: str, program: str, *arguments: str) -> str:
         """What a Python program says in a container that joins one network of the file, and nothing else."""
         image = self.services["collector"]["image"]
-        options = ("--rm", "--network", f"{PROJECT}_{name}", "--entrypoint", "/opt/unjoin/bin/python")
+        options = ["--rm", "--network", f"{PROJECT}_{name}", "--entrypoint", "/opt/unjoin/bin/python"]
+        options.append("--dns=127.0.0.1")  # whom the engine does not know nobody knows, without waiting
         return self.engine.docker("run", *options, image, "-c", program, *arguments)
 
     def post(self, batch: Document, key: str) -> tuple[int, Document]:

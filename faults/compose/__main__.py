@@ -1,4 +1,4 @@
-"""Starts docker-compose.yml and asks of it what its documentation promises; prints a line a check, and a table at the end.
+"""Starts docker-compose.yml and asks of it what its documentation promises: a line a check, with the seconds it took.
 
     make compose-test    or, as root: scripts/stand_in_images && .venv/bin/python -m faults.compose
 

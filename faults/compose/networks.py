@@ -6,18 +6,22 @@ from faults.compose.report import Report
 from testkit.compose_stack import ComposeStack
 
 ROLES = ("collector", "processor", "sink")
-# Connects to each address in turn; prints those that answer.
+# Connects to every address; prints those that answer.
 REACH = """
 import json, socket, sys
-reached = []
-for address in sys.argv[1:]:
+from concurrent.futures import ThreadPoolExecutor
+
+def answers(address):
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), 2).close()
-        reached.append(address)
+        return True
     except OSError:
-        pass
-print(json.dumps(reached))
+        return False
+
+with ThreadPoolExecutor(16) as pool:
+    found = pool.map(answers, sys.argv[1:])
+print(json.dumps([address for address, does in zip(sys.argv[1:], found) if does]))
 """
 SCRAPE = """
 import sys, urllib.request

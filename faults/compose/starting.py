@@ -10,6 +10,11 @@ from testkit.compose_stack import LONG_RUNNING, PROJECT, ComposeStack
 
 Document = dict[str, Any]
 SERVICE = "com.docker.compose.service"
+ORDER = (
+    (("kafka", "healthy"), ("topics", "start")),
+    *((("topics", "die"), (role, "start")) for role in ("collector", "processor", "sink")),
+    (("clickhouse", "healthy"), ("sink", "start")),
+)
 
 
 def run(stack: ComposeStack, report: Report) -> None:
@@ -21,16 +26,7 @@ def run(stack: ComposeStack, report: Report) -> None:
         "`topics` after Kafka's health, roles after `topics`, the sink after ClickHouse's health"
     ) as check:
         happened = _happened(stack, began)
-        order = [
-            *(("kafka", "healthy"), ("topics", "start"), ("topics", "die"), ("collector", "start")),
-            *(("collector", "healthy"),),
-        ]
-        for before, after in (
-            *zip(order, order[1:], strict=False),
-            (("topics", "die"), ("processor", "start")),
-            (("topics", "die"), ("sink", "start")),
-            (("clickhouse", "healthy"), ("sink", "start")),
-        ):
+        for before, after in ORDER:
             assert happened[before] <= happened[after], f"{after} came before {before}: {happened}"
         first = happened["kafka", "start"]
         check.said = ", ".join(

@@ -53,7 +53,7 @@ class Traffic:
             _, answer = said
             assert isinstance(answer, dict)
             assert answer["accepted"] == len(events), answer
-            self.acknowledged.update(events)
+            self.acknowledged.update(events.keys())
 
     def wait_for_rows(self) -> None:
         """Returns once every acknowledged event is a row."""
