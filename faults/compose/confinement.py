@@ -35,6 +35,8 @@ def run(stack: ComposeStack, report: Report) -> None:
             volumes = {one["Destination"] for one in container["Mounts"] if one["Type"] == "volume"}
             assert found == volumes | set(container["HostConfig"]["Tmpfs"]), found
             check.said = ", ".join(sorted(found))
+    with report.check("the roles confine themselves to their folders besides (Landlock)"):
+        assert "has no Landlock" not in stack.logs("collector", "processor", "sink")
     with report.check("volumes belong to the user of their service; those with keys to nobody else") as check:
         for volume, owner in OWNERS.items():
             status = _folder_of(stack, volume).stat()
