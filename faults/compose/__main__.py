@@ -33,6 +33,7 @@ def main() -> int:
             confinement.run(stack, report)
             networks.run(stack, report)
             restarts.run(stack, traffic, report)
+            stopping.logs(stack, traffic, report)
             upgrade.run(stack, traffic, report)
             stopping.run(stack, traffic, report)
             outside_broker.run(stack, report)

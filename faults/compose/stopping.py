@@ -16,11 +16,7 @@ def run(stack: ComposeStack, traffic: Traffic, report: Report) -> None:
         done = stack.tried("run", "--rm", "sink", "audit", "--format", "json")
         assert done.returncode == 0, done.stdout + done.stderr
         check.said = f"difference 0 over {sum(traffic.acknowledged.values())} events"
-    with report.check("no log has a traceback, a client's text or a password"):
-        logs = stack.logs()
-        for word in ("Traceback", CANARY, traffic.browser_key, traffic.server_key, *stack.passwords.values()):
-            lines = [line for line in logs.splitlines() if word in line]
-            assert not lines, lines[:3]
+    logs(stack, traffic, report)
     for service in reversed(LONG_RUNNING):
         with report.check(f"{service}: `stop` within its grace") as check:
             began = time.monotonic()
@@ -34,3 +30,13 @@ def run(stack: ComposeStack, traffic: Traffic, report: Report) -> None:
         for kind in (("ps", "--all"), ("network", "ls"), ("volume", "ls")):
             filters = ("--quiet", "--filter", "label=com.docker.compose.project")
             assert not stack.engine.docker(*kind, *filters)
+
+
+def logs(stack: ComposeStack, traffic: Traffic, report: Report) -> None:
+    """What the containers that are there have said so far."""
+    with report.check("no log has a traceback, a client's text, a key or a password") as check:
+        lines = stack.logs().splitlines()
+        for word in ("Traceback", CANARY, traffic.browser_key, traffic.server_key, *stack.passwords.values()):
+            found = [line for line in lines if word in line]
+            assert not found, found[:3]
+        check.said = f"{len(lines)} lines"
