@@ -51,7 +51,7 @@ def serve_parts(data: Path, host: str, port: int) -> None:
             self.wfile.write(body)
 
         def log_message(self, format: str, *arguments: object) -> None:
-            import sys; sys.stderr.write((format % arguments)+str(self.headers)+'\n')
+            pass
 
     listener = ThreadingHTTPServer((host, port), Handler)
     listener.daemon_threads = True

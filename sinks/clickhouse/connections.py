@@ -24,6 +24,14 @@ from sinks.clickhouse.address import Address
 from sinks.clickhouse.driver_errors import CONNECT_ERRORS, Unreachable, server_exception, why_unreachable
 
 CONNECT_SECONDS_MAX = 5
+# With these a replica says that it is cut off, from Keeper or from what the others have.
+CUT_OFF = {
+    225: "NO_ZOOKEEPER",
+    236: "ABORTED",
+    242: "TABLE_IS_READ_ONLY",
+    289: "REPLICA_IS_NOT_IN_QUORUM",
+    999: "KEEPER_EXCEPTION",
+}
 # From the next revision on, each column of a block names its serialization, which the format Native does not.
 REVISION_MAX = defines.DBMS_MIN_REVISION_WITH_CUSTOM_SERIALIZATION - 1
 
@@ -63,9 +71,11 @@ class Connections:
                 known = {name for (name,) in client.execute("SELECT name FROM system.settings")}
                 settings = {name: value for name, value in self._settings.items() if name in known}
             yield client, settings
-        except BaseException:
+        except BaseException as error:
             with self._lock:
                 self._busy.remove(client)
+            if isinstance(error, errors.ServerException) and error.code in CUT_OFF:
+                self.leave(_host_of(client))
             client.disconnect()
             raise
         with self._lock:
