@@ -7,7 +7,7 @@ SPOOL_SECONDS_MAX = 0.9
 # Beyond `produce_seconds_max` a request may wait this long for its turn: an outage of Kafka is noticed only once
 # `produce_seconds_max` has passed, and from then on the spool takes what waited.
 LATE_SPARE_SECONDS = 2.0
-# Of a `key` event: whoever counts the strokes of an answer knows its length. The SDK tells three.
+# Of a `key` event, that are kept: whoever counts the strokes of an answer knows its length. The SDK tells three.
 KEY_STROKES_MAX = 16
 
 

@@ -50,6 +50,24 @@ EDGE = (
         ),
     ),
     Mutant(
+        name="a client that comes as nobody",
+        why="On a broker that asks nobody it works; on one that asks, every role stops.",
+        edits=(Edit("schemas/kafka_access.py", ", **self.security}", "}"),),
+        tests=("tests/schemas/test_kafka_access.py::test_text_of_an_access_holds_addresses_alone",),
+    ),
+    Mutant(
+        name="collectors that may read labels",
+        why="A broken collector would read who voted what; the broker is the one that can refuse it.",
+        edits=(
+            Edit(
+                "unjoin/kafka_rights.py",
+                'Right(("Write", "DescribeConfigs"), "topic", EVENTS)',
+                'Right(("Read", "Write", "DescribeConfigs"), "topic", EVENTS)',
+            ),
+        ),
+        tests=("tests/unjoin/test_kafka_rights.py",),
+    ),
+    Mutant(
         name="an alias that hides a path",
         why="A setting must not take the place of what the collector answers already.",
         edits=(Edit("unjoin/settings.py", "    if first_part in OWN_PATHS:\n", "    if False:\n"),),
@@ -101,10 +119,12 @@ EDGE = (
         tests=("tests/ingest/spool/test_producer.py::test_silent_kafka_leaves_the_disk_its_share_of_the_answer",),
     ),
     Mutant(
-        name="any number of strokes taken in a key event",
+        name="any number of strokes kept of a key event",
         why="Whoever counts the strokes that were told with an answer knows its length.",
-        edits=(Edit("ingest/decode/event.py", "len(event.t_down) > KEY_STROKES_MAX", "len(event.t_down) > 1_024"),),
-        tests=("tests/ingest/decode/test_batch.py::test_key_event_tells_as_many_strokes_as_may_be_told_and_no_more",),
+        edits=(Edit("ingest/encode/records.py", "map(_sampled, events) if kind is Key else events", "events"),),
+        tests=(
+            "tests/ingest/encode/test_records.py::test_key_event_keeps_sixteen_strokes_and_not_how_many_there_were",
+        ),
     ),
     Mutant(
         name="turns granted without measuring them",

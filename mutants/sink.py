@@ -52,6 +52,131 @@ SINK = (
         tests=("tests/sinks/clickhouse/test_retention.py",),
     ),
     Mutant(
+        name="foreign commit is believed",
+        why="Whoever commits under the sink's group would pass over records that nobody stored.",
+        edits=(
+            Edit(
+                "sinks/kafka/commit_marks.py",
+                "        return Meaning(Kind.FOREIGN, Commit(None))\n",
+                "        return Meaning(Kind.FOREIGN, commit)\n",
+            ),
+        ),
+        tests=(
+            "tests/sinks/kafka/test_commit_marks.py::test_commit_without_a_mark_is_believed_only_where_it_was_adopted",
+        ),
+    ),
+    Mutant(
+        name="commits of another database are gone on from",
+        why="A second sink would take rows that belong elsewhere; an empty folder would stay empty.",
+        edits=(
+            Edit(
+                "sinks/kafka/commit_marks.py",
+                "Kind.OTHER if database not in moments else Kind.OWN if moment in moments[database] else Kind.AHEAD",
+                "Kind.OWN if database not in moments or moment in moments[database] else Kind.AHEAD",
+            ),
+        ),
+        tests=(
+            "tests/sinks/kafka/test_commit_marks.py::test_own_commit_is_gone_on_from_and_one_of_elsewhere_is_refused",
+        ),
+    ),
+    Mutant(
+        name="restored backup is gone on with",
+        why="What was stored since the backup would be missing, and its offsets passed.",
+        edits=(
+            Edit("sinks/kafka/commit_marks.py", "Kind.OWN if moment in moments[database] else Kind.AHEAD", "Kind.OWN"),
+        ),
+        tests=(
+            "tests/sinks/kafka/test_commit_marks.py::test_own_commit_is_gone_on_from_and_one_of_elsewhere_is_refused",
+        ),
+    ),
+    Mutant(
+        name="mark that the database does not hold",
+        why="After a restart the sink would refuse its own commits.",
+        edits=(
+            Edit(
+                "sinks/clickhouse/marks.py",
+                'f"INSERT INTO unjoin.sink_marks (database, moment) SELECT',
+                'f"SELECT',
+            ),
+        ),
+        tests=("tests/sinks/clickhouse/test_marks.py::test_database_keeps_its_id_and_knows_the_moments_of_every_sink",),
+    ),
+    Mutant(
+        name="commits of the version before are taken over at every start",
+        why="A foreign commit that was made between two starts would be believed.",
+        edits=(
+            Edit(
+                "sinks/clickhouse/marks.py",
+                "        if group in self._looked_at or not self._held_rows:\n",
+                "        if not self._held_rows:\n",
+            ),
+            Edit(
+                "sinks/clickhouse/marks.py",
+                "        self.read()\n        if group in self._looked_at:\n            return\n",
+                "",
+            ),
+        ),
+        tests=(
+            "tests/sinks/clickhouse/test_marks.py::test_commits_of_the_version_before_are_taken_over_once_into_what_it_filled",
+        ),
+    ),
+    Mutant(
+        name="group is joined before its commits are looked at",
+        why="A sink of another database would take partitions away from the one that stores them.",
+        edits=(
+            Edit(
+                "sinks/kafka/consumer.py",
+                "        await self._be_admitted()\n        self.consumer.subscribe",
+                "        self.consumer.subscribe",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_foreign_commits.py::test_sink_of_another_database_is_refused_before_it_joins",),
+    ),
+    Mutant(
+        name="rewind that sets a group forward",
+        why="Records between would be read by nobody.",
+        edits=(
+            Edit(
+                "sinks/kafka/commit_marks.py",
+                "        offset = max(start, min(offset, meaning.go_on.offset))\n",
+                "",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_commit_marks.py::test_rewound_group_reads_again_what_the_database_may_lack",),
+    ),
+    Mutant(
+        name="offsets that transactions take count as expired",
+        why="The audit would stay red although nothing was lost.",
+        edits=(
+            Edit(
+                "sinks/kafka/block_planner.py",
+                "(expired := min(begins, log_start) - self.read_to)",
+                "(expired := begins - self.read_to)",
+            ),
+        ),
+        tests=(
+            "tests/sinks/kafka/test_block_planner.py::test_of_offsets_that_are_missing_those_below_the_logs_start_expired",
+        ),
+    ),
+    Mutant(
+        name="what a transaction took back is stored",
+        why="Its producer was told that nobody would read it.",
+        edits=(
+            Edit("sinks/kafka/consumer.py", 'isolation_level="read_committed"', 'isolation_level="read_uncommitted"'),
+        ),
+        tests=(
+            "tests/sinks/kafka/test_transactions.py::test_what_a_transaction_took_back_is_not_stored_and_did_not_expire",
+        ),
+    ),
+    Mutant(
+        name="log shorter than its commit is read from its end",
+        why="A topic that was made again would lose what came before the sink looked.",
+        edits=(Edit("sinks/kafka/block_planner.py", "        if self.rewound:  #", "        if False:  #"),),
+        tests=(
+            "tests/sinks/kafka/test_block_planner.py::test_log_shorter_than_the_commit_is_read_from_its_start_for_what_is_missing",
+        ),
+    ),
+    Mutant(
         name="intent not committed before the insert",
         why="After a crash nobody would know which range may be stored already.",
         edits=(

@@ -28,6 +28,8 @@ from processors.faust_app.metrics import DoorMetrics
 from processors.faust_app.producer import AcknowledgedProducer
 from processors.faust_app.stored_verdicts import StoredVerdicts
 from processors.faust_app.watchdog import Watchdog
+from schemas.kafka_access import KafkaAccess, refusal_of
+from schemas.kafka_probe import reason_of
 from schemas.outcomes import Suppression, UnjoinError
 from schemas.seal import Opener
 
@@ -50,7 +52,7 @@ class ProcessorConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a processor needs to know. No field has a default: `unjoin/settings.py` holds them all.
 
     Attributes:
-        bootstrap: brokers, `host:port`, separated by commas.
+        kafka: the brokers, and as whom they are asked.
         data_dir: a folder for Faust's files; nothing that must last.
         metrics_port: 0 for none.
         group_id: the consumer group.
@@ -62,7 +64,7 @@ class ProcessorConfig(msgspec.Struct, frozen=True, kw_only=True):
         session_s: after how long without a heartbeat a dead worker's partitions are dealt anew.
     """
 
-    bootstrap: str
+    kafka: KafkaAccess
     data_dir: Path
     metrics_host: str
     metrics_port: int
@@ -113,11 +115,9 @@ class _Processor:
         self._config = config
         self._epoch_keys = epoch_keys
         self._mask = mask
-        self._committed = CommittedOffsets(config.bootstrap, config.group_id)
-        self._verdicts = StoredVerdicts(config.bootstrap, config.verdict_topic, self.commits.note_progress)
-        app_config = AppConfig(
-            config.bootstrap, config.data_dir, config.group_id, config.labeled_topic, config.session_s
-        )
+        self._committed = CommittedOffsets(config.kafka, config.group_id)
+        self._verdicts = StoredVerdicts(config.kafka, config.verdict_topic, self.commits.note_progress)
+        app_config = AppConfig(config.kafka, config.data_dir, config.group_id, config.labeled_topic, config.session_s)
         self.app = build_app(app_config, self.commits, door_agent(self._handle))
         self.batches = BatchHandler(
             open_door=self._open_door,
@@ -214,7 +214,7 @@ async def _serve(
         return EXIT_HALTED
     processor = _Processor(config, epoch_keys, mask, metrics)
     watchdog = Watchdog(
-        bootstrap=config.bootstrap,
+        kafka=config.kafka,
         group_id=config.group_id,
         topic=config.labeled_topic,
         stall_s=config.watchdog_s,
@@ -278,9 +278,11 @@ def _say_why(code: int, processor: _Processor, failure: BaseException | None) ->
         # Only our own errors promise that their text holds no input.
         log.error("halted, nothing is lost: %s", error if isinstance(error, UnjoinError) else type(error).__name__)
     elif code == EXIT_CRASHED:
-        log.error("crashed (%s), nothing is lost", type(failure or processor.app.crash_reason).__name__)
+        cause = failure or processor.app.crash_reason
+        log.error("crashed (%s), nothing is lost", refusal_of(cause) or type(cause).__name__)
     elif code == EXIT_STUCK:
-        log.error("Kafka went away during the start (%s), nothing is lost: start again", type(failure).__name__)
+        why = (failure and refusal_of(failure)) or type(failure).__name__
+        log.error("Kafka went away during the start (%s), nothing is lost: start again", why)
 
 
 async def _in_time(work: Coroutine[Any, Any, Any], seconds_max: float) -> bool:
@@ -306,7 +308,7 @@ async def _topics_are_there(config: ProcessorConfig, asked_to_stop: asyncio.Even
     wanted = {config.labeled_topic, config.released_topic, config.verdict_topic, config.dead_letter_topic}
     said = ""
     while not asked_to_stop.is_set():
-        missing = await _missing(config.bootstrap, wanted)
+        missing = await _missing(config.kafka, wanted)
         if not missing:
             return True
         if missing != said:
@@ -333,14 +335,14 @@ async def _keys_are_compared(keys_compared: Callable[[], bool], asked_to_stop: a
     return False
 
 
-async def _missing(bootstrap: str, wanted: set[str]) -> str:
+async def _missing(kafka: KafkaAccess, wanted: set[str]) -> str:
     """What is missing, in words; empty where nothing is."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+    admin = AIOKafkaAdminClient(**kafka.client(), request_timeout_ms=5_000)
     try:
         await admin.start()
         absent = wanted - set(await admin.list_topics())
-    except (KafkaError, OSError):
-        return f"Kafka at {bootstrap}"
+    except (KafkaError, OSError) as error:
+        return f"Kafka at {kafka.bootstrap} ({await reason_of(error, kafka)})"
     finally:
         await admin.close()
     return f"topics {', '.join(sorted(absent))}" if absent else ""

@@ -21,7 +21,6 @@ class RejectionReason(StrEnum):
     WRONG_TYPE = "wrong_type"
     INVALID_VALUE = "invalid_value"
     UNEQUAL_ARRAYS = "unequal_arrays"
-    TOO_MANY_STROKES = "too_many_strokes"
     INVALID_TEXT = "invalid_text"
     TOO_DEEP = "too_deep"
     TOO_LARGE = "too_large"
@@ -88,7 +87,6 @@ EXPLANATION: dict[StrEnum, str] = {
     RejectionReason.WRONG_TYPE: "A field has another JSON type than documented.",
     RejectionReason.INVALID_VALUE: "A field's value is outside its documented bounds or characters.",
     RejectionReason.UNEQUAL_ARRAYS: "The sample arrays of one event must have equal lengths.",
-    RejectionReason.TOO_MANY_STROKES: "A key event has more strokes than the limit: their number tells what was typed.",
     RejectionReason.INVALID_TEXT: "A string holds a lone surrogate, which no UTF-8 text can.",
     RejectionReason.TOO_DEEP: "The event nests deeper than the limit.",
     RejectionReason.TOO_LARGE: "The event is larger than the limit.",

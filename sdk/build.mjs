@@ -16,7 +16,7 @@ const SERVED = from("..", "ingest", "sdk.js");
 const RELEASES = from("..", "ingest", "sdk_releases");
 const BANNER = `/* unjoin ${version}, Apache-2.0 */\n`;
 // Nothing of a wire or stored form, and nothing that another copy on the page calls.
-const INTERNAL = /^(listens|press|release|forget|claimed|gone|remove|claim|retryAfter|home|hush|take)$/;
+const INTERNAL = /^(listens|press|lift|forget|claimed|gone|remove|claim|retryAfter|home|cut|take)$/;
 
 // Safari 15 and the browsers of its year.
 async function bundle(entry, format, outfile) {

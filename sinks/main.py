@@ -32,8 +32,8 @@ import random
 import signal
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -42,18 +42,21 @@ from typing import Any
 import msgspec
 from prometheus_client import make_wsgi_app, start_http_server
 
+from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import UnjoinError
 from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
 from sinks.clickhouse.address import Address
 from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.marks import Marks
 from sinks.clickhouse.retention import keep
 from sinks.clickhouse.server import Server
-from sinks.engine import Engine, Table, Unknown
+from sinks.engine import Engine, EngineError, Table, Unknown
 from sinks.http.interface import ENGINE_SHARE, HttpInterfaceConfig, places_of_queries, serve_http
 from sinks.http.read_only import QueryBounds
 from sinks.kafka.block_planner import BlockLimits
 from sinks.kafka.consumer import SESSION_TIMEOUT_MS, ConsumerConfig, TableConsumer
 from sinks.kafka.dead_letters import DeadLetterProducer
+from sinks.kafka.partition_worker import NotOurs
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage, quieten
 from sinks.rows.enrichment import IspOf, isps
@@ -67,6 +70,9 @@ STOP_SECONDS_MAX = 9.0
 # The garbage collector looks at young objects once this many are new. A block holds some ten thousand rows, and they
 # form no cycles; with Python's default of 700, collections took a quarter of the reading thread's time.
 YOUNG_OBJECTS_MAX = 50_000
+# A backup that is restored is noticed where it is older than the last mark of what was committed.
+MARK_SECONDS = 3_600.0
+EXIT_NOT_OURS = 78  # EX_CONFIG of sysexits.h: starting again does not help
 QUERY_SECONDS_MAX = 30
 RESULT_ROWS_MAX = 10_000_000
 RESULT_BYTES_MAX = 268_435_456
@@ -90,7 +96,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         ttl_days: by table, after how many days from its receipt a row is deleted; 0 for never.
     """
 
-    bootstrap: str
+    kafka: KafkaAccess
     server: Address | None
     clickhouse_dir: Path
     http_host: str
@@ -110,7 +116,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     ttl_days: Mapping[str, int]
 
     def __repr__(self) -> str:
-        return f"SinkConfig({self.bootstrap}, {self.server or self.clickhouse_dir})"
+        return f"SinkConfig({self.kafka}, {self.server or self.clickhouse_dir})"
 
     def limits(self) -> BlockLimits:
         """When a block is cut."""
@@ -149,10 +155,10 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
     """Runs the sink until SIGTERM or SIGINT, or until it fails in a way that only a restart can mend.
 
     Args:
-        on_ready: called once queries are answered and consumers run.
+        on_ready: called once queries are answered, and the groups' commits are known to be this database's.
 
     Returns:
-        The exit status: 0 after a signal, 1 otherwise.
+        The exit status: 0 after a signal, 78 where the groups' commits are another database's, 1 otherwise.
     """
     quieten("aiokafka")
     # The driver warns of each failed connection with a traceback; `Outage` says the same in one line.
@@ -185,6 +191,18 @@ def run_migrations(config: SinkConfig) -> int:
     return 0
 
 
+@contextmanager
+def marks_of(config: SinkConfig) -> Iterator[Marks]:
+    """The marks of the migrated database that a sink would write to, while no sink has it open.
+
+    Raises:
+        UnjoinError: the engine is away or refuses.
+    """
+    quieten("clickhouse_driver", logging.ERROR)
+    with closing(_opened(config)) as engine:
+        yield _prepared(engine, config.ttl_days)
+
+
 async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_ready: Callable[[], None]) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -199,26 +217,28 @@ async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_rea
             stack.callback(thread.join)
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
-        engine = await stack.enter_async_context(_engine(config, stopping))
-        if engine is None:
+        opened = await stack.enter_async_context(_engine(config, stopping))
+        if opened is None:
             return 0
+        engine, marks = opened
         if isinstance(engine, Embedded):
             http = await serve_http(engine, config.http(), metrics)
             stack.push_async_callback(http.close)
             log.info("ClickHouse answers on http://%s:%d", config.http_host, http.port)
-        dead_letters = DeadLetterProducer(config.bootstrap)
+        dead_letters = DeadLetterProducer(config.kafka)
         stack.push_async_callback(dead_letters.close)
         consumers += [
             TableConsumer(
                 table,
                 engine,
                 ConsumerConfig(
-                    bootstrap=config.bootstrap,
+                    kafka=config.kafka,
                     limits=config.limits(),
                     group=config.group_prefix + table.name,
                     session_timeout_ms=SESSION_TIMEOUT_MS,
                     hand_over_seconds_max=HAND_OVER_SECONDS_MAX,
                 ),
+                marks=marks,
                 datum_of=reader_of(table, isp_of),
                 check=partial(check, table),
                 dead_letters=dead_letters,
@@ -226,6 +246,8 @@ async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_rea
             )
             for table in config.tables
         ]
+        renewing = asyncio.create_task(_renew(marks))
+        stack.callback(renewing.cancel)
         return await _consume(consumers, stopping, on_ready)
     raise AssertionError("unreachable")
 
@@ -262,22 +284,37 @@ def _prepare(engine: Engine, ttl_days: Mapping[str, int]) -> None:
         log.info("applied: %s", statement)
 
 
+def _prepared(engine: Engine, ttl_days: Mapping[str, int]) -> Marks:
+    _prepare(engine, ttl_days)
+    return Marks(engine.select)
+
+
+async def _renew(marks: Marks) -> None:
+    """Makes a new mark every hour; one that could not be stored waits for the next."""
+    while True:
+        await asyncio.sleep(MARK_SECONDS)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, marks.renew)
+        except EngineError as error:
+            log.warning("no new mark for commits: %s", error)
+
+
 @asynccontextmanager
-async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[Engine | None]:
-    """The migrated engine; None where the sink was stopped before the migration succeeded."""
+async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[tuple[Engine, Marks] | None]:
+    """The migrated engine and its marks; None where the sink was stopped before the migration succeeded."""
     loop = asyncio.get_running_loop()
     engine = await loop.run_in_executor(None, _opened, config)
     outage = Outage("ClickHouse", log, time.monotonic, random.Random())  # noqa: S311  # spreads retries
     try:
         while not stopping.is_set():
             try:
-                await loop.run_in_executor(None, _prepare, engine, config.ttl_days)
+                marks = await loop.run_in_executor(None, _prepared, engine, config.ttl_days)
             except Unknown as error:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), outage.failed(str(error)))
             else:
                 outage.over()
-                yield engine
+                yield engine, marks
                 return
         yield None
     finally:
@@ -290,10 +327,15 @@ async def _consume(consumers: list[TableConsumer], stopping: asyncio.Event, on_r
     gc.collect()
     gc.freeze()  # the objects of now live until the process ends
     gc.set_threshold(YOUNG_OBJECTS_MAX, *gc.get_threshold()[1:])
-    log.info("sink ready: %s", ", ".join(tasks.values()))
-    on_ready()
     waiting = asyncio.create_task(stopping.wait())
-    await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    admitted = asyncio.create_task(_all_admitted(consumers))
+    ended = [waiting, *tasks]
+    await asyncio.wait([admitted, *ended], return_when=asyncio.FIRST_COMPLETED)
+    if not any(task.done() for task in ended):
+        log.info("sink ready: %s", ", ".join(tasks.values()))
+        on_ready()
+        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+    admitted.cancel()
     waiting.cancel()
     failed = [task for task in tasks if task.done()]
     for consumer in consumers:
@@ -301,13 +343,21 @@ async def _consume(consumers: list[TableConsumer], stopping: asyncio.Event, on_r
     _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS_MAX)
     for task in late:
         task.cancel()
-    await asyncio.gather(*tasks, waiting, return_exceptions=True)
-    for task, table in tasks.items():
-        if task not in late and (error := task.exception()) is not None:
-            _say(table, error)
-            failed.append(task)
+    await asyncio.gather(*tasks, waiting, admitted, return_exceptions=True)
     log.info("sink stopped")
-    return 1 if failed else 0
+    # The reasons last: a supervisor shows the last line.
+    errors = {table: task.exception() for task, table in tasks.items() if task not in late}
+    for table, error in errors.items():
+        if error is not None:
+            _say(table, error)
+    if any(isinstance(error, NotOurs) for error in errors.values()):
+        return EXIT_NOT_OURS
+    return 1 if failed or any(errors.values()) else 0
+
+
+async def _all_admitted(consumers: Sequence[TableConsumer]) -> None:
+    for consumer in consumers:
+        await consumer.admitted.wait()
 
 
 def _say(table: str, error: BaseException) -> None:

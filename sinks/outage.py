@@ -11,7 +11,7 @@ REPEAT_SECONDS = 60.0
 
 
 class Outage:
-    """Logs one line when an outage begins and one when it ends; in between it says how long to wait.
+    """Logs each reason of an outage once, and a line when it ends; in between it says how long to wait.
 
     Args:
         what: its name in the log, e.g. "ClickHouse for signals-0".
@@ -23,11 +23,14 @@ class Outage:
         self._what, self._log, self._clock, self._jitter = what, log, clock, jitter
         self._since: float | None = None
         self._attempts = 0
+        self._reasons: set[str] = set()
 
     def failed(self, why: str) -> float:
         """Returns the seconds to wait before the next try: doubled from 0.1 to 5, and shortened by up to half."""
         if self._since is None:
             self._since = self._clock()
+        if why not in self._reasons:
+            self._reasons.add(why)
             self._log.warning("%s does not answer (%s); waiting and trying again", self._what, why)
         ceiling: float = min(SECONDS_MAX, FIRST_SECONDS * 2 ** min(self._attempts, 10))
         self._attempts += 1
@@ -38,6 +41,7 @@ class Outage:
         if self._since is not None:
             self._log.warning("%s answers again after %.1f s", self._what, self._clock() - self._since)
         self._since, self._attempts = None, 0
+        self._reasons.clear()
 
 
 class RateLimitedHandler(logging.Handler):

@@ -7,6 +7,7 @@ import msgspec
 
 from processors.door.crowd import CrowdRule
 from processors.main import ProcessorConfig
+from schemas.kafka_access import KafkaAccess
 from unjoin.roles import processor_config_of
 from unjoin.settings import Settings
 
@@ -27,13 +28,14 @@ def crowd_rule(crowd_min: int, **other: int) -> CrowdRule:
     return msgspec.structs.replace(rule, **{RULE_OF[name]: value for name, value in given.items()})
 
 
-def door_config(*, crowd_min: int, data_dir: str | Path, **given: Any) -> ProcessorConfig:
+def door_config(*, crowd_min: int, data_dir: str | Path, bootstrap: str = "", **given: Any) -> ProcessorConfig:
     """The config of the settings.
 
     Args:
+        bootstrap: the brokers, who ask for no user.
         given: fields of it, and `crowd_…` for those of its rule (`RULE_OF`).
     """
     rule = {name: given.pop(name) for name in RULE_OF if name in given}
     config = processor_config_of(Settings())
-    changes = {"counts_every_s": 0.1, **given, "data_dir": Path(data_dir), "crowd": crowd_rule(crowd_min, **rule)}
-    return msgspec.structs.replace(config, **changes)
+    own = {"kafka": KafkaAccess(bootstrap), "data_dir": Path(data_dir), "crowd": crowd_rule(crowd_min, **rule)}
+    return msgspec.structs.replace(config, **{"counts_every_s": 0.1, **given, **own})

@@ -235,10 +235,9 @@ def go_hidden(page):
 
 
 def wander(page, x=400, y=300):
-    """The mouse to a place, a rest there of over a moment, and on: what is near to where it is now is not told."""
+    """The mouse to a place, and on."""
     page.mouse.move(10, 10)
     page.mouse.move(x, y, steps=10)
-    page.wait_for_timeout(1_100)
     page.mouse.move(x + 90, y - 90, steps=5)
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from schemas.kafka_access import KafkaAccess
 from sinks.clickhouse.address import address_of
 from sinks.clickhouse.server import Server
 from sinks.engine import Table
@@ -24,6 +25,7 @@ from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.outage import quieten
 from sinks.rows.tables import SIGNALS, check, reader_of
 from testkit import contract_table
+from testkit.memory_marks import MemoryMarks
 from testkit.sink_configs import block_limits, consumer_config
 
 SIGNAL_IDS = Table(
@@ -68,7 +70,7 @@ async def run(config: ServerSinkConfig) -> None:
     """Consumes until SIGTERM."""
     table, datum_of, check_value = _READERS[config.table]
     engine = Server(address_of(config.url), answer_seconds_max=config.answer_seconds_max)
-    dead_letters = DeadLetterProducer(config.bootstrap, lambda topic: f"{topic}.dead")
+    dead_letters = DeadLetterProducer(KafkaAccess(config.bootstrap), lambda topic: f"{topic}.dead")
     consumer = TableConsumer(
         msgspec.structs.replace(table, topics=(config.topic,)),
         engine,
@@ -78,6 +80,7 @@ async def run(config: ServerSinkConfig) -> None:
             config.group,
             session_timeout_ms=config.session_timeout_ms,
         ),
+        marks=MemoryMarks({"server": set()}, moment="any"),
         datum_of=datum_of,
         check=check_value,
         dead_letters=dead_letters,

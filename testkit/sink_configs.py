@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.kafka_access import KafkaAccess
 from sinks.http.interface import HttpInterfaceConfig
 from sinks.http.read_only import QueryBounds
 from sinks.kafka.block_planner import BlockLimits
@@ -30,7 +31,7 @@ def block_limits(**changes: Any) -> BlockLimits:
 def consumer_config(bootstrap: str, limits: BlockLimits, group: str, **changes: Any) -> ConsumerConfig:
     """How one table's consumer reads."""
     config = ConsumerConfig(
-        bootstrap=bootstrap,
+        kafka=KafkaAccess(bootstrap),
         limits=limits,
         group=group,
         session_timeout_ms=SESSION_TIMEOUT_MS,
@@ -52,7 +53,7 @@ def http_config(**changes: Any) -> HttpInterfaceConfig:
 def sink_config(bootstrap: str, clickhouse_dir: Path, **changes: Any) -> SinkConfig:
     """A sink of every table into the embedded engine in a directory; it has no metrics port."""
     config = SinkConfig(
-        bootstrap=bootstrap,
+        kafka=KafkaAccess(bootstrap),
         server=None,
         clickhouse_dir=clickhouse_dir,
         http_host=SETTINGS.clickhouse_http_host,

@@ -14,13 +14,16 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from schemas.codec import encode
+from schemas.kafka_access import KafkaAccess
 from sinks.engine import Table
 from sinks.kafka.block_planner import BlockLimits, split_expired
+from sinks.kafka.commit_marks import split_mark
 from sinks.kafka.consumer import TableConsumer
 from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.metrics import SinkMetrics
 from sinks.rows.tables import SIGNALS, check, reader_of
 from testkit import contract_table
+from testkit.memory_marks import MemoryMarks
 from testkit.sink_configs import block_limits, consumer_config
 
 LIMITS = block_limits(rows_max=500, bytes_max=1_000_000, ms_max=50)
@@ -53,6 +56,7 @@ class SinkEnvironment:
 
     Attributes:
         produced: numbers of the records that the broker acknowledged, garbage left out.
+        marks: of the one database behind its consumers.
     """
 
     def __init__(self, bootstrap: str, partitions: int = 2) -> None:
@@ -64,9 +68,10 @@ class SinkEnvironment:
         self.group = f"unjoin-sink-{self.topic}"
         self.admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
-        self.dead_letter_producer = DeadLetterProducer(bootstrap, lambda _topic: self.dead_topic)
+        self.dead_letter_producer = DeadLetterProducer(KafkaAccess(bootstrap), lambda _topic: self.dead_topic)
         self.produced: list[int] = []
         self.metrics = SinkMetrics()
+        self.marks = MemoryMarks()
 
     async def __aenter__(self) -> Self:
         await self.admin.start()
@@ -111,6 +116,7 @@ class SinkEnvironment:
             self.table,
             engine,
             consumer_config(self.bootstrap, limits, self.group, **config),
+            marks=self.marks,
             datum_of=self.datum_of,
             check=self.check_value,
             dead_letters=self.dead_letter_producer,
@@ -132,7 +138,7 @@ class SinkEnvironment:
         except KafkaError:  # a new broker makes its offsets topic when the first group asks
             return {}
         return {
-            partition.partition: (commit.offset, split_expired(commit.metadata)[0])
+            partition.partition: (commit.offset, split_expired(split_mark(commit.metadata)[1])[0])
             for partition, commit in found.items()
         }
 

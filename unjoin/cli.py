@@ -16,6 +16,7 @@ from schemas.outcomes import UnjoinError
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.settings import Settings, settings_of
 from unjoin.terminal import escaped
+from unjoin.timestamps import timestamp_ms
 
 
 class AttackNotInstalled(UnjoinError):
@@ -63,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument("--worker", help=argparse.SUPPRESS)  # NUMBER/COUNT, from `unjoin collect --workers`
     add("process", _process, "run a processor: the door that labels go through")
     add("sink", _sink, "run the sink: Kafka in, ClickHouse out")
-    add("topics", _topics, "create the topics, or bring them to their settings")
+    topics = add("topics", _topics, "create the topics, or bring them to their settings")
+    topics.add_argument(
+        "--acls", nargs="?", const="User:unjoin-{user}", metavar="PRINCIPAL",
+        help="then give the user of each role its rights; default User:unjoin-{user}, as User:unjoin-collector",
+    )  # fmt: skip
     add("migrate", _migrate, "bring the database's tables up to date, as a sink does when it starts")
 
     query = add("query", _query, "run SQL where the sink writes")
@@ -93,6 +98,19 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--spool", action="append", default=[], type=Path, metavar="DIR", help="a collector's spool (may be repeated)"
     )
+    audit.add_argument(
+        "--since",
+        type=timestamp_ms,
+        metavar="TIME",
+        help="leave out rows and dead letters of before: of a topic that was made again",
+    )
+
+    rewind = add("rewind", _rewind, "let a new, another or a restored database be filled from what Kafka still holds")
+    rewind.add_argument("--table", action="append", default=[], help="only this table (may be repeated)")
+    rewind.add_argument(
+        "--to", type=_rewind_to, metavar="TIME", help="`earliest` (the default), or the time of the backup"
+    )
+    rewind.add_argument("--yes", action="store_true", help="do it; without, it is only shown")
 
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
     attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack --help`")
@@ -177,13 +195,21 @@ def _sink(_: argparse.Namespace, settings: Settings, __: Console) -> int:
     return run_sink(settings)
 
 
-def _topics(_: argparse.Namespace, settings: Settings, console: Console) -> int:
+def _topics(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.connections.kafka_login import kafka_access_of
     from unjoin.host import kafka
+    from unjoin.host.kafka_acls import grant_rights
     from unjoin.roles import topics_of
 
+    access = kafka_access_of(settings)
+
     async def create() -> kafka.TopicChanges:
-        await kafka.wait_until_reachable(settings.bootstrap, seconds_max=60)
-        return await kafka.ensure_topics(settings.bootstrap, topics_of(settings), settings.replication_factor)
+        await kafka.wait_until_reachable(access, seconds_max=60)
+        changes = await kafka.ensure_topics(access, topics_of(settings), settings.replication_factor)
+        if options.acls:
+            count = await grant_rights(access, options.acls)
+            changes.notes.append(f"{count} rules let {options.acls} do what its role does; rules that were there stay")
+        return changes
 
     changes = asyncio.run(create())
     console.print(f"created: {', '.join(changes.created) or 'nothing, all were there'}", highlight=False)
@@ -235,11 +261,12 @@ def _simulate(options: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _replay(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.connections.kafka_login import kafka_access_of
     from unjoin.keys.keyring import Keyring
     from unjoin.replay import NOT_REPLAYED, ReplayOptions, replay
 
     wanted = ReplayOptions(
-        bootstrap=settings.bootstrap,
+        kafka=kafka_access_of(settings),
         today=datetime.datetime.now(datetime.UTC).date(),
         reasons=frozenset(options.reason),
         topics=frozenset(options.topic),
@@ -260,7 +287,7 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
     from unjoin.audit.snapshot import AuditError
 
     try:
-        audit = run_audit(settings, options.spool, console)
+        audit = run_audit(settings, options.spool, console, options.since)
     except AuditError as error:
         text = escaped(f"unjoin: {error}")
         console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
@@ -270,6 +297,17 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
     else:
         show(audit, Console())
     return audit.exit_code
+
+
+def _rewind_to(text: str) -> int | None:
+    return None if text == "earliest" else timestamp_ms(text)
+
+
+def _rewind(options: argparse.Namespace, settings: Settings, _: Console) -> int:
+    from unjoin.roles import run_rewind
+
+    run_rewind(settings, options.table, options.to, really=options.yes, console=Console())
+    return 0
 
 
 def _attack(options: argparse.Namespace, _: Settings, __: Console) -> int:

@@ -25,7 +25,7 @@ from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.server import Server
 from sinks.clickhouse.statements import literal
 from sinks.engine import EngineError
-from unjoin.clickhouse_address import server_address_of
+from unjoin.connections.clickhouse_address import server_address_of
 from unjoin.query import SelectRows, answer_over_http
 from unjoin.settings import Settings
 

@@ -17,7 +17,7 @@ from sinks.clickhouse.address import Address
 from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.server import Server
 from sinks.engine import EngineError
-from unjoin.clickhouse_address import server_address_of
+from unjoin.connections.clickhouse_address import server_address_of
 from unjoin.settings import Settings
 from unjoin.terminal import NOTE, Escaper, escaped
 

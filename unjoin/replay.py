@@ -23,6 +23,8 @@ from rich.progress import Progress
 from processors.door.records import labeled_of, midnight_s
 from schemas.codec import decode
 from schemas.dead_letters import TRUNCATED_FROM, Origin, origin_of
+from schemas.kafka_access import KafkaAccess, refusal_of
+from schemas.kafka_probe import why_refused
 from schemas.outcomes import DeadLetterReason, DecodeError, UnjoinError
 from schemas.seal import Opener, place_of
 from schemas.topics import (
@@ -66,7 +68,7 @@ class ReplayOptions(msgspec.Struct, frozen=True):
         epoch_keys: the door's keys of the days that are here, so that what is inside a seal can be told.
     """
 
-    bootstrap: str
+    kafka: KafkaAccess
     today: datetime.date
     reasons: frozenset[str] = frozenset()
     topics: frozenset[str] = frozenset()
@@ -107,13 +109,14 @@ async def replay(options: ReplayOptions, console: Console) -> Counter[str]:
             for topic in (DEAD_LETTERS, LABELED_DEAD_LETTERS):
                 await run.replay_topic(topic, progress)
     except KafkaError as error:
-        raise ReplayError(f"Kafka failed ({type(error).__name__}); {AGAIN}") from None
+        why = refusal_of(error) or await why_refused(options.kafka)
+        raise ReplayError(why or f"Kafka failed ({type(error).__name__}); {AGAIN}") from None
     return run.counts
 
 
 def _consumer(options: ReplayOptions) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
-        bootstrap_servers=options.bootstrap,
+        **options.kafka.client(),
         group_id=options.group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -124,7 +127,7 @@ def _consumer(options: ReplayOptions) -> AIOKafkaConsumer:
 def _producer(options: ReplayOptions) -> AIOKafkaProducer:
     """Not idempotent: then batches would never expire while brokers are away, and twice is as good as once."""
     return AIOKafkaProducer(
-        bootstrap_servers=options.bootstrap,
+        **options.kafka.client(),
         acks="all",
         max_request_size=REQUEST_BYTES_MAX,
         request_timeout_ms=10_000,

@@ -5,13 +5,15 @@ Nothing heavy is imported before its role runs, and a role is confined before an
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from schemas.kafka_access import KafkaAccess
 from schemas.topics import (
     DEIDENTIFIED,
     HOUR_MS,
@@ -23,6 +25,7 @@ from schemas.topics import (
     topics,
 )
 from unjoin.confine.allowed_paths import confine_role
+from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.host.notify import notify_ready
 from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
 from unjoin.keys.announcer import Announcer, KeyDiffers
@@ -32,6 +35,8 @@ from unjoin.keys.keyring import Keyring, KeyringError
 from unjoin.settings import WORKER_SPOOL, Settings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ingest.process.server import CollectorConfig
     from ingest.web.page import PageOf
     from processors.main import ProcessorConfig
@@ -70,7 +75,8 @@ def run_collector(
     keyring = Keyring(settings.edge_keys_dir)
     number, count = _workers_of(worker)
     cache = settings.spool_folder / f"announcements-{number}.json"
-    with _housekeeping(keyring, "edge", settings), announcer_of_edge(settings, keyring, cache) as announcer:
+    announcing = announcer_of_edge(settings, config.kafka, keyring, cache)
+    with _housekeeping(keyring, "edge", settings), announcing as announcer:
         page_of = _playground_of(settings, count, door_metrics_url) if playground else None
         edge_keys = partial(announcer.checked_key, announced=True)
         return run(config, edge_keys, announcer.door_public_key, on_ready=notify_ready, page_of=page_of)
@@ -95,7 +101,7 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
     number, count = _workers_of(worker)
     return CollectorConfig(
         sites_file=settings.sites_file,
-        bootstrap=settings.bootstrap,
+        kafka=kafka_access_of(settings),
         insync_min=min_insync_replicas(settings.replication_factor),
         host=settings.http_host,
         port=settings.http_port,
@@ -162,7 +168,7 @@ def processor_config_of(settings: Settings) -> ProcessorConfig:
     from processors.main import ProcessorConfig
 
     return ProcessorConfig(
-        bootstrap=settings.bootstrap,
+        kafka=kafka_access_of(settings),
         data_dir=settings.processor_dir,
         metrics_host=settings.metrics_host,
         metrics_port=settings.metrics_port,
@@ -195,7 +201,7 @@ def run_processor(settings: Settings) -> int:
     config = processor_config_of(settings)
     confine_role("processor", settings)
     keyring = Keyring(settings.epoch_keys_dir)
-    with _housekeeping(keyring, "epoch", settings), announcer_of_door(settings, keyring) as announcer:
+    with _housekeeping(keyring, "epoch", settings), announcer_of_door(settings, config.kafka, keyring) as announcer:
         return run(
             config,
             partial(announcer.checked_key, announced=False),
@@ -223,13 +229,28 @@ def run_migrations(settings: Settings) -> int:
     return run_migrations(config)
 
 
+def run_rewind(
+    settings: Settings, tables: Sequence[str], since_ms: int | None, *, really: bool, console: Console
+) -> None:
+    """`unjoin rewind`, with a sink's rights."""
+    from sinks.main import marks_of
+    from unjoin.rewind import rewind, show, tables_called
+
+    chosen = tables_called(tables)
+    config = _sink_config(settings)
+    confine_role("sink", settings)
+    with marks_of(config) as marks:
+        steps = asyncio.run(rewind(config.kafka, marks, chosen, since_ms, really=really))
+    show(steps, console, really=really)
+
+
 def _sink_config(settings: Settings) -> SinkConfig:
     from sinks.main import GROUP_PREFIX, SinkConfig
     from sinks.rows.tables import TABLES
-    from unjoin.clickhouse_address import server_address_of
+    from unjoin.connections.clickhouse_address import server_address_of
 
     return SinkConfig(
-        bootstrap=settings.bootstrap,
+        kafka=kafka_access_of(settings),
         server=server_address_of(settings),
         clickhouse_dir=settings.clickhouse_dir,
         http_host=settings.clickhouse_http_host,
@@ -258,33 +279,34 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def announcer_of_edge(settings: Settings, keyring: Keyring, cache: Path) -> Announcer:
+def announcer_of_edge(settings: Settings, kafka: KafkaAccess, keyring: Keyring, cache: Path) -> Announcer:
     """What compares the edge's keys with other collectors', and learns what labels are sealed to.
 
     Args:
         cache: a file of what was read before, for a start without Kafka.
     """
-    return _announcer(settings, "edge", keyring, edge_announcement, cache)
+    return _announcer(settings, kafka, "edge", keyring, edge_announcement, cache)
 
 
-def announcer_of_door(settings: Settings, keyring: Keyring) -> Announcer:
+def announcer_of_door(settings: Settings, kafka: KafkaAccess, keyring: Keyring) -> Announcer:
     """What compares the door's keys with other doors', and announces its public ones."""
 
     def said(day: datetime.date, epoch_key: bytes) -> Announcement:
         return door_announcement(day, epoch_key, door_identity(settings.epoch_keys_dir))
 
-    return _announcer(settings, "door", keyring, said, None)
+    return _announcer(settings, kafka, "door", keyring, said, None)
 
 
 def _announcer(
     settings: Settings,
+    kafka: KafkaAccess,
     role: Role,
     keyring: Keyring,
     announcement_of_key: Callable[[datetime.date, bytes], Announcement],
     cache: Path | None,
 ) -> Announcer:
     return Announcer(
-        bootstrap=settings.bootstrap,
+        kafka=kafka,
         role=role,
         keyring=keyring,
         announcement_of_key=announcement_of_key,

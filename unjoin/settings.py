@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -43,6 +43,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     collect_workers: Annotated[Positive, Meta(description="Processes of a collector that share its port.")] = 1
     kafka_port: Annotated[Port, Meta(description="Port of the Kafka that `unjoin up` starts.")] = 9092
     kafka_bootstrap: Annotated[str, Meta(description="Brokers of the roles; default 127.0.0.1 and `KAFKA_PORT`.")] = ""
+    kafka_security_protocol: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"],
+        Meta(
+            description="How every role and command talks to the brokers, as Kafka calls it; "
+            "[docs/kafka-security.md](docs/kafka-security.md)."
+        ),
+    ] = "PLAINTEXT"
+    kafka_tls_ca: Annotated[
+        str, Meta(description="PEM file of the authorities that sign the brokers' certificates; default the system's.")
+    ] = ""
+    kafka_tls_cert: Annotated[
+        str, Meta(description="PEM file of this client's own certificate, where brokers ask for one.")
+    ] = ""
+    kafka_tls_key: Annotated[str, Meta(description="PEM file of its key, without a password.")] = ""
+    kafka_sasl_mechanism: Annotated[
+        Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"],
+        Meta(description="How a user proves who it is: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`."),
+    ] = ""
+    kafka_sasl_username: Annotated[
+        str, Meta(description="The user; with `KAFKA_OAUTH_TOKEN_URL` the client's id there.")
+    ] = ""
+    kafka_sasl_password: Annotated[
+        str, Meta(description="Its password; with `KAFKA_OAUTH_TOKEN_URL` the client's secret there.")
+    ] = ""
+    kafka_oauth_token_url: Annotated[
+        str,
+        Meta(
+            pattern="^(https?://.+)?$",
+            description="Of `OAUTHBEARER`: where tokens are had for client credentials (RFC 6749, 4.4).",
+        ),
+    ] = ""
+    kafka_oauth_scope: Annotated[str, Meta(description="The scope asked for there; default none.")] = ""
+    kafka_oauth_token_file: Annotated[
+        str, Meta(description="Instead of the URL: a file of the token, read at each connection.")
+    ] = ""
     clickhouse_http_host: Annotated[str, Meta(description="Address the embedded ClickHouse listens on.")] = "127.0.0.1"
     clickhouse_http_port: Annotated[Port, Meta(description="HTTP port of the embedded ClickHouse.")] = 8123
     clickhouse_url: Annotated[
@@ -285,7 +320,8 @@ def _checked(settings: Settings) -> Settings:
 
     Raises:
         SettingsError: a row would be deleted before its record, labels would expire before they have waited, the
-            largest bodies be told 503 for ever, an alias hides a path, or a broker has no port.
+            largest bodies be told 503 for ever, an alias hides a path, a broker has no port, or what proves to
+            brokers who a client is does not fit together.
     """
     first_part = settings.path_alias[1:].partition("/")[0]
     if first_part in OWN_PATHS:
@@ -296,6 +332,7 @@ def _checked(settings: Settings) -> Settings:
         host, _, port = address.strip().rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
             raise SettingsError("UNJOIN_KAFKA_BOOTSTRAP: Expected brokers as host:port, separated by commas")
+    _check_kafka_security(settings)
     for table, days in settings.ttl_days.items():
         if 0 < days <= settings.events_retention_days:
             raise SettingsError(
@@ -309,6 +346,45 @@ def _checked(settings: Settings) -> Settings:
             f"or raise {PREFIX}LABELED_RETENTION_HOURS"
         )
     return settings
+
+
+def _check_kafka_security(settings: Settings) -> None:
+    """Raises SettingsError where a setting of TLS or SASL is missing, or would have no effect."""
+    own = f"{PREFIX}KAFKA_"
+    protocol, mechanism = settings.kafka_security_protocol, settings.kafka_sasl_mechanism
+    tls = {"TLS_CA": settings.kafka_tls_ca, "TLS_CERT": settings.kafka_tls_cert, "TLS_KEY": settings.kafka_tls_key}
+    user = {"SASL_USERNAME": settings.kafka_sasl_username, "SASL_PASSWORD": settings.kafka_sasl_password}
+    url, file = settings.kafka_oauth_token_url, settings.kafka_oauth_token_file
+    token = {"OAUTH_TOKEN_URL": url, "OAUTH_TOKEN_FILE": file, "OAUTH_SCOPE": settings.kafka_oauth_scope}
+    if protocol != "PLAINTEXT" and not settings.kafka_bootstrap:
+        raise SettingsError(f"{own}BOOTSTRAP: name the brokers that speak {protocol}; Kafka of `unjoin up` does not")
+
+    def need(wanted: Mapping[str, str], because: str) -> None:
+        for name, value in wanted.items():
+            if not value:
+                raise SettingsError(f"{own}{name}: {because} needs it")
+
+    def refuse(given: Mapping[str, str], unless: str) -> None:
+        for name, value in given.items():
+            if value:
+                raise SettingsError(f"{own}{name}: has no effect {unless}; leave it out")
+
+    if not protocol.endswith("SSL"):
+        refuse(tls, f"unless {own}SECURITY_PROTOCOL is SSL or SASL_SSL")
+    if tls["TLS_CERT"] or tls["TLS_KEY"]:
+        need(tls | {"TLS_CA": "-"}, "a certificate of this client's own")
+    if not protocol.startswith("SASL"):
+        sasl = {"SASL_MECHANISM": mechanism, **user, **token}
+        return refuse(sasl, f"unless {own}SECURITY_PROTOCOL is SASL_SSL or SASL_PLAINTEXT")
+    need({"SASL_MECHANISM": mechanism}, protocol)
+    if mechanism != "OAUTHBEARER":
+        need(user, mechanism)
+        return refuse(token, "without OAUTHBEARER")
+    if bool(url) == bool(file):
+        raise SettingsError(f"{own}SASL_MECHANISM: OAUTHBEARER needs either {own}OAUTH_TOKEN_URL or _FILE")
+    if url:
+        return need(user, f"{own}OAUTH_TOKEN_URL")
+    return refuse(user | {"OAUTH_SCOPE": token["OAUTH_SCOPE"]}, f"with {own}OAUTH_TOKEN_FILE")
 
 
 def settings_table() -> str:

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from attacks.detector.plays import Play
 from unjoin.simulator.rng import Rng
-from unjoin.simulator.sdk_signals import HushedHand, PlainHand, PlainKeys, Sample, SampledKeys, Stroke
+from unjoin.simulator.sdk_signals import (
+    SIGNALS_MS,
+    PiecedHand,
+    PlainHand,
+    PlainKeys,
+    Sample,
+    SampledKeys,
+    Stroke,
+)
 
 MOVEMENT_GAP_MS = 250.0
 PAGE_END_MS = 5_000.0
@@ -18,17 +26,27 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 def told(play: Play, rng: Rng, *, is_reduced: bool) -> tuple[list[Sample], list[list[Stroke]]]:
     """What a page sends of a play: places in the order of time, and strokes an event."""
-    hand = HushedHand() if is_reduced else PlainHand()
+    hand = PiecedHand(rng) if is_reduced else PlainHand()
     keys = SampledKeys(rng) if is_reduced else PlainKeys()
     places: list[Sample] = []
     strokes: list[list[Stroke]] = []
+
+    def send(at: float) -> None:
+        # Reduced, an event's places begin at 0: what lies between two events is told by the events' own times.
+        places.extend(sample._replace(t=sample.t + at) for sample in hand.take())
+        strokes.append(keys.take())
+
+    due = rng.random() * SIGNALS_MS
     for turn in play.turns:
         keys.type(turn.strokes)
-        hand.move(turn.way)
-        hand.answer(turn.at)
-        places += hand.take(turn.at)
-        strokes.append(keys.take(turn.at))
-    places += hand.take(play.turns[-1].at + PAGE_END_MS)
+        for sample in turn.way:
+            while is_reduced and sample.t >= due:
+                send(due)
+                due += SIGNALS_MS
+            hand.move([sample])
+        if not is_reduced:
+            send(0.0)
+    send(play.turns[-1].at + PAGE_END_MS if is_reduced else 0.0)
     return places, [event for event in strokes if event]
 
 

@@ -1,13 +1,15 @@
 """The attack: which records a crowd was made of, whose they were, and which label each of them became. Pure.
 
-Every record of the labeled topic is somebody's by the signals that were received at its moment. A batch of released
+Every record of the labeled topic is somebody's by the signals that were received at its moment; where signals have
+requests of their own, it may be anybody's whose signals came within the usual time after it. A batch of released
 labels is made of the records between two commits (or two scrapes). Content then weighs which label is which record: how
 many strokes went with an answer of that length; where the hand was last seen before, and first seen after, that button
-was the answer; how long the record is. The weights are learned from half of the batches, of which the attacker is told
-all; naive Bayes. Each batch is a matching of labels and records: Sinkhorn's iterations make marginals of it, summed
-over sessions.
+was the answer; how far it went and how long that took; how long the record is; how long ago the session's last request
+was. The weights are learned from half of the batches, of which the attacker is told all; naive Bayes. Each batch is a
+matching of labels and records: Sinkhorn's iterations make marginals of it, summed over sessions.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -18,17 +20,22 @@ from numpy.typing import NDArray
 from attacks.linkage.attackers import nearest
 from attacks.linkage.bounds import Share, share
 from attacks.linkage.traffic import ANSWERS
-from attacks.logs.holdings import Holdings, LoggedDay, Told
+from attacks.logs.holdings import Holdings, LoggedDay, Told, Truth
 from processors.masking.canonical import canonical
+from unjoin.simulator.sdk_signals import REST_MS
 
 MARGIN = 0.01
 CONFIDENCE = 0.995  # of each side, for an interval of 99 %
 RECEIVED_TO_APPENDED_MS = 4.0
+# Signals whose median is nearer than this to a record's moment are taken to have come with it.
+TOGETHER_MS_MAX = 20.0
 CELL_PX = 64
+STEP_MS = 80.0
 LENGTHS_MAX, STROKES_SHOWN_MAX = 60, 80
 SMOOTHING = 2.0
 ROUNDS = 12
-NOWHERE = -1
+
+FEATURES = ("place", "left", "far", "last far", "left far", "took", "ways", "strokes", "since", "size")
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -68,15 +75,50 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.found.lower > self.bar
 
 
+class Candidates:
+    """Of each record, the told moments that may be of the page which gave it: one a session, each as likely.
+
+    Attributes:
+        told, record: indices, a pair each, by record.
+        prior: logarithm of how likely the pair is before any content is weighed.
+    """
+
+    def __init__(self, holdings: Holdings) -> None:
+        told = holdings.told
+        at = np.array([one.received_at_ms for one in told])
+        order = np.argsort(at, kind="stable")
+        wanted = np.array([entry.appended_at_ms for entry in holdings.entries]) - RECEIVED_TO_APPENDED_MS
+        close: Ints = order[nearest(at[order], wanted)]
+        found: list[list[int]] = [[index] for index in close.tolist()]
+        if np.median(np.abs(at[close] - wanted)) > TOGETHER_MS_MAX:
+            apart = _since_last(told)
+            window_ms = float(np.quantile(apart[np.isfinite(apart)], 0.99))
+            first, last = np.searchsorted(at[order], wanted), np.searchsorted(at[order], wanted + window_ms)
+            for record, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+                soonest: dict[str, int] = {}
+                for index in order[begin:end].tolist():
+                    soonest.setdefault(told[index].session, index)
+                found[record] = list(soonest.values()) or found[record]
+        counts = np.array([len(some) for some in found])
+        self._begins = np.concatenate([[0], np.cumsum(counts)])
+        self.told: Ints = np.array([index for some in found for index in some])
+        self.record: Ints = np.repeat(np.arange(len(found)), counts)
+        self.prior: Floats = -np.log(np.repeat(counts, counts))
+
+    def of(self, records: Ints) -> Ints:
+        """Places of the pairs of these records."""
+        return np.concatenate([np.arange(self._begins[one], self._begins[one + 1]) for one in records.tolist()])
+
+
 class Attacker:
     """Holds a day's logs, and is told the truth of every second batch to learn from."""
 
     def __init__(self, day: LoggedDay) -> None:
         self._day = day
-        self._told_index = _nearest_told(day.holdings)
-        self._sessions, self._session_of = np.unique(
-            [day.holdings.told[index].session for index in self._told_index.tolist()], return_inverse=True
-        )
+        self._candidates = Candidates(day.holdings)
+        names = [one.session for one in day.holdings.told]
+        self._sessions, session_of_told = np.unique(names, return_inverse=True)
+        self._session_of: Ints = session_of_told[self._candidates.told]
 
     def outcomes(self) -> list[Outcome]:
         """Every attack."""
@@ -86,6 +128,7 @@ class Attacker:
             self.voters(),
             self.by_reading(commits),
             self.by_times("released batches, commits, times", commits),
+            self.by_content("the same and intervals between a session's requests", commits, ("since",)),
             self.by_content("the same and content of signals", commits),
             self.by_content("scrapes every second, times and content", scrapes),
         ]
@@ -93,9 +136,10 @@ class Attacker:
     def voters(self) -> Outcome:
         """Voter -> session by the times of requests; where no voter can be read, none is joined."""
         votes: dict[str, Counter[str]] = {}
-        for entry, session in zip(self._day.holdings.entries, self._session_of.tolist(), strict=True):
-            if entry.voter:
-                votes.setdefault(entry.voter, Counter())[str(self._sessions[session])] += 1
+        entries = self._day.holdings.entries
+        for record, session in zip(self._candidates.record.tolist(), self._session_of.tolist(), strict=True):
+            if voter := entries[record].voter:
+                votes.setdefault(voter, Counter())[str(self._sessions[session])] += 1
         truth = self._day.truth.owner_of_voter
         right = sum(counted.most_common(1)[0][0] == truth[voter] for voter, counted in votes.items())
         return Outcome(
@@ -110,11 +154,14 @@ class Attacker:
 
         def guess(batch: Batch) -> Ints:
             of: dict[tuple[str, str], Counter[int]] = {}
-            for record in batch.records.tolist():
+            pairs = self._candidates.of(batch.records)
+            for record, session in zip(
+                self._candidates.record[pairs].tolist(), self._session_of[pairs].tolist(), strict=True
+            ):
                 entry = holdings.entries[record]
                 if entry.task:
-                    of.setdefault((entry.task, canonical(entry.answer)), Counter())[int(self._session_of[record])] += 1
-            busiest = _busiest(self._session_of[batch.records])
+                    of.setdefault((entry.task, canonical(entry.answer)), Counter())[session] += 1
+            busiest = self._busiest(pairs)
             keys = [(holdings.rows[row].task, holdings.rows[row].answer) for row in batch.rows.tolist()]
             return np.array([of[key].most_common(1)[0][0] if key in of else busiest for key in keys])
 
@@ -123,23 +170,28 @@ class Attacker:
     def by_times(self, name: str, batches: Sequence[Batch]) -> Outcome:
         """The session with most records in the range: times alone."""
         return self._judged(
-            name, batches, lambda batch: np.full(len(batch.rows), _busiest(self._session_of[batch.records]))
+            name,
+            batches,
+            lambda batch: np.full(len(batch.rows), self._busiest(self._candidates.of(batch.records))),
         )
 
-    def by_content(self, name: str, batches: Sequence[Batch]) -> Outcome:
-        """The session that the content makes most likely."""
-        weights = Weights(
-            self._day, self._told_index, [batch for number, batch in enumerate(batches) if number % 2 == 0]
-        )
+    def by_content(self, name: str, batches: Sequence[Batch], features: Sequence[str] = FEATURES) -> Outcome:
+        """The session that the content makes most likely, by some features of it."""
+        learned = [batch for number, batch in enumerate(batches) if number % 2 == 0]
+        weights = Weights(self._day, self._candidates, learned, features)
 
         def guess(batch: Batch) -> Ints:
-            odds = marginals(weights.of(batch))
-            members, place = np.unique(self._session_of[batch.records], return_inverse=True)
-            summed = np.zeros((len(batch.rows), len(members)))
-            np.add.at(summed.T, place, odds.T)
+            pairs = self._candidates.of(batch.records)
+            prior = self._candidates.prior[pairs]
+            odds = marginals(weights.of(batch) + prior, np.exp(prior))
+            members, place = np.unique(self._session_of[pairs], return_inverse=True)
+            summed = np.array([np.bincount(place, row, len(members)) for row in odds])
             return members[summed.argmax(axis=1)]
 
         return self._judged(name, batches, guess)
+
+    def _busiest(self, pairs: Ints) -> int:
+        return int(np.bincount(self._session_of[pairs], np.exp(self._candidates.prior[pairs])).argmax())
 
     def _judged(self, name: str, batches: Sequence[Batch], guess: Callable[[Batch], Ints]) -> Outcome:
         owner = self._day.truth.owner
@@ -157,45 +209,80 @@ class Attacker:
 class Weights:
     """Logarithms of how much likelier each pair of label and record is for being one, by what told batches taught."""
 
-    def __init__(self, day: LoggedDay, told_index: Ints, batches: Sequence[Batch]) -> None:
+    def __init__(
+        self, day: LoggedDay, candidates: Candidates, batches: Sequence[Batch], features: Sequence[str]
+    ) -> None:
         holdings, truth = day.holdings, day.truth
         told = holdings.told
-        strokes = np.array([told[index].strokes for index in told_index.tolist()]).clip(0, STROKES_SHOWN_MAX)
-        self._strokes = strokes
-        following = _following(told)
-        self._place = np.array([_cell(told[index].last) for index in told_index.tolist()])
-        self._left = np.array([_cell(following[index]) for index in told_index.tolist()])
-        self._size = np.unique([entry.value_bytes for entry in holdings.entries], return_inverse=True)[1]
-        self._size = np.minimum(self._size, LENGTHS_MAX)
-        self._answer = np.array([_closed(row.kind, row.answer) for row in holdings.rows])
+        self._candidates = candidates
+        answer = np.array([_closed(row.kind, row.answer) for row in holdings.rows])
         self._length = np.array([min(len(row.answer), LENGTHS_MAX) for row in holdings.rows])
-        self._typed = np.where(self._answer == len(ANSWERS), self._length // 4, -1) + 1
-        self._surplus = _Table(STROKES_SHOWN_MAX + LENGTHS_MAX + 1, 1)
-        self._tables = {
-            "place": (_Table(self._answer.max() + 1, self._place.max() + 1), self._answer, self._place),
-            "left": (_Table(self._answer.max() + 1, self._left.max() + 1), self._answer, self._left),
-            "strokes": (_Table(self._typed.max() + 1, 22), self._typed, strokes // 4),
-            "size": (_Table(self._typed.max() + 1, self._size.max() + 1), self._typed, self._size),
+        self._typed = np.where(answer == len(ANSWERS), self._length // 4, -1) + 1
+        strokes = np.array([one.strokes for one in told]).clip(0, STROKES_SHOWN_MAX)
+        following = _following(told)
+        first = [one.places[0][1:] if one.places else None for one in told]
+        ways = [_ways(one) for one in told]
+        size = np.unique([entry.value_bytes for entry in holdings.entries], return_inverse=True)[1]
+        of_told = {
+            "place": (answer, np.array([_cell(one.places[-1][1:] if one.places else None) for one in told])),
+            "left": (answer, np.array([_cell(first[next_one]) if next_one >= 0 else 0 for next_one in following])),
+            "far": (answer, np.array([_bucket(max((way[0] for way in one), default=-1), CELL_PX) for one in ways])),
+            "last far": (answer, np.array([_bucket(one[-1][0] if one else -1, CELL_PX) for one in ways])),
+            "left far": (
+                answer,
+                np.array(
+                    [
+                        _bucket(ways[next_one][0][0] if next_one >= 0 and ways[next_one] else -1, CELL_PX)
+                        for next_one in following
+                    ]
+                ),
+            ),
+            "took": (answer, np.array([_bucket(one[-1][1] if one else -1, STEP_MS) for one in ways])),
+            "ways": (self._typed, np.array([min(len(one), 29) for one in ways])),
+            "strokes": (self._typed, strokes // 4),
+            "since": (self._typed, np.array([_bucket(ms, 500) for ms in _since_last(told)])),
         }
+        self._strokes = strokes[candidates.told]
+        pairs = {name: (rows, values[candidates.told]) for name, (rows, values) in of_told.items()}
+        pairs["size"] = (self._typed, np.minimum(size, LENGTHS_MAX)[candidates.record])
+        self._tables = {
+            name: (_Table(rows.max() + 1, values.max() + 1), rows, values)
+            for name, (rows, values) in pairs.items()
+            if name in features
+        }
+        self._surplus = _Table(STROKES_SHOWN_MAX + LENGTHS_MAX + 1, 1) if "strokes" in features else None
         for batch in batches:
-            rows, records = batch.rows, np.array([truth.entry[row] for row in batch.rows.tolist()])
-            for table, of_row, of_record in self._tables.values():
-                table.learn(of_row[rows], of_record[records], of_record[batch.records])
-            is_typed = self._typed[rows] > 0
-            differences = strokes[records] - self._length[rows] + LENGTHS_MAX
-            any_pair = strokes[batch.records][:, None] - self._length[rows[is_typed]][None, :] + LENGTHS_MAX
-            self._surplus.learn_differences(differences[is_typed], any_pair.ravel())
+            among = candidates.of(batch.records)
+            rows, one = self._pairs_that_are_one(batch, told, truth)
+            for table, of_row, of_pair in self._tables.values():
+                table.learn(of_row[rows], of_pair[one], of_pair[among])
+            if self._surplus:
+                is_typed = self._typed[rows] > 0
+                differences = self._strokes[one] - self._length[rows] + LENGTHS_MAX
+                any_pair = self._strokes[among][:, None] - self._length[rows[is_typed]][None, :] + LENGTHS_MAX
+                self._surplus.learn_differences(differences[is_typed], any_pair.ravel())
 
     def of(self, batch: Batch) -> Floats:
-        """(labels, records)."""
-        weight = np.zeros((len(batch.rows), len(batch.records)))
-        for table, of_row, of_record in self._tables.values():
-            weight += table.weight()[np.ix_(of_row[batch.rows], of_record[batch.records])]
-        is_typed = self._typed[batch.rows] > 0
-        differences = self._strokes[batch.records][None, :] - self._length[batch.rows][:, None] + LENGTHS_MAX
-        # Strokes of typed answers are weighed exactly instead of by bucket: the finer of the two counts.
-        weight[is_typed] += self._surplus.weight_of_differences()[differences[is_typed]]
+        """(labels, pairs of record and told moment)."""
+        among = self._candidates.of(batch.records)
+        weight = np.zeros((len(batch.rows), len(among)))
+        for table, of_row, of_pair in self._tables.values():
+            weight += table.weight()[np.ix_(of_row[batch.rows], of_pair[among])]
+        if self._surplus:
+            is_typed = self._typed[batch.rows] > 0
+            differences = self._strokes[among][None, :] - self._length[batch.rows][:, None] + LENGTHS_MAX
+            # Strokes of typed answers are weighed exactly instead of by bucket: the finer of the two counts.
+            weight[is_typed] += self._surplus.weight_of_differences()[differences[is_typed]]
         return weight
+
+    def _pairs_that_are_one(self, batch: Batch, told: Sequence[Told], truth: Truth) -> tuple[Ints, Ints]:
+        rows, pairs = [], []
+        for row in batch.rows.tolist():
+            for pair in self._candidates.of(np.array([truth.entry[row]])).tolist():
+                if told[self._candidates.told[pair]].session == truth.owner[row]:
+                    rows.append(row)
+                    pairs.append(pair)
+        return np.array(rows, int), np.array(pairs, int)
 
 
 class _Table:
@@ -227,12 +314,17 @@ class _Table:
         return weights
 
 
-def marginals(weight: Floats) -> Floats:
-    """Of each label, how likely it is each record, given that no two labels are one record."""
+def marginals(weight: Floats, share_of: Floats | None = None) -> Floats:
+    """Of each label, how likely it is each pair, given that no two labels are one record.
+
+    Args:
+        share_of: of a record, that each pair may take; 1 each without.
+    """
     odds = np.exp(weight - weight.max(axis=1, keepdims=True)) + 1e-12
+    most = np.ones(odds.shape[1]) if share_of is None else share_of
     for _ in range(ROUNDS):
         odds /= odds.sum(axis=1, keepdims=True)
-        columns = odds.sum(axis=0, keepdims=True) * odds.shape[1] / odds.shape[0]
+        columns = odds.sum(axis=0) * most.sum() / (odds.shape[0] * most)
         odds /= np.maximum(columns, 1e-12)
     return odds / odds.sum(axis=1, keepdims=True)
 
@@ -264,29 +356,41 @@ def batches_by_time(holdings: Holdings) -> list[Batch]:
     return batches
 
 
-def _nearest_told(holdings: Holdings) -> Ints:
-    """Of each record, the signals received nearest to the moment at which it must have been."""
-    order = np.argsort([told.received_at_ms for told in holdings.told], kind="stable")
-    times = np.array([told.received_at_ms for told in holdings.told])[order]
-    wanted = np.array([entry.appended_at_ms for entry in holdings.entries]) - RECEIVED_TO_APPENDED_MS
-    found: Ints = order[nearest(times, wanted)]
-    return found
-
-
-def _busiest(sessions: Ints) -> int:
-    return int(np.bincount(sessions).argmax())
-
-
-def _following(told: Sequence[Told]) -> list[tuple[float, float] | None]:
-    """Of each, the first place that its session told next: where the hand was seen leaving."""
-    found: list[tuple[float, float] | None] = [None] * len(told)
+def _following(told: Sequence[Told]) -> list[int]:
+    """Of each, what its session told next, as an index: where the hand was seen leaving; -1 for nothing."""
+    found = [-1] * len(told)
     previous: dict[str, int] = {}
     for index in sorted(range(len(told)), key=lambda index: told[index].received_at_ms):
         before = previous.get(told[index].session)
         if before is not None:
-            found[before] = told[index].first
+            found[before] = index
         previous[told[index].session] = index
     return found
+
+
+def _since_last(told: Sequence[Told]) -> Floats:
+    """Of each, milliseconds since its session told something before; infinite for the first."""
+    since = np.full(len(told), np.inf)
+    for before, index in enumerate(_following(told)):
+        if index >= 0:
+            since[index] = told[index].received_at_ms - told[before].received_at_ms
+    return since
+
+
+def _ways(told: Told) -> list[tuple[float, float]]:
+    """Of each movement between two rests, how far it went, pixels, and how long that took, milliseconds."""
+    ways: list[list[tuple[float, float, float]]] = []
+    for place in told.places:
+        if ways and place[0] - ways[-1][-1][0] < REST_MS:
+            ways[-1].append(place)
+        else:
+            ways.append([place])
+    return [(math.hypot(way[-1][1] - way[0][1], way[-1][2] - way[0][2]), way[-1][0] - way[0][0]) for way in ways]
+
+
+def _bucket(value: float, step: float) -> int:
+    """0 for what is not there, then a number for each step, at most 29."""
+    return 0 if value < 0 else 1 + min(28, int(min(value, 1e9) // step))
 
 
 def _cell(place: tuple[float, float] | None) -> int:

@@ -27,14 +27,13 @@ class Told(msgspec.Struct, frozen=True):
     Attributes:
         received_at_ms: Unix milliseconds.
         strokes: told then.
-        first, last: places told of the hand, pixels; None without one.
+        places: told of the hand, milliseconds and pixels; empty where nothing was told.
     """
 
     session: str
     received_at_ms: float
     strokes: int
-    first: tuple[float, float] | None
-    last: tuple[float, float] | None
+    places: tuple[tuple[float, float, float], ...]
 
 
 class Moment(msgspec.Struct, frozen=True):

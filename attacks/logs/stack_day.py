@@ -35,7 +35,7 @@ OFFSETS = "__consumer_offsets"
 RELEASED_METRIC = "unjoin_door_released_total"
 TOLD_SQL = """
 SELECT session, toUnixTimestamp64Milli(received_at) AS at, sumIf(length(t), type = 'key') AS strokes,
-       anyIf(x, type = 'pointer') AS xs, anyIf(y, type = 'pointer') AS ys
+       anyIf(t, type = 'pointer') AS ts, anyIf(x, type = 'pointer') AS xs, anyIf(y, type = 'pointer') AS ys
 FROM signals GROUP BY session, received_at
 """
 PARTS_SQL = "SELECT _part, count() AS rows FROM labels GROUP BY _part"
@@ -81,9 +81,10 @@ def stack_day(posts: Sequence[Post], progress: Progress, *, crowd_target: int, s
                 and (epoch := Keyring(data_dir / "keys" / "epoch").existing_key_of(day))
             ]
             progress.remove_task(waiting)
-    if len(entries) != len(posts):
-        raise RecordingError(f"the labeled topic holds {len(entries)} records of {len(posts)} answers")
-    return _day(posts, released, entries, commits, scraper.seen, told, keys), parts
+    answers = [post for post in posts if post.task]
+    if len(entries) != len(answers):
+        raise RecordingError(f"the labeled topic holds {len(entries)} records of {len(answers)} answers")
+    return _day(answers, released, entries, commits, scraper.seen, told, keys), parts
 
 
 class Scraper:
@@ -212,9 +213,8 @@ async def _all_records(bootstrap: str, topic: str) -> list[Any]:
 
 
 def _told(row: dict[str, Any]) -> Told:
-    places = list(zip(row["xs"], row["ys"], strict=True))
-    first, last = (places[0], places[-1]) if places else (None, None)
-    return Told(row["session"], float(row["at"]), int(row["strokes"]), first, last)
+    places = tuple(zip(row["ts"], row["xs"], row["ys"], strict=True))
+    return Told(row["session"], float(row["at"]), int(row["strokes"]), places)
 
 
 def _parts(stack: Stack) -> str:
@@ -233,7 +233,7 @@ def _day(
     told: list[Told],
     keys: Sequence[tuple[bytes, bytes]],
 ) -> LoggedDay:
-    """Posts came one after the other, one answer each: the nth record by time is the nth post."""
+    """Answers came one after the other: the nth record by time is the nth of `posts`."""
     by_time = sorted(range(len(entries)), key=lambda place: (entries[place].appended_at_ms, place))
     post_of_row_id: dict[str, int] = {}
     voters: dict[str, str] = {}

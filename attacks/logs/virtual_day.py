@@ -40,9 +40,14 @@ def virtual_day(posts: Sequence[Post], rng: Random, *, crowd_target: int, is_sea
     waiting: dict[str, int] = {}  # row_id -> place in `entries`
     owners: dict[str, str] = {}
     now_ms = 0.0
+    sessions: list[str] = []
     for post in posts:
         now_ms = max(now_ms + 1.0, START_MS + post.at_ms)  # the broker's clock; two records share no millisecond
-        told.append(told_of(post, now_ms - rng.uniform(2, 6)))
+        if post.tells:
+            told.append(told_of(post, now_ms - rng.uniform(2, 6)))
+        if not post.task:
+            continue
+        sessions.append(post.session)
         voter = voter_of(SITE, post.session, edge_key)
         owners[voter.hex()] = post.session
         size = CLEAR_BYTES + len(post.task) + len(post.answer.encode())
@@ -61,7 +66,7 @@ def virtual_day(posts: Sequence[Post], rng: Random, *, crowd_target: int, is_sea
                 place = waiting[row.row_id]
                 rows.append(Row(row.task, row.kind, row.answer))
                 entry_of.append(place)
-                owner.append(posts[place].session)
+                owner.append(sessions[place])
             committed.append(Moment(now_ms + 5, 0, len(entries), tuple(range(first, len(rows)))))
             waiting.clear()
     holdings = Holdings(entries, told, rows, committed, seen_every(SECOND_MS, committed))
@@ -72,8 +77,7 @@ def virtual_day(posts: Sequence[Post], rng: Random, *, crowd_target: int, is_sea
 
 def told_of(post: Post, received_at_ms: float) -> Told:
     """What a post's signals say."""
-    first, last = ((post.hand[at].x, post.hand[at].y) if post.hand else None for at in (0, -1))
-    return Told(post.session, received_at_ms, len(post.strokes), first, last)
+    return Told(post.session, received_at_ms, len(post.strokes), tuple(tuple(sample) for sample in post.hand))
 
 
 def seen_every(step_ms: float, left: Sequence[Moment]) -> list[Moment]:

@@ -16,6 +16,7 @@ from faults.door_crashes.crowds import Logged
 from processors.door.records import DEIDENTIFIED_SUBJECT
 from schemas.codec import decode
 from schemas.events import DeidentifiedLabel
+from schemas.kafka_access import KafkaAccess
 from schemas.topics import DEIDENTIFIED, LABELED, topics
 from unjoin.host.kafka import child_environment, ensure_topics, free_port, prepare_node, wait_until_reachable
 
@@ -45,7 +46,7 @@ class Node:
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdout=log, stderr=log, env=child_environment()
             )
-        await wait_until_reachable(self.bootstrap, READY_S_MAX)
+        await wait_until_reachable(KafkaAccess(self.bootstrap), READY_S_MAX)
 
     async def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Returns once it is gone, however it has to go."""
@@ -67,7 +68,7 @@ async def broker(kafka_home: Path, state_dir: Path, labeled_partitions: int, par
     try:
         await node.start()
         wanted = topics(partitions=partitions, labeled_partitions=labeled_partitions, events_days=1, labeled_hours=6)
-        await ensure_topics(node.bootstrap, wanted, 1)
+        await ensure_topics(KafkaAccess(node.bootstrap), wanted, 1)
         yield node
     finally:
         await node.end()

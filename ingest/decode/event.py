@@ -31,7 +31,7 @@ from ingest.decode.flaws import (
     flaw_of_names,
 )
 from ingest.errors import Rejection
-from ingest.limits import KEY_STROKES_MAX, RequestLimits
+from ingest.limits import RequestLimits
 from schemas.events import AnyEvent, EventId, Key, Label, Pointer, Scroll, ids_are_valid
 from schemas.outcomes import RejectionReason, RequestError
 
@@ -141,8 +141,6 @@ def _unsound(event: AnyEvent, limits: RequestLimits) -> Flaw | None:
         first = len(getattr(event, samples[0]))
         odd = next(field for field in samples if len(getattr(event, field)) != first)
         return flaw(RejectionReason.UNEQUAL_ARRAYS, odd, f"{', '.join(samples)} must have equal lengths.")
-    if type(event) is Key and len(event.t_down) > KEY_STROKES_MAX:
-        return flaw(RejectionReason.TOO_MANY_STROKES, "t_down", f"A key event has at most {KEY_STROKES_MAX} strokes.")
     return None
 
 

@@ -9,9 +9,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
+import msgspec
+
 from ingest.encode.pseudonym import EdgeKeys, day_of_event, voter_of
 from ingest.encode.seals import CONTENT_SUBJECT, Seals
 from ingest.errors import RejectedEvent
+from ingest.limits import KEY_STROKES_MAX
 from schemas.encoders import Encoder, encoder_maker
 from schemas.events import AnyEvent, Key, Redacted, Verdict
 from schemas.outcomes import EXPLANATION, RejectionReason, UnjoinError
@@ -185,6 +188,14 @@ def records_of(
     return maker.records(), closed
 
 
+def _sampled(event: Key) -> Key:
+    """The event with its first strokes alone; how many there were is not kept, for that would be what it is about."""
+    if len(event.t_down) <= KEY_STROKES_MAX:
+        return event
+    first = slice(KEY_STROKES_MAX)
+    return msgspec.structs.replace(event, t_down=event.t_down[first], t_up=event.t_up[first])
+
+
 class _DayClosed(UnjoinError):
     """The key of the label's day was destroyed: its votes could not be told apart, so it is not accepted."""
 
@@ -208,7 +219,7 @@ class _Maker:
     def add_signals(self, kind: type, events: Sequence[Any]) -> None:
         """Makes the records of signals of one kind."""
         encode = self._of_session(_SIGNALS[kind], kind)
-        self.signals().extend(encode(events))
+        self.signals().extend(encode(map(_sampled, events) if kind is Key else events))
 
     def signals(self) -> list[bytes]:
         """The values of the run of signals; the caller adds at least one."""

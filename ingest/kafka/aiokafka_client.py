@@ -19,6 +19,8 @@ from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.errors import ProducerClosed
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
+from schemas.kafka_access import KafkaAccess
+
 log = logging.getLogger(__name__)
 
 # Cancelled tasks and aborted connections end after a few turns of the loop; they need no broker.
@@ -31,19 +33,19 @@ class BrokerAccess(msgspec.Struct, frozen=True):
     """How a producer session reaches its brokers.
 
     Attributes:
-        bootstrap: host:port, separated by commas.
+        kafka: the brokers, and who asks them.
         compression: as aiokafka names it, or "none".
         request_ms_max: milliseconds until a request that is not answered is sent again on a new connection.
     """
 
-    bootstrap: str
+    kafka: KafkaAccess
     compression: str
     request_ms_max: int
 
     @property
     def begin_seconds_max(self) -> float:
         """Seconds for a session to start: one request to each broker of `bootstrap`, and one for the producer id."""
-        return (self.bootstrap.count(",") + 2) * self.request_ms_max / 1_000
+        return (self.kafka.bootstrap.count(",") + 2) * self.request_ms_max / 1_000
 
 
 async def end_tasks(tasks: Iterable["asyncio.Task[Any]"]) -> None:
@@ -85,7 +87,11 @@ def limit_aiokafka_logs() -> None:
     if logger.getEffectiveLevel() < logging.INFO:
         logger.setLevel(logging.INFO)
     if not any(isinstance(one, RepeatFilter) for one in logger.filters):
-        logger.addFilter(RepeatFilter())
+        repeated = RepeatFilter()
+        logger.addFilter(repeated)
+        for name in list(logging.root.manager.loggerDict):
+            if name.startswith("aiokafka."):  # a logger's filter does not see what those below it log
+                logging.getLogger(name).addFilter(repeated)
 
 
 def delay_metadata_retries(client: Any) -> None:
@@ -118,7 +124,7 @@ class ProducerSession:
         self.alive = True
         self._pending: set[asyncio.Future[Any]] = set()
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=access.bootstrap,
+            **access.kafka.client(),
             enable_idempotence=True,
             acks="all",
             compression_type=None if access.compression == "none" else access.compression,
@@ -157,6 +163,11 @@ class ProducerSession:
         """How many partitions the topic has, or None when the brokers have not named it."""
         known = self._producer.client.cluster.partitions_for_topic(topic)
         return len(known) if known else None
+
+    @property
+    def refused_topics(self) -> frozenset[str]:
+        """The topics that this user may not even see, as the brokers last said."""
+        return frozenset(self._producer.client.cluster.unauthorized_topics)
 
     def on_metadata(self, notice: Callable[[], None]) -> None:
         """Calls `notice` now and after each answer about topics."""

@@ -31,6 +31,7 @@ from ingest.kafka.congestion import WINDOW_BYTES_MIN, CongestionWindow
 from ingest.kafka.copies import InSyncCopies
 from ingest.kafka.partitioner import positive_hash
 from ingest.kafka.producer_lifecycle import HEARTBEAT_SECONDS, ProducerLifecycle
+from schemas.kafka_access import RIGHTS, KafkaAccess, refusal_of
 from schemas.outcomes import UnjoinError
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class ProducerConfig(msgspec.Struct, frozen=True):
     """How to produce.
 
     Attributes:
-        bootstrap: brokers as host:port, separated by commas.
+        kafka: the brokers, and as whom they are asked.
         produce_seconds_max: how long a request waits until its outcome counts as unknown.
         in_flight_bytes_max: bytes of records that are not settled, including records whose request waits no longer.
         batch_bytes_max: uncompressed bytes; a batch that reaches them is closed.
@@ -73,7 +74,7 @@ class ProducerConfig(msgspec.Struct, frozen=True):
         insync_min: the least `min.insync.replicas` of these topics; with 1 it is not looked at.
     """
 
-    bootstrap: str
+    kafka: KafkaAccess
     produce_seconds_max: float
     in_flight_bytes_max: int
     compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
@@ -152,6 +153,7 @@ class KafkaProducer:
         self._topics: dict[str, TopicQueues] = {}
         self._wanted_topics = set(config.topics)
         self._topics_learned = asyncio.Event()
+        self._refused_topics: frozenset[str] | set[str] = frozenset()
         self._topics_missing = len(set(config.topics))
         self._in_flight_since: dict[PartitionQueue, float] = {}  # oldest first
         # Records without a key: all of one request go to one partition, those of the next request to the next one.
@@ -161,7 +163,7 @@ class KafkaProducer:
         self._stopping = False
         self._settled_all = asyncio.Event()
         self._lifecycle = ProducerLifecycle(
-            BrokerAccess(config.bootstrap, config.compression, config.request_ms_max),
+            BrokerAccess(config.kafka, config.compression, config.request_ms_max),
             clock,
             wanted_topics=self._wanted_topics,
             on_metadata=self._open_queues,
@@ -313,7 +315,7 @@ class KafkaProducer:
             except Exception as error:  # whatever it was, the partition goes on with the next batch
                 log.warning(
                     "a batch of %d records for %s[%d] failed: %s",
-                    records, queue.topic.name, queue.partition, type(error).__name__,
+                    records, queue.topic.name, queue.partition, refusal_of(error) or type(error).__name__,
                 )  # fmt: skip
                 if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
                     queue.topic.shrink_batches(batch.bytes, records)
@@ -352,6 +354,10 @@ class KafkaProducer:
                 continue
             topic = self._topics.setdefault(name, TopicQueues(name, self._codec, self._config.batch_bytes_max))
             self._sending += [asyncio.create_task(self._send_batches(queue)) for queue in topic.grow(partitions)]
+        if (refused := session.refused_topics & self._wanted_topics) != self._refused_topics:
+            self._refused_topics = refused
+            if refused:
+                log.error("not ready: the user may not write to %s; %s", ", ".join(sorted(refused)), RIGHTS)
         self._topics_missing = len(set(self._config.topics) - self._topics.keys())
         learned, self._topics_learned = self._topics_learned, asyncio.Event()
         learned.set()

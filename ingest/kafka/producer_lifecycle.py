@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from ingest.kafka.aiokafka_client import BrokerAccess, ProducerSession, end_tasks
+from ingest.kafka.aiokafka_client import REPEAT_SECONDS_MIN, BrokerAccess, ProducerSession, end_tasks
+from schemas.kafka_probe import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -107,12 +108,16 @@ class ProducerLifecycle:
 
     async def _begin(self) -> ProducerSession:
         backoff = BACKOFF_SECONDS_MIN
+        said_at = float("-inf")
         while True:
             try:
                 session = await ProducerSession.begin(self._access)
             except Exception as error:  # whatever it was: there is no producer without another try
-                log.warning("no Kafka producer yet, trying again: %s", type(error).__name__)
                 self.first_try_done.set()
+                if self._clock() - said_at >= REPEAT_SECONDS_MIN:
+                    said_at = self._clock()
+                    why = await reason_of(error, self._access.kafka)
+                    log.warning("no Kafka producer yet, trying again: %s", why)
                 await asyncio.sleep(backoff)
                 backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
             else:

@@ -47,6 +47,7 @@ from ingest.spool.producer import SpoolingProducer
 from ingest.spool.writer import Spool, SpoolConfig
 from ingest.web.app import Web
 from ingest.web.page import CollectorView, PageOf
+from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import UnjoinError
 from schemas.topics import LABELED, TOPIC_OF_CATEGORY
 
@@ -73,7 +74,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         port: 0 for any that is free.
         path_alias: a second path of `/v1/events` and of the SDK; "" for none.
         trusted_proxies: networks whose X-Forwarded-For counts, separated by commas; "" for none.
-        bootstrap: brokers as host:port, separated by commas.
+        kafka: the brokers, and as whom they are asked.
         insync_min: the least `min.insync.replicas` of the topics; with 1 it is not looked at.
         produce_seconds_max: until a batch that Kafka has not acknowledged is spooled, or 503 without a spool.
         in_flight_bytes_max: of records not acknowledged, beyond which batches are spooled, or 503, at once.
@@ -91,7 +92,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     sites_file: Path
-    bootstrap: str
+    kafka: KafkaAccess
     insync_min: int
     host: str
     port: int
@@ -151,7 +152,7 @@ async def _serve_kafka(
 ) -> None:
     kafka = KafkaProducer(  # made here, since it belongs to this loop
         ProducerConfig(
-            config.bootstrap,
+            config.kafka,
             produce_seconds_max=config.produce_seconds_max,
             in_flight_bytes_max=config.in_flight_bytes_max,
             topics=tuple(TOPIC_OF_CATEGORY.values()),

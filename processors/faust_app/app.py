@@ -1,13 +1,17 @@
 """The Faust app and the guard rails around it: what is turned off, and how long anything may take."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import faust
 import msgspec
+from faust.auth import Credentials, OAuthCredentials
 
 from processors.faust_app.agents import Agent
 from processors.faust_app.commits import CappedTransport, Commits
+from schemas.kafka_access import KafkaAccess
 
 # At DEBUG all of them show keys and values. aiokafka repeats every refused connection several times a second; that
 # Kafka is away is said once, by `watchdog.py` and `producer.py`.
@@ -18,13 +22,13 @@ class AppConfig(msgspec.Struct, frozen=True):
     """What the app needs to know.
 
     Attributes:
-        bootstrap: brokers, `host:port`, separated by commas.
+        kafka: the brokers, and as whom they are asked.
         data_dir: Faust wants a folder even where it keeps nothing.
         group_id: the consumer group.
         session_s: after how long without a heartbeat a worker counts as dead.
     """
 
-    bootstrap: str
+    kafka: KafkaAccess
     data_dir: Path
     group_id: str
     labeled_topic: str
@@ -37,13 +41,29 @@ def quieten_libraries() -> None:
         logging.getLogger(name).setLevel(level)
 
 
+def credentials_of(security: Mapping[str, Any]) -> Credentials | None:
+    """What aiokafka is told of TLS and SASL, as Faust wants to be told them; it makes the same ones of it."""
+    context = security.get("ssl_context")
+    if "sasl_oauth_token_provider" in security:
+        return OAuthCredentials(oauth_cb=security["sasl_oauth_token_provider"], ssl_context=context)
+    if "sasl_mechanism" in security:
+        return faust.SASLCredentials(
+            username=security["sasl_plain_username"],
+            password=security["sasl_plain_password"],
+            mechanism=security["sasl_mechanism"],
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
+
+
 def build_app(config: AppConfig, commits: Commits, agent: Agent) -> faust.App:
     """The app, with its one agent, not started."""
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     app = faust.App(
         config.group_id,
         env={},  # Faust lets variables such as APP_WEB_ENABLED overrule its arguments
-        broker=[f"kafka://{address}" for address in config.bootstrap.split(",")],
+        broker=[f"kafka://{address}" for address in config.kafka.bootstrap.split(",")],
+        broker_credentials=credentials_of(config.kafka.security),
         broker_client_id="unjoin-door",
         datadir=config.data_dir,
         # Its web server listens on 0.0.0.0 and serves what the worker knows.

@@ -8,6 +8,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from processors.faust_app.commits import Partition
+from schemas.kafka_access import KafkaAccess
+from schemas.kafka_probe import reason_of
 
 log = logging.getLogger("unjoin.processors")
 
@@ -18,8 +20,8 @@ AGAIN_S = 0.5
 class CommittedOffsets:
     """The group's commits, as its coordinator keeps them."""
 
-    def __init__(self, bootstrap: str, group_id: str) -> None:
-        self._bootstrap, self._group_id = bootstrap, group_id
+    def __init__(self, kafka: KafkaAccess, group_id: str) -> None:
+        self._kafka, self._group_id = kafka, group_id
 
     async def of(self, partition: Partition) -> tuple[int | None, str]:
         """Offset, None where there is none, and metadata; waits, however long, until the coordinator tells."""
@@ -30,12 +32,13 @@ class CommittedOffsets:
             except (KafkaError, OSError, TimeoutError, AttributeError, KeyError) as error:
                 # aiokafka 0.14: AttributeError where a partition's answer is an error (`response.error_code`).
                 if not said:
-                    log.warning("cannot read the last commit (%s), trying again", type(error).__name__)
+                    why = await reason_of(error, self._kafka)
+                    log.warning("cannot read the last commit (%s), trying again", why)
                 said = True
                 await asyncio.sleep(AGAIN_S)
 
     async def _ask(self, partition: TopicPartition) -> tuple[int | None, str]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=int(ANSWER_S_MAX * 1_000))
+        admin = AIOKafkaAdminClient(**self._kafka.client(), request_timeout_ms=int(ANSWER_S_MAX * 1_000))
         try:
             await admin.start()
             found = await admin.list_consumer_group_offsets(self._group_id, partitions=[partition])

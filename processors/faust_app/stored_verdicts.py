@@ -10,6 +10,8 @@ from aiokafka.errors import KafkaError
 from processors.door.records import stored_verdict_of
 from processors.door.verdicts import StoredVerdict
 from processors.faust_app.commits import Partition
+from schemas.kafka_access import KafkaAccess
+from schemas.kafka_probe import reason_of
 from schemas.outcomes import DecodeError
 
 log = logging.getLogger("unjoin.processors")
@@ -25,8 +27,8 @@ class StoredVerdicts:
         note_progress: told of each fetch, so that a long read is not taken for a stall.
     """
 
-    def __init__(self, bootstrap: str, topic: str, note_progress: Callable[[Collection[Partition]], None]) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess, topic: str, note_progress: Callable[[Collection[Partition]], None]) -> None:
+        self._kafka = kafka
         self._partition = TopicPartition(topic, 0)  # doors write to no other
         self._note_progress = note_progress
 
@@ -38,13 +40,14 @@ class StoredVerdicts:
                 return await self._read(partitions)
             except (KafkaError, OSError, TimeoutError) as error:
                 if not said:
-                    log.warning("cannot read the stored verdicts (%s), trying again", type(error).__name__)
+                    why = await reason_of(error, self._kafka)
+                    log.warning("cannot read the stored verdicts (%s), trying again", why)
                 said = True
                 await asyncio.sleep(AGAIN_S)
 
     async def _read(self, partitions: Collection[Partition]) -> list[StoredVerdict]:
         numbers = {number for _, number in partitions}
-        reader = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, request_timeout_ms=int(ANSWER_S_MAX * 1_000))
+        reader = AIOKafkaConsumer(**self._kafka.client(), request_timeout_ms=int(ANSWER_S_MAX * 1_000))
         try:
             await asyncio.wait_for(reader.start(), ANSWER_S_MAX)
             one = self._partition

@@ -18,6 +18,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 
 from processors.faust_app.commits import Commits, Partition
+from schemas.kafka_access import KafkaAccess
+from schemas.kafka_probe import reason_of
 
 log = logging.getLogger("unjoin.processors")
 
@@ -138,7 +140,7 @@ class Watchdog:
     def __init__(
         self,
         *,
-        bootstrap: str,
+        kafka: KafkaAccess,
         group_id: str,
         topic: str,
         stall_s: float,
@@ -146,7 +148,7 @@ class Watchdog:
         loop: asyncio.AbstractEventLoop,
         end_process: Callable[[], None],
     ) -> None:
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._group_id = group_id
         self._topic = topic
         self._commits = commits
@@ -196,35 +198,37 @@ class Watchdog:
     def _watch(self) -> None:
         with asyncio.Runner() as runner:
             while not self._stopped.is_set():
-                runner.run(self._look_until_kafka_is_away())
+                failed = runner.run(self._look_until_kafka_is_away())
                 self._stall.forget()
-                if not self._away and not self._stopped.is_set():
-                    log.warning("Kafka at %s does not answer, waiting for it", self._bootstrap)
+                if failed is not None and not self._away and not self._stopped.is_set():
+                    why = runner.run(reason_of(failed, self._kafka))
+                    log.warning("Kafka at %s does not answer, waiting for it (%s)", self._kafka.bootstrap, why)
                 self._away = True
                 self._stopped.wait(LOOK_EVERY_S)
 
-    async def _look_until_kafka_is_away(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=int(ANSWER_S_MAX * 1000))
-        reader = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, request_timeout_ms=int(ANSWER_S_MAX * 1000))
+    async def _look_until_kafka_is_away(self) -> Exception | None:
+        admin = AIOKafkaAdminClient(**self._kafka.client(), request_timeout_ms=int(ANSWER_S_MAX * 1000))
+        reader = AIOKafkaConsumer(**self._kafka.client(), request_timeout_ms=int(ANSWER_S_MAX * 1000))
         try:
             await asyncio.wait_for(admin.start(), ANSWER_S_MAX)
             await asyncio.wait_for(reader.start(), ANSWER_S_MAX)
             while not self._stopped.is_set():
                 seen = await asyncio.wait_for(self._look(admin, reader), ANSWER_S_MAX)
                 if self._away:
-                    log.info("Kafka at %s answers", self._bootstrap)
+                    log.info("Kafka at %s answers", self._kafka.bootstrap)
                 self._away = False
                 stuck = self._judge(monotonic(), seen)
                 if stuck and not self._stopped.is_set():
                     log.error("no progress on partitions %s: ending this worker", sorted(number for _, number in stuck))
                     self._end_process()
-                    return
+                    break
                 await asyncio.sleep(LOOK_EVERY_S)
-        except (KafkaError, OSError, TimeoutError):
-            return
+        except (KafkaError, OSError, TimeoutError) as error:
+            return error
         finally:
             await reader.stop()
             await admin.close()
+        return None
 
     def _judge(self, now_s: float, seen: Mapping[Partition, Seen]) -> set[Partition]:
         """The partitions that are stuck; notes what is asked of it meanwhile."""

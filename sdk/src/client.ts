@@ -1,8 +1,9 @@
 /**
  * One page's way to the collector: gathers, seals batches, sends one at a time, and keeps each until it is settled.
  *
- * A batch is sealed after `interval`, when it is full, or when the page hides. It leaves the queue when the collector has
- * answered for it; until then it goes again under the same ids. When the collector is away, and whenever the page hides,
+ * A batch is sealed after `interval`, when it is full, or when the page hides. Signals have requests of their own, every
+ * four intervals by a clock that nothing on the page moves, so that no request's time joins an answer to them. A batch
+ * leaves the queue when the collector has answered for it; until then it goes again under the same ids. When the collector is away, and whenever the page hides,
  * what is not settled is written to IndexedDB as well, so that the next page sends it if this one cannot.
  */
 
@@ -20,8 +21,10 @@ import { onNavigation } from "./views.js";
 import type { Warn } from "./warnings.js";
 
 const INTERVAL_MS = 5_000;
-/** Somebody's answer is worth a request of its own; what was gathered goes along. */
+/** Somebody's answer is worth a request of its own. */
 const LABEL_MS = 1_000;
+/** Intervals between two requests with signals. */
+const SIGNALS_INTERVALS = 4;
 const CLAIM_MS = 3_000;
 const SESSION_ITEM = "unjoin-session";
 const ALL: readonly SignalType[] = ["pointer", "scroll", "key", "touch", "gyroscope", "accelerometer"];
@@ -70,6 +73,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
   const to = home + " " + key;
   const url = home + "?key=" + encodeURIComponent(key);
   const intervalMs = Math.min(30_000, Math.max(200, +options.interval! || INTERVAL_MS));
+  const signalsMs = SIGNALS_INTERVALS * intervalMs;
   const counts = { ...noCounts };
   const addressOf = views === "hash" ? withRoute : withoutQuery;
   let address = addressOf(location.href);
@@ -130,19 +134,22 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     const event = json({ ...named, ...fields }, EVENT_BYTES_MAX);
     const bytes = event ? bytesOf(event) + 1 : Infinity;
     const shown = event ?? json(named, EVENT_BYTES_MAX)!;
-    tell("queued", [shown]);
-    if (bytes > EVENT_BYTES_MAX) return tell("rejected", [shown], "too_large");
-    if (state !== "on" && state !== "pending") return tell("dropped", [shown], state);
-    if (open && isFull(open.events.length, open.bytes, bytes)) {
-      closeBatch();
-      ms = 0;
+    const lost = bytes > EVENT_BYTES_MAX ? "too_large" : state !== "on" && state !== "pending" && state;
+    if (!lost) {
+      if (open && isFull(open.events.length, open.bytes, bytes)) {
+        closeBatch();
+        ms = 0;
+      }
+      open ??= { id: uuid(now()), to, at: now(), until: 0, session, events: [], bytes: 0, labels: false };
+      open.events.push(shown);
+      open.bytes += bytes;
+      open.labels ||= isLabel;
+      if (gone || failures || isHidden()) departSoon();
+      wake(ms);
     }
-    open ??= { id: uuid(now()), to, at: now(), until: 0, session, events: [], bytes: 0, labels: false };
-    open.events.push(shown);
-    open.bytes += bytes;
-    open.labels ||= isLabel;
-    if (gone || failures || isHidden()) departSoon();
-    wake(ms);
+    // At the end, for it takes the page's time: a browser may break it off while the page closes.
+    tell("queued", [shown]);
+    if (lost) tell(bytes > EVENT_BYTES_MAX ? "rejected" : "dropped", [shown], lost);
   };
 
   const lose = (batches: readonly Batch[], reason: string): void => {
@@ -160,8 +167,13 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     if (failures && !over.includes(batch)) save([batch]);
   };
 
+  /** Into a batch of their own: what else there is waits for its own time. */
   const takeSamples = (): void => {
-    for (const { type, ts, ...fields } of signals?.take() ?? []) add(type, ts, fields, intervalMs);
+    const others = open;
+    open = undefined;
+    signals?.take((type, fields) => add(type, now(), fields, intervalMs));
+    closeBatch();
+    open = others;
   };
 
   // --- from batches to the collector ------------------------------------------------------------------------------
@@ -205,7 +217,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     });
   };
 
-  const send = async (hurried: boolean): Promise<void> => {
+  const send = async (hurried?: boolean): Promise<void> => {
     for (let batch: Batch | undefined; !gone && (batch = queue[0]) && ticks() >= notBefore; ) {
       const { id, events, session } = batch;
       const isOurs = (): boolean => queue.includes(batch!);
@@ -248,16 +260,19 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     }
   };
 
-  const flush = async (hurried = false): Promise<void> => {
-    cancel(timer);
-    timer = undefined;
-    if (state !== "on") return;
-    takeSamples();
-    closeBatch();
+  const transmit = async (hurried?: boolean): Promise<void> => {
     const sending = (flying ??= send(hurried));
     await sending;
     if (flying === sending) flying = undefined;
     if (queue.length && !gone) wake(Math.max(0, notBefore - ticks()));
+  };
+
+  const flush = async (hurried?: boolean): Promise<void> => {
+    cancel(timer);
+    timer = undefined;
+    if (state !== "on") return;
+    closeBatch();
+    await transmit(hurried);
   };
 
   // --- the page's life --------------------------------------------------------------------------------------------
@@ -282,7 +297,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
   /** The page may end with this turn of the event loop: whatever there is goes by itself, or waits for the next page. */
   const depart = (): void => {
     departs = false;
-    takeSamples();
+    if (gone || isHidden()) takeSamples();
     if (gone) {
       closeBatch();
       if (state !== "on") return lose(queue, "no_consent");
@@ -356,11 +371,17 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     analytics("page_view", at, where, plain(properties));
 
   const listenToSignals = (): void => {
-    if (state === "on")
-      (signals ??= listen(options.collect ?? ALL, (full) => {
-        if (full) takeSamples();
-        if (timer === undefined) wake(intervalMs); // many a second: no more than this
-      })).listens = true;
+    if (state !== "on") return;
+    if (!signals) {
+      signals = listen(options.collect ?? ALL);
+      const tick = (): void => {
+        later(tick, signalsMs);
+        takeSamples();
+        void transmit();
+      };
+      later(tick, Math.random() * signalsMs);
+    }
+    signals.listens = true;
   };
 
   let lives = false;
@@ -402,16 +423,15 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
       return { ...counts, pending };
     },
     label([task, answer, kind = "image_label"], at) {
-      signals?.hush();
       add(kind, at, { task, answer }, LABEL_MS, true);
     },
     page: ([properties], at, where) => view(at, where, properties),
     track: ([event, properties], at, where) => analytics("usage", at, where, { ...plain(properties), event }),
     flush: () => flush(),
     stop() {
-      const done = flush();
+      takeSamples();
       if (signals) signals.listens = false;
-      return done;
+      return flush();
     },
     start: listenToSignals,
     grant() {

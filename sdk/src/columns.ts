@@ -1,14 +1,22 @@
-/** Pure: samples of one kind, thinned as they come and given away as columns. */
+/**
+ * Pure: samples of one kind, thinned as they come, and given away as pieces that tell how something moved, and neither
+ * where nor when.
+ *
+ * A movement goes on until a rest; a piece is at most `PLACES` places of one. Of however many pieces there were since the
+ * last time, an event has at most `PIECES`, drawn at random and in random order, `BETWEEN_MS` apart; its `ts` will be when
+ * it was taken. Pieces of a hand begin at 0, 0, each turned and scaled at random: whoever knows the buttons learns from
+ * none which it was. One place alone is no piece of a hand.
+ */
 
-/** Of an event, by the wire format. */
-export const SAMPLES_MAX = 1024;
+/** Places of a piece, and pieces of an event, at most. */
+export const PLACES = 8;
+export const PIECES = 4;
 
 /** Two samples this far apart, in milliseconds, have a rest between them: the one before it is kept. */
 const REST_MS = 100;
 
-/** Around an answer: so long before and after it, and so near to where the hand was, in pixels, nothing is kept. */
-export const MOMENT_MS = 1_000;
-export const NEAR_PX = 64;
+/** Between two pieces of one event, whatever was between them. */
+export const BETWEEN_MS = 1_000;
 
 export interface Column {
   /**
@@ -16,19 +24,12 @@ export interface Column {
    *
    * @param at milliseconds on the page's clock, as of `Event.timeStamp`.
    * @param values one a field.
-   * @returns whether what there is has to be taken before the next one.
    */
-  add(at: number, values: number[]): boolean;
-  /**
-   * What there is, as `{ts, t, …}` with arrays of equal lengths; the column is empty afterwards.
-   *
-   * @param origin Unix milliseconds at which the page's clock was 0.
-   * @param at the time by the page's clock. Of a hand's column what is near to where it is now stays: there may be an
-   *   answer there the next moment.
-   */
-  take(origin: number, at: number): ({ ts: number } & Record<string, number[] | number>) | undefined;
-  /** An answer was given: where the hand was then is not kept, nor is what was near. */
-  hush(at: number): void;
+  add(at: number, values: number[]): void;
+  /** What comes is of another movement. */
+  cut(): void;
+  /** What there is, as `{t, …}` with arrays of equal lengths; the column is empty afterwards. */
+  take(): Record<string, number[]> | undefined;
 }
 
 /**
@@ -37,51 +38,67 @@ export interface Column {
  *
  * @param isHand whether x and y are where a hand is, which answers.
  */
-export function column(names: readonly string[], gapMs: number, isHand?: boolean): Column {
-  const rows: number[][] = [];
+export function column(names: readonly string[], gapMs: number, isHand?: boolean, random = Math.random): Column {
+  let pieces: number[][][] = [];
+  let seen = 0;
+  let piece: number[][] = [];
   let kept: number[] = [-Infinity];
   let passed: number[] | undefined;
+  let last = 0;
 
   const keep = (row: number[]): void => {
-    if (row.some((value, field) => field && value !== kept[field])) rows.push((kept = row));
+    if (row.some((value, field) => field && value !== kept[field])) piece.push((kept = row));
     passed = undefined;
+    if (piece[PLACES - 1]) cut();
   };
-
-  let answer: number[] | undefined;
-
-  const isNear = (row: number[], place: number[], at: number): boolean =>
-    Math.abs(at - row[0]!) < MOMENT_MS || Math.hypot(row[1]! - place[1]!, row[2]! - place[2]!) < NEAR_PX;
-  /** How many rows, from the first on, tell nothing about where the hand is now. */
-  const far = (at: number): number => {
-    let count = rows.length;
-    while (isHand && count && isNear(rows[count - 1]!, passed ?? kept, at)) count -= 1;
-    return count;
+  /** Each piece is as likely as any other to be among those given, and in any place there. */
+  const cut = (): void => {
+    if (passed) keep(passed);
+    const whole = piece;
+    piece = [];
+    if (!whole[isHand ? 1 : 0]) return;
+    const place = Math.floor(random() * (seen += 1));
+    if (seen <= PIECES) pieces.push(pieces[place]!);
+    if (place < PIECES) pieces[place] = whole;
   };
 
   return {
+    cut,
     add(at, values) {
-      if (answer && isNear([at, ...values], answer, answer[0]!)) return false;
-      answer = undefined;
-      if (passed && at - passed[0]! >= REST_MS) keep(passed);
-      const row = [at, ...values];
+      if (at - last >= REST_MS) cut();
+      const row = [(last = at), ...values];
       if (at - kept[0]! >= gapMs) keep(row);
       else passed = row;
-      return rows.length > SAMPLES_MAX - 3; // the next one may bring the one before it
     },
-    hush(at) {
-      rows.length = far(at);
-      answer = [at, ...(passed ?? kept).slice(1)];
-      passed = undefined;
-    },
-    take(origin, at) {
-      if (passed) keep(passed);
-      const given = rows.splice(0, far(at));
-      if (rows.length > SAMPLES_MAX / 2) rows.length = 0; // a hand that trembles for a minute
-      if (!given[0]) return undefined;
-      const began = given[0][0]!;
-      const taken: { ts: number } & Record<string, number[] | number> = { ts: Math.round(origin + began) };
+    take() {
+      cut();
+      if (!seen) return undefined;
+      const rows: number[][] = [];
+      let began = 0;
+      for (const rowsOfPiece of pieces) {
+        const [from, fromX, fromY] = rowsOfPiece[0] as [number, number, number];
+        const turn = random() * 2 * Math.PI;
+        const size = 4 ** (random() - 0.5);
+        const along = size * Math.cos(turn);
+        const across = size * Math.sin(turn);
+        for (const row of rowsOfPiece) {
+          const [when, x, y] = row as [number, number, number];
+          const right = x - fromX;
+          const down = y - fromY;
+          row[0] = Math.round(began + when - from);
+          if (isHand) {
+            row[1] = Math.round(right * along - down * across);
+            row[2] = Math.round(right * across + down * along);
+          }
+          rows.push(row);
+        }
+        began = rows[rows.length - 1]![0]! + BETWEEN_MS;
+      }
+      pieces = [];
+      seen = 0;
+      const taken: Record<string, number[]> = {};
       ["t", ...names].forEach((name, field) => {
-        taken[name] = given.map((row) => (field ? row[field]! : Math.round(row[0]! - began)));
+        taken[name] = rows.map((row) => row[field]!);
       });
       return taken;
     },

@@ -1,7 +1,7 @@
 /** Listens, passively, and notes positions and times. Nothing is kept of what was pressed, clicked or read. */
 
 import { column, type Column } from "./columns.js";
-import { listenTo, now, ticks } from "./globals.js";
+import { listenTo } from "./globals.js";
 import { strokes } from "./strokes.js";
 import type { SignalType } from "./types.js";
 
@@ -10,20 +10,15 @@ const HAND_MS = 40;
 const SLOW_MS = 100;
 
 export interface Signals {
-  /** What was gathered since the last time, as events without ids. */
-  take(): { type: SignalType; ts: number; [field: string]: unknown }[];
-  /** Somebody answers right now: where the hand is tells what. */
-  hush(): void;
+  /** Gives away what was gathered since the last time, at most one event a type. */
+  take(give: (type: SignalType, fields: object) => void): void;
   /** Whether to listen at all. */
   listens: boolean;
 }
 
-/**
- * @param types to collect.
- * @param onSample called on every sample; `full` when the samples have to be taken now.
- */
-export function listen(types: readonly SignalType[] | string, onSample: (full: boolean) => void): Signals {
-  const taking: [SignalType, Pick<Column, "take"> & Partial<Column>][] = [];
+/** @param types to collect. */
+export function listen(types: readonly SignalType[] | string): Signals {
+  const taking: [SignalType, { take(): object | undefined }][] = [];
   const wanted = (type: SignalType): boolean => types.includes(type as any);
   const on = (names: string, handler: (event: any) => void): void => {
     for (const name of names.split(" ")) {
@@ -38,19 +33,17 @@ export function listen(types: readonly SignalType[] | string, onSample: (full: b
     gapMs: number,
     parts: number,
     fields: readonly string[],
-    read: (event: any) => number[] | false,
+    read: (event: any, samples: Column) => number[] | false,
   ): void => {
     if (!wanted(type)) return;
     const samples = column(fields, gapMs, gapMs === HAND_MS);
     taking.push([type, samples]);
     on(events, (event) => {
-      const values = read(event);
+      const values = read(event, samples);
       if (values) {
-        onSample(
-          samples.add(
-            event.timeStamp,
-            values.map((value) => Math.round(value * parts) / parts),
-          ),
+        samples.add(
+          event.timeStamp,
+          values.map((value) => Math.round(value * parts) / parts),
         );
       }
     });
@@ -61,12 +54,12 @@ export function listen(types: readonly SignalType[] | string, onSample: (full: b
   );
   watch("touch", "touchstart touchmove touchend", HAND_MS, 100, ["x", "y", "force"], (event: TouchEvent) => {
     const touch = event.changedTouches[0]!;
-    return [Math.round(touch.clientX), Math.round(touch.clientY), touch.force];
+    return [touch.clientX, touch.clientY, touch.force];
   });
   let last: EventTarget | null;
-  watch("scroll", "scroll", SLOW_MS, 1, ["x", "y"], (event) => {
+  watch("scroll", "scroll", SLOW_MS, 1, ["x", "y"], (event, samples) => {
     // Positions of another element are of another story.
-    if (last && last !== event.target) onSample(true);
+    if (last !== event.target) samples.cut();
     last = event.target;
     const { scrollLeft, scrollTop } = (last as Document).scrollingElement ?? (last as Element);
     return [scrollLeft, scrollTop];
@@ -89,25 +82,18 @@ export function listen(types: readonly SignalType[] | string, onSample: (full: b
       if (!event.repeat && !isSecret(event)) keys.press(event.code, event.timeStamp);
     });
     on("keyup", (event: KeyboardEvent) => {
-      if (keys.release(event.code, event.timeStamp)) onSample(false);
+      keys.lift(event.code, event.timeStamp);
     });
     on("blur", (event) => event.target === window && keys.forget());
   }
 
-  // A click may be an answer.
-  on("click", () => signals.hush());
-
   const signals: Signals = {
-    hush: () => taking.forEach(([, samples]) => samples.hush?.(ticks())),
     listens: true,
-    take() {
-      const origin = now() - ticks();
-      const taken = [];
+    take(give) {
       for (const [type, samples] of taking) {
-        const fields = samples.take(origin, ticks());
-        if (fields) taken.push({ type, ...fields });
+        const fields = samples.take();
+        if (fields) give(type, fields);
       }
-      return taken;
     },
   };
   return signals;

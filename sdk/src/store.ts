@@ -5,7 +5,7 @@ import { QUEUE_BYTES_MAX, type Batch } from "./batches.js";
 /** How long a batch is its page's own; a page that lives renews it, one that closes gives it up. */
 export const LEASE_MS = 120_000;
 const AGE_MS_MAX = 86_400_000;
-const BATCHES_MAX = 64;
+const BATCHES_MAX = 512;
 
 export interface Store {
   /** Writes them; what the transaction wrote survives the page's end. */

@@ -14,6 +14,8 @@ What a commit of offset X says by its metadata:
     "Y Z"           the intent [X, Y); rows up to Z may be stored as well, since a range of unknown outcome was cut
     "… expired=N"   the log dropped N offsets below X before they were read, since the group began; only this tells
                     `unjoin audit`
+
+`commit_marks.py` puts the database's mark before that, and takes it away.
 """
 
 from collections import deque
@@ -192,6 +194,8 @@ class BlockPlanner:
         self.expired = max(0, log_start - offset)
         self._expired_unread += self.expired  # below `first`
         self.rewound = max(0, offset - log_end)
+        if self.rewound:  # truncated, or a topic that was made again: whether its records are stored is open
+            offset, intent = log_start, Intent(log_start, log_end)
         self.first = self.read_to = min(max(offset, log_start), log_end)
         self.uncertain_to = min(intent.uncertain_to, log_end)
         self._intent_end = max(self.first, min(intent.end, log_end))  # to complete before anything else
@@ -199,7 +203,7 @@ class BlockPlanner:
         self._waiting: list[PreparedRecord] = []
         self._waiting_bytes = 0
         self._arrivals: deque[tuple[int, float]] = deque()  # (offset after the last of an `add`, when)
-        self._skipped: deque[tuple[int, int]] = deque()  # (offset before which offsets are missing, how many)
+        self._skipped: deque[tuple[int, int]] = deque()  # (offset before which offsets expired, how many)
         self._cuts: list[int] = []  # offsets at which a refused block was halved: no block crosses them
         self._block: PlannedBlock | None = None
         self._head_records = self._head_bytes = 0
@@ -210,12 +214,20 @@ class BlockPlanner:
 
     # Reading.
 
-    def add(self, records: Sequence[PreparedRecord], read_to: int, now_ms: float) -> None:
-        """Takes records in offset order, all at or above `read_to` so far; offsets may have gaps."""
+    def leaves_out(self, first: int) -> bool:
+        """Whether offsets are missing before this one, the next to be added: then `add` wants the log's start."""
+        return first > self.read_to
+
+    def add(self, records: Sequence[PreparedRecord], read_to: int, now_ms: float, log_start: int = 0) -> None:
+        """Takes records in offset order, all at or above `read_to` so far; offsets may have gaps.
+
+        Args:
+            log_start: the log's first offset, asked after the records came. What is missing below it was deleted by
+                retention; above it, it never was a record: a transaction's marker, or what a transaction took back.
+        """
         begins = records[0].offset if records else read_to
-        if begins > self.read_to:
-            # Our topics have neither transactions nor compaction: only retention deletes offsets.
-            self._skipped.append((begins, begins - self.read_to))
+        if (expired := min(begins, log_start) - self.read_to) > 0:
+            self._skipped.append((begins, expired))
         if records:
             assert records[0].offset >= self.read_to, "a record was read twice"
             self._waiting.extend(records)

@@ -35,9 +35,19 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from sinks.engine import Engine, Table
+from schemas.kafka_access import KafkaAccess
+from schemas.kafka_probe import reason_of
+from sinks.engine import Engine, Table, Unknown
 from sinks.kafka.block_planner import BlockLimits
-from sinks.kafka.partition_worker import DeadLetterSender, PartitionLost, PartitionWorker, WorkerContext
+from sinks.kafka.commit_marks import REFUSED, Commit
+from sinks.kafka.partition_worker import (
+    CommitMarks,
+    DeadLetterSender,
+    NotOurs,
+    PartitionLost,
+    PartitionWorker,
+    WorkerContext,
+)
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage
 
@@ -82,7 +92,7 @@ class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
         metadata_age_ms: how old what is known of the topics' partitions may be.
     """
 
-    bootstrap: str
+    kafka: KafkaAccess
     limits: BlockLimits
     group: str
     session_timeout_ms: int
@@ -99,6 +109,7 @@ class TableConsumer:
 
     Attributes:
         joined: whether it is a member of the group, and every topic of the table is there.
+        admitted: set once the group's commits were found to be this database's.
     """
 
     def __init__(
@@ -107,6 +118,7 @@ class TableConsumer:
         engine: Engine,
         config: ConsumerConfig,
         *,
+        marks: CommitMarks,
         datum_of: Callable[[Any], tuple[Any, bytes]],
         check: Callable[[bytes | None], None],
         dead_letters: DeadLetterSender,
@@ -119,9 +131,11 @@ class TableConsumer:
         jitter = jitter or random.Random()  # noqa: S311  # spreads retries, guards nothing
         metrics = metrics or SinkMetrics()
         self._context = WorkerContext(
-            table, engine, dead_letters, config.limits, datum_of, check, metrics, clock, jitter
+            table, config.group, engine, marks, dead_letters, config.limits, datum_of, check, metrics, clock, jitter
         )
+        self.marks = marks
         self.joined = False
+        self.admitted = asyncio.Event()
         self._stopping = asyncio.Event()
         self._threads: dict[TopicPartition, ThreadPoolExecutor] = {}
 
@@ -134,16 +148,21 @@ class TableConsumer:
 
         Raises:
             Halted: the engine refuses too many rows.
+            NotOurs: the group's commits are another database's.
             Exception: a bug; the process should end and be started again.
         """
         outage = Outage(f"Kafka for {self.table.name}", log, self._context.clock, self._context.jitter)
+        engine_outage = Outage(f"ClickHouse for {self.table.name}", log, self._context.clock, self._context.jitter)
         try:
             while not self._stopping.is_set():
                 session = _Session(self)
                 try:
                     await session.run(self._stopping, outage)
                 except KafkaError as error:
-                    delay = outage.failed(type(error).__name__)
+                    delay = outage.failed(await reason_of(error, self.config.kafka))
+                    await _either(self._stopping.wait(), asyncio.sleep(delay))
+                except Unknown as error:
+                    delay = engine_outage.failed(str(error))
                     await _either(self._stopping.wait(), asyncio.sleep(delay))
                 finally:
                     self.joined = False
@@ -176,7 +195,7 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._owner, self.group = owner, owner.group
         config = owner.config
         self.consumer = AIOKafkaConsumer(
-            bootstrap_servers=config.bootstrap,
+            **config.kafka.client(),
             group_id=owner.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -186,7 +205,7 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             metadata_max_age_ms=config.metadata_age_ms,
         )
-        self.admin = AIOKafkaAdminClient(bootstrap_servers=config.bootstrap)
+        self.admin = AIOKafkaAdminClient(**config.kafka.client())
         self.generation = -1
         self._closing = False
         self._starting = asyncio.create_task(self._start())
@@ -226,17 +245,34 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         await asyncio.shield(self._starting)
         if missing := set(self._owner.table.topics) - await self.consumer.topics():
             raise UnknownTopicOrPartitionError(f"there is no topic {', '.join(sorted(missing))}")
+        await self._be_admitted()
         self.consumer.subscribe(self._owner.table.topics, listener=self)
-        outage.over()
         while True:
             batches = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS_MAX)
+            if self._owner.joined:  # a broker that answers may still keep the user out of the group
+                outage.over()
             for partition, records in batches.items():
                 if worker := self._workers.get(partition):
-                    worker.add(records, records[-1].offset + 1)
+                    log_start = await self._log_start(worker, partition, records[0].offset)
+                    worker.add(records, records[-1].offset + 1, log_start)
             await self._report_positions()
             self._hold_back()
             self._check_topics()
             self._owner.show_lag(self._lag() + self._lag_of_others)
+
+    async def _be_admitted(self) -> None:
+        """Looks at the group's commits before it joins: one that is another database's must not lose a partition."""
+        marks, group = self._owner.marks, self.group
+        found = await committed(self.admin, group, await partitions_of(self.admin, self._owner.table.topics))
+
+        def refused() -> list[Any]:
+            marks.adopt(group, found)
+            meanings = (marks.meaning(group, one, commit) for one, commit in found.items())
+            return [meaning.kind for meaning in meanings if meaning.kind in REFUSED]
+
+        if kinds := await asyncio.get_running_loop().run_in_executor(None, refused):
+            raise NotOurs(group, kinds[0])
+        self._owner.admitted.set()
 
     async def _start(self) -> None:
         await self.admin.start()
@@ -246,7 +282,15 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         """Tells workers with an uncertain range the reader's position: its last offsets may have no record any more."""
         for partition, worker in list(self._workers.items()):
             if worker.needs_position and partition in self.consumer.assignment():
-                worker.add((), await self.consumer.position(partition))
+                position = await self.consumer.position(partition)
+                worker.add((), position, await self._log_start(worker, partition, position))
+
+    async def _log_start(self, worker: PartitionWorker, partition: TopicPartition, first: int) -> int:
+        """The log's first offset, where offsets are missing before `first`; else 0, for nobody asks."""
+        if not worker.leaves_out(first):
+            return 0
+        starts = await self.consumer.beginning_offsets([partition])
+        return int(starts[partition])
 
     def _hold_back(self) -> None:
         """Back-pressure: stops reading a partition that holds two blocks until it holds less than one."""
@@ -286,7 +330,7 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             await asyncio.sleep(OTHERS_SECONDS)
             try:
                 self._lag_of_others = await self._others_lag()
-            except (KafkaError, AttributeError):  # as in `_AiokafkaPartition.committed`
+            except KafkaError:
                 continue
 
     async def _others_lag(self) -> int:
@@ -298,10 +342,10 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         others = sorted(known - self.consumer.assignment())
         if not others:
             return 0
-        committed = await self.admin.list_consumer_group_offsets(self.group, partitions=others)
+        found = await committed(self.admin, self.group, others)
         starts = await self.consumer.beginning_offsets(others)
         ends = await self.consumer.end_offsets(others)
-        return sum(max(0, ends[one] - max(starts[one], committed[one].offset)) for one in others if one in committed)
+        return sum(max(0, ends[one] - max(starts[one], found[one].offset or 0)) for one in others)
 
     async def _fail(self) -> None:
         await self._failed
@@ -360,17 +404,8 @@ class _AiokafkaPartition:
         self._session, self._of = session, partition
         self._group, self._generation = session.group, session.generation
 
-    async def committed(self) -> tuple[int | None, str]:
-        try:
-            found = await self._session.admin.list_consumer_group_offsets(self._group, partitions=[self._of])
-        except AttributeError:
-            # aiokafka 0.14 reads `response.error_code`, which is not there, when a partition's answer is an error.
-            raise KafkaConnectionError("the coordinator could not tell the committed offset") from None
-        if self._of not in found:
-            # Not the same as "never committed", which is answered with -1: starting over would store everything twice.
-            raise KafkaConnectionError("the coordinator did not tell the committed offset")
-        commit = found[self._of]
-        return (None, "") if commit.offset < 0 else (commit.offset, commit.metadata or "")
+    async def committed(self) -> Commit:
+        return (await committed(self._session.admin, self._group, [self._of]))[self._of]
 
     async def bounds(self) -> tuple[int, int]:
         starts = await self._session.consumer.beginning_offsets([self._of])
@@ -409,6 +444,35 @@ class _AiokafkaPartition:
             self._session.consumer.seek(self._of, offset)
         except IllegalStateError:
             raise PartitionLost(f"{self.topic}-{self.partition}: no longer assigned") from None
+
+
+async def partitions_of(admin: Any, topics: Iterable[str]) -> list[TopicPartition]:
+    """The partitions of topics that are there; raises KafkaError."""
+    return [
+        TopicPartition(topic["topic"], one["partition"])
+        for topic in await admin.describe_topics(list(topics))
+        for one in topic["partitions"]
+    ]
+
+
+async def committed(admin: Any, group: str, partitions: list[TopicPartition]) -> dict[TopicPartition, Commit]:
+    """What a group has committed of each partition, metadata included.
+
+    Raises:
+        KafkaError: the coordinator does not tell. That is not the same as "never committed", which is answered with -1:
+            starting over would store everything twice.
+    """
+    try:
+        found = await admin.list_consumer_group_offsets(group, partitions=partitions)
+    except AttributeError:
+        # aiokafka 0.14 reads `response.error_code`, which is not there, when a partition's answer is an error.
+        raise KafkaConnectionError("the coordinator could not tell the committed offset") from None
+    if not all(one in found for one in partitions):
+        raise KafkaConnectionError("the coordinator did not tell the committed offset")
+    return {
+        one: Commit(None if found[one].offset < 0 else found[one].offset, found[one].metadata or "")
+        for one in partitions
+    }
 
 
 async def _either(*waits: Any) -> None:

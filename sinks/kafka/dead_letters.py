@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from schemas.dead_letters import TRUNCATED_FROM, Headers, dead_letter_headers
+from schemas.kafka_access import KafkaAccess
 from schemas.topics import dead_letter_topic
 from sinks.kafka.block_planner import DeadLetter
 
@@ -25,8 +26,8 @@ class DeadLetterProducer:
     that arrives twice counts once, by the origin in its headers.
     """
 
-    def __init__(self, bootstrap: str, topic_of: Callable[[str], str] = dead_letter_topic) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess, topic_of: Callable[[str], str] = dead_letter_topic) -> None:
+        self._kafka = kafka
         self._topic_of = topic_of
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
@@ -57,7 +58,7 @@ class DeadLetterProducer:
         async with self._starting:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
+                    **self._kafka.client(),
                     acks="all",
                     linger_ms=5,
                     max_request_size=REQUEST_BYTES_MAX,

@@ -3,6 +3,7 @@
 UnjoinError
 ├── PartitionLost   another member has the partition, or will: drop everything, the commit says where to go on
 ├── Halted          the engine refuses too many rows: stop the process before the topic is drained
+├── NotOurs         the commits belong to another database: stop the process before it goes on with them
 └── Unreadable      records of a block hold no datum: the same block again, without them
 """
 
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.dead_letters import too_many
@@ -33,8 +35,16 @@ from sinks.kafka.block_planner import (
     SendDeadLetters,
     Wait,
 )
+from sinks.kafka.commit_marks import REFUSED, Kind, Meaning
+from sinks.kafka.commit_marks import Commit as GroupCommit
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage
+
+HOW_TO_GO_ON = "stop every sink, then `unjoin rewind` fills this database from what Kafka holds (docs/clickhouse.md)"
+_WHOSE = {
+    Kind.OTHER: "another database's, not those of the one in front of this sink",
+    Kind.AHEAD: "ahead of this database, which was restored from a backup",
+}
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -46,6 +56,13 @@ class PartitionLost(UnjoinError):
 
 class Halted(UnjoinError):
     """The engine refused too many rows."""
+
+
+class NotOurs(UnjoinError):
+    """A commit of the group is of another database, or of a later state of this one."""
+
+    def __init__(self, group: str, kind: Kind) -> None:
+        super().__init__(f"the commits of {group} are {_WHOSE[kind]}; {HOW_TO_GO_ON}")
 
 
 class Unreadable(UnjoinError):
@@ -66,8 +83,8 @@ class PartitionLog(Protocol):
     topic: str
     partition: int
 
-    async def committed(self) -> tuple[int | None, str]:
-        """The group's offset and its metadata; None where it never committed."""
+    async def committed(self) -> GroupCommit:
+        """The group's commit, with its mark."""
 
     async def bounds(self) -> tuple[int, int]:
         """The log's first offset and the one after its last."""
@@ -86,10 +103,25 @@ class DeadLetterSender(Protocol):
         """Returns once acknowledged; raises KafkaError."""
 
 
+class CommitMarks(Protocol):
+    """What the database knows of commits; `sinks/clickhouse/marks.py`."""
+
+    def marked(self, said: str) -> str:
+        """A commit's metadata with the database's mark; asks nobody."""
+
+    def adopt(self, group: str, commits: Mapping[TopicPartition, GroupCommit]) -> None:
+        """Takes over commits of the version before, once; blocks, raises EngineError."""
+
+    def meaning(self, group: str, one: TopicPartition, commit: GroupCommit) -> Meaning:
+        """What a commit is to the database; blocks, raises EngineError."""
+
+
 class WorkerContext(msgspec.Struct, frozen=True):
     """What all workers of a table share.
 
     Attributes:
+        group: the consumer group.
+        marks: `CommitMarks`.
         dead_letters: a `DeadLetterSender`.
         datum_of: gives a record's schema and datum; raises DecodeError where no schema fits.
         check: raises DecodeError where a record's value is not exactly one datum.
@@ -98,7 +130,9 @@ class WorkerContext(msgspec.Struct, frozen=True):
     """
 
     table: Table
+    group: str
     engine: Engine
+    marks: Any  # CommitMarks
     dead_letters: Any  # DeadLetterSender
     limits: BlockLimits
     datum_of: Callable[[Any], tuple[Any, bytes]]
@@ -129,14 +163,18 @@ class PartitionWorker:
 
     # Called by the reader.
 
-    def add(self, records: Sequence[Any], position: int) -> None:
+    def leaves_out(self, first: int) -> bool:
+        """Whether offsets are missing before this one: then `add` wants the log's start."""
+        return self._blocks is not None and self._blocks.leaves_out(first)
+
+    def add(self, records: Sequence[Any], position: int, log_start: int = 0) -> None:
         """Takes records that were read. Before the commit is known it drops them: reading starts again from there."""
         if self._blocks is None or self._rewound:
             return
         if records and records[0].offset < self._blocks.read_to:
             self._rewound = True  # the log was truncated, and aiokafka reset its position
         else:
-            self._blocks.add(self._prepared(records), position, self._now_ms())
+            self._blocks.add(self._prepared(records), position, self._now_ms(), log_start)
         self._woken.set()
 
     @property
@@ -172,6 +210,7 @@ class PartitionWorker:
         Raises:
             PartitionLost: the partition went away first.
             Halted: the engine refuses too many rows.
+            NotOurs: the commit is another database's.
         """
         while True:
             self._rewound = False
@@ -186,9 +225,11 @@ class PartitionWorker:
     async def _resumed(self) -> BlockPlanner:
         """A planner that begins at the commit; sends the reader there."""
         self._blocks = None
-        committed, metadata = await self._retried(self._log.committed)
+        commit = await self._believed(await self._retried(self._log.committed))
         log_start, log_end = await self._retried(self._log.bounds)
-        blocks = BlockPlanner(self._context.limits, committed, metadata, log_start=log_start, log_end=log_end)
+        blocks = BlockPlanner(
+            self._context.limits, commit.offset, commit.metadata, log_start=log_start, log_end=log_end
+        )
         if blocks.expired or blocks.rewound:
             gone = blocks.expired + blocks.rewound
             log.warning("%s: %d offsets are gone from the log before they were read", self._name, gone)
@@ -196,11 +237,39 @@ class PartitionWorker:
         self._log.seek(blocks.first)
         return blocks
 
+    async def _believed(self, found: GroupCommit) -> GroupCommit:
+        """The commit to go on from, without its mark."""
+        meaning = await self._asked(found)
+        if meaning.kind in REFUSED:
+            raise NotOurs(self._context.group, meaning.kind)
+        if meaning.kind is Kind.FOREIGN:
+            log.warning(
+                "%s: somebody else committed offset %s under %s; it is not believed, records are read again and only "
+                "missing rows are inserted", self._name, found.offset, self._context.group,
+            )  # fmt: skip
+        return meaning.go_on
+
+    async def _asked(self, found: GroupCommit) -> Meaning:
+        one = TopicPartition(self._log.topic, self._log.partition)
+        ask = self._context.marks.meaning
+        while True:
+            try:
+                meaning: Meaning = await asyncio.get_running_loop().run_in_executor(
+                    self._thread, ask, self._context.group, one, found
+                )
+            except Unknown as error:
+                await self._pause(self._engine.failed(str(error)))
+                if self._stopping.is_set():
+                    raise PartitionLost(f"{self._name}: stopped before it began") from None
+            else:
+                self._engine.over()
+                return meaning
+
     async def _do(self, blocks: BlockPlanner, decision: Any) -> bool:
         """Does what was decided and reports the outcome; returns False where going on is of no use."""
         match decision:
             case Commit(offset, metadata):
-                await self._retried(lambda: self._log.commit(offset, metadata))
+                await self._retried(lambda: self._log.commit(offset, self._context.marks.marked(metadata)))
                 blocks.committed(decision)
             case Insert():
                 return await self._insert(blocks, decision)

@@ -149,6 +149,22 @@ def test_secret_setting_reaches_its_role_alone_and_stands_nowhere_in_clear() -> 
         assert "UNJOIN_DOOR_IDENTITY" not in environment_of(documents[role])
 
 
+def test_migrations_are_told_nothing_of_brokers_that_they_never_reach() -> None:
+    """They would look for certificates that nobody mounts, and stop the install."""
+    secret = {"secret": "all", "key": "password"}
+    values: Document = {
+        "settings": {
+            "kafka_security_protocol": "SASL_SSL",
+            "kafka_sasl_mechanism": "PLAIN",
+            "kafka_sasl_username": "u",
+        },
+        "secretSettings": {"kafka_sasl_password": secret},
+    }
+    documents = workloads(rendered(values))
+    assert {"UNJOIN_KAFKA_SECURITY_PROTOCOL", "UNJOIN_KAFKA_SASL_PASSWORD"} <= environment_of(documents["sink"]).keys()
+    assert not [name for name in environment_of(documents["migrations"]) if name.startswith("UNJOIN_KAFKA_")]
+
+
 def test_database_is_known_to_the_sink_and_the_migrations_alone() -> None:
     """Its URL holds a password that writes every table."""
     holders = {role for role, one in workloads(rendered()).items() if f"{PREFIX}CLICKHOUSE_URL" in environment_of(one)}
@@ -174,6 +190,8 @@ def test_what_the_chart_decides_nobody_else_may_set(role: str) -> None:
         ({"kafka": {"bootstrap": ""}}, "kafka.bootstrap: name the brokers"),
         ({"kafka": {"bootstrap": "kafka"}}, "does not match pattern"),
         ({"clickhouse": {"url": {"secret": ""}}}, "clickhouse.url.secret: name the Secret"),
+        ({"settings": {"kafka_sasl_password": "p"}}, "kafka_sasl_password: name a Secret that holds it"),
+        ({"sink": {"settings": {"kafka_sasl_password": "p"}}}, "kafka_sasl_password: name a Secret that holds it"),
         ({"settings": {"crowdMin": 50}}, "'crowdMin' does not match pattern"),
         ({"setting": {}}, "additional properties 'setting' not allowed"),
         ({"collector": {"replicas": 2}}, "several pods of the collector need the same keys"),

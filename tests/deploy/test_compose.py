@@ -14,6 +14,7 @@ from tests.deploy.compose import FILE, ROOT, VARIABLE, document, environment, va
 from unjoin.cli import main
 from unjoin.settings import PREFIX, Settings, settings_of
 
+VARIABLE_NAMES = re.compile(r"\$\{(\w+):\?")
 ROLES = ("collector", "processor", "sink", "topics")
 LONG_RUNNING = ("kafka", "clickhouse", "collector", "processor", "sink")
 SECRETS = {
@@ -80,7 +81,8 @@ def test_no_secret_stands_in_clear_text() -> None:
     """Whatever is called a password, key or token comes from the environment, in the file and in its example."""
     for name, service in SERVICES.items():
         for variable, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|SECRET|TOKEN|_URL$", variable):
+            # No value: what .env or the shell says.
+            if value is not None and re.search(r"PASSWORD|SECRET|TOKEN|_URL$", variable):
                 assert "set-clickhouse_" in str(value), (name, variable)
     example = (ROOT / ".env.example").read_text()
     given = dict(re.findall(r"^(\w+)=(.*)$", example, flags=re.MULTILINE))
@@ -94,6 +96,34 @@ def test_the_example_names_every_variable_and_no_other() -> None:
     assert set(re.findall(r"^#?([A-Z_0-9]+)=", example, flags=re.MULTILINE)) == set(variables())
     defaults = {name: default for name, (kind, default) in variables().items() if kind == "-"}
     assert dict(re.findall(r"^#([A-Z_0-9]+)=(.*)$", example, flags=re.MULTILINE)) == defaults
+
+
+def test_each_role_can_come_to_brokers_as_its_own_user() -> None:
+    """With one user for all, a broken collector reads what the door alone may read."""
+    program = shutil.which("docker-compose")
+    if program is None:
+        pytest.skip("docker-compose is not installed (Debian: apt-get install docker-compose)")
+    users = ROOT / "deploy" / "compose.kafka-users.yml"
+    passwords = {name: f"set-{name}" for name in VARIABLE_NAMES.findall(users.read_text())}
+    shared = {"UNJOIN_KAFKA_BOOTSTRAP": "kafka.example:9093", "UNJOIN_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}
+    shared["UNJOIN_KAFKA_SASL_MECHANISM"] = "SCRAM-SHA-512"
+    done = subprocess.run(
+        [program, "--file", str(FILE), "--file", str(users), "config"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment(), **passwords, **shared},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    services = PyCompose.from_yaml(done.stdout).to_dict()["services"]
+    for role in ROLES:
+        given = services[role]["environment"]
+        settings = settings_of({key: str(value) for key, value in given.items() if value is not None})
+        assert settings.kafka_sasl_username == f"unjoin-{role}"
+        assert settings.kafka_sasl_password == f"set-KAFKA_{role.upper()}_PASSWORD"
+        assert any(volume.endswith("/deploy/kafka/tls:/etc/unjoin/kafka:ro") for volume in services[role]["volumes"])
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -10,6 +10,7 @@ from ingest.limits import RequestLimits
 from ingest.overload.fair_queue import QueueBounds
 from ingest.process.server import CollectorConfig
 from ingest.spool.writer import SpoolConfig
+from schemas.kafka_access import KafkaAccess
 from unjoin.roles import collector_config as config_of
 from unjoin.settings import Settings
 
@@ -26,12 +27,12 @@ def queue_bounds(**changes: Any) -> QueueBounds:
 
 def collector_config(folder: Path, **changes: Any) -> CollectorConfig:
     """A collector on a free port, with its sites in `folder`, without brokers and without a spool."""
-    alone = {"sites_file": folder / "sites.json", "bootstrap": "", "port": 0, "spool": None, "spools_left": ()}
+    alone = {"sites_file": folder / "sites.json", "kafka": KafkaAccess(""), "port": 0, "spool": None, "spools_left": ()}
     return msgspec.structs.replace(_DEFAULT, **{**alone, **changes})
 
 
 def producer_config(bootstrap: str, **changes: Any) -> ProducerConfig:
-    defaults = ProducerConfig(bootstrap, _DEFAULT.produce_seconds_max, _DEFAULT.in_flight_bytes_max)
+    defaults = ProducerConfig(KafkaAccess(bootstrap), _DEFAULT.produce_seconds_max, _DEFAULT.in_flight_bytes_max)
     return msgspec.structs.replace(defaults, **changes)
 
 

@@ -1,5 +1,7 @@
 """`unjoin audit` on the real stack: 0 after duplicates, garbage, verdicts and kills of all roles, 1 after a loss."""
 
+import asyncio
+import datetime
 import itertools
 import json
 import os
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from confluent_kafka.admin import AdminClient
 
 from schemas.topics import LABELED
 from testkit.running_stack import RunningStack
@@ -195,6 +199,31 @@ def wait_until_it_takes_events(stack: RunningStack, batch: dict[str, Any]) -> No
         time.sleep(0.1)
 
 
+def test_what_a_transaction_took_back_is_no_record_and_no_row(stack: RunningStack) -> None:
+    """Whoever writes to the topics in transactions leaves markers and records that nobody may read."""
+    before = lines_of(at_rest(stack))["signals"]
+
+    async def play() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=stack.bootstrap, transactional_id=f"t-{uuid.uuid4()}")
+        await producer.start()
+        try:
+            for number in range(20):
+                mark = "aborted" if number % 2 else "committed"
+                await producer.begin_transaction()
+                for one in range(3):
+                    await producer.send("events.signals", whole("events.signals", mark, 10 * number + one), b"k")
+                await (producer.abort_transaction() if number % 2 else producer.commit_transaction())
+        finally:
+            await producer.stop()
+
+    asyncio.run(play())
+    after = lines_of(at_rest(stack))["signals"]
+    assert (after["accepted"], after["stored"]) == (before["accepted"] + 30, before["stored"] + 30)
+    assert after["expired"] == 0
+    assert stack.count("SELECT count() FROM signals WHERE session = 'aborted'") == 0
+    assert stack.count("SELECT count() FROM signals WHERE session = 'committed'") == 30
+
+
 def test_row_that_is_gone_doubled_or_forged_and_a_letter_that_is_gone_are_each_found(stack: RunningStack) -> None:
     """An audit that says 0 whatever happened would be worse than none. Behind the sink's back, on the real engine."""
     at_rest(stack)
@@ -242,6 +271,39 @@ def tamper(stack: RunningStack, *statements: str) -> None:
         assert done.returncode == 0, done.stderr
     finally:
         os.kill(stack.pid, signal.SIGCONT)
+
+
+def test_topic_that_was_made_again_is_settled_by_the_time_since_when_to_look(stack: RunningStack) -> None:
+    """Its records are gone and their rows are not; new records have the offsets of old ones."""
+    contact = {"type": "contact", "account": "again", "role": "integrator", "name": "Ada", "email": "a@b.test",
+               "country": "DE", "ts": 1}  # fmt: skip
+
+    def post() -> bool:
+        event = contact | {"id": str(uuid.uuid4())}
+        return stack.post({"sent_at": 1, "session": "s", "events": [event]}, "dev-server-key")[0] == 200
+
+    assert post()
+    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
+    admin.delete_topics(["events.personal"])["events.personal"].result(30)
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
+    while "events.personal" in admin.list_topics(timeout=30).topics:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    since = datetime.datetime.now(datetime.UTC).isoformat()
+    assert stack.command("topics").returncode == 0
+    rows = stack.count("SELECT count() FROM personal")
+    assert post()
+    while stack.count("SELECT count() FROM personal") < rows + 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    stale = lines_of(audited(stack)[1])["personal"]
+    assert stale["excess"] >= rows - 1
+    while True:
+        done = stack.command("audit", "--format", "json", "--since", since)
+        line = lines_of(json.loads(done.stdout))["personal"]
+        if (line["accepted"], line["stored"], line["held"], line["difference"]) == (1, 1, 0, 0):
+            break
+        assert time.monotonic() < deadline, line
 
 
 def test_audit_that_cannot_look_says_so_with_a_code_of_its_own(stack: RunningStack) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from schemas import codec
 from schemas.dead_letters import TRUNCATED_FROM, dead_letter_headers
+from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import DeadLetterReason
 from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS, SIGNALS
 from testkit.kafka_node import stored_records
@@ -45,7 +46,7 @@ def nothing_waits(stack: RunningStack) -> None:
 def replayed(stack: RunningStack, reason: str = REFUSED, topics: str = "", **how: Any) -> dict[str, int]:
     """What a call counts; what the pipeline itself sets aside in other tests has other reasons than these."""
     options = ReplayOptions(
-        bootstrap=stack.bootstrap,
+        kafka=KafkaAccess(stack.bootstrap),
         today=datetime.datetime.now(datetime.UTC).date(),
         reasons=frozenset({reason}),
         topics=frozenset({topics} - {""}),

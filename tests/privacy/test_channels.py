@@ -25,6 +25,7 @@ from ingest.encode.pseudonym import voter_of
 from processors.faust_app.committed import CommittedOffsets
 from schemas.codec import decode
 from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES
+from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import DecodeError, EventWarning, RejectionReason, RequestError, Suppression
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
 from sinks.rows.tables import TABLES
@@ -174,7 +175,7 @@ def test_commits_of_the_door_say_totals_since_ever_and_nothing_else(day: Day) ->
     """Beside an offset lies what became of all records below it: no session, task, site or time. What left in between
     two commits is on the released topic, what came is in the log's ends; the rest is in the door's metrics."""
     # Not by confluent-kafka (2.16): it gives metadata with what lies behind it in memory.
-    offset, metadata = asyncio.run(CommittedOffsets(day.stack.bootstrap, "unjoin-door").of((LABELED, 0)))
+    offset, metadata = asyncio.run(CommittedOffsets(KafkaAccess(day.stack.bootstrap), "unjoin-door").of((LABELED, 0)))
     said = json.loads(metadata)
     suppressed = said.pop("suppressed")
     assert said.keys() == {"since", "released", "collapsed", "verdicts", "dead_lettered", "expired"}

@@ -16,7 +16,7 @@ from attacks.logs.traffic import HOUR_MS, Telling, posts_of_day
 from attacks.logs.virtual_day import seen_every, virtual_day
 from schemas.topics import LABELED
 
-VOTERS, READING, TIMES, CONTENT, SCRAPES = range(5)
+VOTERS, READING, TIMES, INTERVALS, CONTENT, SCRAPES = range(6)
 
 
 @cache
@@ -48,12 +48,21 @@ def test_every_stroke_and_every_rest_tell_which_answer_is_whose(number: int) -> 
     assert attacked(Telling.PLAIN, is_sealed=True)[number].found.lower > 0.25
 
 
-@pytest.mark.parametrize("number", [CONTENT, SCRAPES])
-def test_reductions_take_most_of_it_away(number: int) -> None:
-    """Not all: where a hand is seen leaving still says something of where it was. docs/privacy.md has the figures."""
-    plain, reduced = (attacked(telling, is_sealed=True)[number] for telling in (Telling.PLAIN, Telling.REDUCED))
-    gained = [one.found.value - (one.bar - 0.01) for one in (plain, reduced)]
-    assert gained[1] < gained[0] / 2
+@pytest.mark.parametrize("number", [TIMES, INTERVALS, CONTENT, SCRAPES])
+def test_what_the_sdk_sends_tells_no_more_than_who_is_in_a_crowd(number: int) -> None:
+    """Signals in requests of their own, of movements without place and time: no answer is near any of them."""
+    outcome = attacked(Telling.REDUCED, is_sealed=True)[number]
+    assert outcome.found.value <= outcome.bar
+    assert not outcome.leaks
+
+
+def test_signals_that_leave_with_each_answer_tell_by_their_times_alone() -> None:
+    """Where every answer ends its page, intervals between requests are the limit; docs/privacy.md has the figures."""
+    times, intervals, content = (
+        attacked(Telling.PAGED, is_sealed=True)[number].found.value for number in (TIMES, INTERVALS, CONTENT)
+    )
+    assert times < intervals
+    assert content < intervals + 0.03
 
 
 def test_commits_of_the_labeled_topic_are_read_and_others_are_not() -> None:

@@ -18,10 +18,11 @@ from ingest.encode.records import Record
 from ingest.kafka.producer import KafkaProducer, NotDurable, ProducerConfig
 from ingest.spool.producer import SpoolingProducer
 from ingest.spool.writer import SpoolConfig
+from schemas.kafka_access import KafkaAccess
 from tests.simulation.broker import Broker, Connection
 from tests.simulation.clock import SimulatedLoop, Universe
 from tests.simulation.disk import Disk, SimulatedSpool, SimulatedThread
-from tests.simulation.kafka_clients import RETRY_SECONDS, ask_nothing
+from tests.simulation.kafka_clients import RETRY_SECONDS, ask_nothing, type_of_error
 
 ANSWER_SECONDS_MAX = 2.0
 
@@ -51,6 +52,8 @@ class SimulatedSession:
         self._broker.producers += 1
         self._id = self._broker.producers
         return self
+
+    refused_topics = frozenset[str]()
 
     def partitions(self, topic: str) -> int | None:
         return len(self._broker.topics[topic]) if topic in self._known else None
@@ -167,7 +170,11 @@ class EdgeProcess:
         universe = self.universe
         self.loop = asyncio.get_running_loop()  # type: ignore[assignment]
         config = ProducerConfig(
-            "simulated", produce_seconds_max=1.0, compression="none", in_flight_bytes_max=20_000, topics=self._topics
+            KafkaAccess("simulated"),
+            produce_seconds_max=1.0,
+            compression="none",
+            in_flight_bytes_max=20_000,
+            topics=self._topics,
         )
         spool_config = SpoolConfig(folder=self._disk.folder, bytes_max=600_000, lives_ms=self._lives_ms)
         assert self.loop is not None
@@ -215,6 +222,7 @@ def simulated_edge() -> Iterator[None]:
     """Gives `ingest/` the simulated session and thread."""
     with (
         mock.patch("ingest.kafka.producer_lifecycle.ProducerSession", SimulatedSession),
+        mock.patch("ingest.kafka.producer_lifecycle.reason_of", type_of_error),
         mock.patch("ingest.spool.writer.threading.Thread", SimulatedThread),
     ):
         yield

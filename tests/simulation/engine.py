@@ -22,11 +22,13 @@ class Storage:
     Attributes:
         rows: table name -> its rows in the order they came.
         keys: table name -> how often each whole row key is there.
+        moments: of the marks of its sinks' commits.
     """
 
     def __init__(self) -> None:
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self.keys: dict[str, Counter[tuple[Any, ...]]] = {}
+        self.moments: dict[str, set[str]] = {"database": set()}
         self.tokens: set[Any] = set()
         self.away_until = self.full_until = 0.0
 

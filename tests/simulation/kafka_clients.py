@@ -27,6 +27,11 @@ from tests.simulation.broker import Broker, Connection, Stored
 RETRY_SECONDS = 0.1
 
 
+async def type_of_error(error: BaseException, _access: Any) -> str:
+    """Instead of `schemas.kafka_probe.reason_of`, which would connect."""
+    return type(error).__name__
+
+
 class _Nothing:
     """Stands for the fetcher and the client of a consumer that was given up."""
 
@@ -320,6 +325,14 @@ class SimulatedAdmin:
     ) -> dict[TopicPartition, OffsetAndMetadata]:
         of = self._connection.broker.group(group)
         return {one: OffsetAndMetadata(*await self._connection.ask(of.fetch, one)) for one in partitions}
+
+    async def describe_topics(self, topics: list[str]) -> list[dict[str, Any]]:
+        await self._connection.ask(ask_nothing)
+        there = self._connection.broker.topics
+        return [
+            {"topic": topic, "partitions": [{"partition": number} for number in range(len(there[topic]))]}
+            for topic in topics
+        ]
 
 
 def ask_nothing(reply: Any) -> None:

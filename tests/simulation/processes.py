@@ -10,6 +10,7 @@ from unittest import mock
 
 import msgspec
 
+from schemas.kafka_access import KafkaAccess
 from schemas.topics import dead_letter_topic
 from sinks.engine import Table
 from sinks.kafka.block_planner import BlockLimits
@@ -18,11 +19,12 @@ from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.main import GROUP_PREFIX
 from sinks.metrics import SinkMetrics
 from sinks.rows.tables import check, reader_of
+from testkit.memory_marks import MemoryMarks
 from testkit.sink_configs import consumer_config
 from tests.simulation.broker import Broker
 from tests.simulation.clock import SimulatedLoop, Universe, Violation
 from tests.simulation.engine import SimulatedEngine, Storage
-from tests.simulation.kafka_clients import SimulatedAdmin, SimulatedConsumer
+from tests.simulation.kafka_clients import SimulatedAdmin, SimulatedConsumer, type_of_error
 from tests.simulation.kafka_producer import SimulatedProducer
 
 RESTART_SECONDS = 0.5
@@ -106,11 +108,12 @@ class SinkProcess:
     async def main(self) -> None:
         universe = self._universe
         self._engine.loop = universe_loop()
-        dead_letters = DeadLetterProducer("simulated", dead_letter_topic)
+        dead_letters = DeadLetterProducer(KafkaAccess("simulated"), dead_letter_topic)
         self._consumer = TableConsumer(
             self._table,
             self._engine,
             consumer_config("simulated", self._limits, GROUP_PREFIX + self._table.name),
+            marks=MemoryMarks(self._engine.storage.moments),
             datum_of=reader_of(self._table),
             check=partial(check, self._table),
             dead_letters=dead_letters,
@@ -139,6 +142,7 @@ def simulated_kafka() -> Iterator[None]:
     with (
         mock.patch("sinks.kafka.consumer.AIOKafkaConsumer", SimulatedConsumer),
         mock.patch("sinks.kafka.consumer.AIOKafkaAdminClient", SimulatedAdmin),
+        mock.patch("sinks.kafka.consumer.reason_of", type_of_error),
         mock.patch("sinks.kafka.dead_letters.AIOKafkaProducer", SimulatedProducer),
     ):
         yield

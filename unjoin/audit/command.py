@@ -20,17 +20,21 @@ from unjoin.audit.matching import OffsetSet
 from unjoin.audit.snapshot import AuditError, Commit, KafkaReader, OffsetRange
 from unjoin.audit.spools import Spooled, read_spools
 from unjoin.audit.stored import source_of
-from unjoin.audit.tables import Audited, Snapshot, audit_table
+from unjoin.audit.tables import EVER, Audited, Snapshot, audit_table
+from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.settings import Settings
 
 SINK_GROUP = "unjoin-sink-"
 DOOR_GROUP = "unjoin-door"
 
 
-async def audit(settings: Settings, spool_folders: Sequence[Path], console: Console) -> Audit:
+async def audit(
+    settings: Settings, spool_folders: Sequence[Path], console: Console, since_ms: int | None = None
+) -> Audit:
     """Adds up what became of every accepted record.
 
     Args:
+        since_ms: rows and dead letters of before are left out; None for none.
         spool_folders: the collectors' spools; empty for the one that the settings name.
 
     Raises:
@@ -38,13 +42,13 @@ async def audit(settings: Settings, spool_folders: Sequence[Path], console: Cons
     """
     spools = read_spools(spool_folders or [settings.spool_folder], named=bool(spool_folders))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    async with KafkaReader(settings.bootstrap) as kafka:
+    async with KafkaReader(kafka_access_of(settings)) as kafka:
         with (
             source_of(settings) as source,
             tempfile.TemporaryDirectory(prefix="unjoin-audit-") as scratch,
             Progress(*columns, console=console, transient=True) as progress,
         ):
-            snapshot = await _snapshot(kafka, progress)
+            snapshot = await _snapshot(kafka, progress, EVER if since_ms is None else since_ms)
             audited: dict[str, Audited] = {}
             for table in TABLES:
                 with tempfile.TemporaryDirectory(prefix=f"{table.name}-", dir=scratch) as folder:
@@ -53,7 +57,7 @@ async def audit(settings: Settings, spool_folders: Sequence[Path], console: Cons
     return _summed(audited, door_audit, spools)
 
 
-async def _snapshot(kafka: KafkaReader, progress: Progress) -> Snapshot:
+async def _snapshot(kafka: KafkaReader, progress: Progress, since_ms: int) -> Snapshot:
     """Reads commits, then ends, then dead letters: whoever passed a bad record had sent its dead letter before."""
     partitions = await kafka.partitions([LABELED, *(topic for table in TABLES for topic in table.topics)])
     commits: dict[TopicPartition, Commit] = {}
@@ -67,9 +71,9 @@ async def _snapshot(kafka: KafkaReader, progress: Progress) -> Snapshot:
     dead_letters = await kafka.spans(dead_letters)
     bar = progress.add_task("dead letters", total=sum(span.end - span.start for span in dead_letters.values()))
     marks: Mapping[TopicPartition, OffsetSet] = await set_aside(
-        kafka, dead_letters, ranges, lambda n: progress.advance(bar, n)
+        kafka, dead_letters, ranges, lambda n: progress.advance(bar, n), since_ms
     )
-    return Snapshot(commits, spans, marks)
+    return Snapshot(commits, spans, marks, since_ms)
 
 
 async def _door_commits(kafka: KafkaReader, parts: list[TopicPartition]) -> dict[TopicPartition, Commit]:
@@ -103,14 +107,14 @@ def _with_spool(line: Line, topic: str, spools: Spooled) -> Line:
     )
 
 
-def run_audit(settings: Settings, spool_folders: Sequence[Path], console: Console) -> Audit:
+def run_audit(settings: Settings, spool_folders: Sequence[Path], console: Console, since_ms: int | None) -> Audit:
     """`unjoin audit`.
 
     Raises:
         AuditError: nothing could be told.
     """
     try:
-        return asyncio.run(audit(settings, spool_folders, console))
+        return asyncio.run(audit(settings, spool_folders, console, since_ms))
     except KafkaError as error:
         raise AuditError(f"Kafka failed ({type(error).__name__}); audit again") from None
     except OSError as error:

@@ -15,12 +15,13 @@ async def set_aside(
     dead_letters: Mapping[TopicPartition, OffsetRange],
     ranges: Mapping[TopicPartition, OffsetRange],
     advance: Callable[[int], None],
+    since_ms: int,
 ) -> dict[TopicPartition, OffsetSet]:
-    """Reads which offsets of each range have a dead letter; two of the same offset count once."""
+    """Reads which offsets of each range have a dead letter of this time or later; two of the same offset count once."""
     marks = {one: OffsetSet(span.start, span.end) for one, span in ranges.items()}
     async for _, found in records(kafka, dead_letters, advance):
         for record in found:
-            origin = origin_of(record.headers)
+            origin = origin_of(record.headers) if record.timestamp >= since_ms else None
             if origin is not None and (mark := marks.get(TopicPartition(origin.topic, origin.partition))) is not None:
                 mark.add(origin.offset)
     return marks

@@ -11,6 +11,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from schemas.kafka_access import KafkaAccess, refusal_of
+from schemas.kafka_probe import why_refused
 from schemas.outcomes import UnjoinError
 
 T = TypeVar("T")
@@ -39,13 +41,14 @@ class OffsetRange(msgspec.Struct, frozen=True):
 class KafkaReader:
     """What the audit asks the brokers; it reads, joins no group and commits nothing."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=20_000)
+    def __init__(self, kafka: KafkaAccess) -> None:
+        self._kafka = kafka
+        self._admin = AIOKafkaAdminClient(**kafka.client(), request_timeout_ms=20_000)
         self.consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
+            **kafka.client(),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",  # as the sinks and the door: what a transaction took back is no record
             max_partition_fetch_bytes=8_388_608,
             fetch_max_wait_ms=50,  # a fetch that waits for records holds back every other request to its broker
         )
@@ -70,7 +73,7 @@ class KafkaReader:
             numbers = sorted(one["partition"] for one in described["partitions"])
             found[described["topic"]] = [TopicPartition(described["topic"], number) for number in numbers]
         if missing := [topic for topic in wanted if not found.get(topic)]:
-            raise AuditError(f"there is no topic {missing[0]} at {self._bootstrap}; is this the pipeline's Kafka?")
+            raise AuditError(f"there is no topic {missing[0]} at {self._kafka.bootstrap}; is it the pipeline's?")
         return found
 
     async def commits(self, group: str, partitions: list[TopicPartition]) -> dict[TopicPartition, Commit]:
@@ -105,8 +108,10 @@ class KafkaReader:
         try:
             return await asyncio.wait_for(waiting, ANSWER_SECONDS_MAX)
         except (TimeoutError, KafkaError, OSError) as error:
+            if why := refusal_of(error) or await why_refused(self._kafka):
+                raise AuditError(why) from None
             what = "did not answer in time" if isinstance(error, TimeoutError) else f"failed ({type(error).__name__})"
-            raise AuditError(f"Kafka at {self._bootstrap} {what}; start `unjoin up`, then audit again") from None
+            raise AuditError(f"Kafka at {self._kafka.bootstrap} {what}; start `unjoin up`, then audit again") from None
 
     async def _close(self) -> None:
         for part in (self.consumer.stop(), self._admin.close()):

@@ -9,7 +9,7 @@ from sinks.engine import EngineError
 from unjoin.audit.keys import RowKey
 from unjoin.audit.scratch import Buckets
 from unjoin.audit.snapshot import AuditError
-from unjoin.clickhouse_address import server_address_of
+from unjoin.connections.clickhouse_address import server_address_of
 from unjoin.query import QueryError, SelectRows, answer_over_http
 from unjoin.settings import Settings
 

@@ -38,11 +38,13 @@ class Snapshot(msgspec.Struct, frozen=True):
         commits: what each table's group has committed, by partition.
         spans: the bounds of every log.
         marks: offsets that were set aside.
+        since_ms: rows of before are left out.
     """
 
     commits: Mapping[TopicPartition, Commit]
     spans: Mapping[TopicPartition, OffsetRange]
     marks: Mapping[TopicPartition, OffsetSet]
+    since_ms: int = EVER
 
 
 class Audited(msgspec.Struct, frozen=True):
@@ -54,10 +56,23 @@ class Audited(msgspec.Struct, frozen=True):
     end: int
 
 
+class Counted(msgspec.Struct):
+    """Records of a partition: markers of transactions, and what these took back, have an offset and are none.
+
+    Attributes:
+        accepted: that were there when the positions were taken.
+        held: those among them that the sink has not passed.
+    """
+
+    accepted: int = 0
+    held: int = 0
+
+
 class _Log:
     """What was read of a table's topics."""
 
     def __init__(self) -> None:
+        self.counted: dict[TopicPartition, Counted] = defaultdict(Counted)
         self.without_dead_letter: dict[TopicPartition, list[int]] = defaultdict(list)
         self.first_ms: dict[TopicPartition, int] = {}
 
@@ -83,7 +98,7 @@ async def audit_table(
     log_buckets = Buckets(folder, f"{table.name}-log", LOG, count)
     bar = progress.add_task(f"{table.name}: records", total=sum(span.end - span.start for span in now.values()))
     log = await _read_log(table, snapshot, parts, now, kafka, log_buckets, lambda n: progress.advance(bar, n))
-    horizon_ms = await _horizon_ms(table, now, log, kafka)
+    horizon_ms = max(snapshot.since_ms, await _horizon_ms(table, now, log, kafka))
     matched = Matched()
     for number in range(count):
         matched.add(match(log_entries(log_buckets, number), table_entries(rows, number), horizon_ms))
@@ -91,7 +106,7 @@ async def audit_table(
     for place, offset in matched.lost:
         lost[parts[place]].append(offset)
     noted = await asyncio.to_thread(_noted, snapshot, source, [lost, log.without_dead_letter])
-    line = _line(table, snapshot, parts, now, matched, noted)
+    line = _line(table, snapshot, parts, now, log.counted, matched, noted)
     return Audited(
         line, matched, _findings(table, snapshot, parts, matched, lost, log), sum(s.end for s in now.values())
     )
@@ -111,7 +126,10 @@ async def _read_log(
     named = ROW_KEYS[table.name]
     async for one, found in records(kafka, now, advance):
         place, marks, position = place_of[one], snapshot.marks[one], snapshot.commits[one].offset or 0
+        counted, end = log.counted[one], snapshot.spans[one].end
         for record in found:
+            counted.accepted += record.offset < end
+            counted.held += position <= record.offset < end
             if record.offset - now[one].start < FIRST_RECORDS:
                 log.first_ms[one] = max(record.timestamp, log.first_ms.get(one, 0))
             aside = record.offset in marks
@@ -162,17 +180,18 @@ def _line(
     snapshot: Snapshot,
     parts: list[TopicPartition],
     now: Mapping[TopicPartition, OffsetRange],
+    counted: Mapping[TopicPartition, Counted],
     matched: Matched,
     noted: int,
 ) -> Line:
     accepted = held = expired = dead = gone = 0
     for one in parts:
-        start, end, commit = now[one].start, snapshot.spans[one].end, snapshot.commits[one]
+        start, commit, read = now[one].start, snapshot.commits[one], counted.get(one, Counted())
         position = start if commit.offset is None else commit.offset
         unread = split_expired(commit.metadata)[1] + max(0, start - position)
-        accepted += max(0, end - start) + unread
+        accepted += read.accepted + unread
         expired += unread
-        held += max(0, end - max(position, start))
+        held += read.held
         dead += snapshot.marks[one].below(position) - snapshot.marks[one].below(start)
         gone += start - min(start, unread)
     return Line(

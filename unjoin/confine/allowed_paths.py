@@ -36,11 +36,18 @@ def allowed_paths_of(role: Role, settings: Settings) -> AllowedPaths:
     """What a role may open."""
     sites, edge, epoch = settings.sites_file.parent, settings.edge_keys_dir, settings.epoch_keys_dir
     kafka, clickhouse, spool = settings.data_dir / "kafka", settings.clickhouse_dir, settings.spool_folder
+
+    def token(closed: tuple[Path, ...]) -> tuple[Path, ...]:
+        return _replaced(settings.kafka_oauth_token_file, closed)
+
+    closed: tuple[Path, ...]
     match role:
         case "collector":
-            return AllowedPaths(read=(sites,), write=(edge, spool), closed=(epoch, clickhouse, kafka))
+            closed = (epoch, clickhouse, kafka)
+            return AllowedPaths(read=(sites,), write=(edge, spool), closed=closed, files=token(closed))
         case "processor":
-            return AllowedPaths(write=(epoch, settings.processor_dir), closed=(edge, sites, spool, clickhouse, kafka))
+            closed = (edge, sites, spool, clickhouse, kafka)
+            return AllowedPaths(write=(epoch, settings.processor_dir), closed=closed, files=token(closed))
         case "sink":
             closed = (edge, epoch, sites, spool, kafka)
             read = (
@@ -49,17 +56,19 @@ def allowed_paths_of(role: Role, settings: Settings) -> AllowedPaths:
                 settings.clickhouse_tls_cert,
                 settings.clickhouse_tls_key,
             )
-            files = tuple(path for file in read for path in _replaced(file, closed))
+            files = (*(path for file in read for path in _replaced(file, closed)), *token(closed))
             return AllowedPaths(files=files, write=(clickhouse,), closed=closed)
 
 
 def _replaced(path: str, closed: tuple[Path, ...]) -> tuple[Path, ...]:
-    """A file's folder, for what replaces it is another file; the file alone where keys lie in that folder."""
+    """The folders of a file and of what it links to, for what replaces it is another; the file alone beside keys."""
     if not path:
         return ()
     file = Path(path)
-    folder = file.resolve().parent
-    return (file if any(path.resolve().is_relative_to(folder) for path in closed) else folder,)
+    folders = sorted({file.parent.resolve(), file.resolve().parent})
+    if any(shut.resolve().is_relative_to(folder) for shut in closed for folder in folders):
+        return (file,)
+    return tuple(folders)
 
 
 def confine_role(role: Role, settings: Settings) -> bool:

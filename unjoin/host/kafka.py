@@ -22,6 +22,8 @@ from aiokafka.protocol.admin import AlterConfigsResponse_v0
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int8, Schema, String
 
+from schemas.kafka_access import KafkaAccess
+from schemas.kafka_probe import why_refused
 from schemas.outcomes import UnjoinError
 from schemas.topics import MIN_INSYNC, Topic, min_insync_replicas
 
@@ -150,27 +152,29 @@ def free_port(count: int = 1) -> int:
             return first
 
 
-async def wait_until_reachable(bootstrap: str, seconds_max: float) -> None:
+async def wait_until_reachable(access: KafkaAccess, seconds_max: float) -> None:
     """Returns once a broker answers.
 
     Raises:
-        KafkaUnavailable: none did in time.
+        KafkaUnavailable: none did in time, or one refuses us.
     """
     deadline = asyncio.get_running_loop().time() + seconds_max
     while True:
         # Bare connections are tried first, because the admin client logs every refusal as an error.
-        if not await _any_accepts(bootstrap) and asyncio.get_running_loop().time() < deadline:
+        if not await _any_accepts(access.bootstrap) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.1)
             continue
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+        admin = AIOKafkaAdminClient(**access.client(), request_timeout_ms=5_000)
         try:
             await admin.start()
             await admin.list_topics()
             return
         except (KafkaError, OSError):
+            if why := await why_refused(access):
+                raise KafkaUnavailable(why) from None
             if asyncio.get_running_loop().time() > deadline:
                 raise KafkaUnavailable(
-                    f"no Kafka broker answered at {bootstrap} within {seconds_max:.0f} s; "
+                    f"no Kafka broker answered at {access.bootstrap} within {seconds_max:.0f} s; "
                     "start one, or set UNJOIN_KAFKA_BOOTSTRAP"
                 ) from None
             await asyncio.sleep(0.1)
@@ -217,7 +221,7 @@ class TopicChanges(msgspec.Struct):
     notes: list[str] = []
 
 
-async def ensure_topics(bootstrap: str, topics: Sequence[Topic], replication_factor: int) -> TopicChanges:
+async def ensure_topics(access: KafkaAccess, topics: Sequence[Topic], replication_factor: int) -> TopicChanges:
     """Creates the topics that are missing and brings the others to their settings.
 
     Settings that are not of `Topic`, and a larger `min.insync.replicas`, stay as an operator left them. Partitions are
@@ -227,7 +231,7 @@ async def ensure_topics(bootstrap: str, topics: Sequence[Topic], replication_fac
         KafkaUnavailable: the broker refused one.
     """
     changes = TopicChanges()
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**access.client())
     await admin.start()
     try:
         present = set(await admin.list_topics())

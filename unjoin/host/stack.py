@@ -19,6 +19,7 @@ from ingest.http.client_address import is_local
 from ingest.process.shutdown_times import supervised_seconds_max
 from ingest.web.sdk_files import current_sdk
 from schemas.outcomes import UnjoinError
+from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.host import kafka
 from unjoin.host.status import show_status
 from unjoin.host.supervisor import Part, PartSpec
@@ -76,7 +77,7 @@ async def run_stack(settings: Settings, console: Console) -> int:
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 metrics = starting.result()
-                _announce(settings, metrics, console)
+                _announce(settings, metrics, console, [one.spec.name for one in parts if not one.ready.is_set()])
                 await show_status(metrics.door_url, console, stop)
         finally:
             starting.cancel()
@@ -110,12 +111,14 @@ async def _start(settings: Settings, console: Console, run_dir: Path, parts: lis
         state_dir = settings.data_dir / "kafka"
         command = await asyncio.to_thread(kafka.prepare_node, settings.kafka_home, state_dir, settings.kafka_port)
         await part(PartSpec("kafka", command, kafka.child_environment(), notifies=False, stop_seconds_max=30))
+    access = kafka_access_of(settings)
     with console.status("waiting for Kafka"):
-        await kafka.wait_until_reachable(settings.bootstrap, READY_SECONDS_MAX)
-        await kafka.ensure_topics(settings.bootstrap, topics_of(settings), settings.replication_factor)
+        await kafka.wait_until_reachable(access, READY_SECONDS_MAX)
+        await kafka.ensure_topics(access, topics_of(settings), settings.replication_factor)
     metrics = MetricsPorts.of(settings.metrics_port or kafka.free_port(settings.collect_workers + 2), settings)
     await asyncio.gather(
-        part(_role("sink", settings, ["sink"], metrics.sink)),
+        # In front of a database that is not its own it halts; events are taken in, and wait for it on Kafka.
+        part(msgspec.structs.replace(_role("sink", settings, ["sink"], metrics.sink), may_halt=True)),
         part(_role("processor", settings, ["process"], metrics.processor)),
         part(_collector(settings, metrics)),
     )
@@ -156,7 +159,7 @@ def _collector(settings: Settings, metrics: MetricsPorts) -> PartSpec:
     )
 
 
-def _announce(settings: Settings, metrics: MetricsPorts, console: Console) -> None:
+def _announce(settings: Settings, metrics: MetricsPorts, console: Console, halted: list[str]) -> None:
     http = f"http://{settings.http_host}:{settings.http_port}"
     clickhouse = f"http://{settings.clickhouse_http_host}:{settings.clickhouse_http_port}/"
     sdk = current_sdk()
@@ -170,7 +173,7 @@ def _announce(settings: Settings, metrics: MetricsPorts, console: Console) -> No
         f"metrics     collector {metrics.url(metrics.collector)}, processor {metrics.url(metrics.processor)}, "
         f"sink {metrics.url(metrics.sink)}",
         f"crowds      {_crowds(settings)}",
-        "unjoin is ready; Ctrl-C stops it",
+        f"unjoin is ready{f', but for the {halted[0]}, which halted' if halted else ''}; Ctrl-C stops it",
     ]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 

@@ -33,6 +33,7 @@ class PartSpec(msgspec.Struct, frozen=True):
         notifies: whether it says READY=1 to NOTIFY_SOCKET; others count as ready once started.
         stop_seconds_max: how long it may take to drain before it is killed.
         own_log: False for what writes where its supervisor does.
+        may_halt: whether the others run on where it halts at its start, until it can go on.
     """
 
     name: str
@@ -41,6 +42,7 @@ class PartSpec(msgspec.Struct, frozen=True):
     notifies: bool = True
     stop_seconds_max: float = 15.0
     own_log: bool = True
+    may_halt: bool = False
 
 
 class Part:
@@ -80,7 +82,7 @@ class Part:
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     async def start(self, seconds_max: float) -> None:
-        """Starts the child and returns once it is ready.
+        """Starts the child and returns once it is ready, or has halted where it may.
 
         Raises:
             PartFailed: it was not ready in time, or died on the way.
@@ -93,7 +95,8 @@ class Part:
         readiness = asyncio.create_task(self.ready.wait())
         await asyncio.wait({death, readiness}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
         readiness.cancel()
-        if not self.ready.is_set():
+        halted = death.done() and death.result() == os.EX_CONFIG
+        if not self.ready.is_set() and not (halted and self.spec.may_halt):
             death.cancel()
             await self.stop()
             why = f"exited with {death.result()}" if death.done() and not death.cancelled() else "was not ready in time"

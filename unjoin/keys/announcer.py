@@ -25,6 +25,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.kafka_access import KafkaAccess
+from schemas.kafka_probe import reason_of
 from schemas.topics import KEY_ANNOUNCEMENTS
 from unjoin.keys.announcement import Announcement, AnnouncementError, Announcements, Role, fingerprint_of
 from unjoin.keys.keyring import KeyDestroyed, Keyring, KeyringError
@@ -61,7 +63,7 @@ class Announcer:
     def __init__(
         self,
         *,
-        bootstrap: str,
+        kafka: KafkaAccess,
         role: Role,
         keyring: Keyring,
         announcement_of_key: Callable[[datetime.date, bytes], Announcement],
@@ -70,7 +72,7 @@ class Announcer:
         now: Callable[[], datetime.datetime],
         topic: str = KEY_ANNOUNCEMENTS,
     ) -> None:
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._role: Role = role
         self._keyring = keyring
         self._announcement_of_key = announcement_of_key
@@ -162,17 +164,18 @@ class Announcer:
             try:
                 await self._follow()
             except (KafkaError, OSError, TimeoutError) as error:
-                self._say(f"keys.announcements cannot be read: {type(error).__name__}")
+                self._say(f"keys.announcements cannot be read: {await reason_of(error, self._kafka)}")
             except KeyringError as error:  # the identity's
                 self._say(f"no key is announced: {error}")
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _follow(self) -> None:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, auto_offset_reset="earliest", group_id=None)
+        consumer = AIOKafkaConsumer(**self._kafka.client(), auto_offset_reset="earliest", group_id=None)
         async with _started(consumer):
             async with asyncio.timeout(START_S_MAX):
                 if self._where.topic not in await consumer.topics():  # aiokafka would ask for it without a pause
-                    return self._say(f"waiting for the topic {self._where.topic}; `unjoin topics` makes it")
+                    topic = self._where.topic
+                    return self._say(f"waiting for the topic {topic}; `unjoin topics` makes it, `--acls` shows it")
                 consumer.assign([self._where])
                 end = (await consumer.end_offsets([self._where]))[self._where]
             said = Announcements(self._door_identity)  # the topic is what holds, not what was known before
@@ -211,7 +214,7 @@ class Announcer:
                 self._problem = ""
             self._announced.set()
             return
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all")
+        producer = AIOKafkaProducer(**self._kafka.client(), acks="all")
         async with _started(producer), asyncio.timeout(START_S_MAX):
             for announcement in own:
                 await producer.send_and_wait(self._where.topic, announcement.encoded(), partition=0)

@@ -1,6 +1,6 @@
 """What the browser SDK tells of hands and keys, as its `columns.ts` and `strokes.ts` decide it. Pure.
 
-`PLAIN` is every stroke and every rest, which is what pages without reductions would send; it is the positive control
+`Plain…` is every stroke and every rest, which is what pages without reductions would send; it is the positive control
 of the attacks, and what the bot detector is compared with.
 """
 
@@ -13,9 +13,11 @@ from unjoin.simulator.rng import Rng
 STROKES = 3
 """Of every `key` event that the SDK sends, exactly."""
 
-WINDOW_MS = 20_000.0
+SIGNALS_MS = 20_000.0
+"""Between two requests with signals; which no answer moves, and no answer is in."""
+
 HAND_MS, REST_MS = 40.0, 100.0
-MOMENT_MS, NEAR_PX = 1_000.0, 64.0
+PLACES, PIECES, BETWEEN_MS = 8, 4, 1_000.0
 
 
 class Sample(NamedTuple):
@@ -57,7 +59,7 @@ def thinned(samples: Sequence[Sample]) -> list[Sample]:
 
 
 class PlainHand:
-    """Tells every thinned sample at once."""
+    """Tells every thinned sample."""
 
     def __init__(self) -> None:
         self._samples: list[Sample] = []
@@ -66,50 +68,73 @@ class PlainHand:
         """The hand moves."""
         self._samples += samples
 
-    def answer(self, at: float) -> None:
-        """An answer is given where the hand is."""
-
-    def take(self, at: float) -> list[Sample]:
-        """What is told now, page milliseconds `at`."""
+    def take(self) -> list[Sample]:
+        """What is told now."""
         told, self._samples = thinned(self._samples), []
         return told
 
 
-class HushedHand:
-    """Tells a place once the hand has left it by `NEAR_PX` and `MOMENT_MS`, and none near where it answered."""
+class PiecedHand:
+    """Tells at most `PIECES` of at most `PLACES`, drawn, ordered, turned and scaled at random, each from 0, 0."""
 
-    def __init__(self) -> None:
-        self._kept: list[Sample] = []
-        self._answered: Sample | None = None
-        self._last = Sample(-math.inf, 0, 0)
+    def __init__(self, rng: Rng) -> None:
+        self._random = rng.random
+        self._pieces: list[list[Sample]] = []
+        self._seen = 0
+        self._piece: list[Sample] = []
+        self._kept = Sample(-math.inf, math.nan, math.nan)
+        self._passed: Sample | None = None
+        self._last = 0.0
 
     def move(self, samples: Sequence[Sample]) -> None:
         """The hand moves."""
-        fresh = []
-        for sample in samples:
-            self._last = sample
-            if self._answered is not None and _near(sample, self._answered, self._answered.t):
-                continue
-            self._answered = None
-            fresh.append(sample)
-        self._kept += thinned(fresh)
+        for t, x, y in samples:
+            if t - self._last >= REST_MS:
+                self._cut()
+            self._last = t
+            sample = Sample(t, round(x), round(y))
+            if t - self._kept.t >= HAND_MS:
+                self._keep(sample)
+            else:
+                self._passed = sample
 
-    def answer(self, at: float) -> None:
-        """An answer is given where the hand is."""
-        del self._kept[self._far(at) :]
-        self._answered = self._last._replace(t=at)
-
-    def take(self, at: float) -> list[Sample]:
-        """What is told now, page milliseconds `at`."""
-        far = self._far(at)
-        told, self._kept = self._kept[:far], self._kept[far:]
+    def take(self) -> list[Sample]:
+        """What is told now; it begins at 0."""
+        self._cut()
+        told: list[Sample] = []
+        began = 0.0
+        for piece in self._pieces:
+            turn, size = self._random() * math.tau, 4 ** (self._random() - 0.5)
+            along, across = size * math.cos(turn), size * math.sin(turn)
+            first = piece[0]
+            for t, x, y in piece:
+                right, down = x - first.x, y - first.y
+                place = round(right * along - down * across), round(right * across + down * along)
+                told.append(Sample(round(began + t - first.t), *place))
+            began = told[-1].t + BETWEEN_MS
+        self._pieces, self._seen = [], 0
         return told
 
-    def _far(self, at: float) -> int:
-        count = len(self._kept)
-        while count and _near(self._kept[count - 1], self._last, at):
-            count -= 1
-        return count
+    def _keep(self, sample: Sample) -> None:
+        if sample[1:] != self._kept[1:]:
+            self._kept = sample
+            self._piece.append(sample)
+        self._passed = None
+        if len(self._piece) == PLACES:
+            self._cut()
+
+    def _cut(self) -> None:
+        if self._passed is not None:
+            self._keep(self._passed)
+        piece, self._piece = self._piece, []
+        if len(piece) < 2:
+            return
+        self._seen += 1
+        place = int(self._random() * self._seen)
+        if self._seen <= PIECES:
+            self._pieces.append(self._pieces[place] if place < len(self._pieces) else piece)
+        if place < PIECES:
+            self._pieces[place] = piece
 
 
 class PlainKeys:
@@ -122,42 +147,35 @@ class PlainKeys:
         """Keys go down and up."""
         self._strokes += strokes
 
-    def take(self, at: float) -> list[Stroke]:
+    def take(self) -> list[Stroke]:
         """What is told now."""
         told, self._strokes = self._strokes, []
         return told
 
 
 class SampledKeys:
-    """Tells one run of exactly `STROKES` in `WINDOW_MS`, each as likely as any other, however much is typed."""
+    """Tells one run of exactly `STROKES`, each as likely as any other, however much was typed."""
 
     def __init__(self, rng: Rng) -> None:
         self._random = rng.random
         self._recent: list[Stroke] = []
         self._chosen: list[Stroke] | None = None
         self._runs = 0
-        self._quiet_until = -math.inf
 
     def type(self, strokes: Sequence[Stroke]) -> None:
         """Keys go down and up."""
         for stroke in strokes:
-            if stroke.up < self._quiet_until:
-                continue
             self._recent = [*self._recent, stroke][-STROKES:]
             if len(self._recent) == STROKES:
                 self._runs += 1
                 if self._random() * self._runs < 1:
                     self._chosen = self._recent
 
-    def take(self, at: float) -> list[Stroke]:
+    def take(self) -> list[Stroke]:
         """What is told now; its strokes begin at 0."""
         if self._chosen is None:
             return []
         began = min(stroke.down for stroke in self._chosen)
         told = [Stroke(round(stroke.down - began), round(stroke.up - began)) for stroke in sorted(self._chosen)]
-        self._recent, self._chosen, self._runs, self._quiet_until = [], None, 0, at + WINDOW_MS
+        self._recent, self._chosen, self._runs = [], None, 0
         return told
-
-
-def _near(sample: Sample, place: Sample, at: float) -> bool:
-    return abs(at - sample.t) < MOMENT_MS or math.hypot(sample.x - place.x, sample.y - place.y) < NEAR_PX

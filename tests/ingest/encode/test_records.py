@@ -95,6 +95,15 @@ def test_every_signal_type_has_its_arrays() -> None:
     assert (datum["t"], datum["t_up"], datum["x"]) == ([0, 90], [40, 130], [])
 
 
+@pytest.mark.parametrize("strokes", [1, 16, 17, 1_024])
+def test_key_event_keeps_sixteen_strokes_and_not_how_many_there_were(strokes: int) -> None:
+    """The number of strokes gives an answer's length, and a page can be told to send what it likes."""
+    down, up = [90 * stroke for stroke in range(strokes)], [90 * stroke + 40 for stroke in range(strokes)]
+    datum = record_and_datum(type="key", t_down=down, t_up=up)[1]
+    assert (datum["t"], datum["t_up"]) == (down[:16], up[:16])
+    assert set(datum) == set(record_and_datum(type="key", t_down=[0], t_up=[1])[1])
+
+
 def test_analytics_alone_carries_address_and_user_agent() -> None:
     """The contract's line between an End-User's session and an address."""
     record, datum = record_and_datum(type="page_view", url="https://a.example/", properties={"é": [1, 2**70, None]})
@@ -302,7 +311,7 @@ def slow_records(event: Any) -> list[tuple[Any, ...]]:
     match event.category:
         case "signals":
             if tag == "key":
-                fields = {"t": event.t_down, "t_up": event.t_up}
+                fields = {"t": event.t_down[:16], "t_up": event.t_up[:16]}
             topic, key, datum = "events.signals", b"s-1", {**base, "session": "s-1", "type": tag, **fields}
         case "analytics":
             fields["properties"] = json.dumps(event.properties, ensure_ascii=False, separators=(",", ":"))

@@ -7,6 +7,7 @@ ingest/kafka/aiokafka_client.py.
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
@@ -25,6 +26,7 @@ from ingest.kafka.aiokafka_client import (
     end_tasks,
     limit_aiokafka_logs,
 )
+from schemas.kafka_access import KafkaAccess
 from testkit.clean_loop import run, seconds_of
 from testkit.kafka_node import KafkaNode, create_topic
 
@@ -38,7 +40,7 @@ def node(kafka_node: KafkaNode) -> Iterator[KafkaNode]:
 
 
 def access(bootstrap: str, request_ms_max: int = 10_000) -> BrokerAccess:
-    return BrokerAccess(bootstrap, "none", request_ms_max)
+    return BrokerAccess(KafkaAccess(bootstrap), "none", request_ms_max)
 
 
 @asynccontextmanager
@@ -239,6 +241,16 @@ def test_brokers_that_cannot_be_found_are_not_looked_for_again_at_once() -> None
     found, took = run(look())
     assert not found
     assert took >= RETRY_BACKOFF_MS / 1_000
+
+
+def test_every_logger_of_the_library_is_sparing(caplog: pytest.LogCaptureFixture) -> None:
+    """Each module has its own: with a token that is over, `aiokafka.producer.sender` complains ten times a second."""
+    limit_aiokafka_logs()
+    for module in ("aiokafka", "aiokafka.producer.sender"):
+        said = f"said by {uuid.uuid4()}"
+        for _ in range(3):
+            logging.getLogger(module).warning(said)
+        assert caplog.text.count(said) == 1
 
 
 def test_message_that_is_said_over_and_over_is_logged_once_in_a_while() -> None:

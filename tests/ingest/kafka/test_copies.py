@@ -12,6 +12,7 @@ from ingest.kafka.copies import too_thin
 from ingest.kafka.producer import KafkaProducer
 from ingest.spool.producer import SpoolingProducer
 from ingest.spool.writer import Spool
+from schemas.kafka_access import KafkaAccess
 from schemas.topics import DAY_MS, MIN_INSYNC, Topic
 from testkit.kafka_cluster import KafkaCluster
 from testkit.kafka_node import stored_records
@@ -51,7 +52,7 @@ def test_what_one_broker_of_three_has_is_spooled_and_never_acknowledged(cluster:
     values = {b"%d" % number for number in range(20)}
 
     async def play() -> None:
-        await ensure_topics(cluster.bootstrap, [EVENTS], 3)
+        await ensure_topics(KafkaAccess(cluster.bootstrap), [EVENTS], 3)
         kafka, spooling = producers(cluster, tmp_path, EVENTS)
         await spooling.start()
         try:
@@ -83,7 +84,7 @@ def test_collector_in_front_of_topics_with_too_few_copies_says_so_and_is_not_rea
     """It sends them nothing either: what it gets all the same is in the spool until the topics are put right."""
 
     async def play() -> None:
-        await ensure_topics(cluster.bootstrap, [THIN], 1)
+        await ensure_topics(KafkaAccess(cluster.bootstrap), [THIN], 1)
         kafka, spooling = producers(cluster, tmp_path, THIN)
         await spooling.start()
         try:
@@ -106,13 +107,13 @@ def test_collector_is_ready_again_once_its_topics_keep_enough_copies(cluster: Ka
     topic = Topic("copies.mended", 1, DAY_MS, DAY_MS)
 
     async def play() -> None:
-        await ensure_topics(cluster.bootstrap, [topic], 3)
+        await ensure_topics(KafkaAccess(cluster.bootstrap), [topic], 3)
         await set_insync(cluster.bootstrap, topic.name, "1")
         kafka, spooling = producers(cluster, tmp_path, topic)
         await spooling.start()
         try:
             await until(kafka.copies.too_few)
-            await ensure_topics(cluster.bootstrap, [topic], 3)
+            await ensure_topics(KafkaAccess(cluster.bootstrap), [topic], 3)
             await until(kafka.ready)
         finally:
             await spooling.stop(5.0)

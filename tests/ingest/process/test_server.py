@@ -51,11 +51,12 @@ from pathlib import Path
 from ingest.process.server import run
 from schemas.seal import public_key_of
 from ingest.access.sites import write_development_sites
+from schemas.kafka_access import KafkaAccess
 from tests.ingest.configs import collector_config
 
 folder = Path(sys.argv[1])
 write_development_sites(folder / "sites.json", ["http://localhost"])
-config = collector_config(folder, bootstrap="127.0.0.1:1", port=int(sys.argv[2]), produce_seconds_max=0.5)
+config = collector_config(folder, kafka=KafkaAccess("127.0.0.1:1"), port=int(sys.argv[2]), produce_seconds_max=0.5)
 door_keys = lambda day: public_key_of(bytes(32))
 sys.exit(run(config, lambda day: bytes(32), door_keys, lambda: print("ready", flush=True)))
 """

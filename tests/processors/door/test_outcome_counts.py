@@ -18,6 +18,7 @@ from processors.door.verdicts import JudgedVoters, StoredVerdict
 from processors.faust_app.batch_handler import StartingPoint
 from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.committed import CommittedOffsets
+from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import Suppression
 from testkit.door_config import crowd_rule
 from testkit.seals import unsealed_value
@@ -155,7 +156,7 @@ def test_door_that_was_killed_and_whose_log_expired_goes_on_from_the_totals_that
     partition = (topics.labeled, 0)
 
     def committed() -> OutcomeCounts:
-        offset, metadata = asyncio.run(CommittedOffsets(bootstrap, topics.group).of(partition))
+        offset, metadata = asyncio.run(CommittedOffsets(KafkaAccess(bootstrap), topics.group).of(partition))
         counts = OutcomeCounts.of(metadata)
         assert counts is not None, "an offset was committed that says nothing of the records below it"
         assert counts.since + counts.records == offset

@@ -10,6 +10,7 @@ from faust.types.tuples import Message
 from processors.faust_app.agents import door_agent
 from processors.faust_app.app import AppConfig, build_app
 from processors.faust_app.commits import Commits
+from schemas.kafka_access import KafkaAccess
 
 TOPIC = "events.labeled"
 
@@ -20,7 +21,7 @@ class Faust:
     def __init__(self, data_dir: Path, take: Any) -> None:
         async def unused(stream: Any) -> None: ...
 
-        self.app = build_app(AppConfig("127.0.0.1:1", data_dir, "g", TOPIC, 10.0), Commits(), unused)
+        self.app = build_app(AppConfig(KafkaAccess("127.0.0.1:1"), data_dir, "g", TOPIC, 10.0), Commits(), unused)
         self.app.consumer._thread.thread_loop.close()
         self.app.flow_control.resume()
         self.channel = self.app.channel(value_type=bytes)

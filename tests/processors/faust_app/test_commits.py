@@ -14,6 +14,7 @@ from intervaltree import IntervalTree
 
 from processors.faust_app.app import AppConfig, build_app
 from processors.faust_app.commits import CappedConsumer, Commits
+from schemas.kafka_access import KafkaAccess
 
 PARTITION = TP("events.labeled", 0)
 GENERATION = 7
@@ -75,7 +76,7 @@ def test_the_untouched_library_never_passes_a_record_in_flight(
 async def consumer_of(commits: Commits, data_dir: Path) -> CappedConsumer:
     async def agent(stream: Any) -> None: ...
 
-    app = build_app(AppConfig("127.0.0.1:1", data_dir, "g", PARTITION.topic, 10.0), commits, agent)
+    app = build_app(AppConfig(KafkaAccess("127.0.0.1:1"), data_dir, "g", PARTITION.topic, 10.0), commits, agent)
     consumer: CappedConsumer = app.consumer
     return consumer
 

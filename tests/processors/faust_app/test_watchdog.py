@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from processors.faust_app.commits import Commits
 from processors.faust_app.watchdog import READY_STALL_S, LoopDetector, Seen, StallDetector, Watchdog
+from schemas.kafka_access import KafkaAccess
 
 P = ("events.labeled", 0)
 
@@ -95,7 +96,7 @@ def test_partition_of_somebody_else_is_not_judged() -> None:
 
 def watchdog_of(commits: Commits) -> Watchdog:
     return Watchdog(
-        bootstrap="127.0.0.1:1", group_id="g", topic=P[0], stall_s=30.0, commits=commits,
+        kafka=KafkaAccess("127.0.0.1:1"), group_id="g", topic=P[0], stall_s=30.0, commits=commits,
         loop=asyncio.get_running_loop(), end_process=lambda: None,
     )  # fmt: skip
 

@@ -119,11 +119,22 @@ def test_block_is_bounded_in_bytes_but_for_one_large_record() -> None:
 
 
 def test_offsets_may_have_gaps() -> None:
-    """Compaction and transaction markers take offsets that no reader ever sees."""
+    """Markers of transactions, and what these took back, have offsets that no reader ever sees; none expired."""
     blocks = blocks_of()
     blocks.add(rows(3, 7, 8, 20), 25, now_ms=0)
     commits = [decision for decision in run(blocks) if isinstance(decision, Commit)]
-    assert commits == [Commit(0, "21"), Commit(25, "expired=3")]
+    assert commits == [Commit(0, "21"), Commit(25, "")]
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.integers(0, 100))
+def test_of_offsets_that_are_missing_those_below_the_logs_start_expired(first: int, gap: int, log_start: int) -> None:
+    """Retention deletes from the start; of what is missing above it nothing was ever accepted."""
+    blocks = blocks_of(first)
+    begins = first + gap
+    assert blocks.leaves_out(begins)
+    blocks.add(rows(begins), begins + 1, now_ms=0, log_start=log_start)
+    last = [decision for decision in run(blocks, 100) if isinstance(decision, Commit)][-1]
+    assert split_expired(last.metadata)[1] == len(range(first, min(begins, log_start)))
 
 
 def test_dead_letters_leave_before_their_range_is_passed_and_neighbours_are_stored() -> None:
@@ -193,7 +204,7 @@ def test_what_expired_unread_is_counted_with_the_offset_that_passes_it() -> None
     """A metric dies with its process; whoever adds up what became of events has nothing else."""
     blocks = blocks_of(10, "13 expired=5", log_start=0)
     blocks.add(rows(10, 11, 12), 13, now_ms=0)
-    blocks.add(rows(17, 18), 19, now_ms=0)
+    blocks.add(rows(17, 18), 19, now_ms=0, log_start=17)
     commits = [decision for decision in run(blocks, 100) if isinstance(decision, Commit)]
     assert commits == [Commit(13, "19 expired=5"), Commit(19, "expired=9")]
     again = blocks_of(13, "19 expired=5", log_start=17)
@@ -210,11 +221,16 @@ def test_count_of_expired_offsets_leaves_the_intent_as_it_was(count: int, said: 
     assert split_expired(f"{said} expired={count}".strip()) == (said, count)
 
 
-def test_log_shorter_than_the_commit_is_read_from_its_end() -> None:
-    """After a truncation new records take the offsets of lost ones; waiting at the old offset would skip them."""
-    blocks = blocks_of(50, "60", log_end=40)
-    assert blocks.rewound == 10
-    assert run(blocks) == [Commit(40, ""), Wait(None)]
+def test_log_shorter_than_the_commit_is_read_from_its_start_for_what_is_missing() -> None:
+    """A topic that was made again, or truncated: new records take the offsets of lost ones."""
+    blocks = blocks_of(50, "60 expired=3", log_start=37, log_end=40)
+    assert (blocks.rewound, blocks.first) == (10, 37)
+    blocks.add(rows(37, 38, 39), 40, now_ms=0)
+    intent, insert, commit, wait = run(blocks, 100)
+    assert intent == Commit(37, "40 expired=3")
+    assert isinstance(insert, Insert)
+    assert insert.missing
+    assert (commit, wait) == (Commit(40, "expired=3"), Wait(None))
 
 
 def test_without_a_commit_whatever_the_log_holds_may_be_stored() -> None:

@@ -55,6 +55,7 @@ def test_rows_that_the_engine_refuses_are_found_and_set_aside_alone(bootstrap: s
                 world.table,
                 engine,
                 consumer_config(bootstrap, LIMITS, world.group),
+                marks=world.marks,
                 datum_of=reader_of(world.table),
                 check=partial(check, world.table),
                 dead_letters=world.dead_letter_producer,

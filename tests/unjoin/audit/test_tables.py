@@ -7,7 +7,7 @@ from sinks.rows.tables import SIGNALS as TABLE
 from unjoin.audit.balance import Line
 from unjoin.audit.matching import Matched, OffsetSet
 from unjoin.audit.snapshot import Commit, OffsetRange
-from unjoin.audit.tables import Snapshot, _line, _noted, places
+from unjoin.audit.tables import Counted, Snapshot, _line, _noted, places
 
 ONE, TWO, LETTERS = TopicPartition(SIGNALS, 0), TopicPartition(SIGNALS, 1), TopicPartition(DEAD_LETTERS, 0)
 
@@ -21,12 +21,23 @@ def snapshot_of(
     return Snapshot(commits, spans, marks)
 
 
+def every_offset(snapshot: Snapshot, now: dict[TopicPartition, OffsetRange]) -> dict[TopicPartition, Counted]:
+    """A log in which each offset is a record."""
+    found = {}
+    for one, span in now.items():
+        end = snapshot.spans[one].end
+        held = max(0, end - max(snapshot.commits[one].offset or 0, span.start))
+        found[one] = Counted(max(0, end - span.start), held)
+    return found
+
+
 def test_what_expired_unread_is_accepted_and_expired_and_the_rest_that_left_the_log_is_out_of_reach() -> None:
     """A sink that was away for longer than its topic remembers says so, in its commits, for ever."""
     spans = {ONE: OffsetRange(100, 160), TWO: OffsetRange(50, 60)}
     commits = {ONE: Commit(150, "160 expired=30"), TWO: Commit(40, "expired=1")}
     matched = Matched(records=47, distinct=45, stored=45)
-    line = _line(TABLE, snapshot_of(commits, spans, 99, 101, 102, 103, 155), [ONE, TWO], spans, matched, 0)
+    snapshot = snapshot_of(commits, spans, 99, 101, 102, 103, 155)
+    line = _line(TABLE, snapshot, [ONE, TWO], spans, every_offset(snapshot, spans), matched, 0)
     assert line == Line(
         name="signals",
         accepted=60 + 30 + 10 + 11,
@@ -44,15 +55,27 @@ def test_log_that_lost_its_beginning_while_it_was_audited_counts_from_where_it_w
     """Retention does not wait."""
     at_first, read = {ONE: OffsetRange(0, 20)}, {ONE: OffsetRange(5, 30)}
     matched = Matched(records=13, distinct=13, stored=13)
-    line = _line(TABLE, snapshot_of({ONE: Commit(20, "")}, at_first, 3, 6, 7), [ONE], read, matched, 0)
+    snapshot = snapshot_of({ONE: Commit(20, "")}, at_first, 3, 6, 7)
+    line = _line(TABLE, snapshot, [ONE], read, every_offset(snapshot, read), matched, 0)
     assert (line.accepted, line.dead_lettered, line.held, line.difference, line.before) == (15, 2, 0, 0, 5)
 
 
 def test_sink_that_never_committed_holds_everything() -> None:
     """Nothing is known of the log's beginning but that it is there."""
     spans = {ONE: OffsetRange(0, 20)}
-    line = _line(TABLE, snapshot_of({ONE: Commit(None, "")}, spans), [ONE], spans, Matched(), 0)
+    snapshot = snapshot_of({ONE: Commit(None, "")}, spans)
+    line = _line(TABLE, snapshot, [ONE], spans, every_offset(snapshot, spans), Matched(), 0)
     assert (line.accepted, line.held, line.difference) == (20, 20, 0)
+
+
+def test_offsets_that_are_no_records_are_neither_accepted_nor_held_nor_expired() -> None:
+    """A transaction's markers, and what it took back; a version before counted some of them as expired."""
+    spans = {ONE: OffsetRange(0, 100)}
+    for said, expired in (("by=database/moment", 0), ("expired=7", 7)):
+        snapshot = snapshot_of({ONE: Commit(90, said)}, spans)
+        matched = Matched(records=30, distinct=30, stored=30)
+        line = _line(TABLE, snapshot, [ONE], spans, {ONE: Counted(32, 2)}, matched, 0)
+        assert (line.accepted, line.held, line.expired, line.difference) == (32 + expired, 2, expired, 0)
 
 
 def test_letter_that_has_left_its_topic_is_known_from_the_table_of_dead_letters() -> None:

@@ -98,6 +98,18 @@ def test_a_sink_of_a_server_writes_temporary_files_alone(tmp_path: Path) -> None
     assert reach.files == (Path("/srv"),)  # where the file that replaces this one will lie
 
 
+@pytest.mark.parametrize("role", ["collector", "processor", "sink"])
+def test_token_of_the_brokers_is_read_by_every_role_and_whatever_replaces_it(role: Role, tmp_path: Path) -> None:
+    """Kubernetes mounts a link to a link to a folder, which it makes anew each time."""
+    mounted, data = tmp_path / "mounted", tmp_path / "data"
+    (mounted / "..1").mkdir(parents=True)
+    (mounted / "..1" / "token").touch()
+    (mounted / "..data").symlink_to("..1")
+    (mounted / "token").symlink_to("..data/token")
+    reach = allowed_paths_of(role, Settings(data_dir=data, kafka_oauth_token_file=str(mounted / "token")))
+    assert mounted in reach.files
+
+
 def test_a_sink_reads_certificates_also_those_that_replace_them(tmp_path: Path) -> None:
     """They are read for each connection."""
     paths = {f"clickhouse_tls_{name}": f"/etc/tls/{name}.pem" for name in ("ca", "cert", "key")}

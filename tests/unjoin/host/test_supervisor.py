@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from unjoin.host.supervisor import BACKOFF_S, HALTED_PAUSE_S, Part, PartFailed, PartSpec
@@ -101,6 +102,26 @@ def test_part_that_halted_is_tried_again_late_and_says_why(tmp_path: Path) -> No
         assert said[0].startswith("door halted: lost: the key of today; starting it again in 0.01 s")
 
     assert max(BACKOFF_S) < HALTED_PAUSE_S
+    run(test)
+
+
+def test_part_that_halts_at_its_start_is_tried_again_where_it_may(tmp_path: Path) -> None:
+    """A sink in front of another database: events go on being taken in until somebody has decided."""
+
+    async def test() -> None:
+        said: list[str] = []
+        spec = PartSpec("sink", [sys.executable, "-c", "print('not ours'); raise SystemExit(78)"], dict(os.environ))
+        part = Part(spec, tmp_path / "logs", tmp_path, said.append, halted_pause_s=0.01)
+        with pytest.raises(PartFailed, match="exited with 78: not ours"):
+            await part.start(DEADLINE_S)
+        may = msgspec.structs.replace(spec, may_halt=True)
+        part = Part(may, tmp_path / "logs", tmp_path, said.append, halted_pause_s=0.01)
+        await part.start(DEADLINE_S)
+        assert not part.ready.is_set()
+        await until(lambda: part.restarts >= 1)
+        await part.stop()
+        assert said[0].startswith("sink halted: not ours; starting it again in 0.01 s")
+
     run(test)
 
 

@@ -11,6 +11,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from schemas.kafka_access import KafkaAccess
 from schemas.seal import public_key_of
 from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
 from unjoin.keys.announcer import Announcer, KeyDiffers, KeyUnannounced
@@ -38,7 +39,7 @@ def announcer(
         return edge_announcement(day, key) if role == "edge" else door_announcement(day, key, IDENTITY)
 
     return Announcer(
-        bootstrap=bootstrap,
+        kafka=KafkaAccess(bootstrap),
         role=role,
         keyring=Keyring(folder),
         announcement_of_key=said,

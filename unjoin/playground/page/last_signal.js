@@ -17,10 +17,11 @@ function strokes({ t_down: downs, t_up: ups }) {
   });
 }
 
-function trail(across, down) {
+/** @param times of the samples: a second and more between two is a gap, and no line. */
+function trail(across, down, times) {
   const xs = scaled(across, WIDTH), ys = scaled(down, HEIGHT);
-  const points = xs.map((x, index) => `${x.toFixed(1)},${ys[index].toFixed(1)}`).join(" ");
-  return [shape("polyline", { points }), ...xs.map((cx, index) => shape("circle", { cx, cy: ys[index], r: 1.8 }))];
+  const d = xs.map((x, index) => `${times[index] - times[index - 1] < 1_000 ? "L" : "M"}${x.toFixed(1)},${ys[index].toFixed(1)}`).join("");
+  return [shape("path", { d }), ...xs.map((cx, index) => shape("circle", { cx, cy: ys[index], r: 1.8 }))];
 }
 
 /** Draws it: key strokes as bars in time, hands as positions, everything else over time. */
@@ -28,7 +29,7 @@ export function showSignal(event) {
   const times = event.t ?? event.t_up;
   if (!times) return;
   const isHand = event.type === "pointer" || event.type === "touch";
-  const marks = event.type === "key" ? strokes(event) : isHand ? trail(event.x, event.y) : trail(event.t, event.type === "scroll" ? event.y : event.x);
+  const marks = event.type === "key" ? strokes(event) : isHand ? trail(event.x, event.y, times) : trail(times, event.type === "scroll" ? event.y : event.x, times);
   $("last-plot").replaceChildren(...marks);
   const seconds = ((times.at(-1) - (event.t ?? event.t_down)[0]) / 1000).toFixed(1);
   say("last-what", `Your last ${event.type} event as it was sent: ${times.length === 1 ? "1 sample" : `${times.length} samples in ${seconds} s`}.`);

@@ -50,6 +50,10 @@ labels:
 {{- range $name := concat (keys $given) (keys $secret) -}}
 {{- if has $name $fixed }}{{ fail (printf "the chart sets UNJOIN_%s itself; leave %s out of settings and secretSettings (brokers: kafka.bootstrap, database: clickhouse.url)" (upper $name) $name) }}{{ end -}}
 {{- end -}}
+{{- if eq .role "migrations" -}}
+{{- range $name := concat (keys $given) (keys $secret) }}{{ if hasPrefix "kafka_" $name }}{{ $_ := unset $given $name }}{{ $_ = unset $secret $name }}{{ end }}{{ end -}}
+{{- end -}}
+{{- if $given.kafka_sasl_password }}{{ fail "kafka_sasl_password: name a Secret that holds it in secretSettings, and leave it out of settings" }}{{ end -}}
 {{- range $name, $value := mergeOverwrite $given $own }}
 {{- if not (or (kindIs "invalid" $value) (hasKey $secret $name)) }}
 - name: UNJOIN_{{ upper $name }}
