@@ -187,8 +187,8 @@ def find_entry(library: SharedObject) -> int:
 def tell_interserver_address(library: SharedObject, loaded_at: int, host: str, port: int) -> None:
     """Gives the loaded library what a server reads from its file and clickhouse-local does not: how replicas reach it.
 
-    The one function that fails for want of an address is replaced by one that answers. At its first call, before a table
-    has begun to replicate, it also writes the scheme and empty credentials, which lie behind host and port.
+    The one function that fails for want of an address is replaced by one that answers. At its first call, before a
+    table has begun to replicate, it also writes the scheme and empty credentials, which lie behind host and port.
 
     Raises:
         UnexpectedLibrary: not exactly one function fits, or it is not as expected.

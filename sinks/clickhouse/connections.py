@@ -75,12 +75,12 @@ class Connections:
             with self._lock:
                 self._busy.remove(client)
             if isinstance(error, errors.ServerException) and error.code in CUT_OFF:
-                self.leave(_host_of(client))
+                self.leave(client.host)
             client.disconnect()
             raise
         with self._lock:
             self._busy.remove(client)
-            kept = not self.closed.is_set() and _host_of(client) == self._hosts[0]
+            kept = not self.closed.is_set() and client.host == self._hosts[0]
             if kept:
                 self._idle.append((client, settings))
         if not kept:
@@ -117,7 +117,7 @@ class Connections:
             host = self._hosts[0]
             client.connection.hosts.clear()
             client.connection.hosts.append(host)
-            client.reached = False
+            client.host, client.reached = host, False
             try:
                 # The driver waits for the greeting as long as for an answer.
                 client.connection.send_receive_timeout = CONNECT_SECONDS_MAX
@@ -162,10 +162,12 @@ class _Client(Client):  # type: ignore[misc]  # clickhouse-driver has no types
 
     Attributes:
         sent: whether both were; before, the server runs nothing, for it waits for the end of the block.
+        host: the replica and port that it connects to.
         reached: whether its last connection was taken, and TLS agreed on.
     """
 
     sent = False
+    host = ("", 0)
     reached = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -182,10 +184,6 @@ class _Client(Client):  # type: ignore[misc]  # clickhouse-driver has no types
         """Notes that all is sent: `execute` calls this next."""
         self.sent = True
         return super().receive_result(*args, **kwargs)
-
-
-def _host_of(client: Any) -> tuple[str, int]:
-    return client.connection.host, client.connection.port
 
 
 def _send_block(connection: Any, native: bytes | None, types_check: bool = False) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 from clickhouse_driver import errors
 
 from sinks.clickhouse.address import Address
-from sinks.clickhouse.connections import Connections
+from sinks.clickhouse.connections import CUT_OFF, Connections
 from sinks.clickhouse.driver_errors import (
     CONNECT_ERRORS,
     DRIVER_ERRORS,
@@ -38,7 +38,7 @@ from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.output_formats import FORMATS
 from sinks.clickhouse.transcoder import Transcoder
-from sinks.engine import Block, EngineError, Table
+from sinks.engine import Block, EngineError, Table, Unknown
 
 # As in statements.py: one part a block, no deduplication token, no queue of inserts. An older server refuses settings
 # that it does not know, so it gets only those that it lists.
@@ -69,6 +69,14 @@ BUSY_SECONDS_MAX = 1.0
 BUSY_SECONDS = 0.01
 # How long one waits while another sink's insert into the same replicated table waits for its majority.
 QUORUM_SECONDS_MAX = 20.0
+# What a replica says of others, or of Keeper.
+MAY_PASS = CUT_OFF | {
+    159: "TIMEOUT_EXCEEDED",
+    285: "TOO_FEW_LIVE_REPLICAS",
+    286: "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE",
+    319: "UNKNOWN_STATUS_OF_INSERT",
+    341: "UNFINISHED",
+}
 BUSY = {SAME_ID_IS_RUNNING: BUSY_SECONDS_MAX, MAJORITY_IS_WAITED_FOR: QUORUM_SECONDS_MAX}
 
 
@@ -141,6 +149,8 @@ class Server:
                 return client.execute(sql, with_column_types=True, settings=self._replicated | settings)
         except errors.ServerException as error:
             failure = QueryFailed(error.code, error.message)
+            if self._cluster and error.code in MAY_PASS:
+                failure = Unknown(f"clickhouse failed with code {error.code} ({MAY_PASS[error.code]})")
         except (*CONNECT_ERRORS, Unreachable) as error:
             failure = no_answer(error)
         raise failure
