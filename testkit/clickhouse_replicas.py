@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -83,6 +82,8 @@ class Replicas:
             own.mkdir()
             more = _CONFIG.format(name=own.name, keeper=self._keeper.port, session_ms=SESSION_MS, port=free_port())
             self.servers.append(ClickHouseServer(own, more=more))
+        self._plain = [Server(address_of(server.url)) for server in self.servers]
+        self._first = Server(self.address(0))
 
     def __enter__(self) -> Self:
         for server in self.servers:
@@ -101,6 +102,8 @@ class Replicas:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        for engine in (*self._plain, self._first):
+            engine.close()
         for server in self.servers:
             server.kill()
         self._keeper.stop()
@@ -117,20 +120,16 @@ class Replicas:
 
     def ask(self, number: int, sql: str, settings: Mapping[str, Any] | None = None) -> Any:
         """Rows of a statement on one replica, as it is itself: without what the sink asks of replicas."""
-        address = address_of(self.servers[number].url)
-        with closing(Server(address)) as server:
-            return server.run(sql, settings or {})[0]
+        return self._plain[number].run(sql, settings or {})[0]
 
     def run(self, sql: str) -> object:
         """A statement as the cluster runs it."""
         if f" ON CLUSTER '{CLUSTER}'" not in sql:
-            with closing(Server(self.address(0))) as server:
-                return server.run(sql)
+            return self._first.run(sql)
         for number in range(len(self.servers)):
             here = sql.replace(f" ON CLUSTER '{CLUSTER}'", "")
             self.ask(number, re.sub(r"'(?=/clickhouse/tables/)", f"'r{number + 1}:", here))
         return None
 
     def _select(self, sql: str, output_format: str) -> bytes:
-        with closing(Server(self.address(0))) as server:
-            return server.select(sql, output_format)
+        return self._first.select(sql, output_format)

@@ -116,7 +116,7 @@ def test_killed_replica_costs_no_row_and_doubles_none(numbered: Replicas) -> Non
         done = threading.Event()
 
         def fill() -> None:
-            for first in range(0, 400, 10):
+            for first in range(0, 200, 10):
                 try:
                     engine.insert(block(first, first + 10))
                 except Unknown:
@@ -126,7 +126,7 @@ def test_killed_replica_costs_no_row_and_doubles_none(numbered: Replicas) -> Non
                             break
                         except Unknown:
                             continue
-                if first == 100:
+                if first == 50:
                     done.set()
 
         filling = threading.Thread(target=fill)
@@ -134,7 +134,7 @@ def test_killed_replica_costs_no_row_and_doubles_none(numbered: Replicas) -> Non
         done.wait()
         numbered.servers[0].kill()
         filling.join()
-        assert stored(numbered, 1) == Counter(range(400))
+        assert stored(numbered, 1) == Counter(range(200))
         numbered.servers[0].start()
     numbered.ask(0, "SYSTEM STOP MERGES unjoin.contract")
-    assert stored(numbered, 0) == Counter(range(400))
+    assert stored(numbered, 0) == Counter(range(200))
