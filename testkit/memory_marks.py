@@ -10,11 +10,16 @@ from sinks.kafka.commit_marks import Commit, Meaning, marked, meaning_of, split_
 _databases = itertools.count(1)
 
 
+def shared_marks() -> "MemoryMarks":
+    """The same in every process: of sinks in front of one database that holds no marks."""
+    return MemoryMarks({"shared": set()}, moment="any")
+
+
 class MemoryMarks:
     """One sink's marks; those of several on one database share `moments`.
 
     Args:
-        moment: the only one, for processes that share nothing else.
+        moment: this one instead of a new one.
 
     Attributes:
         moments: by id of the database.

@@ -25,7 +25,7 @@ from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.outage import quieten
 from sinks.rows.tables import SIGNALS, check, reader_of
 from testkit import contract_table
-from testkit.memory_marks import MemoryMarks
+from testkit.memory_marks import shared_marks
 from testkit.sink_configs import block_limits, consumer_config
 
 SIGNAL_IDS = Table(
@@ -80,7 +80,7 @@ async def run(config: ServerSinkConfig) -> None:
             config.group,
             session_timeout_ms=config.session_timeout_ms,
         ),
-        marks=MemoryMarks({"server": set()}, moment="any"),
+        marks=shared_marks(),
         datum_of=datum_of,
         check=check_value,
         dead_letters=dead_letters,

@@ -23,7 +23,7 @@ from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.metrics import SinkMetrics
 from sinks.rows.tables import SIGNALS, check, reader_of
 from testkit import contract_table
-from testkit.memory_marks import MemoryMarks
+from testkit.memory_marks import shared_marks
 from testkit.sink_configs import block_limits, consumer_config
 
 LIMITS = block_limits(rows_max=500, bytes_max=1_000_000, ms_max=50)
@@ -71,7 +71,7 @@ class SinkEnvironment:
         self.dead_letter_producer = DeadLetterProducer(KafkaAccess(bootstrap), lambda _topic: self.dead_topic)
         self.produced: list[int] = []
         self.metrics = SinkMetrics()
-        self.marks = MemoryMarks()
+        self.marks = shared_marks()
 
     async def __aenter__(self) -> Self:
         await self.admin.start()

@@ -53,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _in_process(options: argparse.Namespace) -> Iterator[tuple[str, LoggedDay, bool]]:
     for target in TARGETS:
-        for telling, is_sealed in ((Telling.PLAIN, False), (Telling.PLAIN, True), (Telling.REDUCED, True)):
+        states = ((Telling.PLAIN, False), *((telling, True) for telling in Telling))
+        for telling, is_sealed in states:
             rng = Random(options.seed)
             sessions = round(SESSIONS_AN_HOUR * options.hours)
             posts = posts_of_day(

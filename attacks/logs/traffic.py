@@ -1,7 +1,7 @@
 """Sessions as pages make them: a hand that goes to a button and rests there, answers typed with every stroke. Pure.
 
-Of what the hands do, `Telling` decides what the page sends, and with which requests: everything, with each answer; or
-what the SDK's reductions leave, at times of their own or, where every answer ends its page, with each answer.
+Of what the hands do, `Telling` decides what the page sends, everything or what the SDK's reductions leave, and with
+which requests: with each answer, as where every answer ends its page, or at times of their own.
 """
 
 import bisect
@@ -45,6 +45,7 @@ class Telling(StrEnum):
     """What a page sends of its hands and keys."""
 
     PLAIN = "every stroke, every rest"
+    APART = "every stroke and rest, in requests of their own"
     PAGED = "as the SDK reduces them, and every answer ends its page"
     REDUCED = "as the SDK reduces them"
 
@@ -132,10 +133,11 @@ class _Page:
     """One session's page: what it sends of a hand, of keys and of answers, and when; page milliseconds."""
 
     def __init__(self, rng: Random, telling: Telling, session: str, began_ms: float) -> None:
-        self._hand = PlainHand() if telling is Telling.PLAIN else PiecedHand(rng)
-        self._keys = PlainKeys() if telling is Telling.PLAIN else SampledKeys(rng)
+        is_plain = telling in (Telling.PLAIN, Telling.APART)
+        self._hand = PlainHand() if is_plain else PiecedHand(rng)
+        self._keys = PlainKeys() if is_plain else SampledKeys(rng)
         self._session, self._began_ms = session, began_ms
-        self._is_apart = telling is Telling.REDUCED
+        self._is_apart = telling in (Telling.REDUCED, Telling.APART)
         self._due = rng.random() * SIGNALS_MS if self._is_apart else math.inf
         self.posts: list[Post] = []
 

@@ -45,6 +45,19 @@ test("an event has at most so many pieces of so many places, however busy the ha
   }
 });
 
+test("a minute of busy mouse at 120 Hz is under 3 KB", () => {
+  const random = seeded(7);
+  const samples = column(["x", "y"], 40, true, random);
+  let bytes = 0;
+  for (let n = 0; n < 3; n += 1) {
+    for (let ms = 0; ms < 20_000; ms += 1000 / 120) {
+      samples.add(n * 20_000 + ms, [Math.floor(random() * 3840), Math.floor(random() * 2160)]);
+    }
+    bytes += JSON.stringify(samples.take()).length + 200; // an id, a type, an envelope
+  }
+  assert.ok(bytes > 1_000 && bytes < 3_000, `${bytes} bytes`);
+});
+
 test("where a movement rests is always kept", () => {
   const samples = column(["x", "y"], 40);
   samples.add(0, [0, 0]);

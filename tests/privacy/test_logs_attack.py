@@ -48,6 +48,12 @@ def test_every_stroke_and_every_rest_tell_which_answer_is_whose(number: int) -> 
     assert attacked(Telling.PLAIN, is_sealed=True)[number].found.lower > 0.25
 
 
+def test_requests_of_their_own_do_not_hide_what_signals_say() -> None:
+    """The positive control of what follows: the attack looks through everybody whose signals came near an answer."""
+    outcomes = attacked(Telling.APART, is_sealed=True)
+    assert outcomes[CONTENT].found.lower > outcomes[TIMES].found.upper
+
+
 @pytest.mark.parametrize("number", [TIMES, INTERVALS, CONTENT, SCRAPES])
 def test_what_the_sdk_sends_tells_no_more_than_who_is_in_a_crowd(number: int) -> None:
     """Signals in requests of their own, of movements without place and time: no answer is near any of them."""

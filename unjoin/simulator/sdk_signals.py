@@ -59,14 +59,14 @@ def thinned(samples: Sequence[Sample]) -> list[Sample]:
 
 
 class PlainHand:
-    """Tells every thinned sample."""
+    """Tells every thinned sample, in whole pixels."""
 
     def __init__(self) -> None:
         self._samples: list[Sample] = []
 
     def move(self, samples: Sequence[Sample]) -> None:
         """The hand moves."""
-        self._samples += samples
+        self._samples += [Sample(t, round(x), round(y)) for t, x, y in samples]
 
     def take(self) -> list[Sample]:
         """What is told now."""

@@ -24,7 +24,7 @@ function trail(across, down, times) {
   return [shape("path", { d }), ...xs.map((cx, index) => shape("circle", { cx, cy: ys[index], r: 1.8 }))];
 }
 
-/** Draws it: key strokes as bars in time, hands as positions, everything else over time. */
+/** Draws it: key strokes as bars in time, hands as ways, everything else over time. */
 export function showSignal(event) {
   const times = event.t ?? event.t_up;
   if (!times) return;
