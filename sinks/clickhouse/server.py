@@ -146,7 +146,7 @@ class Server:
         failure: EngineError
         try:
             with self._connections.client() as (client, _):
-                return client.execute(sql, with_column_types=True, settings=self._replicated | settings)
+                return client.execute(sql, with_column_types=True, settings={**self._replicated, **settings})
         except errors.ServerException as error:
             failure = QueryFailed(error.code, error.message)
             if self._cluster and error.code in MAY_PASS:
