@@ -10,6 +10,27 @@ _SIMULATED_SINK = "tests/simulation/test_simulation.py::test_faults_anywhere_los
 
 SINK = (
     Mutant(
+        name="a replica that lags is believed",
+        why="A repair there finds rows missing that a majority has, and stores them again.",
+        edits=(
+            Edit(
+                "sinks/clickhouse/server.py",
+                '"select_sequential_consistency": 1,',
+                '"select_sequential_consistency": 0,',
+            ),
+        ),
+        tests=("tests/simulation/test_simulation.py::test_faults_anywhere_lose_nothing_and_double_nothing[replicas]",),
+    ),
+    Mutant(
+        name="a table of one replica alone",
+        why="Told a cluster, every table is replicated; else a failover finds another database.",
+        edits=(Edit("sinks/clickhouse/migrate.py", 'f"Replicated{found[1]}(', 'f"{found[1]}('),),
+        tests=(
+            "tests/sinks/clickhouse/test_migrate.py"
+            "::test_on_a_cluster_every_table_is_replicated_and_made_on_each_replica",
+        ),
+    ),
+    Mutant(
         name="virtual columns that anybody reads",
         why="An insert's part holds the members of its crowds until it is merged.",
         edits=(Edit("sinks/http/read_only.py", "        if OF_A_PART.search(whole):\n", "        if False:\n"),),

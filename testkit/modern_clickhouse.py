@@ -29,16 +29,27 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
+from xml.etree import ElementTree
+
+from testkit.replica_parts import serve_parts
 
 STOP_SECONDS_MAX = 30.0
 UNEXPECTED = 3
 X86_64 = 62
 _TYPE_NAME = b"N2DB11LocalServerE\0"  # as the Itanium C++ ABI writes DB::LocalServer
+_NO_INTERSERVER_PORT = (
+    b"Parameter 'interserver_http(s)_port' required for replication is not specified in configuration file.\0"
+)
+_LOAD_PORT = re.compile(b"\x41\x0f\xb7\x86(....)", re.DOTALL)  # movzx eax, word [r14 + …]
+_CREDENTIALS_AT = 9  # words behind the port: after the scheme and the lock of the credentials
+_NO_CREDENTIALS = (ctypes.c_char * 256)()  # as an object: two empty strings, and an empty list of further ones
 _R_RELATIVE = 8  # R_X86_64_RELATIVE: the loader adds where the library lies
 _RELOCATION = struct.Struct("<QQq")  # where, type, addend
 _LEA = re.compile(rb"[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]", re.DOTALL)  # lea REGISTER, [rip + …]
 _CALL = b"\xe8"
+
+Found = TypeVar("Found")
 
 
 class UnexpectedLibrary(Exception):
@@ -107,6 +118,11 @@ class SharedObject:
                 return True
         return False
 
+    def code(self, function: tuple[int, int]) -> bytes:
+        """A function's bytes."""
+        address, place, _ = self._section(".text")
+        return self._bytes[place + function[0] - address : place + function[1] - address]
+
     def _function_of(self, address: int) -> tuple[int, int]:
         number = bisect_right(self._function_starts, address)
         return self._function_starts[number - 1], self._function_starts[number]
@@ -168,7 +184,49 @@ def find_entry(library: SharedObject) -> int:
     )
 
 
-def _only(found: list[int], what: str) -> int:
+def tell_interserver_address(library: SharedObject, loaded_at: int, host: str, port: int) -> None:
+    """Gives the loaded library what a server reads from its file and clickhouse-local does not: how replicas reach it.
+
+    The one function that fails for want of an address is replaced by one that answers. At its first call, before a
+    table has begun to replicate, it also writes the scheme and empty credentials, which lie behind host and port.
+
+    Raises:
+        UnexpectedLibrary: not exactly one function fits, or it is not as expected.
+    """
+    wanted = library.functions_that_take(set(library.strings(_NO_INTERSERVER_PORT)))
+    first, end = _only(sorted(wanted), "functions want the port of other replicas")
+    loads = _LOAD_PORT.findall(library.code((first, end)))
+    if not loads:
+        raise UnexpectedLibrary("the port of other replicas is read in another way")
+    (port_at,) = struct.unpack("<i", loads[0])
+    code = b"\x4c\x8b\x06"  # mov r8, [rsi]
+    behind = dict(enumerate(_short_string(b"http"), 1)) | {_CREDENTIALS_AT: ctypes.addressof(_NO_CREDENTIALS)}
+    for place, word in behind.items():
+        # mov rcx, WORD; mov [r8+…], rcx
+        code += b"\x48\xb9" + struct.pack("<Q", word) + b"\x49\x89\x88" + struct.pack("<i", port_at + 8 * place)
+    for place, word in enumerate(_short_string(host.encode())):
+        code += b"\x48\xb9" + struct.pack("<Q", word) + b"\x48\x89\x4f" + bytes([8 * place])  # … mov [rdi+…], rcx
+    # mov word [rdi+24], PORT; mov rax, rdi; ret
+    code += b"\x66\xc7\x47\x18" + struct.pack("<H", port) + b"\x48\x89\xf8\xc3"
+    if len(code) > end - first:
+        raise UnexpectedLibrary("the address of other replicas has no room")
+    page = (loaded_at + first) // mmap.PAGESIZE * mmap.PAGESIZE
+    length = loaded_at + first + len(code) - page
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    if protect(page, length, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC) != 0:
+        raise UnexpectedLibrary("its code cannot be changed")
+    ctypes.memmove(loaded_at + first, code, len(code))
+    protect(page, length, mmap.PROT_READ | mmap.PROT_EXEC)
+
+
+def _short_string(text: bytes) -> tuple[int, int, int]:
+    """A string of libc++ that holds its text itself: up to 22 bytes, zeros, its length."""
+    words: tuple[int, int, int] = struct.unpack("<3Q", text.ljust(23, b"\0") + bytes([len(text)]))
+    return words
+
+
+def _only(found: list[Found], what: str) -> Found:
     if len(found) != 1:
         raise UnexpectedLibrary(f"{len(found)} {what}, not one")
     return found[0]
@@ -229,7 +287,13 @@ def serve(config: Path) -> int:
     path = library_path()
     entry = entry_of(path)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    run = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(_load(path) + entry)
+    loaded_at = _load(path)
+    run = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(loaded_at + entry)
+    settings = ElementTree.parse(config).getroot()
+    if port := settings.findtext("interserver_http_port"):
+        host, data = settings.findtext("interserver_http_host", ""), settings.findtext("path", "")
+        tell_interserver_address(SharedObject(path), loaded_at, host, int(port))
+        serve_parts(Path(data), host, int(port))
     # A clickhouse-local ends with its last query: this one reads a pipe to which nothing is ever written.
     until, end = os.pipe()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -1,68 +1,19 @@
 """A broker as clusters have it: TLS with an own authority, SASL, client certificates, and an authorizer."""
 
 import base64
-import datetime
-import ipaddress
 import json
 import time
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from testkit.authority import Authority
 from testkit.kafka_node import QUIET, READY_SECONDS_MAX, KafkaNode
 from unjoin.host.kafka import free_port
 
 HOST = "127.0.0.1"
 LOGIN = "org.apache.kafka.common.security"
 ITERATIONS = 4_096
-ONE_DAY = datetime.timedelta(days=1)
-
-
-class Authority:
-    """Signs certificates, each a PEM file of the chain and one of the key."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority {folder.name}")])
-        self.ca = folder / "ca.pem"
-        own = self._builder(self._name, self._key.public_key())
-        own = own.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        self.ca.write_bytes(self._signed(own))
-
-    def issue(self, name: str, address: str = HOST) -> tuple[Path, Path]:
-        """A certificate for `name` at an IP address, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        there = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        chain, secret = self._folder / f"{name}.pem", self._folder / f"{name}.key"
-        chain.write_bytes(self._signed(self._builder(subject, key.public_key()).add_extension(there, critical=False)))
-        secret.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return chain, secret
-
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - ONE_DAY)
-            .not_valid_after(now + ONE_DAY)
-        )
-
-    def _signed(self, builder: x509.CertificateBuilder) -> bytes:
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 class SecuredKafka:

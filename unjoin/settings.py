@@ -87,6 +87,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "replicas of the same tables; default embedded."
         ),
     ] = ""
+    clickhouse_cluster: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9_.-]*$",
+            description="What the server calls its cluster: tables are made replicated, and a majority of replicas has "
+            "to have a block; default one server.",
+        ),
+    ] = ""
     clickhouse_tls_ca: Annotated[
         str, Meta(description="PEM file of the authorities that sign the server's certificate; default the system's.")
     ] = ""

@@ -19,6 +19,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         others: host and port of further replicas of the same tables, in the order in which they are tried.
+        cluster: what the replicas call their cluster; "" for one server, whose tables are not replicated.
         secure: whether it speaks TLS.
         ca, certificate, key: PEM files; without a CA those of the system, without a certificate none is shown.
     """
@@ -26,6 +27,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     others: tuple[tuple[str, int], ...] = ()
+    cluster: str = ""
     user: str = "default"
     password: str = ""
     secure: bool = False
@@ -42,7 +44,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         return f"Address({','.join(f'{host}:{port}' for host, port in self.hosts)})"
 
 
-def address_of(url: str, *, ca: str = "", certificate: str = "", key: str = "") -> Address:
+def address_of(url: str, *, cluster: str = "", ca: str = "", certificate: str = "", key: str = "") -> Address:
     """Reads `clickhouse://user:password@host:9000,host2:9000/unjoin`; `clickhouses` for TLS, whose port is 9440.
 
     Raises:
@@ -65,11 +67,17 @@ def address_of(url: str, *, ca: str = "", certificate: str = "", key: str = "") 
         raise AddressError("UNJOIN_CLICKHOUSE_TLS_CERT and UNJOIN_CLICKHOUSE_TLS_KEY need each other")
     login, _, listed = parts.netloc.rpartition("@")
     (host, port), *others = [_host(one, TLS_PORT if secure else PORT) for one in listed.split(",")]
+    if others and not cluster:
+        raise AddressError(
+            "UNJOIN_CLICKHOUSE_URL names several hosts: name their cluster in UNJOIN_CLICKHOUSE_CLUSTER, for only "
+            "replicas of one table hold the same rows"
+        )
     user, _, password = login.partition(":")
     return Address(
         host=host,
         port=port,
         others=tuple(others),
+        cluster=cluster,
         user=unquote(user or "default"),
         password=unquote(password),
         secure=secure,

@@ -24,6 +24,14 @@ from sinks.clickhouse.address import Address
 from sinks.clickhouse.driver_errors import CONNECT_ERRORS, Unreachable, server_exception, why_unreachable
 
 CONNECT_SECONDS_MAX = 5
+# With these a replica says that it is cut off, from Keeper or from what the others have.
+CUT_OFF = {
+    225: "NO_ZOOKEEPER",
+    236: "ABORTED",
+    242: "TABLE_IS_READ_ONLY",
+    289: "REPLICA_IS_NOT_IN_QUORUM",
+    999: "KEEPER_EXCEPTION",
+}
 # From the next revision on, each column of a block names its serialization, which the format Native does not.
 REVISION_MAX = defines.DBMS_MIN_REVISION_WITH_CUSTOM_SERIALIZATION - 1
 
@@ -63,14 +71,16 @@ class Connections:
                 known = {name for (name,) in client.execute("SELECT name FROM system.settings")}
                 settings = {name: value for name, value in self._settings.items() if name in known}
             yield client, settings
-        except BaseException:
+        except BaseException as error:
             with self._lock:
                 self._busy.remove(client)
+            if isinstance(error, errors.ServerException) and error.code in CUT_OFF:
+                self.leave(client.host)
             client.disconnect()
             raise
         with self._lock:
             self._busy.remove(client)
-            kept = not self.closed.is_set() and _host_of(client) == self._hosts[0]
+            kept = not self.closed.is_set() and client.host == self._hosts[0]
             if kept:
                 self._idle.append((client, settings))
         if not kept:
@@ -107,7 +117,7 @@ class Connections:
             host = self._hosts[0]
             client.connection.hosts.clear()
             client.connection.hosts.append(host)
-            client.reached = False
+            client.host, client.reached = host, False
             try:
                 # The driver waits for the greeting as long as for an answer.
                 client.connection.send_receive_timeout = CONNECT_SECONDS_MAX
@@ -152,10 +162,12 @@ class _Client(Client):  # type: ignore[misc]  # clickhouse-driver has no types
 
     Attributes:
         sent: whether both were; before, the server runs nothing, for it waits for the end of the block.
+        host: the replica and port that it connects to.
         reached: whether its last connection was taken, and TLS agreed on.
     """
 
     sent = False
+    host = ("", 0)
     reached = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -172,10 +184,6 @@ class _Client(Client):  # type: ignore[misc]  # clickhouse-driver has no types
         """Notes that all is sent: `execute` calls this next."""
         self.sent = True
         return super().receive_result(*args, **kwargs)
-
-
-def _host_of(client: Any) -> tuple[str, int]:
-    return client.connection.host, client.connection.port
 
 
 def _send_block(connection: Any, native: bytes | None, types_check: bool = False) -> None:

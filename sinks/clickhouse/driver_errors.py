@@ -36,6 +36,7 @@ DEPLOYMENT_ERRORS = {
 }
 REFUSALS = DATA_ERRORS | DEPLOYMENT_ERRORS
 SAME_ID_IS_RUNNING = 216
+MAJORITY_IS_WAITED_FOR = 286  # UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE: nothing of this insert was stored
 
 # The driver raises these while it writes the external table: the server never saw the end of it and runs nothing.
 _DOES_NOT_FIT = (

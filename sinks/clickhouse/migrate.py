@@ -23,6 +23,11 @@ _BEFORE = (
     (number UInt32, name String, sha256 String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC'))
     ENGINE = ReplacingMergeTree(applied_at) ORDER BY number""",
 )
+_ENGINE = "SELECT engine FROM system.tables WHERE database = 'unjoin' AND name = 'migrations'"
+_CREATE = re.compile(r"CREATE (DATABASE|TABLE|VIEW) IF NOT EXISTS (?:unjoin\.)?(\w+)")
+_MERGE_TREE = re.compile(r"(?<=ENGINE = )(\w*MergeTree)(?:\((\w*)\))?")
+# No such cluster or macro, no Keeper, another structure there, distributed statements switched off.
+CLUSTER_ERRORS = {36, 62, 122, 139, 170, 253, 344, 392, 701}
 _RECORDED = "SELECT number, name, sha256 FROM unjoin.migrations FINAL ORDER BY number"
 
 
@@ -74,6 +79,8 @@ def migrate(
     execute: Callable[[str], object],
     select: Callable[[str, str], bytes],
     found: tuple[Migration, ...] | None = None,
+    *,
+    cluster: str = "",
 ) -> int:
     """Applies the migrations that the database has not seen yet, and returns how many.
 
@@ -83,34 +90,65 @@ def migrate(
     Args:
         execute: runs one statement.
         select: answers a query in an output format, as `Engine.select`.
+        cluster: where tables are made, and replicated; "" for one server.
 
     Raises:
-        MigrationError: the database was migrated by other files than these, or the user may not do what they say.
+        MigrationError: the database was migrated by other files than these, its tables are replicated and no cluster
+            is named, or the other way round, or the user or the server may not do what they say.
     """
     try:
-        return _migrate(execute, select, migrations() if found is None else found)
+        return _migrate(execute, select, migrations() if found is None else found, cluster)
     except QueryFailed as error:
         if error.code != ACCESS_DENIED:
+            if cluster and error.code in CLUSTER_ERRORS:
+                why = error.detail.removeprefix("DB::Exception: ").splitlines()[0]
+                raise MigrationError(f"ClickHouse makes no tables on the cluster {cluster}: {why}") from None
             raise
         grant = match[1] if (match := re.search(r"have the grant (.+?)(?:\. |\.?$)", error.detail)) else "more"
         raise MigrationError(f"ClickHouse refused a migration: the user has to be granted {grant}") from None
 
 
 def _migrate(
-    execute: Callable[[str], object], select: Callable[[str, str], bytes], found: tuple[Migration, ...]
+    execute: Callable[[str], object], select: Callable[[str, str], bytes], found: tuple[Migration, ...], cluster: str
 ) -> int:
-    for statement in _BEFORE:
-        execute(statement)
+    engine = select(_ENGINE, "TabSeparated").decode().strip()
+    if engine and engine.startswith("Replicated") != bool(cluster):
+        raise MigrationError(
+            "the tables of the database are not replicated: leave out UNJOIN_CLICKHOUSE_CLUSTER, or bring their rows "
+            "into replicated tables as docs/clickhouse.md says"
+            if cluster
+            else "the tables of the database are replicated: name their cluster in UNJOIN_CLICKHOUSE_CLUSTER"
+        )
+    if not engine:  # on a cluster each of these waits for every replica
+        for statement in _BEFORE:
+            execute(on_cluster(statement, cluster))
     recorded = msgspec.json.decode(_array(select(_RECORDED, "JSONEachRow")), type=list[Recorded])
     pending = _pending(found, recorded)
     for migration in pending:
         for statement in migration.statements:
-            execute(statement)
+            execute(on_cluster(statement, cluster))
         execute(
             "INSERT INTO unjoin.migrations (number, name, sha256) VALUES "  # noqa: S608  a digit, [a-z0-9_] and a digest
             f"({migration.number}, '{migration.name}', '{migration.sha256}')"
         )
     return len(pending)
+
+
+def on_cluster(statement: str, cluster: str) -> str:
+    """A statement of a migration as a cluster takes it; pure.
+
+    What makes something is run on each replica, in place of which stands the macro {replica}; tables of a shard lie on
+    Keeper under its macro {shard} and their name. A replicated table's ALTER runs on each replica by itself, and waits.
+    """
+    if not cluster:
+        return statement
+    if statement.startswith("ALTER TABLE"):
+        return f"{statement} SETTINGS alter_sync = 2"
+    if (match := _CREATE.match(statement)) is None:
+        return statement
+    made = f"{match[0]} ON CLUSTER '{cluster}'{statement[match.end() :]}"
+    path = f"'/clickhouse/tables/{{shard}}/unjoin/{match[2]}', '{{replica}}'"
+    return _MERGE_TREE.sub(lambda found: f"Replicated{found[1]}({path}{', ' * bool(found[2])}{found[2] or ''})", made)
 
 
 def _pending(found: tuple[Migration, ...], recorded: list[Recorded]) -> tuple[Migration, ...]:

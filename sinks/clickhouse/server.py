@@ -6,10 +6,17 @@ arrived.
 
 The statements of a partition share one query id, and a server runs one query of an id at a time. So a repair never
 looks for missing rows while an insert whose answer was lost still runs, whether this process or an earlier one sent it.
+
+Of replicas, the next one knows nothing of what runs on the first. There an insert counts once a majority has its part;
+a read sees every part that counts, or fails; and a block that is inserted whole carries a token made of its bytes, by
+which the replicas drop it where it is stored already, however late it arrives.
 """
 
+import hashlib
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,10 +24,11 @@ from typing import Any
 from clickhouse_driver import errors
 
 from sinks.clickhouse.address import Address
-from sinks.clickhouse.connections import Connections
+from sinks.clickhouse.connections import CUT_OFF, Connections
 from sinks.clickhouse.driver_errors import (
     CONNECT_ERRORS,
     DRIVER_ERRORS,
+    MAJORITY_IS_WAITED_FOR,
     SAME_ID_IS_RUNNING,
     Unreachable,
     insert_failure,
@@ -30,7 +38,7 @@ from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.output_formats import FORMATS
 from sinks.clickhouse.transcoder import Transcoder
-from sinks.engine import Block, EngineError, Table
+from sinks.engine import Block, EngineError, Table, Unknown
 
 # As in statements.py: one part a block, no deduplication token, no queue of inserts. An older server refuses settings
 # that it does not know, so it gets only those that it lists.
@@ -47,11 +55,29 @@ _SETTINGS = {
     "replace_running_query": 0,
     "log_queries": 0,
 }
+# Of every statement on replicas. Reads see what counts only if one insert at a time waits for its majority.
+REPLICATED: dict[str, Any] = {
+    "insert_quorum": "auto",
+    "insert_quorum_parallel": 0,
+    "insert_quorum_timeout": 60_000,
+    "select_sequential_consistency": 1,
+}
 ANSWER_SECONDS_MAX = 120
 # How long a statement waits for one of the same id to end. A longer wait would let a plain insert follow another
 # sink's insert of the same rows.
 BUSY_SECONDS_MAX = 1.0
 BUSY_SECONDS = 0.01
+# How long one waits while another sink's insert into the same replicated table waits for its majority.
+QUORUM_SECONDS_MAX = 20.0
+# What a replica says of others, or of Keeper.
+MAY_PASS = CUT_OFF | {
+    159: "TIMEOUT_EXCEEDED",
+    285: "TOO_FEW_LIVE_REPLICAS",
+    286: "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE",
+    319: "UNKNOWN_STATUS_OF_INSERT",
+    341: "UNFINISHED",
+}
+BUSY = {SAME_ID_IS_RUNNING: BUSY_SECONDS_MAX, MAJORITY_IS_WAITED_FOR: QUORUM_SECONDS_MAX}
 
 
 class Server:
@@ -64,20 +90,35 @@ class Server:
     def __init__(
         self, address: Address, *, scratch: Path | None = None, answer_seconds_max: float = ANSWER_SECONDS_MAX
     ) -> None:
-        self._connections = Connections(address, _SETTINGS, answer_seconds_max)
+        self._cluster = address.cluster
+        self._replicated = REPLICATED if address.cluster else {}
+        self._connections = Connections(address, _SETTINGS | self._replicated, answer_seconds_max)
+        self._inserting: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by table, on replicas
         self._transcoder = Transcoder(scratch)
 
     def migrate(self) -> None:
         """Applies the migrations that this server has not seen yet."""
-        migrate(self.run, self.select)
+        migrate(self.run, self.select, cluster=self._cluster)
 
     def insert(self, block: Block) -> None:
         """Stores the whole block as one part."""
-        self._store(block, lambda table: [_insert(table)])
+        if self._cluster:
+            with self._inserting[block.table.name]:
+                self._store(block, [_insert(block.table)], once=True)
+        else:
+            self._store(block, [_insert(block.table)])
 
     def insert_missing(self, block: Block) -> int:
         """Stores the rows of the block whose key is not stored yet, and tells how many they were."""
-        return self._store(block, lambda table: [_count_missing(table), _insert_missing(table)])
+        missing = [_count_missing(block.table), _insert_missing(block.table)]
+        if not self._cluster:
+            return self._store(block, missing)
+        with self._inserting[block.table.name]:
+            found = self._store(block, missing[:1])
+            if found == len(block.datums):
+                self._store(block, [_insert(block.table)], once=True)
+            # A token outlives rows that were deleted, so what it made the replicas drop is looked for.
+            return found and max(found, self._store(block, missing))
 
     def select(self, sql: str, output_format: str = "JSONEachRow", *, final: bool = True) -> bytes:
         """The answer to a query of our own, in one of `FORMATS`: the native protocol has no formats.
@@ -95,7 +136,7 @@ class Server:
         self._connections.close()
         self._transcoder.close()
 
-    def run(self, sql: str, settings: Mapping[str, int] = MappingProxyType({})) -> Any:
+    def run(self, sql: str, settings: Mapping[str, Any] = MappingProxyType({})) -> Any:
         """Rows and columns of a statement, the columns as name and type.
 
         Raises:
@@ -105,15 +146,22 @@ class Server:
         failure: EngineError
         try:
             with self._connections.client() as (client, _):
-                return client.execute(sql, with_column_types=True, settings=dict(settings))
+                return client.execute(sql, with_column_types=True, settings={**self._replicated, **settings})
         except errors.ServerException as error:
             failure = QueryFailed(error.code, error.message)
+            if self._cluster and error.code in MAY_PASS:
+                failure = Unknown(f"clickhouse failed with code {error.code} ({MAY_PASS[error.code]})")
         except (*CONNECT_ERRORS, Unreachable) as error:
             failure = no_answer(error)
         raise failure
 
-    def _store(self, block: Block, statements: Callable[[Table], Sequence[str]]) -> int:
-        """Runs the statements over the block; the last one inserts. Returns the first one's count, if it gave one."""
+    def _store(self, block: Block, statements: Sequence[str], *, once: bool = False) -> int:
+        """Runs the statements over the block. Returns the first one's count, if it gave one.
+
+        Args:
+            once: replicas drop what they have stored under the token of this block.
+        """
+        token = {"insert_deduplicate": 1, "deduplicate_insert": "enable", "insert_deduplication_token": token_of(block)}
         rows = self._transcoder.native(block)
         query_id = f"unjoin {block.table.name} {block.topic} {block.partition}"
         client: Any = None
@@ -121,8 +169,8 @@ class Server:
         try:
             with self._connections.client() as (client, settings):
                 count = len(block.datums)
-                for sql in statements(block.table):
-                    answer = self._alone(client, sql, rows, query_id, settings)
+                for sql in statements:
+                    answer = self._alone(client, sql, rows, query_id, settings | token if once else settings)
                     count = answer[0][0] if answer else count
                     if not count:
                         break
@@ -133,17 +181,25 @@ class Server:
         raise failure
 
     def _alone(self, client: Any, sql: str, rows: bytes, query_id: str, settings: dict[str, Any]) -> Any:
-        """The statement's answer; retries for up to `BUSY_SECONDS_MAX` while another statement of its id runs."""
-        until = time.monotonic() + BUSY_SECONDS_MAX
+        """The statement's answer; waits a while where another one of its id runs, or has not reached its majority."""
+        began = time.monotonic()
         while True:
             client.sent = False
             try:
                 return client.execute(sql, external_tables=rows, settings=settings, query_id=query_id)
             except errors.ServerException as error:
-                if error.code != SAME_ID_IS_RUNNING or time.monotonic() > until:
+                if time.monotonic() - began >= BUSY.get(error.code, 0.0):
                     raise
                 if self._connections.closed.wait(BUSY_SECONDS):
                     raise
+
+
+def token_of(block: Block) -> str:
+    """What is the same for the same rows of the same table."""
+    digest = hashlib.sha256(block.table.name.encode())
+    for datum in block.datums:
+        digest.update(len(datum).to_bytes(8, "little") + datum)
+    return digest.hexdigest()
 
 
 # The statements. Names of tables and columns are our own: hence S608 is off.

@@ -151,7 +151,7 @@ def test_address_is_read_from_a_url() -> None:
 
 def test_address_of_replicas_is_read_from_a_url() -> None:
     """Each host with its port, or with that of the URL's kind."""
-    address = address_of("clickhouses://me:p%2C%40@one,two:9001,[::1]/unjoin", ca="/ca.pem")
+    address = address_of("clickhouses://me:p%2C%40@one,two:9001,[::1]/unjoin", cluster="c", ca="/ca.pem")
     assert address.hosts == (("one", 9440), ("two", 9001), ("::1", 9440))
     assert (address.user, address.password, address.ca, address.secure) == ("me", "p,@", "/ca.pem", True)
 
@@ -161,10 +161,11 @@ def test_address_of_replicas_is_read_from_a_url() -> None:
     [
         ("clickhouse://h", {"ca": "ca.pem"}, "no effect unless UNJOIN_CLICKHOUSE_URL begins with clickhouses://"),
         ("clickhouses://h", {"certificate": "c.pem"}, "need each other"),
+        ("clickhouse://h,i", {}, "names several hosts: name their cluster in UNJOIN_CLICKHOUSE_CLUSTER"),
     ],
 )
-def test_certificates_that_would_do_nothing_are_refused(url: str, files: dict[str, str], text: str) -> None:
-    """Who believes that TLS is on should hear that it is not."""
+def test_what_does_not_go_together_is_refused(url: str, files: dict[str, str], text: str) -> None:
+    """TLS that is believed to be on, and hosts that would hold rows of their own each."""
     with pytest.raises(AddressError, match=text):
         address_of(url, **files)
 

@@ -27,9 +27,10 @@ from schemas.topics import (
     SIGNALS,
     VERDICTS,
 )
+from testkit.authority import Authority
 from testkit.kafka_node import QUIET, stored_records
 from testkit.processes import wait_for
-from testkit.secured_kafka import Authority, SecuredKafka, unsigned_token
+from testkit.secured_kafka import SecuredKafka, unsigned_token
 from tests.pipeline.garbage import deliver
 from tests.unjoin.test_kafka_rights import MAY_READ, MAY_WRITE
 from unjoin.cli import main

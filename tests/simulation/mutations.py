@@ -13,6 +13,7 @@ from ingest.spool import file as spool_file
 from ingest.spool.producer import Drain, SpoolingProducer
 from processors.door.crowd import Crowd
 from processors.faust_app.batch_handler import BatchHandler
+from sinks.clickhouse import server
 from sinks.engine import Block, Unknown
 from sinks.kafka.block_planner import BlockPlanner, Commit, Insert, Intent
 from sinks.kafka.commit_marks import Kind, Meaning, split_mark
@@ -84,6 +85,13 @@ def trusts_the_engines_deduplication_token() -> Iterator[None]:
 
     kept = SimulatedEngine._store
     with mock.patch.object(SimulatedEngine, "_store", store):
+        yield
+
+
+@contextlib.contextmanager
+def believes_a_replica_that_lags() -> Iterator[None]:
+    """A repair that asks for no sequential consistency finds rows missing that a majority has."""
+    with mock.patch.dict(server.REPLICATED, {"select_sequential_consistency": 0}):
         yield
 
 
@@ -226,6 +234,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
         believes_a_commit_without_a_mark,
         waits_for_records_that_are_not_there,
     ],
+    "replicas": [believes_a_replica_that_lags],
     "door": [flushes_a_small_crowd, acknowledges_before_the_output_is, shuffles_the_door_by_the_clock],
     "edge": [
         does_not_sync_the_spool,

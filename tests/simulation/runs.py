@@ -16,10 +16,12 @@ from tests.simulation.edge_processes import simulated_edge
 from tests.simulation.edge_world import EdgeWorld
 from tests.simulation.pipeline_world import PipelineWorld
 from tests.simulation.processes import simulated_kafka
+from tests.simulation.replica_world import ReplicaWorld
 from tests.simulation.sink_world import SinkWorld
 
 WORLDS: dict[str, Callable[[Universe], Any]] = {
     "sink": SinkWorld,
+    "replicas": ReplicaWorld,
     "door": DoorWorld,
     "edge": EdgeWorld,
     "pipeline": PipelineWorld,

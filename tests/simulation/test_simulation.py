@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.runs import WORLDS, run_seed, simulating
 
-SEEDS = {"sink": 25, "door": 25, "edge": 10, "pipeline": 6}
+SEEDS = {"sink": 25, "replicas": 25, "door": 25, "edge": 10, "pipeline": 6}
 MUTANT_SEEDS = 30
 FIRST_SEED = {"retries_a_commit_without_an_answer": 40}  # rare: one seed of fifty
 

@@ -21,6 +21,8 @@ def server_address_of(settings: Settings) -> Address | None:
         for name, path in files.items():
             if path:
                 raise AddressError(f"UNJOIN_CLICKHOUSE_TLS_{name} has no effect without UNJOIN_CLICKHOUSE_URL")
+        if settings.clickhouse_cluster:
+            raise AddressError("UNJOIN_CLICKHOUSE_CLUSTER has no effect without UNJOIN_CLICKHOUSE_URL")
         return None
     for name, path in files.items():
         try:
@@ -29,4 +31,10 @@ def server_address_of(settings: Settings) -> Address | None:
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "it is no text"
             raise AddressError(f"UNJOIN_CLICKHOUSE_TLS_{name}: {path} cannot be read: {why}") from None
-    return address_of(settings.clickhouse_url, ca=files["CA"], certificate=files["CERT"], key=files["KEY"])
+    return address_of(
+        settings.clickhouse_url,
+        cluster=settings.clickhouse_cluster,
+        ca=files["CA"],
+        certificate=files["CERT"],
+        key=files["KEY"],
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.migrate import Migration, MigrationError, migrate, migrations
 from testkit.sink_records import label as label_row
 from testkit.sink_records import labels
@@ -18,6 +19,7 @@ class Database:
         self.ran: list[str] = []
         self.recorded: dict[int, str] = {}
         self.dies_at = -1
+        self.engine = ""  # of the table of migrations
 
     def execute(self, statement: str) -> None:
         if len(self.ran) == self.dies_at:
@@ -27,11 +29,13 @@ class Database:
             number, name, sha256 = statement[statement.index("VALUES (") + 8 : -1].split(", ")
             self.recorded[int(number)] = f'{{"number":{number},"name":"{name[1:-1]}","sha256":"{sha256[1:-1]}"}}'
 
-    def select(self, _sql: str, _output_format: str) -> bytes:
+    def select(self, sql: str, _output_format: str) -> bytes:
+        if "system.tables" in sql:
+            return self.engine.encode()
         return "\n".join(self.recorded.values()).encode()
 
-    def migrate(self, found: tuple[Migration, ...]) -> int:
-        return migrate(self.execute, self.select, found)
+    def migrate(self, found: tuple[Migration, ...], cluster: str = "") -> int:
+        return migrate(self.execute, self.select, found, cluster=cluster)
 
 
 def written(directory: Path, *names: str) -> tuple[Migration, ...]:
@@ -47,6 +51,49 @@ def test_statements_run_in_order_and_once(tmp_path: Path) -> None:
     created = [statement for statement in database.ran if statement.startswith("CREATE ") and "unjoin" not in statement]
     assert created == ["CREATE 0001_a.sql (a ';' b)", "CREATE two", "CREATE 0002_b.sql (a ';' b)", "CREATE two"]
     assert database.migrate(found) == 0
+
+
+def test_on_a_cluster_every_table_is_replicated_and_made_on_each_replica() -> None:
+    """A statement that is run on one replica alone leaves the others without what it made."""
+    database = Database()
+    database.migrate(migrations(), "c")
+    made = [statement for statement in database.ran if statement.startswith("CREATE")]
+    assert all(" ON CLUSTER 'c'" in statement.splitlines()[0] for statement in made)
+    tables = [statement for statement in made if statement.startswith("CREATE TABLE")]
+    names = {statement.split()[5].removeprefix("unjoin.") for statement in tables}
+    assert {"migrations", "signals", "labels", "dead_letters", "sink_marks"} <= names
+    for name, statement in zip([one.split()[5] for one in tables], tables, strict=True):
+        path = f"'/clickhouse/tables/{{shard}}/unjoin/{name.removeprefix('unjoin.')}', '{{replica}}'"
+        assert statement.count("MergeTree") == statement.count(f"ENGINE = ReplicatedReplacingMergeTree({path}") == 1
+    altered = [statement for statement in database.ran if statement.startswith("ALTER")]
+    assert altered
+    assert all(statement.endswith(" SETTINGS alter_sync = 2") for statement in altered)
+
+
+@pytest.mark.parametrize(
+    ("engine", "cluster", "text"),
+    [
+        ("ReplacingMergeTree", "c", "not replicated: leave out UNJOIN_CLICKHOUSE_CLUSTER, or bring their rows"),
+        ("ReplicatedReplacingMergeTree", "", "are replicated: name their cluster in UNJOIN_CLICKHOUSE_CLUSTER"),
+    ],
+)
+def test_database_of_the_other_kind_is_left_alone(engine: str, cluster: str, text: str) -> None:
+    """Half of its tables would be replicated, and half not."""
+    database = Database()
+    database.engine = engine
+    with pytest.raises(MigrationError, match=text):
+        database.migrate(migrations(), cluster)
+    assert not database.ran
+
+
+def test_cluster_that_the_server_does_not_know_is_named() -> None:
+    """Or its Keeper, or its macros: ClickHouse's own sentence says which."""
+
+    def refuse(_statement: str) -> None:
+        raise QueryFailed(701, "DB::Exception: Requested cluster 'c' not found")
+
+    with pytest.raises(MigrationError, match="no tables on the cluster c: Requested cluster 'c' not found"):
+        migrate(refuse, Database().select, migrations(), cluster="c")
 
 
 @pytest.mark.parametrize("dies_at", range(9))

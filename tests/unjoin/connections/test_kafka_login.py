@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 from aiokafka.errors import AuthenticationFailedError
 
-from testkit.secured_kafka import Authority
+from testkit.authority import Authority
 from unjoin.connections.kafka_login import TokenFile, TokenFromUrl, kafka_access_of, security_of
 from unjoin.settings import SettingsError, settings_of
 
