@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: help run test quick setup setup-test lint mutants chaos simulate format sdk lock bench clean
+.PHONY: help run test quick setup setup-test lint mutants chaos compose-test simulate format sdk lock bench clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,6 +34,10 @@ mutants: ## Breaks each guard on purpose: a test has to turn red for every one o
 chaos: setup-test ## The real stack under load, a fault a round, every event accounted for (ROUNDS=20 SEED=1)
 	@$(BIN)/python -m faults.chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(ARGS)
 
+compose-test: setup-test ## docker-compose.yml, started on images made here, and asked what it promises (root, Debian 12)
+	@scripts/stand_in_images
+	@time $(BIN)/python -m faults.compose
+
 simulate: ## The pipeline on a seeded clock, network, disk, broker and engine (SEEDS=1000 of each world)
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
 
@@ -58,4 +62,5 @@ lock: ## Locks the dependencies anew, with hashes and without addresses
 	@scripts/lock
 
 clean: ## Removes what setup made, and the pipeline's state
+	@if [ -e .containers ]; then scripts/stand_in_images remove; fi
 	rm -rf .venv .kafka .helm .unjoin sdk/node_modules sdk/dist sdk/build tests/segment/node_modules

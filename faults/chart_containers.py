@@ -28,6 +28,7 @@ from sinks.clickhouse.address import address_of
 from sinks.clickhouse.server import Server
 from testkit.chart import Document, container_of, mebibytes, merged, pod_of, rendered, workloads
 from testkit.clickhouse_server import ClickHouseServer
+from testkit.docker_engine import CONTAINERS
 from testkit.kafka_node import KafkaNode, kafka_home
 from testkit.processes import wait_for
 
@@ -339,6 +340,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--image", default="localhost/unjoin:0.1.0")
     image = parser.parse_args().image
+    for variable, file in (("CONTAINERS_CONF", "containers.conf"), ("CONTAINERS_STORAGE_CONF", "storage.conf")):
+        if (CONTAINERS / file).exists():  # scripts/stand_in_images made it
+            os.environ.setdefault(variable, str(CONTAINERS / file))
     with tempfile.TemporaryDirectory(prefix="unjoin-chart-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # the containers' user goes through it

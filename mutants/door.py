@@ -4,6 +4,19 @@ from mutants.mutant import Edit, Mutant
 
 DOOR = (
     Mutant(
+        name="door reads what a transaction took back",
+        why="Its producer was told that nobody would read it.",
+        edits=(
+            Edit(
+                "processors/faust_app/commits.py",
+                "        consumer._isolation_level = \"read_committed\"",
+                "        consumer.unused = \"read_committed\"",
+                "",
+            ),
+        ),
+        tests=("tests/processors/test_processor.py::test_label_that_a_transaction_took_back_does_not_leave",),
+    ),
+    Mutant(
         name="commits at any moment",
         why="A commit a second says when a suppressed label or a verdict came; a crowd's release says nothing of them.",
         edits=(

@@ -198,6 +198,12 @@ SINK = (
         ),
     ),
     Mutant(
+        name="records that were read before the worker began elsewhere",
+        why="They would be taken for the next ones, and all between for a gap.",
+        edits=(Edit("sinks/kafka/partition_worker.py", " or planner is not self._blocks:\n", ":\n"),),
+        tests=("tests/simulation/test_simulation.py::test_foreign_commit_that_was_read_from_is_read_again",),
+    ),
+    Mutant(
         name="intent not committed before the insert",
         why="After a crash nobody would know which range may be stored already.",
         edits=(

@@ -17,6 +17,7 @@ from faust.types import TP
 
 from processors.door.crowd import Crowd, CrowdRule
 from processors.door.deidentify import EpochKeys, Mask
+from processors.door.outcome_counts import OutcomeCounts
 from processors.door.release import Door
 from processors.door.verdicts import JudgedVoters
 from processors.faust_app.agents import door_agent
@@ -138,6 +139,10 @@ class _Processor:
         everything in the log would be suppressed as if its beginning had expired.
         """
         commits = {one: await self._committed.of(one) for one in partitions}
+        for (topic, number), (offset, metadata) in commits.items():
+            if offset and OutcomeCounts.of(metadata) is None:
+                # Not read again: labels that have left would leave in other crowds, and tell who was in the first.
+                log.error("%s-%d: no door committed offset %d; labels below it are passed over", topic, number, offset)
         verdicts = await self._verdicts.of(partitions)  # after the commits: by then those below them were acknowledged
         return {one: StartingPoint(*commit, verdicts) for one, commit in commits.items()}
 

@@ -19,7 +19,7 @@ from schemas.topics import TOPIC_OF_CATEGORY
 from unjoin.host.kafka import child_environment, free_port, prepare_node
 
 ROOT = Path(__file__).parents[1]
-READY_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 180.0
 STOP_SECONDS_MAX = 30.0
 # A killed node may only come back when the controller has given its predecessor up: after 9 s by default. A paused one
 # is given up as fast, so this is for nodes that are killed.
@@ -71,6 +71,16 @@ class KafkaNode:
     def pid(self) -> int | None:
         """None when it does not run."""
         return self._process and self._process.pid
+
+    @property
+    def log_dir(self) -> Path:
+        """Its disk: all that it stores."""
+        return self._state_dir / "data"
+
+    def lose_disk(self) -> None:
+        """Everything that it stored is gone; `start` formats a new one."""
+        assert self._process is None
+        shutil.rmtree(self.log_dir)
 
     def start(self) -> None:
         """Returns once it answers."""

@@ -33,12 +33,14 @@ def wait_for(
     why_not: Callable[[], str] | str,
     seconds_max: float,
     processes: "Sequence[subprocess.Popen[bytes]]" = (),
+    every_seconds: float = 0.01,
 ) -> T:
-    """The first true value of the condition, which is asked every 10 ms.
+    """The first true value of the condition.
 
     Args:
         why_not: the error's text, or what makes it.
         processes: those that must not end meanwhile.
+        every_seconds: between an answer and the next question.
 
     Raises:
         AssertionError: it has not come true within `seconds_max`, or a process ended.
@@ -49,5 +51,5 @@ def wait_for(
         if ended or time.monotonic() > deadline:
             text = why_not if isinstance(why_not, str) else why_not()
             raise AssertionError(f"{text} (a process ended with {ended[0]})" if ended else text)
-        time.sleep(0.01)
+        time.sleep(every_seconds)
     return found

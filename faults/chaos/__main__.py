@@ -11,14 +11,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from faults.chaos.clock import library_path
 from faults.chaos.disks import can_mount
-from faults.chaos.plan import Scenario, plan
+from faults.chaos.plan import CLUSTER, ONE_MACHINE, SERVER, PlanError, Scenario, plan
 from faults.chaos.report import FILES, judge_kills, print_run, publish, write_run
 from faults.chaos.results import Run
 from faults.chaos.scenario import ScenarioRun
@@ -26,10 +26,8 @@ from schemas.outcomes import UnjoinError
 from testkit.clickhouse_server import missing
 from testkit.kafka_node import kafka_home
 
-ROOT = Path(__file__).parents[2]
 START_TRIES = 3
 ERROR_SHOWN = 300
-PAGE, FIGURES = ROOT / "docs" / "faults.md", ROOT / "docs" / "figures"
 
 
 def main() -> int:
@@ -39,7 +37,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="unjoin-chaos-")) if options.out is None else options.out.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(seed=options.seed, rounds_asked=options.rounds, stop_seconds=options.stop_seconds, rate=options.rate)
-    environments = possible_environments(folder, run.skipped)
+    environments = possible_environments(options.environment or ONE_MACHINE, folder, run.skipped)
     scenarios = plan(options.seed, options.rounds, options.only or (), options.round, environments)
     began = time.monotonic()
     execute(run, scenarios, folder, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
@@ -50,27 +48,34 @@ def main() -> int:
     print_run(run, console)
     write_run(run, folder)
     if options.publish:
-        publish(run, PAGE)
-        for name in FILES:
-            shutil.copyfile(folder / name, FIGURES / name)
+        publish(run, folder)
     console.print(f"written to {folder}: {', '.join(FILES)}", highlight=False)
     return 0 if run.holds else 1
 
 
-def possible_environments(folder: Path, skipped: list[str]) -> list[str]:
-    """The environments whose faults this machine can make; says why not of the others."""
-    environments = ["up"]
-    if not can_mount(folder):
-        skipped.append("proxies: this user may not mount a small disk; run it as root")
-    elif reason := missing():
-        skipped.append(f"proxies: {reason}")
-    else:
-        environments.append("proxies")
-    if library_path() is None:
-        skipped.append("clock: libfaketime is missing: apt-get install faketime")
-    else:
-        environments.append("clock")
-    return environments
+def possible_environments(wanted: Sequence[str], folder: Path, skipped: list[str]) -> list[str]:
+    """Those of the environments whose faults this machine can make; says why not of the others.
+
+    Raises:
+        PlanError: none of them can be.
+    """
+    possible = []
+    for environment in wanted:
+        if why_not := _why_not(environment, folder):
+            skipped.append(f"{environment}: {why_not}")
+        else:
+            possible.append(environment)
+    if not possible:
+        raise PlanError("; ".join(skipped))
+    return possible
+
+
+def _why_not(environment: str, folder: Path) -> str:
+    if environment == "proxies" and not can_mount(folder):
+        return "this user may not mount a small disk; run it as root"
+    if environment == "clock" and library_path() is None:
+        return "libfaketime is missing: apt-get install faketime"
+    return missing() if environment in ("proxies", SERVER, CLUSTER) else ""
 
 
 def execute(run: Run, scenarios: tuple[Scenario, ...], folder: Path, say: Callable[[str], None]) -> None:
@@ -94,7 +99,7 @@ def play(run: Run, scenario: Scenario, number: int, place: Path, say: Callable[[
         scenario_run = ScenarioRun(scenario, run, place, kafka_home(), say)
         try:
             asyncio.run(scenario_run.execute())
-        except (AssertionError, OSError, TimeoutError) as error:
+        except (AssertionError, OSError, TimeoutError, UnjoinError) as error:
             # A part that never came back, or a broker that does not answer: other scenarios may still tell something.
             if scenario_run.started or not tries_left:
                 why = str(error)[:ERROR_SHOWN] or type(error).__name__
@@ -113,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--round", type=int, metavar="NUMBER", help="replay this one of the run")
     parser.add_argument("--only", action="append", metavar="PART:FAULT", help="these alone; can be repeated")
+    every = (*ONE_MACHINE, SERVER, CLUSTER)
+    parser.add_argument("--environment", action="append", choices=every, help=f"default: {', '.join(ONE_MACHINE)}")
     parser.add_argument("--rate", type=float, default=250.0, help="events a second")
     parser.add_argument("--stop-seconds", type=float, default=30.0, help="how long SIGSTOP lasts")
     parser.add_argument("--out", type=Path, metavar="DIR", help="tables, plot and logs (default: a new folder)")

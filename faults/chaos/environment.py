@@ -1,5 +1,6 @@
 """Starts the stack of a scenario: with merges stopped, and the proxies, small disks or clock that it needs."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -13,7 +14,8 @@ import msgspec
 from faults.chaos.clock import FakeClock
 from faults.chaos.disks import SmallDisk
 from faults.chaos.parts import running_pid_of
-from faults.chaos.plan import Scenario
+from faults.chaos.plan import SERVER, Scenario
+from faults.chaos.rows import dump_server, hold_server_still
 from sinks.clickhouse.address import address_of
 from sinks.clickhouse.server import Server
 from testkit.clickhouse_server import ClickHouseServer
@@ -31,6 +33,8 @@ class Environment:
 
     Attributes:
         kafka_proxy, server_proxy: in front of Kafka, and of the ClickHouse server; None where the environment has none.
+        server: of a second sink; None where there is none.
+        engine: the server that the stack's sink writes to; None where that embeds its engine.
         disks: small ones, by the part that writes to them.
     """
 
@@ -43,6 +47,11 @@ class Environment:
         # A second processor, which is no part of `up`, has to make the same crowds.
         settings = {"UNJOIN_CROWD_MIN": crowd, "UNJOIN_CROWD_TARGET": crowd}
         settings |= self.clock.environment() if self.clock else {}
+        self.engine: ClickHouseServer | None = None
+        if scenario.environment == SERVER:
+            (folder / "engine").mkdir()
+            self.engine = ClickHouseServer(folder / "engine")
+            settings["UNJOIN_CLICKHOUSE_URL"] = self.engine.url
         self.stack = RunningStack(kafka_home, self.data_dir, **settings)
         self.kafka_proxy: FaultProxy | None = None
         self.server: ClickHouseServer | None = None
@@ -55,7 +64,18 @@ class Environment:
 
     @property
     def clickhouse_dir(self) -> Path:
-        return self.data_dir / "clickhouse"
+        """Where the engine keeps its tables."""
+        return self.engine.folder / "data" if self.engine else self.data_dir / "clickhouse"
+
+    @property
+    def https(self) -> list[str]:
+        """Of its collectors."""
+        return [self.stack.http]
+
+    @property
+    def reader_port(self) -> int:
+        """Where ClickHouse answers over HTTP."""
+        return self.engine.http_port if self.engine else self.stack.clickhouse_port
 
     @property
     def bootstrap(self) -> str:
@@ -68,7 +88,7 @@ class Environment:
 
     def _prepare(self) -> None:
         """Makes Kafka, the server and the proxies in front of them, where the environment has them."""
-        if self.scenario.environment == "up":
+        if self.scenario.environment in ("up", SERVER):
             return
         state_dir = self.data_dir / "kafka"
         state_dir.mkdir()
@@ -81,8 +101,31 @@ class Environment:
             self.kafka_proxy = FaultProxy(self._node.port, owners=True)
             self._node.properties += f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.kafka_proxy.port}\n"
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Returns once everything is ready."""
+        await asyncio.to_thread(self._start)
+
+    async def stop(self) -> list[str]:
+        """Lets everything end in good order; gives what was not as it must be."""
+        code = await asyncio.to_thread(self._stop)
+        return [f"`unjoin up` ended with {code}"] if code else []
+
+    async def close(self) -> None:
+        """Lets go of whatever still stands; after `stop`, or instead of it."""
+        await asyncio.to_thread(self._close)
+
+    def audit(self) -> "subprocess.CompletedProcess[str]":
+        """Runs `unjoin audit`."""
+        return self.stack.command("audit", "--format", "json")
+
+    def dump(self, file: Path) -> None:
+        """As `rows.dump`; after `stop`."""
+        if self.engine:
+            dump_server(self.engine.url, file)
+        else:
+            run_rows("dump", str(self.clickhouse_dir), str(file))
+
+    def _start(self) -> None:
         self._prepare()
         if self.scenario.environment == "proxies":
             self.disks = {
@@ -91,7 +134,11 @@ class Environment:
             }
             for disk in self.disks.values():
                 disk.mount()
-        run_rows("still", str(self.clickhouse_dir))
+        if self.engine:
+            self.engine.start()
+            hold_server_still(self.engine.url)
+        else:
+            run_rows("still", str(self.clickhouse_dir))
         if self._node is not None:
             self._node.start()
             self.stack.environment["UNJOIN_KAFKA_BOOTSTRAP"] = self._roles_bootstrap()
@@ -101,8 +148,7 @@ class Environment:
         if self.server is not None:
             self._start_server_sink()
 
-    def stop(self) -> int:
-        """Lets everything end in good order; gives the exit code of `unjoin up`."""
+    def _stop(self) -> int:
         try:
             return self.stack.stop()
         finally:
@@ -110,16 +156,16 @@ class Environment:
             if self._node is not None:
                 self._node.stop()
 
-    def close(self) -> None:
-        """Lets go of whatever still stands; after `stop`, or instead of it."""
+    def _close(self) -> None:
         with contextlib.suppress(Exception):
-            self.stop()
+            self._stop()
         for proxy in (self.kafka_proxy, self.server_proxy):
             if proxy is not None:
                 proxy.close()
-        if self.server is not None:
-            with contextlib.suppress(Exception):
-                self.server.stop()
+        for server in (self.server, self.engine):
+            if server is not None:
+                with contextlib.suppress(Exception):
+                    server.stop()
         for disk in self.disks.values():
             disk.unmount()
         if self.clock is not None:

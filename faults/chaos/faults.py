@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
@@ -104,13 +105,17 @@ class Injector:
 
     def _kill_inside_insert(self, chance: random.Random) -> Injected:
         table, later = chance.choice(AIM_TABLES), chance.uniform(*INSERT_SECONDS)
+        server = self._environment.engine
         pid = self._environment.pid_of("sink")
+        kill = partial(end, pid, signal.SIGKILL) if server is None else server.kill
         with InsertWatch(self._environment.clickhouse_dir, table) as watch:
             begun = watch.wait(AIM_SECONDS_MAX)
             time.sleep(later)
             began = time.monotonic()
-            end(pid, signal.SIGKILL)
+            kill()
             inside = begun and watch.unfinished()
+        if server is not None:
+            server.start()
         return Injected(began, began, f"inside an insert into {table}" if inside else f"beside an insert into {table}")
 
     # The group.

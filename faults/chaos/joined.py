@@ -1,16 +1,13 @@
 """`python -m faults.chaos.joined FOLDER FOLDER --out DIR`: several runs as one, with one table and one plot."""
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from faults.chaos.report import FILES, print_run, publish, read_run, write_run
+from faults.chaos.report import print_run, publish, read_run, write_run
 from faults.chaos.results import Run
-
-ROOT = Path(__file__).parents[2]
 
 
 def joined(runs: list[Run]) -> Run:
@@ -36,6 +33,7 @@ def joined(runs: list[Run]) -> Run:
         statuses=statuses,
         skipped=list(dict.fromkeys(one for run in runs for one in run.skipped)),
         audits=[f"seed {run.seed}, {one}" for run in runs for one in run.audits],
+        restarts=[one for run in runs for one in run.restarts],
         seconds=sum(run.seconds for run in runs),
         machine="; ".join(run.machine for run in runs),
     )
@@ -54,9 +52,7 @@ def main() -> int:
     print_run(run, Console(width=160))
     write_run(run, options.out)
     if options.publish:
-        publish(run, ROOT / "docs" / "faults.md")
-        for name in FILES:
-            shutil.copyfile(options.out / name, ROOT / "docs" / "figures" / name)
+        publish(run, options.out)
     return 0 if run.holds else 1
 
 

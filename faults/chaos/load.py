@@ -1,8 +1,10 @@
 """Clients that post at a steady rate and, like the SDK, send a batch again under the same ids until it is answered."""
 
 import asyncio
+import itertools
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -22,13 +24,14 @@ class Load:
     """Batches at their times, whether or not those before were answered; every batch is a session of its own.
 
     Args:
+        https: collectors, asked in turn, as a balancer does that tries the next one.
         rate: events a second.
     """
 
-    def __init__(self, http: str, ledger: Ledger, rate: float) -> None:
+    def __init__(self, https: Sequence[str], ledger: Ledger, rate: float) -> None:
         self.ledger = ledger
         self.statuses: Counter[str] = Counter()
-        self._url = f"{http}/v1/events"
+        self._urls = itertools.cycle([f"{http}/v1/events" for http in https])
         self._interval = EVENTS_PER_BATCH / rate
         self._stopping = asyncio.Event()
         self._posting: set[asyncio.Task[None]] = set()
@@ -100,7 +103,7 @@ class Load:
 
     async def _attempt(self, client: aiohttp.ClientSession, body: bytes, key: str) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        async with client.post(self._url, data=body, headers=headers) as answer:
+        async with client.post(next(self._urls), data=body, headers=headers) as answer:
             return answer.status, msgspec.json.decode(await answer.read())
 
 

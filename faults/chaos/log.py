@@ -67,14 +67,15 @@ class LogTail:
     def close(self) -> None:
         self._consumer.close()
 
+    def forget(self, topic: str) -> None:
+        """Reads a topic from its start again: it was made anew. What was read of it before counts as it did."""
+        self._next = {of: 0 if of[0] == topic else offset for of, offset in self._next.items()}
+        self._open_again()
+
     def _ends(self, deadline: float) -> dict[tuple[str, int], int]:
         while True:
             try:
-                if not self._next:
-                    known = self._consumer.list_topics(timeout=5).topics
-                    parts = [(topic, number) for topic in _TABLE_OF_TOPIC for number in known[topic].partitions]
-                    self._next = dict.fromkeys(parts, 0)
-                    self._consumer.assign([TopicPartition(*of, 0) for of in parts])
+                self._assign_new()
                 return {
                     of: self._consumer.get_watermark_offsets(TopicPartition(*of), timeout=5)[1] for of in self._next
                 }
@@ -83,12 +84,19 @@ class LogTail:
                 time.sleep(0.2)
                 self._open_again()
 
+    def _assign_new(self) -> None:
+        """Partitions that were added are read as well."""
+        known = self._consumer.list_topics(timeout=5).topics
+        parts = {(topic, number): 0 for topic in _TABLE_OF_TOPIC for number in known[topic].partitions}
+        if new := parts.keys() - self._next.keys():
+            self._next |= dict.fromkeys(new, 0)
+            self._open_again()
+
     def _open_again(self) -> None:
         """A client whose broker was restarted under it may go on asking in vain for minutes; a new one does not."""
         self._consumer.close()
         self._consumer = Consumer(self._settings)
-        if self._next:
-            self._consumer.assign([TopicPartition(*of, offset) for of, offset in self._next.items()])
+        self._consumer.assign([TopicPartition(*of, offset) for of, offset in self._next.items()])
 
     def _position(self, of: tuple[str, int]) -> int:
         (found,) = self._consumer.position([TopicPartition(*of)])

@@ -2,7 +2,8 @@
 
 An environment is a stack with what its faults need: `up` is `unjoin up` as it is; in `proxies` Kafka answers through
 a proxy, engine and spool lie on small disks of their own, and a second sink writes to a ClickHouse server; in `clock`
-every role reads its time through libfaketime. A scenario is some rounds after each other on one stack.
+every role reads its time through libfaketime; `server` is `up` in front of a ClickHouse server; `cluster` is three
+brokers and several of each role in front of one. A scenario is some rounds after each other on one stack.
 """
 
 import random
@@ -13,7 +14,10 @@ import msgspec
 
 from schemas.outcomes import UnjoinError
 
-EnvironmentName = Literal["up", "proxies", "clock"]
+EnvironmentName = Literal["up", "proxies", "clock", "server", "cluster"]
+ONE_MACHINE: tuple[EnvironmentName, ...] = ("up", "proxies", "clock")
+SERVER: EnvironmentName = "server"
+CLUSTER: EnvironmentName = "cluster"
 
 ROUNDS_OF_A_SCENARIO_MAX = 20
 MOMENT_SECONDS = (0.2, 1.5)
@@ -28,7 +32,7 @@ class Kind(msgspec.Struct, frozen=True):
     """A fault of a part.
 
     Attributes:
-        weight: how many of 200 rounds.
+        weight: how many of 200 rounds; of 100 in a cluster.
     """
 
     part: str
@@ -52,6 +56,17 @@ KINDS = (
     *(Kind("server", fault, 5, "proxies") for fault in ("reset", "lost-reply", "SIGKILL")),
     *(Kind(part, "disk-full", 4, "proxies") for part in ("sink", "spool")),
     *(Kind("clock", fault, 3, "clock") for fault in ("ahead", "back")),
+)
+SERVER_KINDS = tuple(msgspec.structs.replace(kind, environment=SERVER) for kind in KINDS if kind.environment == "up")
+CLUSTER_KINDS = (
+    *(Kind(part, "SIGKILL", 11, CLUSTER) for part in ("leader", "controller")),
+    Kind("minority", "SIGSTOP", 8, CLUSTER),
+    *(Kind("majority", fault, 7, CLUSTER) for fault in ("SIGKILL", "SIGSTOP")),
+    Kind("brokers", "rolling-restart", 6, CLUSTER),
+    Kind("broker", "disk-lost", 10, CLUSTER),
+    Kind("topic", "partitions-added", 6, CLUSTER),
+    Kind("topic", "made-again", 6, CLUSTER),
+    *(Kind(part, "SIGKILL", 7, CLUSTER) for part in ("collector", "processor", "sink", "server")),
 )
 
 
@@ -93,19 +108,16 @@ def plan(
     Args:
         only: names of kinds, `sink:SIGKILL`; all of them where empty.
         number: of the one round of the whole run to replay.
-        environments: those whose faults this machine can make; all of them where empty.
+        environments: those whose faults are wanted and can be made on this machine; of one machine where empty.
 
     Raises:
         PlanError: there is no such kind or round.
     """
-    known = {kind.name for kind in KINDS}
+    all_kinds, wanted = (*KINDS, *SERVER_KINDS, *CLUSTER_KINDS), environments or ONE_MACHINE
+    known = {kind.name for kind in all_kinds}
     if unknown := sorted(set(only) - known):
         raise PlanError(f"there is no fault {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    kinds = [
-        kind
-        for kind in KINDS
-        if (not only or kind.name in only) and (not environments or kind.environment in environments)
-    ]
+    kinds = [kind for kind in all_kinds if (not only or kind.name in only) and kind.environment in wanted]
     if not kinds:
         raise PlanError("none of these faults can be made on this machine")
     weights = {kind: 1 if only else kind.weight for kind in kinds}
@@ -135,16 +147,17 @@ def _chosen(chance: random.Random, weights: Mapping[Kind, int], count: int) -> l
 
 def _grouped(chance: random.Random, chosen: list[Kind]) -> list[tuple[EnvironmentName, int, list[Kind]]]:
     scenarios: list[tuple[EnvironmentName, int, list[Kind]]] = []
-    environments: tuple[EnvironmentName, ...] = ("up", "proxies", "clock")
-    for environment in environments:
+    for environment in (*ONE_MACHINE, SERVER, CLUSTER):
         kinds = [kind for kind in chosen if kind.environment == environment]
         chance.shuffle(kinds)
         # Both crowds, even where one scenario could hold them all.
-        scenarios_min = 2 if environment == "up" and len(kinds) > 6 else 1
+        scenarios_min = 2 if environment in ("up", SERVER) and len(kinds) > 6 else 1
         parts = max(scenarios_min, -(-len(kinds) // ROUNDS_OF_A_SCENARIO_MAX))
         for part in range(parts):
             if mine := kinds[part::parts]:
-                scenarios.append((environment, CROWDS[len(scenarios) % 2], mine))
+                # A run of a cluster is often one scenario, and several such runs are to have both.
+                crowd = chance.choice(CROWDS) if environment == CLUSTER else CROWDS[len(scenarios) % 2]
+                scenarios.append((environment, crowd, mine))
     return scenarios
 
 

@@ -3,12 +3,15 @@
 import csv
 import math
 import re
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from faults.chaos.plan import CLUSTER, SERVER
 from faults.chaos.results import Row, Run, kills_end_to_end_p95, line_of, round_of, rows_of
 from testkit.figures import drawn, write_csv
 
@@ -16,9 +19,10 @@ INK, DOT, MEDIAN = "#24292f", "#1d6fb8", "#c2410c"
 COLUMNS = ("part", "fault", "rounds", "acknowledged", "stored", "lost", "doubled", "lost or doubled in at most")
 TIMES = ("recovered, median s", "p95 s", "max s", "end to end, p95 s")
 FILES = ("chaos.csv", "chaos-run.json", "chaos.svg")
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 FINDINGS_SHOWN = 20
 KILL_SECONDS_MAX = 30.0
-_GENERATED = re.compile(r"(<!-- chaos: generated[^>]*-->\n).*?(<!-- /chaos -->)", re.DOTALL)
 
 
 def judge_kills(run: Run) -> None:
@@ -66,11 +70,14 @@ def summary(run: Run) -> list[str]:
     resent = sum(one.resent for one in run.rounds)
     inside = sum("inside" in one.note for one in run.rounds if one.part == "engine")
     aimed = sum(one.part == "engine" for one in run.rounds)
+    second = f"; {run.server_rows:,} rows on the server" if run.server_rows else ""
+    ended = ", ".join(f"{what} ({count})" for what, count in sorted(Counter(run.restarts).items()))
     return [
-        f"{run.records:,} records on the topics, {run.physical_rows:,} physical rows, {run.merged_parts} merged parts;"
-        f" {run.server_rows:,} rows on the server",
+        f"{run.records:,} records on the topics, {run.physical_rows:,} physical rows, {run.merged_parts} merged parts"
+        f"{second}",
         f"{resent:,} batches sent more than once; answers {dict(sorted(run.statuses.items()))}",
-        f"engine: {inside} of {aimed} kills left a part half written",
+        *([f"engine: {inside} of {aimed} kills left a part half written"] if aimed else []),
+        *([f"ended by themselves and were started again: {ended}"] if ended else []),
         f"a marker is in time within {', '.join(map(str, run.normal_seconds))} s (per scenario)",
         *(f"not run: {one}" for one in run.skipped),
         f"end to end within 60 s of a kill: p95 {kills_end_to_end_p95(run) or 0:.1f} s, bar {KILL_SECONDS_MAX:.0f} s",
@@ -102,13 +109,19 @@ def markdown(run: Run) -> str:
     return "\n".join(lines)
 
 
-def publish(run: Run, page: Path) -> None:
-    """Puts the table where the page has a place for it."""
+def publish(run: Run, folder: Path, docs: Path = DOCS) -> None:
+    """Puts the table where `faults.md` has a place for it, and what `write_run` wrote to a folder with the figures."""
+    own = [one.environment for one in run.rounds if one.environment in (SERVER, CLUSTER)]
+    name = f"chaos-{own[0]}" if own else "chaos"
+    generated = re.compile(rf"(<!-- {name}: generated[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    for file in FILES:
+        shutil.copyfile(folder / file, docs / "figures" / file.replace("chaos", name, 1))
+    page = docs / "faults.md"
     text = page.read_text()
     failed = "".join(f"- failed: {one}\n" for one in run.failures)
     named = ", ".join(map(str, dict.fromkeys(one.seed for one in run.rounds)))
     said = f"Seed {named}; {len(run.rounds)} rounds.\n\n{markdown(run)}\n{failed}"
-    page.write_text(_GENERATED.sub(lambda match: match[1] + said + match[2], text))
+    page.write_text(generated.sub(lambda match: match[1] + said + match[2], text))
 
 
 def draw(run: Run, file: Path) -> None:

@@ -8,12 +8,16 @@ Both open the embedded engine's directory themselves: port 8123 is read-only, an
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from sinks.clickhouse.address import address_of
 from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.server import Server
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -76,27 +80,38 @@ def counts_of(lines: Iterable[str]) -> RowCounts:
     return counts
 
 
-def hold_merges_still(directory: Path) -> None:
+def hold_merges_still(engine: Embedded | Server) -> None:
     """Makes the tables as the sink would, and sees to it that none of their parts is ever merged."""
-    engine = Embedded(directory)
     engine.migrate()
     for table in COUNTED:
-        engine.select(f"ALTER TABLE unjoin.{table} MODIFY SETTING {_STILL}", "Null")
-    engine.close()
+        engine.select(f"ALTER TABLE unjoin.{table} MODIFY SETTING {_STILL}")
 
 
-def dump(directory: Path, file: Path) -> None:
-    """Writes every physical row's event and copy, counted; and, as first line, how many parts a merge has made."""
-    engine = Embedded(directory)
+def hold_server_still(url: str) -> None:
+    """As `hold_merges_still`, of a server."""
+    with closing(Server(address_of(url))) as engine:
+        hold_merges_still(engine)
+
+
+def dump_server(url: str, file: Path) -> None:
+    """As `dump`, of a server."""
+    with closing(Server(address_of(url))) as engine:
+        dump(partial(engine.select, final=False), file)
+
+
+def dump(select: Callable[[str, str], bytes], file: Path) -> None:
+    """Writes every physical row's event and copy, counted; and, as first line, how many parts a merge has made.
+
+    Args:
+        select: gives the answer to a statement in a format, `FINAL` not asked.
+    """
     tables = ", ".join(f"'{table}'" for table in COUNTED)
-    merged = engine.select(
+    merged = select(
         "SELECT countIf(min_block_number != max_block_number) FROM system.parts"
         f" WHERE database = 'unjoin' AND table IN ({tables})",
-        "TSV",
+        "TabSeparated",
     )
-    body = engine.select(" UNION ALL ".join(_physical(table, ()) for table in COUNTED), "TSV")
-    file.write_bytes(merged + body)
-    engine.close()
+    file.write_bytes(merged + select(physical_sql(()), "TabSeparated"))
 
 
 def _physical(table: str, rounds: Iterable[int]) -> str:
@@ -115,8 +130,10 @@ def _where(one: Counted, rounds: Iterable[int]) -> str:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["still", directory]:
-            hold_merges_still(Path(directory))
+            with closing(Embedded(Path(directory))) as engine:
+                hold_merges_still(engine)
         case ["dump", directory, file]:
-            dump(Path(directory), Path(file))
+            with closing(Embedded(Path(directory))) as engine:
+                dump(engine.select, Path(file))
         case _:
             sys.exit(__doc__)

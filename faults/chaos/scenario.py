@@ -10,14 +10,16 @@ import aiohttp
 import msgspec
 from aiohttp import ClientError
 
+from faults.chaos.cluster import Cluster
+from faults.chaos.cluster_faults import ClusterInjector
 from faults.chaos.comparison import Comparison, missing_of
-from faults.chaos.environment import Environment, run_rows
+from faults.chaos.environment import Environment
 from faults.chaos.faults import Injector, Lengths
 from faults.chaos.freshness import Freshness, Seen, percentile
 from faults.chaos.ledger import Ledger
 from faults.chaos.load import Load
 from faults.chaos.log import LogTail
-from faults.chaos.plan import Round, Scenario
+from faults.chaos.plan import CLUSTER, Round, Scenario
 from faults.chaos.reader import Away, Reader
 from faults.chaos.results import RoundResult, Run
 from faults.chaos.rows import counts_of, physical_sql, seen_twice_sql
@@ -25,7 +27,7 @@ from faults.chaos.rows import counts_of, physical_sql, seen_twice_sql
 WARM_SECONDS = 4.0
 NORMAL_SECONDS = (3.0, 10.0)
 RECOVER_SECONDS_MAX = 120.0
-STORED_SECONDS_MAX = 60.0
+STORED_SECONDS_MAX = 120.0
 END_TO_END_SECONDS = 60.0
 POLL_SECONDS = 0.3
 CLOSING_SESSIONS = 10
@@ -47,11 +49,11 @@ class ScenarioRun:
         self.started = False
         self._scenario, self._run, self._say = scenario, run, say
         self._folder = folder
-        self._environment = Environment(scenario, kafka_home, folder)
+        stack = Cluster if scenario.environment == CLUSTER else Environment
+        self._environment: Cluster | Environment = stack(scenario, kafka_home, folder)
         self._ledger = Ledger()
         self._results: list[RoundResult] = []
         self._began: list[float] = []
-        self._injector = Injector(self._environment, Lengths(stop=run.stop_seconds))
         self._server: dict[str, int] = {}
         self._comparison = Comparison(run, self._ledger)
 
@@ -59,18 +61,19 @@ class ScenarioRun:
         """Runs every round and adds what was found to the run."""
         began = time.monotonic()
         try:
-            await asyncio.to_thread(self._environment.start)
+            await self._environment.start()
             self.started = True
             self._say(f"ready after {time.monotonic() - began:.1f} s")
             await self._rounds()
         finally:
-            await asyncio.to_thread(self._environment.close)
+            await self._environment.close()
 
     async def _rounds(self) -> None:
         environment, run = self._environment, self._run
         self._log = await asyncio.to_thread(LogTail, environment.bootstrap)
-        self._load = load = Load(environment.stack.http, self._ledger, run.rate)
-        async with Reader(environment.stack.clickhouse_port) as self._reader:
+        self._injector = self._injector_of(environment)
+        self._load = load = Load(environment.https, self._ledger, run.rate)
+        async with Reader(environment.reader_port) as self._reader:
             self._fresh = Freshness(self._reader)
             looking = asyncio.create_task(self._fresh.run(self._ledger.batches))
             posting = asyncio.create_task(load.run())
@@ -89,21 +92,27 @@ class ScenarioRun:
                     task.cancel()
                 await asyncio.gather(looking, posting, return_exceptions=True)
         await asyncio.to_thread(self._log.read_on)
-        if environment.server is not None:
+        if isinstance(environment, Environment) and environment.server is not None:
             self._server = dict(await asyncio.to_thread(environment.server_rows))
         await asyncio.to_thread(self._audit)
-        if code := await asyncio.to_thread(environment.stop):
-            run.failures.append(f"`unjoin up` ended with {code} after scenario {self._scenario.environment}")
+        run.failures += [f"{one} after scenario {self._scenario.environment}" for one in await environment.stop()]
+        if isinstance(environment, Cluster):
+            run.restarts += environment.ended
         await self._final()
         self._say(f"settled, audited, stopped and compared in {time.monotonic() - ended:.1f} s")
         for status, count in load.statuses.items():
             run.statuses[status] = run.statuses.get(status, 0) + count
         self._log.close()
 
+    def _injector_of(self, environment: Cluster | Environment) -> ClusterInjector | Injector:
+        if isinstance(environment, Cluster):
+            return ClusterInjector(environment, self._log)
+        return Injector(environment, Lengths(stop=self._run.stop_seconds))
+
     def _audit(self) -> None:
         """Runs `unjoin audit` before the stack stops, and notes what it says."""
         name = f"{self._scenario.environment}, crowds of {self._scenario.crowd_min}"
-        done = self._environment.stack.command("audit", "--format", "json")
+        done = self._environment.audit()
         said = msgspec.json.decode(done.stdout)["difference"] if done.returncode in (0, 1) else "it could not tell"
         self._run.audits.append(f"{name}: difference {said}")
         if done.returncode:
@@ -217,8 +226,8 @@ class ScenarioRun:
                 if time.monotonic() > deadline:
                     break
                 await asyncio.sleep(1.0)
-        if self._environment.server is not None:
-            await self._server_settled(deadline)
+        if isinstance(self._environment, Environment) and self._environment.server is not None:
+            await self._server_settled(self._environment, deadline)
 
     async def _compared_once(self) -> None:
         batches = self._ledger.acknowledged_before(time.monotonic())
@@ -228,13 +237,13 @@ class ScenarioRun:
             )
             self._ledger.verified(batch for batch in batches if not missing_of(batch, counts))
 
-    async def _server_settled(self, deadline: float) -> None:
+    async def _server_settled(self, environment: Environment, deadline: float) -> None:
         wanted = {
             one for batch in self._ledger.batches if batch.acknowledged_at for one in batch.ids.get("signals", ())
         }
         while time.monotonic() < deadline + STORED_SECONDS_MAX:
-            self._environment.mind(self._run.failures)
-            found = dict(await asyncio.to_thread(self._environment.server_rows))
+            environment.mind(self._run.failures)
+            found = dict(await asyncio.to_thread(environment.server_rows))
             if wanted <= found.keys():
                 return
             await asyncio.sleep(1.0)
@@ -242,13 +251,13 @@ class ScenarioRun:
     async def _final(self) -> None:
         """The whole ledger and the whole log against every physical row, with the stack down."""
         file = self._folder / "rows.tsv"
-        await asyncio.to_thread(run_rows, "dump", str(self._environment.clickhouse_dir), str(file))
+        await asyncio.to_thread(self._environment.dump, file)
         with file.open() as lines:
             self._run.merged_parts += int(next(lines))
             counts = counts_of(lines)
         self._comparison.note_doubles(self._log, counts)
         self._comparison.note_lost(self._log, counts)
-        if self._environment.server is not None:
+        if self._server:
             self._run.server_rows += sum(self._server.values())
             self._comparison.note_server(self._log, self._server)
         self._comparison.add_up(self._results, counts)

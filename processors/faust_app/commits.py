@@ -199,6 +199,12 @@ class CappedConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
 
     logger = faust_log
 
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        """Reads committed records alone, as the sinks do; Faust does so only where it writes in transactions itself."""
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # aiokafka 0.14 reads it when the consumer starts
+        return consumer
+
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> Mapping[Any, list[Any]]:
         """Fetches; what came while the flow was stopped or across a rebalance is put back instead of dropped.
 

@@ -82,6 +82,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
   let state: State = origin === "null" ? "opaque_origin" : options.consent === "pending" ? "pending" : "on";
   let session = "";
   let open: Batch | undefined;
+  let aside: Batch | undefined;
   let queue: Batch[] = [];
   /** Of batches that were given to the store, how many events it surely has; ids of those that left with a page that ended. */
   const stored = new Map<string, number>();
@@ -167,13 +168,16 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
     if (failures && !over.includes(batch)) save([batch]);
   };
 
+  const gather = (): void => signals?.take((type, fields) => add(type, now(), fields, intervalMs));
+
   /** Into a batch of their own: what else there is waits for its own time. */
   const takeSamples = (): void => {
-    const others = open;
+    aside = open;
     open = undefined;
-    signals?.take((type, fields) => add(type, now(), fields, intervalMs));
+    gather();
     closeBatch();
-    open = others;
+    open = aside;
+    aside = undefined;
   };
 
   // --- from batches to the collector ------------------------------------------------------------------------------
@@ -297,11 +301,19 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
   /** The page may end with this turn of the event loop: whatever there is goes by itself, or waits for the next page. */
   const depart = (): void => {
     departs = false;
-    if (gone || isHidden()) takeSamples();
     if (gone) {
+      // First what is there, and what `takeSamples` had put aside where the browser broke it off.
+      closeBatch();
+      open = aside;
+      aside = undefined;
+      closeBatch();
+      gather();
       closeBatch();
       if (state !== "on") return lose(queue, "no_consent");
-    } else if (ticks() >= notBefore) void flush(true);
+    } else {
+      if (isHidden()) takeSamples();
+      if (ticks() >= notBefore) void flush(true);
+    }
     save(all().filter((batch) => gone || batch === open || !stored.has(batch.id)));
     if (!gone) return;
     for (const batch of queue) {

@@ -38,7 +38,7 @@ from aiokafka.structs import OffsetAndMetadata
 from schemas.kafka_access import KafkaAccess
 from schemas.kafka_probe import reason_of
 from sinks.engine import Engine, Table, Unknown
-from sinks.kafka.block_planner import BlockLimits
+from sinks.kafka.block_planner import BlockLimits, BlockPlanner
 from sinks.kafka.commit_marks import REFUSED, Commit
 from sinks.kafka.partition_worker import (
     CommitMarks,
@@ -251,10 +251,12 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             batches = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS_MAX)
             if self._owner.joined:  # a broker that answers may still keep the user out of the group
                 outage.over()
-            for partition, records in batches.items():
-                if worker := self._workers.get(partition):
-                    log_start = await self._log_start(worker, partition, records[0].offset)
-                    worker.add(records, records[-1].offset + 1, log_start)
+            # All of them before anything is awaited: a worker that begins meanwhile sends the reader elsewhere.
+            taken = [(one, self._workers[one]) for one in batches if one in self._workers]
+            for partition, worker, planner in [(one, worker, worker.planner) for one, worker in taken]:
+                records = batches[partition]
+                log_start = await self._log_start(planner, partition, records[0].offset)
+                worker.add(planner, records, records[-1].offset + 1, log_start)
             await self._report_positions()
             self._hold_back()
             self._check_topics()
@@ -282,12 +284,13 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         """Tells workers with an uncertain range the reader's position: its last offsets may have no record any more."""
         for partition, worker in list(self._workers.items()):
             if worker.needs_position and partition in self.consumer.assignment():
+                planner = worker.planner
                 position = await self.consumer.position(partition)
-                worker.add((), position, await self._log_start(worker, partition, position))
+                worker.add(planner, (), position, await self._log_start(planner, partition, position))
 
-    async def _log_start(self, worker: PartitionWorker, partition: TopicPartition, first: int) -> int:
+    async def _log_start(self, planner: BlockPlanner | None, partition: TopicPartition, first: int) -> int:
         """The log's first offset, where offsets are missing before `first`; else 0, for nobody asks."""
-        if not worker.leaves_out(first):
+        if planner is None or not planner.leaves_out(first):
             return 0
         starts = await self.consumer.beginning_offsets([partition])
         return int(starts[partition])

@@ -163,13 +163,18 @@ class PartitionWorker:
 
     # Called by the reader.
 
-    def leaves_out(self, first: int) -> bool:
-        """Whether offsets are missing before this one: then `add` wants the log's start."""
-        return self._blocks is not None and self._blocks.leaves_out(first)
+    @property
+    def planner(self) -> BlockPlanner | None:
+        """What takes the records that are read now; None until the commit is known."""
+        return self._blocks
 
-    def add(self, records: Sequence[Any], position: int, log_start: int = 0) -> None:
-        """Takes records that were read. Before the commit is known it drops them: reading starts again from there."""
-        if self._blocks is None or self._rewound:
+    def add(self, planner: BlockPlanner | None, records: Sequence[Any], position: int, log_start: int) -> None:
+        """Takes records that were read. Before the commit is known it drops them: reading starts again from there.
+
+        Args:
+            planner: the one of when they came. Once there is another, reading has started again from elsewhere.
+        """
+        if self._blocks is None or self._rewound or planner is not self._blocks:
             return
         if records and records[0].offset < self._blocks.read_to:
             self._rewound = True  # the log was truncated, and aiokafka reset its position

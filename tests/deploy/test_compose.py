@@ -163,6 +163,14 @@ def test_service_is_confined(name: str) -> None:
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_mounted_over_a_folder_of_the_image_names_its_owner(name: str) -> None:
+    """runc before 1.1.8 (Debian 12) gives such a tmpfs to root with the folder's mode, whatever `mode` says."""
+    for mount in SERVICES[name].get("tmpfs", []):
+        target, _, options = mount.partition(":")
+        assert target == "/tmp" or {"uid", "gid"} <= {one.partition("=")[0] for one in options.split(",")}, mount
+
+
 @pytest.mark.parametrize("name", LONG_RUNNING)
 def test_long_running_service_is_watched_and_restarted(name: str) -> None:
     """A process that died or hangs is noticed and comes back without a person."""

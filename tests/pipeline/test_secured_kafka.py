@@ -407,5 +407,5 @@ def test_user_that_may_not_give_rights_is_told_so(kafka: SecuredKafka) -> None:
     done = command(kafka, "unjoin-topics", "topics", "--acls")
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "unjoin: Kafka refused to add rules: the user may not do this to the cluster; give it"
+        "unjoin: Kafka did not add the rules: the user may not do this to the cluster; give it"
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from processors.door.records import midnight_s
 from processors.main import EXIT_HALTED, EXIT_STUCK
@@ -93,6 +94,36 @@ def test_unreadable_record_is_set_aside_as_found_and_its_neighbours_pass(bootstr
              for letter in letters if (origin := origin_of(letter.headers()))}  # fmt: skip
     assert found == {2 * number: letter for number, letter in enumerate(garbage)}
     assert door.stop() == 0
+
+
+def test_label_that_a_transaction_took_back_does_not_leave(bootstrap: str, start: Start) -> None:
+    """Its producer was told that nobody would read it."""
+    topics, given = Topics(bootstrap), labels(6, today())
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": topics.group})
+    producer.init_transactions(60)
+    for end, some in ((producer.abort_transaction, given[:3]), (producer.commit_transaction, given[3:5])):
+        producer.begin_transaction()
+        for key, value in map(record_of, some):
+            producer.produce(topics.labeled, value=value, key=key)
+        end(60)
+    topics.put([record_of(given[5])])
+    door = start(topics)
+    wait_until(lambda: topics.lag() == 0, "everything committed")
+    assert set(topics.row_ids()) == rows_expected(given[3:])
+    assert door.stop() == 0
+
+
+def test_offset_that_no_door_committed_is_said(bootstrap: str, start: Start) -> None:
+    """Whoever commits under its group passes over labels, and nothing else would tell."""
+    topics, given = Topics(bootstrap), labels(5, today())
+    topics.put(map(record_of, given))
+    stray = Consumer({"bootstrap.servers": bootstrap, "group.id": topics.group, "enable.auto.commit": False})
+    stray.commit(offsets=[TopicPartition(topics.labeled, 0, 3)], asynchronous=False)
+    stray.close()
+    door = start(topics)
+    wait_until(lambda: topics.lag() == 0, "everything committed")
+    assert door.stop() == 0
+    assert "no door committed offset 3; labels below it are passed over" in door.said
 
 
 def test_killed_worker_loses_no_label(bootstrap: str, start: Start) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
+import msgspec
 from aiokafka.errors import KafkaError
 
 from ingest.spool import file as spool_file
@@ -15,6 +16,7 @@ from processors.faust_app.batch_handler import BatchHandler
 from sinks.clickhouse import server
 from sinks.engine import Block, Unknown
 from sinks.kafka.block_planner import BlockPlanner, Commit, Insert, Intent
+from sinks.kafka.commit_marks import Kind, Meaning, split_mark
 from sinks.kafka.partition_worker import PartitionWorker
 from tests.simulation.engine import SimulatedEngine
 from tests.simulation.processes import universe_loop
@@ -110,6 +112,17 @@ def starts_over_without_the_intent() -> Iterator[None]:
 def retries_a_commit_without_an_answer() -> Iterator[None]:
     """Under the same generation: what a broken connection still held takes back newer commits when it arrives."""
     with mock.patch("sinks.kafka.consumer._NOT_COMMITTED", (KafkaError,)):
+        yield
+
+
+@contextlib.contextmanager
+def believes_a_commit_without_a_mark() -> Iterator[None]:
+    """Whoever commits under the group's name passes records that nobody stored."""
+
+    def believed(commit: Any, *_: Any) -> Meaning:
+        return Meaning(Kind.OWN, msgspec.structs.replace(commit, metadata=split_mark(commit.metadata)[1]))
+
+    with mock.patch("testkit.memory_marks.meaning_of", believed):
         yield
 
 
@@ -218,6 +231,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
         trusts_the_engines_deduplication_token,
         starts_over_without_the_intent,
         retries_a_commit_without_an_answer,
+        believes_a_commit_without_a_mark,
         waits_for_records_that_are_not_there,
     ],
     "replicas": [believes_a_replica_that_lags],

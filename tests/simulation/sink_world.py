@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from schemas.codec import encode
 from schemas.dead_letters import origin_of
 from schemas.topics import DEAD_LETTERS, SIGNALS
+from sinks.kafka.commit_marks import split_mark
 from sinks.rows import tables
 from testkit.sink_configs import block_limits
 from tests.simulation.broker import Broker, check, open_words
@@ -111,6 +112,8 @@ class SinkWorld:
         self.faulty = random.choice([0.0, 0.02, 0.1])
         self._produce()
         self.sinks = [Supervisor(universe, self._sink) for _ in range(random.choice([1, 2]) if self.server else 1)]
+        if not self.server:  # nobody else is a member then, and a coordinator takes commits of anybody
+            self.sinks[0].on_death = lambda _process: self._foreign_commit()
         hurt = [(2.0, lambda one=one: one.hurt()) for one in self.sinks]
         away = [
             (1.0, partial(broker_away, universe, self.broker)),
@@ -162,6 +165,13 @@ class SinkWorld:
         if self.universe.odds("disk full", 1.0):
             self.storage.full_until = self.universe.now + self.universe.random.choice([0.3, 3.0, 20.0])
 
+    def _foreign_commit(self) -> None:
+        """A stray consumer under the sink's group passed records while the sink was away."""
+        if self.universe.odds("foreign commit", 0.2):
+            log = self.universe.random.choice(self.broker.topics[SIGNALS])
+            offset = self.universe.random.choice([log.end, self.universe.random.randint(0, log.end)])
+            self.broker.group(GROUP).committed[TopicPartition(SIGNALS, log.partition)] = (offset, "")
+
     def _at_rest(self) -> bool:
         return all(one.running for one in self.sinks) and drained(self.broker, GROUP, SIGNALS)
 
@@ -171,7 +181,8 @@ def drained(broker: Broker, group: str, topic: str) -> bool:
     committed = broker.group(group).committed
     for log in broker.topics[topic]:
         offset, metadata = committed.get(TopicPartition(topic, log.partition), (-1, ""))
-        if log.records and (offset <= log.records[-1].offset or open_words(metadata)):
+        foreign = split_mark(metadata)[0] is None
+        if log.records and (foreign or offset <= log.records[-1].offset or open_words(metadata)):
             return False
     return True
 

@@ -23,6 +23,12 @@ def test_faults_anywhere_lose_nothing_and_double_nothing(world: str) -> None:
     assert not shown
 
 
+def test_foreign_commit_that_was_read_from_is_read_again() -> None:
+    """Records from its offset on came while the worker had not begun; a worker that went back must not take them."""
+    with simulating():
+        assert not run_seed("sink", 105).violation
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("world", "mutation"), [(world, mutation) for world, some in MUTATIONS.items() for mutation in some]

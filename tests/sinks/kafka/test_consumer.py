@@ -340,10 +340,10 @@ def test_back_pressure_pauses_reading_while_the_engine_is_away(bootstrap: str) -
             held: list[int] = []
             add = consumer_module.PartitionWorker.add
 
-            def counted(self: Any, records: Any, *where: int) -> None:
+            def counted(self: Any, planner: Any, records: Any, *where: int) -> None:
                 if self.passed is not None:
                     held.append(len(records))
-                add(self, records, *where)
+                add(self, planner, records, *where)
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(consumer_module.PartitionWorker, "add", counted)

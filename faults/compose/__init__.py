@@ -1,0 +1,1 @@
+"""What is asked of docker-compose.yml, started on a Docker engine."""
