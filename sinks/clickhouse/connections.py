@@ -150,6 +150,7 @@ class Connections:
             sync_request_timeout=CONNECT_SECONDS_MAX,
             client_revision=REVISION_MAX,
         )
+        client.closed = self.closed
         if not address.ca:
             client.connection.ssl_options.pop("ca_certs", None)  # certifi's, which the driver prefers to the system's
         client.connection.send_external_tables = partial(_send_block, client.connection)
@@ -163,6 +164,7 @@ class _Client(Client):  # type: ignore[misc]  # clickhouse-driver has no types
     Attributes:
         sent: whether both were; before, the server runs nothing, for it waits for the end of the block.
         host: the replica and port that it connects to.
+        closed: set once it may connect no more.
         reached: whether its last connection was taken, and TLS agreed on.
     """
 
@@ -172,10 +174,13 @@ class _Client(Client):  # type: ignore[misc]  # clickhouse-driver has no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.closed = threading.Event()
         self._create_socket = self.connection._create_socket
         self.connection._create_socket = self._noted
 
     def _noted(self, host: str, port: int) -> Any:
+        if self.closed.is_set():  # the driver connects anew by itself where a connection has ended
+            raise EOFError
         made = self._create_socket(host, port)
         self.reached = True
         return made

@@ -119,7 +119,7 @@ def _migrate(
             if cluster
             else "the tables of the database are replicated: name their cluster in UNJOIN_CLICKHOUSE_CLUSTER"
         )
-    if not engine:  # on a cluster each of these waits for every replica
+    if not (engine and cluster):  # on a cluster each of these waits for every replica, at every start of a sink
         for statement in _BEFORE:
             execute(on_cluster(statement, cluster))
     recorded = msgspec.json.decode(_array(select(_RECORDED, "JSONEachRow")), type=list[Recorded])
