@@ -9,9 +9,8 @@ DOOR = (
         edits=(
             Edit(
                 "processors/faust_app/commits.py",
-                "        consumer._isolation_level = \"read_committed\"",
-                "        consumer.unused = \"read_committed\"",
-                "",
+                '        consumer._isolation_level = "read_committed"',
+                '        consumer.unused = "read_committed"',
             ),
         ),
         tests=("tests/processors/test_processor.py::test_label_that_a_transaction_took_back_does_not_leave",),
