@@ -262,6 +262,8 @@ async def _started(client: AIOKafkaConsumer | AIOKafkaProducer) -> AsyncIterator
         with suppress(Exception):
             async with asyncio.timeout(START_S_MAX):
                 await asyncio.wait([starting])
+                if not starting.cancelled():
+                    starting.exception()  # retrieved here, or asyncio logs it with its traceback
                 await client.stop()
 
 

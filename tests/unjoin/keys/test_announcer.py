@@ -2,19 +2,22 @@
 
 import asyncio
 import datetime
+import gc
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaConnectionError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.kafka_access import KafkaAccess
 from schemas.seal import public_key_of
 from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
-from unjoin.keys.announcer import Announcer, KeyDiffers, KeyUnannounced
+from unjoin.keys.announcer import Announcer, KeyDiffers, KeyUnannounced, _started
 from unjoin.keys.identity import door_identity
 from unjoin.keys.keyring import KeyLost, Keyring
 
@@ -172,3 +175,36 @@ def test_identity_that_is_there_is_read_without_a_write(tmp_path: Path) -> None:
     before = tmp_path.stat().st_mtime_ns
     door_identity(tmp_path)
     assert tmp_path.stat().st_mtime_ns == before
+
+
+def test_start_that_fails_after_it_was_cancelled_leaves_no_traceback_behind() -> None:
+    """A role that is told to stop while brokers refuse it ends with its own last words."""
+
+    class Client:
+        refused = asyncio.Event()
+
+        async def start(self) -> None:
+            await self.refused.wait()
+            raise KafkaConnectionError("refused")
+
+        async def stop(self) -> None:
+            """Nothing runs."""
+
+    async def enter(client: Any) -> None:
+        async with _started(client):
+            raise AssertionError("unreachable")
+
+    async def main() -> list[dict[str, Any]]:
+        said: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+        client = Client()
+        entering = asyncio.create_task(enter(client))
+        await asyncio.sleep(0)
+        entering.cancel()
+        asyncio.get_running_loop().call_soon(client.refused.set)
+        await asyncio.gather(entering, return_exceptions=True)
+        del entering
+        gc.collect()
+        return said
+
+    assert asyncio.run(main()) == []
