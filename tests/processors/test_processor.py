@@ -105,6 +105,7 @@ def test_label_that_a_transaction_took_back_does_not_leave(bootstrap: str, start
         producer.begin_transaction()
         for key, value in map(record_of, some):
             producer.produce(topics.labeled, value=value, key=key)
+        assert producer.flush(60) == 0  # an abort drops what was not sent
         end(60)
     topics.put([record_of(given[5])])
     door = start(topics)
