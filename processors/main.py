@@ -22,7 +22,7 @@ from processors.door.release import Door
 from processors.door.verdicts import JudgedVoters
 from processors.faust_app.agents import door_agent
 from processors.faust_app.app import AppConfig, build_app, quieten_libraries
-from processors.faust_app.batch_handler import BatchHandler, HandlerTopics, StartingPoint
+from processors.faust_app.batch_handler import BatchHandler, HandlerTopics, OutOfOrder, StartingPoint
 from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.committed import CommittedOffsets
 from processors.faust_app.metrics import DoorMetrics
@@ -265,7 +265,8 @@ async def _start(app: Any, on_ready: Callable[[], None]) -> None:
 
 def _exit_code(processor: _Processor, stopping: asyncio.Task[Any], failure: BaseException | None) -> int:
     if processor.halted.done():
-        return EXIT_HALTED
+        # A door that starts from its commits again reads everything in order.
+        return EXIT_STUCK if isinstance(processor.halted.result(), OutOfOrder) else EXIT_HALTED
     if stopping.done():
         return EXIT_OK
     # Kafka went away between the look for its topics and Faust's own: the next start waits for it.
@@ -278,10 +279,11 @@ def _failure_of(task: asyncio.Task[Any]) -> BaseException | None:
 
 def _say_why(code: int, processor: _Processor, failure: BaseException | None) -> None:
     """At the very end: whoever supervises the process shows its last words."""
-    if code == EXIT_HALTED:
+    if processor.halted.done():
         error = processor.halted.result()
+        how = "halted" if code == EXIT_HALTED else "ended"
         # Only our own errors promise that their text holds no input.
-        log.error("halted, nothing is lost: %s", error if isinstance(error, UnjoinError) else type(error).__name__)
+        log.error("%s, nothing is lost: %s", how, error if isinstance(error, UnjoinError) else type(error).__name__)
     elif code == EXIT_CRASHED:
         cause = failure or processor.app.crash_reason
         log.error("crashed (%s), nothing is lost", refusal_of(cause) or type(cause).__name__)
