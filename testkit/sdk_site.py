@@ -149,7 +149,8 @@ class SdkSite:
     async def _example(self, request):
         text = (EXAMPLES / request.match_info["name"]).read_text()
         text = text.replace("http://127.0.0.1:8080", self.options.get("endpoint", self.collector_url))
-        text = text.replace("YOUR-KEY", self.options["key"])
+        hurried = f'data-interval="{self.options["interval"]}" data-key="{self.options["key"]}"'
+        text = text.replace('data-key="YOUR-KEY"', hurried).replace("YOUR-KEY", self.options["key"])
         kind = "text/html" if request.path.endswith(".html") else "text/javascript"
         return web.Response(text=text, content_type=kind, headers=self.page_headers)
 

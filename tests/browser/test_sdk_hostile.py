@@ -98,8 +98,8 @@ PROTOTYPE = """for (const type of [Array, Object, String, Number, Boolean, Date]
 def test_prototype_js_changes_nothing_of_what_is_sent(page, site):
     """Its `toJSON` on arrays made strings of all samples."""
     site.pages["p"] = (
-        f"<!doctype html><input id=text><script>{PROTOTYPE}</script><script src='/unjoin.js' data-key='dev-browser-key'"
-        f" data-endpoint='{site.collector_url}'></script>"
+        f"<!doctype html><input id=text><script>{PROTOTYPE}</script><script src='/unjoin.js' data-interval='200'"
+        f" data-key='dev-browser-key' data-endpoint='{site.collector_url}'></script>"
     )
     page.goto(site.url + "/pages/p")
     wander(page)
