@@ -1,10 +1,11 @@
 /**
  * One page's way to the collector: gathers, seals batches, sends one at a time, and keeps each until it is settled.
  *
- * A batch is sealed after `interval`, when it is full, or when the page hides. Signals have requests of their own, every
- * four intervals by a clock that nothing on the page moves, so that no request's time joins an answer to them. A batch
- * leaves the queue when the collector has answered for it; until then it goes again under the same ids. When the collector is away, and whenever the page hides,
- * what is not settled is written to IndexedDB as well, so that the next page sends it if this one cannot.
+ * A batch is sealed after `interval`, when it is full, or when the page hides. It leaves the queue when the collector has
+ * answered for it; until then it goes again under the same ids. When the collector is away, and whenever the page hides,
+ * what is not settled is written to IndexedDB as well, so that the next page sends it if this one cannot. Signals have
+ * batches of their own, every four intervals by a clock that nothing on the page moves, so that no request's time joins
+ * an answer to them.
  */
 
 import { isTransient, retryAfterMs, waitMs } from "./backoff.js";
@@ -82,6 +83,7 @@ export function client(options: Options, endpoint: string, warn: Warn): Client {
   let state: State = origin === "null" ? "opaque_origin" : options.consent === "pending" ? "pending" : "on";
   let session = "";
   let open: Batch | undefined;
+  /** What waits for its own time while signals are put into a batch. */
   let aside: Batch | undefined;
   let queue: Batch[] = [];
   /** Of batches that were given to the store, how many events it surely has; ids of those that left with a page that ended. */

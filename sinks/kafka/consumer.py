@@ -252,8 +252,9 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             if self._owner.joined:  # a broker that answers may still keep the user out of the group
                 outage.over()
             # All of them before anything is awaited: a worker that begins meanwhile sends the reader elsewhere.
-            taken = [(one, self._workers[one]) for one in batches if one in self._workers]
-            for partition, worker, planner in [(one, worker, worker.planner) for one, worker in taken]:
+            workers = ((one, self._workers.get(one)) for one in batches)
+            taken = [(one, worker, worker.planner) for one, worker in workers if worker]
+            for partition, worker, planner in taken:
                 records = batches[partition]
                 log_start = await self._log_start(planner, partition, records[0].offset)
                 worker.add(planner, records, records[-1].offset + 1, log_start)
