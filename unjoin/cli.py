@@ -76,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--format", help="a ClickHouse output format, for instance JSONEachRow or CSVWithNames")
 
     export = add("export", _export, "write labels with agreement to a Parquet file, without what few say")
+    export.epilog = (
+        "Labels have no site, so that nobody stands alone in a crowd: tasks of one name are one task, whichever site "
+        "gave them out. Sites that must not be counted together prefix their tasks, as in `acme-dogs-0017`."
+    )
     export.add_argument("file", type=Path)
     export.add_argument("--votes", action="store_true", help="a row a vote, instead of the answer of each task")
     export.add_argument(

@@ -2,7 +2,7 @@
 
     boundaries of slices ─▶ each slice from label_export or label_export_votes, as text ─▶ Parquet beside FILE ─▶ rename
 
-The rule itself is in the views (sinks/migrations/0004_label_export.sql), so that analysts who ask them get the same.
+The rule itself is in the views (sinks/migrations/, 0004 and 0007), so that analysts who ask them get the same.
 Slices of whole tasks, because an answer over HTTP is bounded, a server's rows become Python objects, and a long wait
 should show how far it is. The engine writes the Parquet: it is here already, and a second writer would be one more
 dependency.
@@ -57,10 +57,10 @@ class View(msgspec.Struct, frozen=True):
 CONSENSUS = View(
     name="label_export",
     columns=(
-        *(("task", "String"), ("answer", "String"), ("votes", "UInt64"), ("total", "UInt64")),
-        *(("agreement", "Float64"), ("tied", "Bool")),
+        *(("task", "String"), ("kind", "String"), ("answer", "String"), ("votes", "UInt64"), ("total", "UInt64")),
+        *(("agreement", "Float64"), ("agreement_low", "Float64"), ("agreement_high", "Float64"), ("tied", "Bool")),
     ),
-    order="task",
+    order="task, kind",
     unit="tasks",
 )
 # `row_id` is left out: it stays the same from file to file, so it would join exports, and it teaches nothing.
@@ -77,6 +77,7 @@ class Slice(msgspec.Struct, frozen=True):
 
     Attributes:
         last: the last of them, in hexadecimal: a task may be called what port 8123 refuses anywhere in a statement.
+        tasks: how many there are; one that was answered in several kinds counts once for each.
     """
 
     last: str
@@ -170,9 +171,11 @@ def _unescaped(escape: re.Match[bytes]) -> bytes:
 
 def slices_of(source: SelectRows, slice_votes: int) -> list[Slice]:
     """All tasks, cut so that a slice has some `slice_votes` votes, or is one task."""
-    tasks = "SELECT task, count() AS n FROM unjoin.labels FINAL GROUP BY task"
-    numbered = f"SELECT task, n, intDiv(sum(n) OVER (ORDER BY task ASC) - n, {slice_votes}) AS slice FROM ({tasks})"  # noqa: S608
-    found = source(f"SELECT hex(max(task)), count(), sum(n) FROM ({numbered}) GROUP BY slice ORDER BY slice")  # noqa: S608
+    tasks = "SELECT task, uniqExact(kind) AS kinds, count() AS n FROM unjoin.labels FINAL GROUP BY task"
+    numbered = (
+        f"SELECT task, kinds, n, intDiv(sum(n) OVER (ORDER BY task ASC) - n, {slice_votes}) AS slice FROM ({tasks})"  # noqa: S608
+    )
+    found = source(f"SELECT hex(max(task)), sum(kinds), sum(n) FROM ({numbered}) GROUP BY slice ORDER BY slice")  # noqa: S608
     rows = [line.split("\t") for line in found.decode().splitlines()]
     return [Slice(last, int(of_tasks), int(of_votes)) for last, of_tasks, of_votes in rows]
 

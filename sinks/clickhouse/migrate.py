@@ -24,7 +24,7 @@ _BEFORE = (
     ENGINE = ReplacingMergeTree(applied_at) ORDER BY number""",
 )
 _ENGINE = "SELECT engine FROM system.tables WHERE database = 'unjoin' AND name = 'migrations'"
-_CREATE = re.compile(r"CREATE (DATABASE|TABLE|VIEW) IF NOT EXISTS (?:unjoin\.)?(\w+)")
+_CREATE = re.compile(r"CREATE (?:(?:DATABASE|TABLE|VIEW) IF NOT EXISTS|OR REPLACE VIEW) (?:unjoin\.)?(\w+)")
 _MERGE_TREE = re.compile(r"(?<=ENGINE = )(\w*MergeTree)(?:\((\w*)\))?")
 # No such cluster or macro, no Keeper, another structure there, distributed statements switched off.
 CLUSTER_ERRORS = {36, 62, 122, 139, 170, 253, 344, 392, 701}
@@ -147,7 +147,7 @@ def on_cluster(statement: str, cluster: str) -> str:
     if (match := _CREATE.match(statement)) is None:
         return statement
     made = f"{match[0]} ON CLUSTER '{cluster}'{statement[match.end() :]}"
-    path = f"'/clickhouse/tables/{{shard}}/unjoin/{match[2]}', '{{replica}}'"
+    path = f"'/clickhouse/tables/{{shard}}/unjoin/{match[1]}', '{{replica}}'"
     return _MERGE_TREE.sub(lambda found: f"Replicated{found[1]}({path}{', ' * bool(found[2])}{found[2] or ''})", made)
 
 

@@ -50,7 +50,7 @@ def test_labels_with_agreement_are_exported_without_what_few_say(
     target = tmp_path / "labels.parquet"
     said = export(stack, str(target))
     frame = pd.read_parquet(target)
-    assert list(frame.columns) == ["task", "answer", "votes", "total", "agreement", "tied"]
+    assert list(frame.columns) == [name for name, _ in CONSENSUS.columns]
     match = re.fullmatch(rf"(\d+) tasks in {target}; (\d+) left out, for fewer than 5 votes say so", said)
     assert match
     assert int(match[1]) == len(frame)

@@ -75,9 +75,14 @@ def test_columns_have_the_types_that_they_mean(
     """A reader's frame has text, numbers, truth values and dates, not bytes or numbers of days."""
     store(engine, [("dogs", "beagle"), ("dogs", "pug"), ("cats", "tabby")])
     fetch(source, CONSENSUS, 2, tmp_path / "c.tsv", progress)
-    assert rows_of(engine, CONSENSUS, tmp_path / "c.tsv", tmp_path / "c.parquet") == [
-        {"task": "cats", "answer": "tabby", "votes": 2, "total": 2, "agreement": 1.0, "tied": False},
-        {"task": "dogs", "answer": "beagle", "votes": 2, "total": 4, "agreement": 0.5, "tied": True},
+    rows = rows_of(engine, CONSENSUS, tmp_path / "c.tsv", tmp_path / "c.parquet")
+    assert all(0 < row.pop("agreement_low") < row["agreement"] <= row.pop("agreement_high") <= 1 for row in rows)
+    assert rows == [
+        {"kind": "image_label", **row}
+        for row in (
+            {"task": "cats", "answer": "tabby", "votes": 2, "total": 2, "agreement": 1.0, "tied": False},
+            {"task": "dogs", "answer": "beagle", "votes": 2, "total": 4, "agreement": 0.5, "tied": True},
+        )
     ]
     fetch(source, VOTES, 2, tmp_path / "v.tsv", progress)
     rows = rows_of(engine, VOTES, tmp_path / "v.tsv", tmp_path / "v.parquet")
@@ -106,6 +111,15 @@ def test_what_is_left_out_is_counted(engine: Embedded, source: SelectRows, progr
     store(engine, [("dogs", "beagle"), ("dogs", "beagle"), ("dogs", "pug"), ("cats", "tabby")])
     assert fetch(source, CONSENSUS, 3, tmp_path / "c", progress) == Exported(rows=1, left_out=1)
     assert fetch(source, VOTES, 3, tmp_path / "v", progress) == Exported(rows=4, left_out=4)
+
+
+def test_task_counts_once_for_each_kind(
+    engine: Embedded, source: SelectRows, progress: Progress, tmp_path: Path
+) -> None:
+    """It has an answer in each, of which one may be left out and the other not."""
+    store(engine, [("dogs", "beagle")])
+    engine.insert(labels([{**label(9, "dogs", "a beagle"), "kind": "text_answer"}]))
+    assert fetch(source, CONSENSUS, 2, tmp_path / "c", progress) == Exported(rows=1, left_out=1)
 
 
 def test_answers_that_name_a_person_are_left_out_and_counted(
