@@ -46,7 +46,9 @@ from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import UnjoinError
 from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
 from sinks.clickhouse.address import Address
+from sinks.clickhouse.comments import describe
 from sinks.clickhouse.embedded import Embedded
+from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.marks import Marks
 from sinks.clickhouse.retention import keep
 from sinks.clickhouse.server import Server
@@ -59,6 +61,7 @@ from sinks.kafka.dead_letters import DeadLetterProducer
 from sinks.kafka.partition_worker import NotOurs
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage, quieten
+from sinks.rows.dictionary import DICTIONARY
 from sinks.rows.enrichment import IspOf, isps
 from sinks.rows.tables import check, reader_of
 
@@ -183,7 +186,7 @@ def run_migrations(config: SinkConfig) -> int:
     quieten("clickhouse_driver", logging.ERROR)
     try:
         with closing(_opened(config)) as engine:
-            _prepare(engine, config.ttl_days)
+            _prepare(engine, config)
     except UnjoinError as error:
         log.error("%s", error)
         return 1
@@ -200,7 +203,7 @@ def marks_of(config: SinkConfig) -> Iterator[Marks]:
     """
     quieten("clickhouse_driver", logging.ERROR)
     with closing(_opened(config)) as engine:
-        yield _prepared(engine, config.ttl_days)
+        yield _prepared(engine, config)
 
 
 async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_ready: Callable[[], None]) -> int:
@@ -278,14 +281,21 @@ def _opened(config: SinkConfig) -> Engine:
     return Embedded(config.clickhouse_dir)
 
 
-def _prepare(engine: Engine, ttl_days: Mapping[str, int]) -> None:
+def _prepare(engine: Engine, config: SinkConfig) -> None:
     engine.migrate()
-    for statement in keep(engine.select, ttl_days):
+    for statement in keep(engine.select, config.ttl_days):
         log.info("applied: %s", statement)
+    try:
+        described = describe(engine.select, DICTIONARY, cluster=config.server.cluster if config.server else "")
+    except QueryFailed as error:  # a user with fewer rights, or a cluster in trouble: rows are worth more than words
+        log.warning("comments on tables stay as they were: %s", error)
+    else:
+        if described:
+            log.info("comments on tables and columns are up to date: %d statements", len(described))
 
 
-def _prepared(engine: Engine, ttl_days: Mapping[str, int]) -> Marks:
-    _prepare(engine, ttl_days)
+def _prepared(engine: Engine, config: SinkConfig) -> Marks:
+    _prepare(engine, config)
     return Marks(engine.select)
 
 
@@ -308,7 +318,7 @@ async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[
     try:
         while not stopping.is_set():
             try:
-                marks = await loop.run_in_executor(None, _prepared, engine, config.ttl_days)
+                marks = await loop.run_in_executor(None, _prepared, engine, config)
             except Unknown as error:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), outage.failed(str(error)))

@@ -144,7 +144,7 @@ DEAD_LETTERS = Table(
 
 TABLES = (SIGNALS, ANALYTICS, PERSONAL, LABELERS, LABELS, DEAD_LETTERS)
 
-_SUBJECT = {
+SUBJECT = {
     "signals": "events.signals-value",
     "analytics": "events.analytics-value",
     "personal": "events.personal-value",
@@ -169,7 +169,7 @@ def reader_of(table: Table, isp_of: IspOf = no_isp) -> Callable[[KafkaRecord], D
     """
     if table.name == DEAD_LETTERS.name:
         return _dead_letter
-    subject = _SUBJECT[table.name]
+    subject = SUBJECT[table.name]
     writers = codec.writers(subject).items()
     if table.name == ANALYTICS.name:
         added = lru_cache(CACHED_PAIRS_MAX)(partial(_added, isp_of))
@@ -187,7 +187,7 @@ def check(table: Table, value: bytes | None) -> None:
         DecodeError: its reason says what is wrong with the value.
     """
     if table.name != DEAD_LETTERS.name:
-        writer, datum = codec.split(value, _SUBJECT[table.name])
+        writer, datum = codec.split(value, SUBJECT[table.name])
         lengths.check_datum(writer.id, datum)
 
 

@@ -9,9 +9,11 @@ import msgspec
 import pytest
 
 from sinks.clickhouse import server as server_module
+from sinks.clickhouse.comments import describe
 from sinks.clickhouse.migrate import on_cluster
 from sinks.clickhouse.server import Server
 from sinks.engine import Unknown
+from sinks.rows.dictionary import DICTIONARY
 from testkit.clickhouse_replicas import CLUSTER, Replicas, missing
 from testkit.contract_table import DDL, block
 from testkit.fault_proxy import Fault, FaultProxy
@@ -63,6 +65,13 @@ def test_every_table_is_replicated_and_migrating_again_changes_nothing(replicas:
     assert replicas.ask(0, columns) == replicas.ask(2, columns)
     with closing(Server(replicas.address(2, 0))) as engine:
         engine.migrate()
+
+        def run(sql: str) -> bytes:
+            return engine.select(sql) if sql.startswith("SELECT") else str(replicas.run(sql)).encode()
+
+        describe(run, DICTIONARY, cluster=CLUSTER)
+    silent = "SELECT table, name FROM system.columns WHERE database = 'unjoin' AND comment = ''"
+    assert [replicas.ask(number, silent) for number in range(3)] == [[], [], []]
 
 
 def test_repair_by_a_replica_that_lags_doubles_nothing(numbered: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:

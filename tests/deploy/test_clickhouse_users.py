@@ -15,6 +15,7 @@ import re2
 from sinks.clickhouse.address import address_of
 from sinks.clickhouse.migrate import MigrationError, migrate
 from sinks.clickhouse.server import Server
+from sinks.rows.dictionary import DICTIONARY
 from testkit.clickhouse_server import ClickHouseServer, missing
 from testkit.sink_records import label, labels
 
@@ -226,6 +227,15 @@ def test_every_table_of_the_migrations_is_open_or_closed_to_analysts() -> None:
     assert made == OPEN | CLOSED
     granted = {query.rsplit(".", 1)[1] for query in _grants("labels_reader") + _grants("analytics_reader")}
     assert granted == OPEN
+
+
+def test_dictionary_says_of_every_table_who_reads_it() -> None:
+    """docs/tables.md tells an analyst what to ask for; the grants decide."""
+    said = {user: {table for table, one in DICTIONARY.items() if user in one.readers} for user in MAY_READ}
+    assert said == MAY_READ
+    roles = {"ml": ("labels_reader",), "analyst": ("labels_reader", "analytics_reader")}
+    for user, granted in roles.items():
+        assert said[user] == {query.rsplit(".", 1)[1] for role in granted for query in _grants(role)}
 
 
 def _grants(role: str) -> list[str]:

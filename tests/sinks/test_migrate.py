@@ -10,6 +10,7 @@ import pytest
 from sinks.clickhouse.address import address_of
 from sinks.clickhouse.migrate import migrations
 from sinks.clickhouse.server import Server
+from sinks.rows.dictionary import DICTIONARY
 from testkit.clickhouse_server import ClickHouseServer, missing
 
 pytestmark = pytest.mark.server
@@ -41,8 +42,12 @@ def test_migrate_makes_the_tables_once_and_reads_nothing(tmp_path_factory: pytes
             assert "the tables are up to date" in done.stderr
         engine = Server(address_of(url))
         applied = engine.select("SELECT count() FROM unjoin.migrations", "TabSeparated")
+        silent = engine.select("SELECT table, name FROM system.columns WHERE database = 'unjoin' AND comment = ''")
+        (said,) = engine.run("SELECT comment FROM system.tables WHERE database = 'unjoin' AND name = 'label_export'")[0]
         engine.close()
         assert int(applied) == len(migrations())
+        assert silent == b""
+        assert said == (DICTIONARY["label_export"].comment,)
     finally:
         server.stop()
 
