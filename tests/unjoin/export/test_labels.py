@@ -22,11 +22,6 @@ from unjoin.export.views import CONSENSUS, VOTES, View
 AWKWARD = ["tab\there", "line\nbreak", "back\\slash", "quote'\"", "", "\\N", "naïve ☕ 日本", "nul\0l", "x" * 32_768]
 
 
-@pytest.fixture
-def source(engine: Embedded) -> ReadTable:
-    return lambda sql, schema: table_of(engine.select(sql, "ArrowStream"), schema)
-
-
 def quiet(done: int, of: int) -> None:
     assert 0 <= done <= of
 
