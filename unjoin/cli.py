@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from schemas.outcomes import UnjoinError
+from unjoin.export.arguments import DATASETS, add_export_arguments
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.settings import Settings, settings_of
 from unjoin.terminal import escaped
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["attack"]:
         given.insert(1, "--")  # else argparse takes the attacks' options for its own
+    if given[:1] == ["export"] and given[1:2] not in ([], ["-h"], ["--help"], *([name] for name in DATASETS)):
+        given.insert(1, DATASETS[0])
     options = _parser().parse_args(given)
     console = Console(stderr=options.command in ("audit", "export", "query", "replay", "simulate"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -75,17 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("sql")
     query.add_argument("--format", help="a ClickHouse output format, for instance JSONEachRow or CSVWithNames")
 
-    export = add("export", _export, "write labels with agreement to a Parquet file, without what few say")
-    export.epilog = (
-        "Labels have no site, so that nobody stands alone in a crowd: tasks of one name are one task, whichever site "
-        "gave them out. Sites that must not be counted together prefix their tasks, as in `acme-dogs-0017`."
-    )
-    export.add_argument("file", type=Path)
-    export.add_argument("--votes", action="store_true", help="a row a vote, instead of the answer of each task")
-    export.add_argument(
-        "--without-names", action="store_true", help="with --votes: leave out answers in which a model finds a name"
-    )
-    export.add_argument("--k", type=int, help="leave out what fewer votes say; default UNJOIN_EXPORT_K")
+    add_export_arguments(add("export", _export, "write labels to files, without what few say"))
 
     _add_simulate(add("simulate", _simulate, "post realistic traffic of many sessions to a collector"))
 
@@ -236,26 +229,9 @@ def _query(options: argparse.Namespace, settings: Settings, _: Console) -> int:
 
 
 def _export(options: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from unjoin.export import CONSENSUS, VOTES, ExportError, run_export
-    from unjoin.person_names import NameFinder
+    from unjoin.export.command import run_export
 
-    view = VOTES if options.votes else CONSENSUS
-    k = settings.export_k if options.k is None else options.k
-    names = None
-    if options.without_names:
-        if not options.votes:
-            raise ExportError("--without-names goes with --votes: a consensus is what many said")
-        names = NameFinder().names_a_person
-    exported = run_export(settings, view, k, options.file, console, names)
-    named = f", {exported.named} because they name a person" if names else ""
-    console.print(
-        f"{exported.rows} {view.unit} in {options.file}; {exported.left_out} left out, for fewer than {k} votes say so"
-        + named,
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
-    return 0
+    return run_export(options, settings, console)
 
 
 def _simulate(options: argparse.Namespace, settings: Settings, console: Console) -> int:

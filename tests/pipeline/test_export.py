@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from rich.console import Console
-from rich.progress import Progress
 
 from testkit.running_stack import RunningStack
-from unjoin.export import CONSENSUS, VOTES, fetch
-from unjoin.query import answer_over_http
+from unjoin.export.files import Notes, new_file
+from unjoin.export.labels import fetch, now
+from unjoin.export.source import source_of
+from unjoin.export.views import CONSENSUS, VOTES
 from unjoin.settings import Settings
 
 pytestmark = pytest.mark.kafka
@@ -76,9 +76,10 @@ def test_tasks_called_what_the_port_refuses_are_exported(stack: RunningStack, ma
     """Port 8123 refuses a statement with such a word even in a literal; a slice of one task ends at each of them."""
     settings = Settings(clickhouse_http_port=stack.clickhouse_port)
     for view in (CONSENSUS, VOTES):
-        with Progress(console=Console(quiet=True)) as progress:
-            fetch(lambda sql: answer_over_http(settings, sql, "TSV"), view, 5, tmp_path / "rows", progress, 1)
-        tasks = {line.split("\t")[0] for line in (tmp_path / "rows").read_text().splitlines()}
+        notes = Notes(dataset="", query="", made_at=now())
+        with source_of(settings) as source, new_file(tmp_path / "rows", ".parquet", view.schema, notes) as file:
+            fetch(source, view, 5, file, lambda done, of: None, slice_votes=1)
+        tasks = set(pd.read_parquet(tmp_path / "rows")["task"])
         assert {f"{task}-{mark}" for task in ODD_TASKS} <= tasks
 
 

@@ -1,0 +1,31 @@
+"""The arguments of `unjoin export`, apart from what carries it out: that imports pyarrow, half a second."""
+
+import argparse
+from pathlib import Path
+
+DATASETS = ("labels",)
+"""The first is meant where none is named."""
+
+_MERGED = (
+    "Labels have no site, so that nobody stands alone in a crowd: tasks of one name are one task, whichever site "
+    "gave them out. Sites that must not be counted together prefix their tasks, as in `acme-dogs-0017`."
+)
+
+
+def add_export_arguments(export: argparse.ArgumentParser) -> None:
+    """What can be exported, each with its options."""
+    datasets = export.add_subparsers(dest="dataset", required=True, metavar="DATASET")
+    text = "labels with agreement, without what fewer than k votes say; meant where no data set is named"
+    labels = datasets.add_parser("labels", help=text, description=text, epilog=_MERGED)
+    labels.add_argument("target", type=Path, metavar="FILE", help=".parquet or .csv; with --since-last a folder")
+    labels.add_argument("--votes", action="store_true", help="a row a vote, instead of the answer of each task")
+    labels.add_argument(
+        "--since-last", action="store_true",
+        help="add a file to the folder: the answers of the days that have closed since its last one",
+    )  # fmt: skip
+    labels.add_argument(
+        "--without-names",
+        action="store_true",
+        help="with --votes or --since-last: leave out answers in which a model finds a name",
+    )
+    labels.add_argument("--k", type=int, help="leave out what fewer votes say; default UNJOIN_EXPORT_K")

@@ -1,0 +1,83 @@
+"""`unjoin export`: which way is gone, and what is said at its end."""
+
+import argparse
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from unjoin.export.days import last_closed_day
+from unjoin.export.files import ExportError
+from unjoin.export.increments import export_increment
+from unjoin.export.labels import Advance, Names, export_labels
+from unjoin.export.source import source_of
+from unjoin.export.views import CONSENSUS, VOTES
+from unjoin.person_names import NameFinder
+from unjoin.settings import Settings
+
+
+def run_export(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    """Carries out the export of one data set.
+
+    Raises:
+        ExportError, QueryError: the text says what to do.
+    """
+    k = settings.export_k if options.k is None else options.k
+    names = None
+    if options.without_names:
+        if not options.votes and not options.since_last:
+            raise ExportError("--without-names goes with --votes or --since-last: a consensus is what many said")
+        names = NameFinder().names_a_person
+    try:
+        if options.since_last:
+            _increment(options, settings, k, names, console)
+        else:
+            _file(options, settings, k, names, console)
+    except OSError as error:
+        raise ExportError(f"{options.target} cannot be written: {error.strerror or error}") from None
+    return 0
+
+
+def _file(options: argparse.Namespace, settings: Settings, k: int, names: Names | None, console: Console) -> None:
+    view = VOTES if options.votes else CONSENSUS
+    with source_of(settings) as source, _progress(console, view.unit) as advance:
+        exported = export_labels(source, view, k, options.target, advance, names)
+    named = f", {exported.named} because they name a person" if names else ""
+    _say(
+        f"{exported.rows} {view.unit} in {options.target}; "
+        f"{exported.left_out} left out, for fewer than {k} votes say so{named}",
+        console,
+    )
+
+
+def _increment(options: argparse.Namespace, settings: Settings, k: int, names: Names | None, console: Console) -> None:
+    if options.votes:
+        raise ExportError("--since-last counts the votes of each answer; leave --votes out")
+    closed = last_closed_day(datetime.datetime.now(datetime.UTC), settings.labeled_retention_hours)
+    with source_of(settings) as source, _progress(console, "votes") as advance:
+        added = export_increment(source, k, options.target, closed, advance, names)
+    if added.path is None:
+        _say(f"nothing new: of the days until {closed}, the last that is closed, all are in {options.target}", console)
+    else:
+        named = f", {added.exported.named} because they name a person" if names else ""
+        _say(
+            f"{added.exported.rows} answers in {options.target / added.path}; votes left out: "
+            f"{added.exported.left_out} for answers that fewer than {k} gave{named}",
+            console,
+        )
+    if added.late:
+        _say(f"note: {added.late} votes of days that are in files came later; no file will have them", console)
+
+
+def _say(text: str, console: Console) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress(console: Console, unit: str) -> Iterator[Advance]:
+    columns = (TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(unit, total=None)
+        yield lambda done, of: progress.update(bar, completed=done, total=of)
