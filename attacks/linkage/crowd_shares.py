@@ -29,6 +29,22 @@ class Given(msgspec.Struct, frozen=True):
     answer: str
 
 
+class ReleasedCrowds(msgspec.Struct, frozen=True):
+    """Answers as they leave the door.
+
+    Attributes:
+        crowds: the answers of each crowd, in the order of their release.
+        largest_shares: of each crowd, that of the worker who gave most of it.
+        held: still waiting when the last answer was in and its wait over.
+        suppressed: that never leave.
+    """
+
+    crowds: list[list[Given]]
+    largest_shares: list[float]
+    held: int
+    suppressed: int
+
+
 class CrowdsOfAnswers(msgspec.Struct, frozen=True):
     """What the door makes of some answers.
 
@@ -74,9 +90,7 @@ def orders_of(answers: Sequence[Given], rng: Random) -> dict[str, list[Given]]:
     }
 
 
-def crowds_of_answers(
-    answers: Sequence[Given], order: str, rng: Random, rule: CrowdRule, hours: float = 0.0
-) -> CrowdsOfAnswers:
+def released_crowds(answers: Sequence[Given], rng: Random, rule: CrowdRule, hours: float = 0.0) -> ReleasedCrowds:
     """Sends the answers, as one labeled event each, through the edge's and the door's pure code.
 
     Args:
@@ -85,39 +99,54 @@ def crowds_of_answers(
     edge_key, epoch_key = rng.randbytes(32), rng.randbytes(32)
     day = day_of_event(START_MS, START_MS)
     crowd = Crowd(rule)
-    sizes: list[int] = []
+    given_of: dict[str, Given] = {}
+    left: list[list[Given]] = []
     shares: list[float] = []
-    votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def leave() -> None:
         release = crowd.release()
-        sizes.append(len(release.labels))
+        left.append([given_of[label.row_id] for label in release.labels])
         shares.append(release.largest_share)
-        for one in release.labels:
-            votes[one.task][one.answer] += 1
 
     for number, given in enumerate(answers):
         voter = voter_of(SITE, given.worker, edge_key)
-        label = IdentifiedLabel(voter=voter, day=day, kind="image_label", task=given.task, answer=given.answer)
+        label = deidentify(
+            IdentifiedLabel(voter=voter, day=day, kind="image_label", task=given.task, answer=given.answer),
+            epoch_key,
+            mask,
+        )
+        given_of[label.row_id] = given
         at_ms = START_MS + round(number * hours * HOUR_MS / len(answers))
-        held = Held(at_ms, deidentify(label, epoch_key, mask), rank(voter, given.task, epoch_key))
-        crowd.add(voter, given.task, held)
+        crowd.add(voter, given.task, Held(at_ms, label, rank(voter, given.task, epoch_key)))
         if crowd.complete():
             leave()
     crowd.pass_time(START_MS + round(hours * HOUR_MS) + rule.wait_ms)
     if crowd.complete():
         leave()
+    return ReleasedCrowds(left, shares, crowd.labels, crowd.suppressed.total())
+
+
+def crowds_of_answers(
+    answers: Sequence[Given], order: str, rng: Random, rule: CrowdRule, hours: float = 0.0
+) -> CrowdsOfAnswers:
+    """What `released_crowds` makes of the answers, in figures."""
+    left = released_crowds(answers, rng, rule, hours)
+    sizes = [len(crowd) for crowd in left.crowds]
+    votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for given in (given for crowd in left.crowds for given in crowd):
+        votes[given.task][given.answer] += 1
     released = sum(sizes)
+    weighted = sum(size * one for size, one in zip(sizes, left.largest_shares, strict=True))
     return CrowdsOfAnswers(
         order=order,
         crowds=len(sizes),
-        share_mean=sum(size * one for size, one in zip(sizes, shares, strict=True)) / released if released else 0.0,
-        share_max=max(shares, default=0.0),
+        share_mean=weighted / released if released else 0.0,
+        share_max=max(left.largest_shares, default=0.0),
         labels_median=sorted(sizes)[len(sizes) // 2] if sizes else 0,
         labels_max=max(sizes, default=0),
         released=released,
-        held=crowd.labels,
-        suppressed=crowd.suppressed.total(),
+        held=left.held,
+        suppressed=left.suppressed,
         tasks=len(before := majorities_of((given.task, given.answer) for given in answers)),
         majorities_equal=sum(_majority(votes[task]) == answer for task, answer in before.items()),
     )
