@@ -43,11 +43,9 @@ class Arrival(msgspec.Struct, frozen=True):
     """How the answers of a data set come, and by which rule they leave.
 
     Attributes:
-        name: in words.
         hours: within which they come, evenly.
     """
 
-    name: str
     crowd: CrowdRule
     hours: float
 
@@ -163,8 +161,7 @@ def _figures(
     plain_leaks: Sequence[Leaks],
     rng: np.random.Generator,
 ) -> list[Figure]:
-    with np.errstate(invalid="ignore"):
-        mean = {name: np.nanmean(np.array(all_runs), axis=0) for name, all_runs in credits.items()}
+    mean = {name: _mean_of_runs(np.array(all_runs)) for name, all_runs in credits.items()}
     plain = mean["plain majority"]
     base = [_mean_leak([(found[0], found[1])[side] for found in plain_leaks]) for side in (0, 1)]
     figures = []
@@ -190,6 +187,13 @@ def _figures(
             )
         )
     return figures
+
+
+def _mean_of_runs(credits: Floats) -> Floats:
+    """(tasks,) over the runs in which a task counts; NaN where it never does."""
+    counts = (~np.isnan(credits)).sum(axis=0)
+    mean: Floats = np.where(counts > 0, np.nansum(credits, axis=0) / np.maximum(counts, 1), np.nan)
+    return mean
 
 
 def _leaks_of(votes: Votes, odds: Floats) -> Leaks:

@@ -1,8 +1,8 @@
 """What a weight tells of whose a label is, to somebody who knows how good every session is. Exact, no classifier. Pure.
 
-The attacker knows of every session how many labels it gave (in each crowd, as a watcher), how often it is right, and how
-likely its labels leave with each level; he knows the right answer of every task. Of a label he sees the level and
-whether it is right. His best guess is the session that gives most labels of that kind; nothing that he could learn
+The attacker knows of every session how many labels it gave (in each crowd, as a watcher), how often it is right, and
+how likely its labels leave with each level; he knows the right answer of every task. Of a label he sees the level
+and whether it is right. His best guess is the session that gives most labels of that kind; nothing that he could learn
 from examples beats it.
 """
 

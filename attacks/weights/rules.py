@@ -1,4 +1,4 @@
-"""Ways in which the door could tell analysts what it knows of voters, each as odds of what a label leaves with. Pure."""
+"""Ways for the door to tell analysts what it knows of voters, each as odds of what a label leaves with. Pure."""
 
 import math
 
@@ -17,7 +17,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         cuts: estimated qualities between two levels, ascending; no cut is no weight.
-        epsilon: of randomised response, for each label anew: the true level is e**epsilon times as likely as each other.
+        epsilon: of randomised response, for each label anew: the true level is e**epsilon times as likely as another.
         voters_min: of a level in a crowd; a level with fewer is merged with the one above it, the highest with the one
             below.
         suppressed: instead of a weight, this share of the labels of the lowest level, drawn by lot, never leaves.
