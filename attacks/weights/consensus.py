@@ -19,7 +19,8 @@ def credit(scores: Floats, truth: Ints) -> Floats:
         scores: (tasks, answers)
     """
     is_best = np.isclose(scores, scores.max(axis=1, keepdims=True))
-    return is_best[np.arange(len(truth)), truth] / is_best.sum(axis=1)
+    found: Floats = is_best[np.arange(len(truth)), truth] / is_best.sum(axis=1)
+    return found
 
 
 def plain_majority(votes: Votes, stays: Bools | None = None) -> Floats:
@@ -83,16 +84,17 @@ def dawid_skene(votes: Votes, worker: Ints, is_gold: Bools | None = None) -> Flo
     counted = plain_majority(votes)
     known = np.eye(answers)[votes.truth]
     likely = counted / np.maximum(counted.sum(axis=1, keepdims=True), 1.0)
-    scores = likely
+    scores: Floats = likely
     for _ in range(EM_ROUNDS):
         if is_gold is not None:
             likely = np.where(is_gold[:, None], known, likely)
         share = np.log(likely.sum(axis=0) / likely.sum())
+        # (workers, answers given, right answers)
         table = np.full((int(worker.max()) + 1, answers, answers), SMOOTHING / answers)
-        np.add.at(table, (worker, slice(None), votes.answer), likely[votes.task])
-        table = np.log(table / table.sum(axis=2, keepdims=True))
+        np.add.at(table, (worker, votes.answer), likely[votes.task])
+        table = np.log(table / table.sum(axis=1, keepdims=True))
         scores = np.tile(share, (tasks, 1))
-        np.add.at(scores, votes.task, table[worker, :, votes.answer])
+        np.add.at(scores, votes.task, table[worker, votes.answer])
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         likely = odds / odds.sum(axis=1, keepdims=True)
     return scores

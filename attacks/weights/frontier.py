@@ -205,7 +205,8 @@ def _rates(votes: Votes, seen: Floats) -> Floats:
     workers = int(votes.worker.max()) + 1
     summed = np.zeros((workers, seen.shape[1]))
     np.add.at(summed, votes.worker, seen)
-    return (summed / np.maximum(summed.sum(axis=1, keepdims=True), 1.0))[votes.worker]
+    rates: Floats = summed / np.maximum(summed.sum(axis=1, keepdims=True), 1.0)
+    return rates[votes.worker]
 
 
 def _mean_leak(leaks: Sequence[Leak]) -> Leak:

@@ -46,7 +46,8 @@ class LevelAttacker(Attacker):
             odds = marginals(weight, np.exp(prior))
             members, place = np.unique(self._session_of[pairs], return_inverse=True)
             summed = np.array([np.bincount(place, row, len(members)) for row in odds])
-            return members[summed.argmax(axis=1)]
+            best: Ints = members[summed.argmax(axis=1)]
+            return best
 
         return self._judged("everything, and the level" if sees_level else "everything", batches, guess)
 

@@ -45,7 +45,8 @@ class Votes(msgspec.Struct, frozen=True):
     @property
     def is_right(self) -> Bools:
         """(n,)"""
-        return self.answer == self.truth[self.task]
+        right: Bools = self.answer == self.truth[self.task]
+        return right
 
 
 def truth_of(file: Path) -> dict[str, str]:
