@@ -23,7 +23,9 @@ from attacks.weights.rules import Rule
 from attacks.weights.votes import truth_of
 from schemas.outcomes import UnjoinError
 from testkit.door_config import crowd_rule
+from testkit.figures import write_csv
 
+NOBODY_KNOWS = "none, right answers not known"
 DATA_SETS = ("product", "bluebirds")
 HOURS, TARGET = 4.0, 200
 CLASSIFIERS_TARGET = {"product": 100, "bluebirds": 35}
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--gold", type=float, default=GOLD_SHARE, help="share of the tasks that are gold")
     parser.add_argument("--hours", type=float, default=2.0, help="of the day whose logs are attacked")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the frontier there, as JSON and SVG")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the frontier there, as CSV and SVG")
     options = parser.parse_args(arguments)
     console = Console(width=170)
     with threadpool_limits(1):
@@ -75,9 +77,20 @@ def _frontier(options: argparse.Namespace, console: Console) -> None:
         )  # fmt: skip
         _print_frontier(name, found[name], console)
     if options.out is not None:
-        rounded = {name: [_rounded(msgspec.to_builtins(one)) for one in figures] for name, figures in found.items()}
-        (options.out / "weights.json").write_bytes(msgspec.json.format(msgspec.json.encode(rounded), indent=1) + b"\n")
+        write_csv(options.out / "weights.csv", [_row(name, one) for name, figures in found.items() for one in figures])
         draw(found, options.out / "weights.svg")
+
+
+def _row(name: str, one: Figure) -> dict[str, object]:
+    """A line of the table that git keeps; shares and points as fractions."""
+    assert one.bare is not None
+    values = {
+        "right": one.accuracy, "gain": one.gain, "low": one.low, "high": one.high, "at_rest": one.gains[0],
+        "watcher": one.gains[1], "pairs": one.gains[2], "a_level": one.bare.worst, "missing": one.missing[0],
+        "owner_of_missing": one.missing[1], "largest_share": one.bare.watcher_share,
+    }  # fmt: skip
+    words: dict[str, object] = {"data": name, "source": one.source, "rule": one.name}
+    return words | {column: f"{value + 0.0:.4f}" for column, value in values.items()}
 
 
 def _print_frontier(name: str, figures: Sequence[Figure], console: Console) -> None:
@@ -101,6 +114,7 @@ def _rules_of_interest() -> dict[str, Rule | None]:
     failing = Rule(source=Source.GOLD, cuts=(0.7,), suppressed=1.0, failing_max=FAILING_MAX)
     return {
         "none": None,
+        NOBODY_KNOWS: None,
         "4 levels": Rule(source=Source.GOLD, cuts=LEVELS[4]),
         "2 levels": two,
         "2 levels, epsilon 1": msgspec.structs.replace(two, epsilon=1.0),
@@ -117,6 +131,8 @@ def _classifiers(options: argparse.Namespace, console: Console) -> None:
         table = Table("rule", "labels", "at rest", "share", "watcher", "share", "pairs", title=f"{name}: classifiers")
         for words, rule in _rules_of_interest().items():
             fields = fields_of(votes, rule, options.gold, np.random.default_rng(options.seed))
+            if words == NOBODY_KNOWS:
+                fields = dict.fromkeys(fields, (0.0, 0.0))
             found: Attacked = attacked(recording, fields, options.seed)
             table.add_row(
                 words, f"{len(fields):,}", f"{found.rest.value:.2%} (to {found.rest.upper:.2%})",
@@ -156,17 +172,6 @@ def _logs(options: argparse.Namespace, console: Console) -> None:
 def _noisy(epsilon: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     true = float(np.exp(epsilon) / (1 + np.exp(epsilon)))
     return np.array([[true, 1 - true], [1 - true, true]])
-
-
-def _rounded(value: object) -> object:
-    match value:
-        case float():
-            return float(f"{value:.5g}")
-        case dict():
-            return {key: _rounded(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_rounded(one) for one in value]
-    return value
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from attacks.weights.frontier import Figure
 from attacks.weights.leaks import MARGIN
+from attacks.weights.quality import Memory, Source
 from testkit.figures import COLOURS, drawn
 
 GAIN_SHOWN_MIN = 5e-4
+SHOWN = [f"{source}, memory of {Memory.DAY}" for source in (Source.GOLD, Source.AGREEMENT)]
 FAMILIES = {
     "exact levels": ("o", COLOURS[1]),
     "levels with noise": (".", COLOURS[2]),
@@ -18,8 +20,8 @@ FAMILIES = {
 
 
 def family_of(figure: Figure) -> str | None:
-    """Which kind of rule it is; None for what is none."""
-    if not figure.source:
+    """Which kind of rule it is; None for what is not shown."""
+    if figure.source not in SHOWN:
         return None
     if "suppressed" in figure.name:
         return "suppressed"
@@ -57,4 +59,4 @@ def draw(found: Mapping[str, Sequence[Figure]], file: Path) -> None:
             panel.set_title(f"{name} (dotted: Dawid-Skene with ids)")
             panel.set_xlabel("points that the attack gains which gains most")
             panel.set_ylabel("points that the consensus gains")
-        panels[0].legend(fontsize=7)
+        panels[0].legend(fontsize=7, loc="center")
