@@ -1,17 +1,26 @@
 """Weights of labels: what they tell, and what they help, on votes that can be counted by hand."""
 
 import math
+from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attacks.linkage.crowd_shares import Given, answers_of
+from attacks.linkage.views import at_rest, watched
+from attacks.weights.classifiers import fields_of, recorded, with_fields
+from attacks.weights.classifiers import votes_of as votes_of_recording
 from attacks.weights.consensus import at_the_door, credit, dawid_skene, plain_majority, weighted_majority
+from attacks.weights.frontier import Arrival, frontier
 from attacks.weights.leaks import leak, missing, pairs_auc
+from attacks.weights.logs import day_of, with_levels, without_failing
 from attacks.weights.quality import PRIOR_VOTES, Memory, Source, estimates
 from attacks.weights.rules import CROWD_MIN, Rule, drawn, most_of_one, odds_of
-from attacks.weights.votes import Floats, Votes
+from attacks.weights.votes import Floats, Votes, truth_of
+from testkit.door_config import crowd_rule
 
 
 def votes_of(rows: list[tuple[int, int, int]], truth: list[int], crowd: list[int] | None = None) -> Votes:
@@ -184,3 +193,55 @@ def test_the_door_says_nothing_of_a_task_whose_majority_stands() -> None:
     scores, said = at_the_door(votes, np.array([0.95, 0.5, 0.6, 0.95, 0.5, 0.6]))
     assert scores.tolist() == [[1.0, 2.0], [2.0, 2.5]]
     assert said.argmax(axis=1).tolist() == [0, 0, 0, 1, 2, 2]
+
+
+def test_the_classifiers_get_each_labels_own_level() -> None:
+    """A level beside another label would hide the link, and the attack would prove nothing."""
+    answers = [Given(f"t-{task}", f"w-{worker}", str((worker + task) % 2)) for worker in range(25) for task in range(8)]
+    recording = recorded(answers, Random(1), 20)
+    votes = votes_of_recording(recording, answers, {f"t-{task}": "1" for task in range(8)})
+    rule = Rule(source=Source.AGREEMENT, cuts=(0.4, 0.5))
+    fields = fields_of(votes, rule, 0.5, np.random.default_rng(1))
+    levels = odds_of(rule, votes, estimates(votes, np.zeros(8, dtype=bool), rule.source)).argmax(axis=1)
+    assert len(set(levels.tolist())) > 1
+    assert [fields[name][0] for name in votes.names] == levels.tolist()
+    for view in (at_rest(recording), watched(recording)):
+        some = list(fields)[::2]
+        left = with_fields(view, {name: fields[name] for name in some})
+        assert sorted(zip(left.owner, left.task, strict=True)) == sorted(some)
+        for name, row in zip(zip(left.owner, left.task, strict=True), left.features.tolist(), strict=True):
+            assert tuple(row[-2:]) == fields[name]
+
+
+def test_who_holds_every_log_gains_by_levels_and_nothing_by_knowing_who_is_left_out() -> None:
+    """The bar is the largest share of what left, and a point."""
+    day = day_of(1, hours=0.5, sessions_an_hour=600, crowd_target=30)
+    odds = np.eye(4)
+    attacker = with_levels(day, odds, np.full(4, 0.25), np.random.default_rng(1))
+    blind, seeing = (attacker.by_everything(sees_level=sees) for sees in (False, True))
+    assert seeing.found.lower > blind.found.upper
+    left = without_failing(day, 0.25, np.random.default_rng(1)).by_everything(sees_level=True)
+    assert left.found.tries < blind.found.tries
+    assert not left.leaks
+
+
+@pytest.mark.datasets
+def test_no_weight_of_real_answers_is_both_safe_and_useful(datasets: Path) -> None:
+    """What docs/weights.md says: levels help and link; noise that hides them leaves nothing of the help."""
+    folder = datasets / "crowd_labels"
+    exact = Rule(source=Source.GOLD, cuts=(0.7,))
+    tried = [exact, Rule(source=Source.GOLD, cuts=(0.7,), epsilon=0.25)]
+    figures = frontier(
+        answers_of(folder / "bluebirds_answers.csv"),
+        truth_of(folder / "bluebirds_truth.csv"),
+        Arrival(crowd_rule(CROWD_MIN, crowd_target=200), 4.0),
+        runs=3,
+        seed=1,
+        tried=tried,
+    )
+    found = {one.name: one for one in figures}
+    levels, noisy = found[exact.name], found[tried[1].name]
+    assert levels.is_useful
+    assert not levels.is_safe
+    assert noisy.is_safe
+    assert not noisy.is_useful
