@@ -75,6 +75,15 @@ def test_a_tie_is_marked_and_always_falls_the_same_way(engine: Embedded) -> None
     }
 
 
+@pytest.mark.parametrize("answers", [["", "a"], ["ö", "z"], ["日本", "é", "e"], ["a\0b", "a"], ["A", "a", "Z"]])
+def test_any_answer_can_win_and_the_smallest_by_bytes_wins_a_tie(engine: Embedded, answers: list[str]) -> None:
+    """Also the empty one, and one that a collation would sort elsewhere."""
+    engine.insert(labels([label(number, "dogs", answer) for number, answer in enumerate(answers)]))
+    row = consensus(engine)["dogs"]
+    assert row == of_dogs(answer=min(answers, key=str.encode), votes=1, total=len(answers),
+                          agreement=1 / len(answers), tied=1)  # fmt: skip
+
+
 @pytest.mark.usefixtures("unmerged")
 def test_a_replaced_vote_counts_once_and_at_once(engine: Embedded) -> None:
     """Both versions lie in the table until a merge; the view may not wait for one."""
