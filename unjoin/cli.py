@@ -75,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     add("migrate", _migrate, "bring the database's tables up to date, as a sink does when it starts")
 
     query = add("query", _query, "run SQL where the sink writes")
-    query.add_argument("sql")
+    query.add_argument("sql", nargs="?")
+    query.add_argument("--file", type=Path, help="a file of SQL instead, as those in docs/questions")
+    query.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE",
+        help="the value of {NAME:Type} in the SQL (may be repeated)",
+    )  # fmt: skip
     query.add_argument("--format", help="a ClickHouse output format, for instance JSONEachRow or CSVWithNames")
 
     add_export_arguments(add("export", _export, "write labels to files, without what few say"))
@@ -222,9 +227,10 @@ def _migrate(_: argparse.Namespace, settings: Settings, __: Console) -> int:
 
 
 def _query(options: argparse.Namespace, settings: Settings, _: Console) -> int:
-    from unjoin.query import run_query
+    from unjoin.query import parameter, run_query, sql_of
 
-    run_query(settings, options.sql, options.format, Console())
+    parameters = dict(parameter(text) for text in options.param)
+    run_query(settings, sql_of(options.sql, options.file, parameters), options.format, Console(), parameters)
     return 0
 
 

@@ -1,9 +1,9 @@
 """The command: `python -m bench.storage --rows 1000000`.
 
 The engine makes the rows itself; each variant of the tables gets the same, merged to one part. Printed are bytes a
-row, by table and column, and milliseconds for each of the ten questions in `questions/`, asked as an analyst asks
-through port 8123 (`final = 1`): cold is after the engine's own caches were dropped, warm is right after that; the
-kernel's cache stays.
+row, by table and column, and milliseconds for each question of `docs/questions/` that one of the tables answers, asked
+as an analyst asks through port 8123 (`final = 1`): cold is after the engine's own caches were dropped, warm is right
+after that; the kernel's cache stays.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from bench.storage.fill import SHARES, insert
 from bench.storage.variants import TABLES, VARIANTS, Variant, definitions, unchanged
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.errors import QueryFailed
+from testkit.analyst_rows import SHARES, insert
 from testkit.machine import Spread, machine, spread
+from testkit.questions import Question, questions, value_of
 
-QUESTIONS = Path(__file__).parent / "questions"
 ROWS_EACH = 1_000_000
 CACHES = ("MARK", "UNCOMPRESSED", "QUERY CONDITION")
 
@@ -105,20 +105,16 @@ def measure(engine: Embedded, options: argparse.Namespace, bar: Progress) -> lis
             databases[database] = variant
             made[database] = Measured(variant.name, us, sizes(engine, database), {}, {})
         bar.advance(task)
-    questions = {path.stem: path.read_text() for path in sorted(QUESTIONS.glob("*.sql"))}
-    task = bar.add_task("asking", total=len(questions) * options.runs)
-    for question, sql in questions.items():
-        asked_of = [database for database, variant in databases.items() if _about(sql) in variant.tables]
+    asking = [question for question in questions() if len(question.tables) == 1 and question.tables[0] in TABLES]
+    task = bar.add_task("asking", total=len(asking) * options.runs)
+    for question in asking:
+        asked_of = [database for database, variant in databases.items() if question.tables[0] in variant.tables]
         for _ in range(options.runs):
             for database in asked_of:
                 for times, cold in ((made[database].cold_ms, True), (made[database].warm_ms, False)):
-                    times.setdefault(question, []).append(ask(engine, database, sql, cold=cold))
+                    times.setdefault(question.name, []).append(ask(engine, database, question, cold=cold))
             bar.advance(task)
     return list(made.values())
-
-
-def _about(sql: str) -> str:
-    return next(table for table in TABLES if f"FROM {table}\n" in sql)
 
 
 def fill(engine: Embedded, database: str, table: str, rows: int) -> float:
@@ -149,13 +145,17 @@ def sizes(engine: Embedded, database: str) -> dict[str, float]:
     return dict(found)
 
 
-def ask(engine: Embedded, database: str, sql: str, *, cold: bool) -> float:
+def ask(engine: Embedded, database: str, question: Question, *, cold: bool) -> float:
     """Milliseconds of one question."""
+    parameters = {
+        name: value_of(name, lambda sql: engine.read(sql, "TSV", database=database).body.decode().strip())
+        for name in question.parameters
+    }
     if cold:
         for cache in CACHES:
             engine.select(f"SYSTEM DROP {cache} CACHE", "Null")
     began = time.perf_counter()
-    engine.read(sql, "Null", {"final": "1", "max_threads": "2"}, database=database)
+    engine.read(question.sql, "Null", {"final": "1", "max_threads": "2"}, parameters, database)
     return 1e3 * (time.perf_counter() - began)
 
 

@@ -42,10 +42,13 @@ class Connections:
     Args:
         settings: what every insert asks for; a server refuses those that it does not know, so it gets only those that
             it lists.
+        database: that plain table names mean; "" for the user's own, since this one may not be there yet.
     """
 
-    def __init__(self, address: Address, settings: dict[str, Any], answer_seconds_max: float) -> None:
-        self._address, self._settings = address, settings
+    def __init__(
+        self, address: Address, settings: dict[str, Any], answer_seconds_max: float, database: str = ""
+    ) -> None:
+        self._address, self._settings, self._database = address, settings, database
         self._answer_seconds_max = answer_seconds_max
         self._hosts = list(address.hosts)
         self._lock = threading.Lock()
@@ -141,6 +144,7 @@ class Connections:
             port=address.port,
             user=address.user,
             password=address.password,
+            database=self._database,
             secure=address.secure,
             ca_certs=address.ca or None,
             certfile=address.certificate or None,

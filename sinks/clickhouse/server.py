@@ -37,6 +37,8 @@ from sinks.clickhouse.driver_errors import (
 from sinks.clickhouse.errors import QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.output_formats import FORMATS
+from sinks.clickhouse.statements import literal
+from sinks.clickhouse.statements import name as identifier
 from sinks.clickhouse.transcoder import Transcoder
 from sinks.engine import Block, EngineError, Table, Unknown
 
@@ -85,14 +87,20 @@ class Server:
 
     Args:
         scratch: the transcoder's folder for temporary files; None for the system's.
+        database: that plain table names mean; "" for the user's own. It has to be there.
     """
 
     def __init__(
-        self, address: Address, *, scratch: Path | None = None, answer_seconds_max: float = ANSWER_SECONDS_MAX
+        self,
+        address: Address,
+        *,
+        scratch: Path | None = None,
+        answer_seconds_max: float = ANSWER_SECONDS_MAX,
+        database: str = "",
     ) -> None:
         self._cluster = address.cluster
         self._replicated = REPLICATED if address.cluster else {}
-        self._connections = Connections(address, _SETTINGS | self._replicated, answer_seconds_max)
+        self._connections = Connections(address, _SETTINGS | self._replicated, answer_seconds_max, database)
         self._inserting: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by table, on replicas
         self._transcoder = Transcoder(scratch)
 
@@ -120,15 +128,23 @@ class Server:
             # A token outlives rows that were deleted, so what it made the replicas drop is looked for.
             return found and max(found, self._store(block, missing))
 
-    def select(self, sql: str, output_format: str = "JSONEachRow", *, final: bool = True) -> bytes:
+    def select(
+        self,
+        sql: str,
+        output_format: str = "JSONEachRow",
+        *,
+        final: bool = True,
+        parameters: Mapping[str, str] = MappingProxyType({}),
+    ) -> bytes:
         """The answer to a query of our own, in one of `FORMATS`: the native protocol has no formats.
 
         Args:
             final: each row once, whatever the user's profile says; else as the profile says, a sink's every stored row.
+            parameters: as `run` takes them.
         """
         if output_format not in FORMATS:
             raise QueryFailed(73, f"Unknown format {output_format}; over the native protocol: {', '.join(FORMATS)}")
-        rows, columns = self.run(sql, {"final": 1} if final else {})
+        rows, columns = self.run(sql, {"final": 1} if final else {}, parameters)
         return FORMATS[output_format]([name for name, _ in columns], rows)
 
     def close(self) -> None:
@@ -136,8 +152,16 @@ class Server:
         self._connections.close()
         self._transcoder.close()
 
-    def run(self, sql: str, settings: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    def run(
+        self,
+        sql: str,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+        parameters: Mapping[str, str] = MappingProxyType({}),
+    ) -> Any:
         """Rows and columns of a statement, the columns as name and type.
+
+        Args:
+            parameters: values of `{name:Type}` placeholders, escaped as in TabSeparated. The connection keeps them.
 
         Raises:
             QueryFailed: the server refused it.
@@ -146,6 +170,8 @@ class Server:
         failure: EngineError
         try:
             with self._connections.client() as (client, _):
+                for name, value in parameters.items():  # the protocol's own way needs a newer one than `REVISION_MAX`
+                    client.execute(f"SET {identifier(f'param_{name}')} = {literal(value)}")
                 return client.execute(sql, with_column_types=True, settings={**self._replicated, **settings})
         except errors.ServerException as error:
             failure = QueryFailed(error.code, error.message)

@@ -198,7 +198,8 @@ def test_plain_table_name_gives_each_row_once_also_to_the_user_that_writes(
             engine.insert(block_of(row(1)))
         assert engine.select("SELECT count() FROM unjoin.contract", "TabSeparated") == b"1\n"
         assert engine.select("SELECT count() FROM unjoin.contract", "TabSeparated", final=False) == b"2\n"
-        run_query(Settings(clickhouse_url=server.url), "SELECT count() FROM unjoin.contract", "TSV", Console())
-        assert capsys.readouterr().out == "1\n"
+        sql, value = "SELECT count(), {word:String} FROM contract", {"word": "it's\\ a\tword"}
+        run_query(Settings(clickhouse_url=server.url), sql, "TSV", Console(), value)
+        assert capsys.readouterr().out == f"1\t{value['word']}\n"
     finally:
         engine.close()

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -171,6 +172,15 @@ def test_index_of_parts_is_what_a_server_still_tells_its_readers(run: Run, user:
     )
     assert index["rows"]
     assert {analyzed["error"], parts["error"]} == {"ACCESS_DENIED"}
+
+
+@pytest.mark.parametrize("user", MAY_READ)
+def test_reader_gives_values_to_a_question(run: Run, server: ClickHouseServer, user: str) -> None:
+    """`readonly` forbids to set settings; the value of a placeholder is none."""
+    run(user, "SELECT 1")
+    with closing(Server(address_of(server.url_of(user, user)), database="unjoin")) as engine:
+        sql, value = "SELECT {day:Date}, count() >= 0 FROM label_consensus", {"day": "2026-09-21"}
+        assert engine.select(sql, "TabSeparated", final=False, parameters=value) == b"2026-09-21\t1\n"
 
 
 def test_tables_that_a_reader_may_not_read_are_invisible_to_it(run: Run) -> None:

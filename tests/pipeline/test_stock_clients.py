@@ -17,6 +17,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from schemas.topics import LABELED, VERDICTS, topics
 from testkit.kafka_node import stored_records
+from testkit.questions import FOLDER
 from testkit.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
@@ -145,6 +146,27 @@ def test_clickhouse_connect_reads_a_table_into_a_data_frame(stack: RunningStack,
     assert list(frame["t"].iloc[0]) == [0, 16.5]
     assert labels["answer"].tolist() == ["beagle"]
     assert labels["votes"].tolist() == labels["total"].tolist()
+
+
+def test_query_asks_a_file_with_parameters(stack: RunningStack, mark: str) -> None:
+    """As docs/questions/README.md says; a value is a value, whatever stands in it."""
+    question = str(FOLDER / "04_busiest_sessions.sql")
+    done = stack.command("query", "--file", question, "--param", "site=dev", "--format", "TSV")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert mark in done.stdout
+    odd = "it's\ta \\ {site:String} €\n"
+    answer = (
+        "SELECT {odd:String} = unhex({hex:String})",
+        "--param",
+        f"odd={odd}",
+        "--param",
+        f"hex={odd.encode().hex()}",
+    )
+    assert stack.command("query", *answer, "--format", "TSV").stdout == "1\n"
+    done = stack.command("query", "--file", question)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "`site`" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("by", ["url", "body"])

@@ -1,7 +1,7 @@
 -- How fast do pointers move, in pixels a second, by site?
 SELECT
     site,
-    quantiles(0.1, 0.5, 0.9)(1000 * path / greatest(t[-1] - t[1], 1)) AS speed
+    quantilesExact(0.1, 0.5, 0.9)(1000 * path / greatest(t[-1] - t[1], 1)) AS px_per_second
 FROM
 (
     SELECT

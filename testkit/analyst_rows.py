@@ -2,8 +2,8 @@
 
 Sessions of about 100 signals, 1,000 of them at a time; a session has one site, and sites differ in size. Pointers walk
 by up to 12 pixels a sample at 60 Hz, with a timer's jitter; keys come every 180 ms. Ids are UUIDs of version 7, as the
-SDK makes them. A fifth as many page views, with few browsers, a thousand pages and an address a session; labels are
-nine in ten right. All within 60 days.
+SDK makes them. A fifth as many page views of the same sessions, with few browsers, a thousand pages and an address a
+session; labels are nine in ten right. Accounts come by and by, and some come back. All within 60 days.
 """
 
 DAYS = 60
@@ -13,7 +13,7 @@ AT_ONCE = 1_000
 # The engine's own words; `number` counts rows.
 _WITH = f"""
     1790000000000 + intDiv(number * {DAYS * 86_400_000}, {{rows}}) AS at,
-    intDiv(number, {SESSION_EVENTS * AT_ONCE}) * {AT_ONCE} + number % {AT_ONCE} AS session_number,
+    intDiv(number, {{each}} * {AT_ONCE}) * {AT_ONCE} + number % {AT_ONCE} AS session_number,
     sipHash64(session_number) AS of_session,
     sipHash64(number) AS chance,
     concat('site-', toString(toUInt8(pow(of_session % 1000 / 1000, 3) * 20))) AS site_name,
@@ -71,13 +71,44 @@ SELECT reinterpretAsUUID(sipHash128(number)), toDate(fromUnixTimestamp64Milli(to
 FROM numbers({start}, {count})
 """
 
+_PERSONAL = """
+INSERT INTO {database}.personal (event_id, site, account, type, ts, received_at, role, name, email, country, provider,
+    method, outcome)
+WITH {common},
+    intDiv(chance, 16) % (1 + intDiv(number, 10)) AS account_number,
+    number % 3 = 0 AS is_contact
+SELECT id, 'service', concat('account-', toString(account_number)), if(is_contact, 'contact', 'identity_check'),
+    at - chance % 1500, fromUnixTimestamp64Milli(toInt64(at), 'UTC'),
+    if(is_contact, if(account_number % 4 = 0, 'customer', 'integrator'), ''),
+    if(is_contact, concat('Name ', toString(account_number)), ''),
+    if(is_contact, concat('a', toString(account_number), '@example.com'), ''),
+    if(is_contact, ['DE', 'FR', 'US'][1 + account_number % 3], ''),
+    if(is_contact, '', 'idnow'), if(is_contact, '', 'passport'),
+    if(is_contact, '', if(chance % 9 = 0, 'failed', 'passed'))
+FROM numbers({start}, {count})
+"""
+
+_DEAD_LETTERS = """
+INSERT INTO {database}.dead_letters (reason, topic, partition, offset, failed_at)
+WITH {common}
+SELECT ['malformed_datum', 'unknown_schema', 'refused'][1 + chance % 3],
+    ['events.signals', 'events.analytics'][1 + number % 2], chance % 2, number,
+    fromUnixTimestamp64Milli(toInt64(at), 'UTC')
+FROM numbers({start}, {count})
+"""
+
 # How many rows a table has of a hundred of `signals`.
-SHARES = {"signals": 100, "analytics": 20, "labels": 20}
-_INSERTS = {"signals": _SIGNALS, "analytics": _ANALYTICS, "labels": _LABELS}
+SHARES = {"signals": 100, "analytics": 20, "labels": 20, "personal": 1, "dead_letters": 1}
+_INSERTS = {
+    "signals": _SIGNALS,
+    "analytics": _ANALYTICS,
+    "labels": _LABELS,
+    "personal": _PERSONAL,
+    "dead_letters": _DEAD_LETTERS,
+}
 
 
 def insert(table: str, database: str, rows: int, start: int, count: int) -> str:
     """Rows from `start` on, of `rows` that the table will have."""
-    return _INSERTS[table].format(
-        database=database, common=_WITH.format(rows=rows), rows=rows, start=start, count=count
-    )
+    common = _WITH.format(rows=rows, each=SESSION_EVENTS * SHARES[table] // 100 or 1)
+    return _INSERTS[table].format(database=database, common=common, rows=rows, start=start, count=count)
