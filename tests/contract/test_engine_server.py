@@ -3,7 +3,6 @@
 import threading
 
 import pytest
-from rich.console import Console
 
 from sinks.clickhouse.address import AddressError, address_of
 from sinks.clickhouse.server import Server
@@ -198,7 +197,7 @@ def test_plain_table_name_gives_each_row_once_also_to_the_user_that_writes(
             engine.insert(block_of(row(1)))
         assert engine.select("SELECT count() FROM unjoin.contract", "TabSeparated") == b"1\n"
         assert engine.select("SELECT count() FROM unjoin.contract", "TabSeparated", final=False) == b"2\n"
-        run_query(Settings(clickhouse_url=server.url), "SELECT count() FROM unjoin.contract", "TSV", Console())
+        run_query(Settings(clickhouse_url=server.url), "SELECT count() FROM unjoin.contract", "TSV")
         assert capsys.readouterr().out == "1\n"
     finally:
         engine.close()
