@@ -53,7 +53,7 @@ def test_labels_with_agreement_are_exported_without_what_few_say(
     target = tmp_path / "labels.parquet"
     said = export(stack, str(target))
     frame = pd.read_parquet(target)
-    assert list(frame.columns) == [name for name, _ in CONSENSUS.columns]
+    assert list(frame.columns) == CONSENSUS.schema.names
     match = re.fullmatch(rf"(\d+) tasks in {target}; (\d+) left out, for fewer than 5 votes say so", said)
     assert match
     assert int(match[1]) == len(frame)
@@ -91,7 +91,7 @@ def test_no_day_that_has_not_closed_is_in_an_increment(stack: RunningStack, mark
     said = json.loads(export(stack, "--since-last", str(tmp_path / "out"), "--format", "json"))
     assert (said["file"], said["mark"], said["rows_of_all"]) == (None, None, 0)
     assert datetime.date.fromisoformat(said["closed"]) < datetime.datetime.now(datetime.UTC).date()
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["manifest.json"]
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["_manifest.json"]
 
 
 def test_a_failed_export_leaves_the_file_of_before(stack: RunningStack, mark: str, tmp_path: Path) -> None:

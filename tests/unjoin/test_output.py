@@ -1,6 +1,7 @@
 """Tables: whole at any width, the same in every format, and one row never looks like two."""
 
 import csv
+import datetime
 import io
 import json
 import os
@@ -8,18 +9,23 @@ import pty
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from unjoin import output
+from sinks.kafka.commit_marks import Commit, Kind
+from unjoin import cli, output, replay, rewind
 from unjoin.audit import report
 from unjoin.audit.balance import Audit, Line
+from unjoin.keys.keyring import Keyring
 from unjoin.output import Cell, lines_of, print_table
+from unjoin.rewind import Step
 from unjoin.terminal import escaped
 
 CELLS = st.none() | st.integers(-(10**12), 10**12) | st.text(max_size=30) | st.lists(st.text(max_size=30), max_size=3)
@@ -127,6 +133,34 @@ def test_audit_fits_80_columns_with_every_name_and_number_whole(
         assert all(outcome.split("_")[0] in said for outcome in report.COLUMNS)
         if width:
             assert max(map(len, lines)) <= 80
+
+
+def test_members_of_json_are_those_that_the_page_names(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs are written against it."""
+    monkeypatch.setenv("UNJOIN_DATA_DIR", str(tmp_path))
+    Keyring(tmp_path / "keys" / "edge").key_of(datetime.date(2026, 11, 29))
+    partition = TopicPartition("events.signals", 0)
+    step = Step("signals", partition, Kind.NONE, Commit(None, ""), 0, 1, Commit(0, ""))
+    prints: dict[str, Callable[[], object]] = {
+        "audit": lambda: report.show(Audit(lines=[]), "json"),
+        "sites list": lambda: (
+            cli.main(["sites", "add", "s", "--server"]) + cli.main(["sites", "list", "--format", "json"])
+        ),
+        "keys list": lambda: cli.main(["keys", "list", "--format", "json"]),
+        "rewind": lambda: rewind.show([step], "json", really=False),
+        "replay": lambda: replay.show(Counter(), "json", dry_run=True),
+    }
+    page = (Path(__file__).parents[2] / "docs" / "output.md").read_text()
+    for command, run in prints.items():
+        run()
+        said = capsys.readouterr().out
+        document = json.loads(said[min(said.index(start) for start in "[{" if start in said) :])
+        (row,) = re.findall(rf"\| `unjoin {command}` \| an \w+.*? \| (.*) \|", page)
+        found = document[0] if isinstance(document, list) else document
+        named = [*found, *(found["partitions"][0] if "partitions" in found else ())]
+        assert re.findall(r"`(\w+)`", row) == named, command
 
 
 def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
