@@ -6,6 +6,7 @@ that is not enough, each row becomes a block of lines, which the terminal may wr
 
 import argparse
 import csv
+import datetime
 import io
 import shutil
 import sys
@@ -29,8 +30,8 @@ _GAP = "  "
 _NARROW = " "
 _PIECES = Console(file=io.StringIO(), width=1_000, color_system=None)
 
-Cell = str | int | float | None | Sequence[str]
-"""Text of one line; a number; nothing; or several lines."""
+Cell = str | int | float | datetime.date | None | Sequence[str]
+"""Text of one line; a number, truth value, day or time; nothing; or several lines."""
 Row = Sequence[list[str]]
 """The lines of each cell, as they are shown."""
 
@@ -140,6 +141,8 @@ def _lines(cell: Cell) -> list[str]:
     match cell:
         case None:
             return ["NULL"]
+        case bool() | datetime.date():
+            return [str(_plain(cell))]
         case int() | float():
             return [f"{cell:,}"]
         case str():
@@ -227,9 +230,17 @@ def print_json_lines(lines: Iterable[str]) -> None:
 
 
 def _plain(cell: Cell) -> str | int | float:
-    if cell is None:
-        return ""
-    return cell if isinstance(cell, str | int | float) else " ".join(cell)
+    match cell:
+        case None:
+            return ""
+        case bool():
+            return str(cell).lower()
+        case str() | int() | float():
+            return cell
+        case datetime.date():
+            return cell.isoformat()
+        case _:
+            return " ".join(cell)
 
 
 def _print_csv(rows: Iterable[Sequence[str | int | float]]) -> None:

@@ -94,8 +94,9 @@ def test_nothing_to_show_is_a_heading() -> None:
 @pytest.mark.parametrize("form", ["json", "csv"])
 def test_programs_get_stable_names_and_the_values_themselves(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     """No thousands' separators, no NULL, nothing escaped that the format can hold."""
-    rows: list[tuple[Cell, ...]] = [('a,"b"\nc', 1_000, None), ("\x1b", -1, "x")]
-    print_table(("text", "count", "maybe"), rows, form)
+    rows: list[tuple[Cell, ...]] = [('a,"b"\nc', 1_000, None), ("\x1b", -1, "x"), ("2026-11-29", True, "y")]
+    dated = [(datetime.date.fromisoformat(row[0]) if str(row[0])[:4] == "2026" else row[0], *row[1:]) for row in rows]
+    print_table(("text", "count", "maybe"), dated, form)
     said = capsys.readouterr().out
     if form == "json":
         names = ("text", "count", "maybe")
@@ -104,6 +105,7 @@ def test_programs_get_stable_names_and_the_values_themselves(form: str, capsys: 
     else:
         assert list(csv.reader(io.StringIO(said))) == [
             ["text", "count", "maybe"], ["a,\"b\"\nc", "1000", ""], ["\x1b", "-1", "x"],
+            ["2026-11-29", "true", "y"],
         ]  # fmt: skip
 
 
