@@ -9,7 +9,7 @@ EXPORT = (
         name="an increment counts days of before again",
         why="The difference of two files is then the votes of one day, however few say them.",
         edits=(Edit("unjoin/export/increments.py", "min(by_day) if mark is None else mark + DAY", "min(by_day)"),),
-        tests=(f"{_INCREMENTS}::test_no_difference_of_exports_is_of_fewer_than_k_votes",),
+        tests=(f"{_INCREMENTS}::test_files_are_the_same_whatever_few_say",),
     ),
     Mutant(
         name="an increment without the rule",
