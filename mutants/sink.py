@@ -595,16 +595,4 @@ SINK = (
         edits=(Edit("sinks/http/interface.py", "        logger=_ServerLog(metrics),\n", ""),),
         tests=("tests/sinks/http/test_interface.py::test_a_malformed_request_is_counted_and_its_bytes_are_in_no_log",),
     ),
-    Mutant(
-        name="control characters reach the terminal",
-        why="A stored URL could write the clipboard of whoever queries it.",
-        edits=(
-            Edit(
-                "unjoin/query.py",
-                "sys.stdout.buffer.write(piece if raw else escaper.feed(piece))",
-                "sys.stdout.buffer.write(piece)",
-            ),
-        ),
-        tests=("tests/unjoin/test_terminal.py::test_query_shows_control_characters_escaped_and_says_so",),
-    ),
 )

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import datetime
+import io
 import logging
 import os
 import subprocess
@@ -15,6 +16,7 @@ from rich.console import Console
 from schemas.outcomes import UnjoinError
 from unjoin.export.arguments import DATASETS, add_export_arguments
 from unjoin.keys.command import add_keys_arguments, run_keys
+from unjoin.output import add_format
 from unjoin.settings import Settings, settings_of
 from unjoin.terminal import escaped
 from unjoin.timestamps import timestamp_ms
@@ -35,19 +37,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["export"] and given[1:2] not in ([], ["-h"], ["--help"], *([name] for name in DATASETS)):
         given.insert(1, DATASETS[0])
     options = _parser().parse_args(given)
-    console = Console(stderr=options.command in ("audit", "export", "query", "replay", "simulate"))
+    console = Console(
+        stderr=options.command in ("audit", "export", "replay", "simulate")
+    )  # what waits; results: output
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of a locale that cannot write what somebody sent
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log keys and values
     try:
         command: Command = options.run
-        return command(options, settings_of(), console)
+        code = command(options, settings_of(), console)
+        sys.stdout.flush()
+        return code
     except UnjoinError as error:
         text = escaped(f"unjoin: {error}")
         Console(stderr=True).print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read the output, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "--param", action="append", default=[], metavar="NAME=VALUE",
         help="the value of {NAME:Type} in the SQL (may be repeated)",
     )  # fmt: skip
-    query.add_argument("--format", help="a ClickHouse output format, for instance JSONEachRow or CSVWithNames")
+    query.add_argument("--format", help="table (the default), json, csv, or a ClickHouse format such as JSONEachRow")
 
     add_export_arguments(add("export", _export, "write labels to files, without what few say"))
 
@@ -95,8 +106,10 @@ def _parser() -> argparse.ArgumentParser:
         "--from-start", action="store_true", help="from the oldest dead letter, not from where the last such call ended"
     )
 
+    add_format(replay)
+
     audit = add("audit", _audit, "add up what became of every accepted record; 0 where nothing is missing, else 1")
-    audit.add_argument("--format", choices=("table", "json"), default="table")
+    add_format(audit)
     audit.add_argument(
         "--spool", action="append", default=[], type=Path, metavar="DIR", help="a collector's spool (may be repeated)"
     )
@@ -113,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         "--to", type=_rewind_to, metavar="TIME", help="`earliest` (the default), or the time of the backup"
     )
     rewind.add_argument("--yes", action="store_true", help="do it; without, it is only shown")
+    add_format(rewind)
 
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
     attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack --help`")
@@ -141,6 +155,7 @@ def _add_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument("--retry-seconds", dest="retry_seconds_max", type=float, default=120, metavar="SECONDS")
     simulate.add_argument("--allow-remote", action="store_true", help="send to a collector that is not on this machine")
     simulate.add_argument("--summary", type=Path, help="write what was sent and accepted to this file, as JSON")
+    add_format(simulate)
 
 
 def _add_sites(sites: argparse.ArgumentParser) -> None:
@@ -150,7 +165,7 @@ def _add_sites(sites: argparse.ArgumentParser) -> None:
     add.add_argument("--origin", action="append", default=[], help="an origin its pages have (may be repeated)")
     add.add_argument("--categories", default=None, help="what the key may write; default signals,labeled")
     add.add_argument("--server", action="store_true", help="a secret key for a server, shown once")
-    actions.add_parser("list", help="list sites and keys; secret keys show their first characters alone")
+    add_format(actions.add_parser("list", help="list sites and keys; secret keys show their first characters alone"))
     for name, text in (("rotate", "replace a key; prints the new one"), ("revoke", "revoke a key")):
         action = actions.add_parser(name, help=text)
         action.add_argument("name")
@@ -230,7 +245,7 @@ def _query(options: argparse.Namespace, settings: Settings, _: Console) -> int:
     from unjoin.query import parameter, run_query, sql_of
 
     parameters = dict(parameter(text) for text in options.param)
-    run_query(settings, sql_of(options.sql, options.file, parameters), options.format, Console(), parameters)
+    run_query(settings, sql_of(options.sql, options.file, parameters), options.format, parameters)
     return 0
 
 
@@ -249,7 +264,7 @@ def _simulate(options: argparse.Namespace, settings: Settings, console: Console)
 def _replay(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     from unjoin.connections.kafka_login import kafka_access_of
     from unjoin.keys.keyring import Keyring
-    from unjoin.replay import NOT_REPLAYED, ReplayOptions, replay
+    from unjoin.replay import ReplayOptions, replay, show
 
     wanted = ReplayOptions(
         kafka=kafka_access_of(settings),
@@ -260,16 +275,13 @@ def _replay(options: argparse.Namespace, settings: Settings, console: Console) -
         from_start=options.from_start,
         epoch_keys=Keyring(settings.epoch_keys_dir).existing_key_of,
     )
-    counts = asyncio.run(replay(wanted, console))
-    done = "would be replayed" if options.dry_run else "replayed"
-    left = [f"{counts[what]} {text}" for what, text in NOT_REPLAYED.items() if counts[what]]
-    console.print(", ".join([f"{counts['replayed']} {done}", *left]), highlight=False)
+    show(asyncio.run(replay(wanted, console)), options.format, dry_run=options.dry_run)
     return 0
 
 
 def _audit(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     from unjoin.audit.command import run_audit
-    from unjoin.audit.report import show, write_json
+    from unjoin.audit.report import show
     from unjoin.audit.snapshot import AuditError
 
     try:
@@ -278,10 +290,7 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
         text = escaped(f"unjoin: {error}")
         console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
         return 3  # 1 says that something is missing
-    if options.format == "json":
-        write_json(audit)
-    else:
-        show(audit, Console())
+    show(audit, options.format)
     return audit.exit_code
 
 
@@ -292,7 +301,7 @@ def _rewind_to(text: str) -> int | None:
 def _rewind(options: argparse.Namespace, settings: Settings, _: Console) -> int:
     from unjoin.roles import run_rewind
 
-    run_rewind(settings, options.table, options.to, really=options.yes, console=Console())
+    run_rewind(settings, options.table, options.to, really=options.yes, form=options.format)
     return 0
 
 

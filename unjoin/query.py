@@ -7,24 +7,27 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from types import MappingProxyType
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from schemas.outcomes import UnjoinError
 from sinks.clickhouse.address import Address
 from sinks.clickhouse.errors import QueryFailed
+from sinks.clickhouse.output_formats import FORMATS
 from sinks.clickhouse.server import Server
 from sinks.engine import EngineError
 from unjoin.connections.clickhouse_address import server_address_of
+from unjoin.output import on_terminal, print_json_lines, print_table
 from unjoin.settings import Settings
 from unjoin.terminal import NOTE, Escaper, escaped
 
 TIMEOUT_S = 300
+PIECE_BYTES = 1 << 16
+WITH_TYPES = "TabSeparatedWithNamesAndTypes"
+NUMERIC = re.compile(r"(?:Nullable\(|LowCardinality\()*(?:U?Int|B?Float|Decimal)")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)  # of TabSeparated
 
 SelectRows = Callable[[str], bytes]
 """A statement -> its rows as ClickHouse's TabSeparated."""
@@ -68,32 +71,76 @@ def sql_of(sql: str | None, file: Path | None, parameters: Iterable[str]) -> str
 
 
 def run_query(
-    settings: Settings,
-    sql: str,
-    output_format: str | None,
-    console: Console,
-    parameters: Mapping[str, str] = MappingProxyType({}),
+    settings: Settings, sql: str, output_format: str | None, parameters: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """Prints the answer to `sql`: a table for people, or a ClickHouse output format.
+    """Prints the answer to `sql`.
 
     Args:
+        output_format: of `output.FORMATS`, or a ClickHouse format, which is passed on as it comes.
         parameters: values of the SQL's placeholders, as they are.
 
     Raises:
-        QueryError: ClickHouse refused the query or is not there.
+        QueryError: ClickHouse refused the query, is not there, or does not know the format.
     """
-    values = {f"param_{name}": _escaped(value) for name, value in parameters.items()}
-    address = server_address_of(settings)
-    if address is not None:
-        _over_native(address, sql, output_format, console, values)
-    else:
-        _over_http(
-            settings,
-            sql,
-            output_format or ("PrettyCompactNoEscapesMonoBlock" if sys.stdout.isatty() else "PrettySpaceNoEscapes"),
-            raw=output_format is not None and not sys.stdout.isatty(),
-            **values,
-        )
+    values = {name: _escaped(value) for name, value in parameters.items()}
+    form = output_format or "table"
+    asked = {"table": WITH_TYPES, "csv": WITH_TYPES, "json": "JSONEachRow"}.get(form, form)
+    with _stream(settings, sql, asked, values) as (given, pieces):
+        if given != asked or asked == form:  # the statement, or the reader, names a format of ClickHouse's
+            _print_raw(pieces, escape=output_format is None or on_terminal())
+        elif form == "json":
+            print_json_lines(line.decode(errors="replace") for line in _lines_of(pieces))
+        else:
+            _print_rows(_lines_of(pieces), form)
+
+
+def _print_rows(lines: Iterator[bytes], form: str) -> None:
+    """Rows of `TabSeparatedWithNamesAndTypes`, as a table or as CSV."""
+    names, types = (_cells(next(lines, b"")) for _ in range(2))
+    numbers = [bool(NUMERIC.match(kind or "")) for kind in types]
+    found = False
+
+    def rows() -> Iterator[list[str | None]]:
+        nonlocal found
+        for line in lines:
+            cells = _cells(line)
+            found = found or any(cell is not None and escaped(cell) != cell for cell in cells)
+            yield cells
+
+    if names != [""]:  # of a statement that gives nothing
+        print_table([name or "" for name in names], rows(), form, right=numbers)
+    if found and (form == "table" or on_terminal()):
+        sys.stderr.write(f"{NOTE}\n")
+
+
+def _cells(line: bytes) -> list[str | None]:
+    """What TabSeparated escapes, as it is; None for NULL."""
+    cells = line.decode(errors="backslashreplace").split("\t")
+    return [None if cell == r"\N" else _ESCAPE.sub(_unescaped, cell) for cell in cells]
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0"}.get(escape[1], escape[1])
+
+
+def _lines_of(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+def _print_raw(pieces: Iterator[bytes], *, escape: bool) -> None:
+    """Prints bytes as they are, which a program wants that named its format, or with control characters escaped."""
+    escaper = Escaper()
+    for piece in pieces:
+        sys.stdout.buffer.write(escaper.feed(piece) if escape else piece)
+    sys.stdout.buffer.write(escaper.feed(b"", last=True))
+    sys.stdout.buffer.flush()
+    if escaper.found:
+        sys.stderr.write(f"{NOTE}\n")
 
 
 def _escaped(value: str) -> str:
@@ -115,16 +162,18 @@ def answer_over_http(settings: Settings, sql: str, output_format: str, **choices
         return body
 
 
-def _over_http(settings: Settings, sql: str, output_format: str, *, raw: bool, **values: str) -> None:
-    """Prints the answer; unless `raw`, for a program that named its format, control characters are escaped."""
-    escaper = Escaper()
-    with _answer(settings, sql, output_format, **values) as answer:
-        while piece := answer.read(1 << 16):
-            sys.stdout.buffer.write(piece if raw else escaper.feed(piece))
-    sys.stdout.buffer.write(escaper.feed(b"", last=True))
-    sys.stdout.buffer.flush()
-    if escaper.found:
-        sys.stderr.write(f"{NOTE}\n")
+@contextmanager
+def _stream(
+    settings: Settings, sql: str, output_format: str, values: Mapping[str, str]
+) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The format that an answer has, and its bytes."""
+    address = server_address_of(settings)
+    if address is not None:
+        yield output_format, iter([_over_native(address, sql, output_format, values)])
+        return
+    with _answer(settings, sql, output_format, **{f"param_{name}": value for name, value in values.items()}) as answer:
+        given = answer.headers.get("X-ClickHouse-Format") or output_format
+        yield given, iter(partial(answer.read, PIECE_BYTES), b"")
 
 
 @contextmanager
@@ -146,34 +195,18 @@ def _answer(settings: Settings, sql: str, output_format: str, **choices: str) ->
         ) from None
 
 
-def _over_native(
-    address: Address, sql: str, output_format: str | None, console: Console, values: Mapping[str, str]
-) -> None:
-    if output_format not in (None, "TSV", "TabSeparated"):
+def _over_native(address: Address, sql: str, output_format: str, values: Mapping[str, str]) -> bytes:
+    """The whole answer: the native protocol has no formats, so a few of them are made here."""
+    if output_format not in FORMATS:
         raise QueryError(
-            "over clickhouse:// only a table and TSV can be printed; ask the server's HTTP port for other formats"
+            f"over clickhouse:// there are table, json, csv, {', '.join(FORMATS)}; "
+            "ask the server's HTTP port for other formats"
         )
     try:
         with closing(Server(address, answer_seconds_max=TIMEOUT_S, database="unjoin")) as server:
             # As port 8123 does: a plain table name gives each row once, whichever user the URL names.
-            parameters = {name.removeprefix("param_"): value for name, value in values.items()}
-            rows, columns = server.run(sql, {"final": 1}, parameters)
+            return server.select(sql, output_format, parameters=values)
     except QueryFailed as error:
         raise QueryError(f"ClickHouse refused: {error.detail.splitlines()[0]}") from None
     except EngineError as error:
         raise QueryError(str(error)) from None
-    raw = output_format is not None and not sys.stdout.isatty()
-    lines = [[name for name, _ in columns], *([str(value) for value in row] for row in rows)]
-    shown = lines if raw else [[escaped(cell) for cell in line] for line in lines]
-    if output_format is None:
-        table = Table()
-        for name in shown[0]:
-            table.add_column(Text(name))
-        for line in shown[1:]:
-            table.add_row(*(Text(cell) for cell in line))
-        console.print(table)
-    else:
-        for line in shown[1:]:
-            sys.stdout.write("\t".join(line) + "\n")
-    if shown != lines:
-        sys.stderr.write(f"{NOTE}\n")

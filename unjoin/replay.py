@@ -35,6 +35,7 @@ from schemas.topics import (
     TOPIC_OF_CATEGORY,
     dead_letter_topic,
 )
+from unjoin.output import print_report, progress_on
 
 GROUP = "unjoin-replay"
 ANSWER_SECONDS_MAX = 30.0
@@ -104,7 +105,7 @@ async def replay(options: ReplayOptions, console: Console) -> Counter[str]:
         async with AsyncExitStack() as stack:
             consumer = await stack.enter_async_context(_running(_consumer(options)))
             producer = await stack.enter_async_context(_running(_producer(options)))
-            progress = stack.enter_context(Progress(console=console, transient=True))
+            progress = stack.enter_context(progress_on(console))
             run = _ReplayRun(options, consumer, producer)
             for topic in (DEAD_LETTERS, LABELED_DEAD_LETTERS):
                 await run.replay_topic(topic, progress)
@@ -254,6 +255,13 @@ class _ReplayRun:
         except DecodeError:
             day = self._options.today
         return int(midnight_s(day) * 1_000)
+
+
+def show(counts: Counter[str], form: str, *, dry_run: bool) -> None:
+    """How many were, or would be, replayed, and how many not and why."""
+    left = [f"{counts[what]} {text}" for what, text in NOT_REPLAYED.items() if counts[what]]
+    sentence = ", ".join([f"{counts['replayed']} {'would be replayed' if dry_run else 'replayed'}", *left])
+    print_report(sentence, form, dry_run=dry_run, **{what: counts[what] for what in ("replayed", *NOT_REPLAYED)})
 
 
 @asynccontextmanager

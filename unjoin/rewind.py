@@ -16,7 +16,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
-from rich.console import Console
 
 from schemas.kafka_access import KafkaAccess
 from schemas.kafka_probe import reason_of
@@ -28,6 +27,7 @@ from sinks.kafka.commit_marks import Commit, Kind, rewound
 from sinks.kafka.consumer import committed, partitions_of
 from sinks.main import GROUP_PREFIX
 from sinks.rows.tables import TABLES
+from unjoin.output import print_table, say
 
 ANSWER_SECONDS_MAX = 30.0
 COORDINATOR_TRIES, AGAIN_SECONDS = 20, 0.5
@@ -179,17 +179,27 @@ async def _commit(kafka: KafkaAccess, marks: Marks, table: Table, steps: Sequenc
         await _stopped(consumer)
 
 
-def show(steps: Sequence[Step], console: Console, *, really: bool) -> None:
-    """A line a partition, then what is lost to retention and what was done."""
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    for step in steps:
-        name = f"{step.partition.topic}-{step.partition.partition}"
-        found = "no commit" if step.found.offset is None else f"commit {step.found.offset} ({WHOSE[step.kind]})"
-        again = step.end - (step.to.offset or 0)
-        say(f"{step.table}: {name}: {found}, goes on at {step.to.offset}: {again:,} offsets are read again")
+def show(steps: Sequence[Step], form: str, *, really: bool) -> None:
+    """A row a partition; for people also what is lost to retention, and what was done."""
+    names = ("table", "topic", "partition", "commit", "whose", "goes_on_at", "read_again", "log_begins_at")
+    rows = [
+        (
+            step.table,
+            step.partition.topic,
+            step.partition.partition,
+            step.found.offset,
+            WHOSE[step.kind],
+            step.to.offset,
+            step.end - (step.to.offset or 0),
+            step.start,
+        )
+        for step in steps
+    ]
+    document = {"done": really, "partitions": [dict(zip(names, row, strict=True)) for row in rows]}
+    if form != "table":
+        print_table(names, rows, form, document=document)
+        return
+    print_table([name.replace("_", " ") for name in names], rows)
     for step in steps:
         if step.start and step.to.offset == step.start:
             name = f"{step.partition.topic}-{step.partition.partition}"

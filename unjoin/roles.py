@@ -35,8 +35,6 @@ from unjoin.keys.keyring import Keyring, KeyringError
 from unjoin.settings import WORKER_SPOOL, Settings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ingest.process.server import CollectorConfig
     from ingest.web.page import PageOf
     from processors.main import ProcessorConfig
@@ -229,9 +227,7 @@ def run_migrations(settings: Settings) -> int:
     return run_migrations(config)
 
 
-def run_rewind(
-    settings: Settings, tables: Sequence[str], since_ms: int | None, *, really: bool, console: Console
-) -> None:
+def run_rewind(settings: Settings, tables: Sequence[str], since_ms: int | None, *, really: bool, form: str) -> None:
     """`unjoin rewind`, with a sink's rights."""
     from sinks.main import marks_of
     from unjoin.rewind import rewind, show, tables_called
@@ -241,7 +237,7 @@ def run_rewind(
     confine_role("sink", settings)
     with marks_of(config) as marks:
         steps = asyncio.run(rewind(config.kafka, marks, chosen, since_ms, really=really))
-    show(steps, console, really=really)
+    show(steps, form, really=really)
 
 
 def _sink_config(settings: Settings) -> SinkConfig:

@@ -4,12 +4,10 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ingest.access.grants import Kind
 from ingest.access.sites import SitesFile
-from unjoin.terminal import escaped
+from unjoin.output import print_table, say
 
 
 def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -> int:
@@ -38,16 +36,26 @@ def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -
         sites.revoke(options.name, options.key)
         console.print("revoked; collectors refuse it within a second", highlight=False)
     else:
-        console.print(_table(sites))
+        _list(sites, options.format)
     return 0
 
 
-def _table(sites: SitesFile) -> Table:
-    table = Table("site", "key", "kind", "categories", "origins", "state")
-    for site in sites.list():
-        for key in site.keys:
-            shown = key.key if key.kind == "browser" else f"{key.key}…"
-            state = "revoked" if key.revoked else "in use"
-            cells = (site.name, shown, key.kind, ", ".join(sorted(key.categories)), "\n".join(site.origins), state)
-            table.add_row(*(Text(escaped(cell)) for cell in cells))
-    return table
+def _list(sites: SitesFile, form: str) -> None:
+    rows = [
+        {
+            "site": site.name,
+            "key": key.key if key.kind == "browser" or form != "table" else f"{key.key}…",
+            "kind": key.kind,
+            "categories": sorted(key.categories),
+            "origins": site.origins,
+            "state": "revoked" if key.revoked else "in use",
+        }
+        for site in sites.list()
+        for key in site.keys
+    ]
+    if not rows and form == "table":
+        say("no sites yet: `unjoin sites add NAME --origin URL` makes one")
+        return
+    names = ("site", "key", "kind", "categories", "origins", "state")
+    cells = ([*list(row.values())[:3], ", ".join(row["categories"]), *list(row.values())[4:]] for row in rows)
+    print_table(names, cells, form, document=rows)

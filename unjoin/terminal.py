@@ -17,6 +17,11 @@ def escaped(text: str) -> str:
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def json_escaped(text: str) -> str:
+    """JSON that means the same, with every control character as an escape of JSON's."""
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 class Escaper:
     """Escapes a stream of UTF-8 piece by piece; a byte that is not UTF-8 becomes an escape too.
 

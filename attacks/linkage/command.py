@@ -45,16 +45,16 @@ def run_attack(arguments: Sequence[str]) -> int:
     if missing:
         raise AttackError(f"the attacks need {', '.join(missing)}: scripts/setup test")
     from attacks.linkage.report import draw, print_findings, write_json
+    from unjoin.output import say
 
-    console = Console()
-    with _progress(console) as progress:
+    with _progress(Console(stderr=True)) as progress:
         findings = _findings(options, progress)
-    print_findings(findings, console)
+    print_findings(findings)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
         write_json(findings, options.out / "linkage.json")
         draw(findings.report, options.out / "linkage.svg")
-        console.print(f"written: {options.out / 'linkage.json'}, {options.out / 'linkage.svg'}", highlight=False)
+        say(f"written: {options.out / 'linkage.json'}, {options.out / 'linkage.svg'}")
     return 0 if findings.report.holds else 1
 
 
@@ -142,4 +142,11 @@ def _real_answers(seed: int) -> "tuple[dict[str, list[CrowdsOfAnswers]], dict[st
 
 
 def _progress(console: Console) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from attacks.linkage.crowd_shares import CrowdsOfAnswers
 from attacks.linkage.evaluation import CONTROL_MIN, MARGIN, TRIES_MIN, Report
 from attacks.linkage.limits import Limit
 from testkit.figures import drawn
+from unjoin.output import print_table, say
 
 INK, BEFORE, AFTER, CHANCE = "#24292f", "#c2410c", "#1d6fb8", "#8a929b"
 
@@ -43,17 +42,17 @@ def write_json(findings: Findings, file: Path) -> None:
     file.write_bytes(body + b"\n")
 
 
-def print_findings(findings: Findings, console: Console) -> None:
+def print_findings(findings: Findings) -> None:
     """Prints one table a question, and the verdict last."""
     report = findings.report
-    _print_attacks(report, console)
-    _print_crowds(findings, console)
+    _print_attacks(report)
+    _print_crowds(findings)
     if findings.limits:
-        _print_limits(findings.limits, console)
+        _print_limits(findings.limits)
     if report.holds:
-        console.print("Every attack succeeds before the door, and none does after it.", style="bold green")
+        say("Every attack succeeds before the door, and none does after it.", "bold green")
     else:
-        console.print(f"[bold red]{'; '.join(failures(report))}.")
+        say(f"{'; '.join(failures(report))}.", "bold red")
 
 
 def failures(report: Report) -> list[str]:
@@ -116,15 +115,11 @@ def draw(report: Report, file: Path) -> None:
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
 
 
-def _print_attacks(report: Report, console: Console) -> None:
-    table = Table(title=f"Linkage attacks on {report.labels:,} labels of {report.sessions} sessions: {report.source}")
-    for column in ("who", "attack"):
-        table.add_column(column)
-    for column in ("tries", "before", "after", "99 % bound", "chance", "bar"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
+def _print_attacks(report: Report) -> None:
+    say(f"Linkage attacks on {report.labels:,} labels of {report.sessions} sessions: {report.source}", "bold")
+    rows = []
     for one in report.results:
-        table.add_row(
+        row = (
             one.adversary,
             one.attack,
             f"{one.after.tries:,}",
@@ -135,8 +130,9 @@ def _print_attacks(report: Report, console: Console) -> None:
             f"{one.bar:.2%}",
             _verdict(one.sees, one.holds),
         )
+        rows.append(row)
     pairs = report.pairs
-    table.add_row(
+    row = (
         "at rest",
         "same session? (AUC)",
         f"{pairs.pairs:,}",
@@ -147,36 +143,23 @@ def _print_attacks(report: Report, console: Console) -> None:
         f"0.5 ± {MARGIN}",
         _verdict(pairs.sees, pairs.holds),
     )
-    console.print(table)
-    console.print(
-        f"before: the same attack on the stream before the door, which must reach {CONTROL_MIN:.0%}", style="dim"
-    )
+    names = ("who", "attack", "tries", "before", "after", "99 % bound", "chance", "bar", "verdict")
+    print_table(names, [*rows, row], right=(False, False, *(True,) * 6, False))
+    say(f"before: the same attack on the stream before the door, which must reach {CONTROL_MIN:.0%}\n")
 
 
-def _print_crowds(findings: Findings, console: Console) -> None:
+def _print_crowds(findings: Findings) -> None:
     crowds = findings.report.crowds
-    table = Table(title="Crowds")
-    table.add_column("answers")
-    for column in (
-        "crowds",
-        "labels of a median one",
-        "largest share, mean",
-        "largest share, worst",
-        "held",
-        "suppressed",
-        "majorities equal",
-    ):
-        table.add_column(column, justify="right")
-    table.add_row(
-        "the day attacked",
-        f"{crowds.crowds:,}",
-        f"{crowds.labels[1]:,}",
-        f"{crowds.share_mean:.1%}",
-        f"{crowds.share_max:.1%}",
+    say("Crowds", "bold")
+    names = (
+        *("answers", "crowds", "labels of a median one", "largest share, mean", "largest share, worst"),
+        *("held", "suppressed", "majorities equal"),
     )
+    day = (f"{crowds.crowds:,}", f"{crowds.labels[1]:,}", f"{crowds.share_mean:.1%}", f"{crowds.share_max:.1%}")
+    rows = [("the day attacked", *day, "", "", "")]
     for name, orders in findings.answers.items():
         for one in orders:
-            table.add_row(
+            row = (
                 f"{name}, {one.order}",
                 f"{one.crowds:,}",
                 f"{one.labels_median:,}",
@@ -186,29 +169,28 @@ def _print_crowds(findings: Findings, console: Console) -> None:
                 f"{one.suppressed:,}",
                 f"{one.majorities_equal:,} of {one.tasks:,}",
             )
-    console.print(table)
+            rows.append(row)
+    print_table(names, rows, right=(False, *(True,) * 7))
     for name, pairs in findings.pairs.items():
         counted = ", ".join(f"fewer than {one.k} voters gave {one.below:,}" for one in pairs)
-        console.print(f"{name}: of {pairs[0].pairs:,} (task, answer) pairs {counted}", highlight=False)
+        say(f"{name}: of {pairs[0].pairs:,} (task, answer) pairs {counted}")
+    say("")
 
 
-def _print_limits(limits: list[Limit], console: Console) -> None:
-    table = Table(title="Limits: what a service gives away by how it hands out tasks")
-    for column in ("practice", "who"):
-        table.add_column(column)
-    for column in ("tries", "success", "chance"):
-        table.add_column(column, justify="right")
-    for one in limits:
-        table.add_row(
-            one.practice, one.adversary, f"{one.found.tries:,}", f"{one.found.value:.1%}", f"{one.chance:.1%}"
-        )
-    console.print(table)
+def _print_limits(limits: list[Limit]) -> None:
+    say("Limits: what a service gives away by how it hands out tasks", "bold")
+    rows = [
+        (one.practice, one.adversary, f"{one.found.tries:,}", f"{one.found.value:.1%}", f"{one.chance:.1%}")
+        for one in limits
+    ]
+    print_table(("practice", "who", "tries", "success", "chance"), rows, right=(False, False, True, True, True))
+    say("")
 
 
 def _verdict(sees: bool, holds: bool) -> str:
     if not sees:
-        return "[yellow]blind"
-    return "[green]holds" if holds else "[red]LEAKS"
+        return "blind"
+    return "holds" if holds else "LEAKS"
 
 
 def _rounded(value: object) -> object:

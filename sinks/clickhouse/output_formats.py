@@ -17,18 +17,27 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-def _json_each_row(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+Columns = Sequence[tuple[str, str]]
+"""Names and types."""
+
+
+def _json_each_row(columns: Columns, rows: Sequence[Sequence[Any]]) -> bytes:
+    names = [name for name, _ in columns]
     lines = (msgspec.json.encode(dict(zip(names, map(_plain, row), strict=True))) for row in rows)
     return b"".join(line + b"\n" for line in lines)
 
 
-def _tab_separated(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    del names
+def _tab_separated(columns: Columns, rows: Sequence[Sequence[Any]]) -> bytes:
+    del columns
     return "".join("\t".join(map(_escaped, row)) + "\n" for row in rows).encode()
 
 
-def _tab_separated_with_names(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    return _tab_separated([], [names]) + _tab_separated([], rows)
+def _tab_separated_with_names(columns: Columns, rows: Sequence[Sequence[Any]]) -> bytes:
+    return _tab_separated([], [[name for name, _ in columns], *rows])
+
+
+def _tab_separated_with_names_and_types(columns: Columns, rows: Sequence[Sequence[Any]]) -> bytes:
+    return _tab_separated([], [*(list(line) for line in zip(*columns, strict=True)), *rows])
 
 
 def _escaped(value: Any) -> str:
@@ -42,4 +51,8 @@ FORMATS = {
     "JSONEachRow": _json_each_row,
     "TabSeparated": _tab_separated,
     "TabSeparatedWithNames": _tab_separated_with_names,
+    "TabSeparatedWithNamesAndTypes": _tab_separated_with_names_and_types,
+    "TSV": _tab_separated,
+    "TSVWithNames": _tab_separated_with_names,
+    "TSVWithNamesAndTypes": _tab_separated_with_names_and_types,
 }

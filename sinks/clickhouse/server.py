@@ -145,7 +145,7 @@ class Server:
         if output_format not in FORMATS:
             raise QueryFailed(73, f"Unknown format {output_format}; over the native protocol: {', '.join(FORMATS)}")
         rows, columns = self.run(sql, {"final": 1} if final else {}, parameters)
-        return FORMATS[output_format]([name for name, _ in columns], rows)
+        return FORMATS[output_format](columns, rows)
 
     def close(self) -> None:
         """Closes every connection; calls in other threads raise Unknown."""

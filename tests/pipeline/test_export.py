@@ -1,5 +1,7 @@
 """`unjoin export` on a running pipeline, as an operator calls it."""
 
+import datetime
+import json
 import re
 import uuid
 from pathlib import Path
@@ -40,7 +42,8 @@ def mark(stack: RunningStack) -> str:
 def export(stack: RunningStack, *arguments: str) -> str:
     done = stack.command("export", *arguments)
     assert done.returncode == 0, done.stderr
-    return done.stderr.strip().splitlines()[-1]
+    assert done.stderr == ""
+    return done.stdout.strip()
 
 
 def test_labels_with_agreement_are_exported_without_what_few_say(
@@ -50,7 +53,7 @@ def test_labels_with_agreement_are_exported_without_what_few_say(
     target = tmp_path / "labels.parquet"
     said = export(stack, str(target))
     frame = pd.read_parquet(target)
-    assert list(frame.columns) == [name for name, _ in CONSENSUS.columns]
+    assert list(frame.columns) == CONSENSUS.schema.names
     match = re.fullmatch(rf"(\d+) tasks in {target}; (\d+) left out, for fewer than 5 votes say so", said)
     assert match
     assert int(match[1]) == len(frame)
@@ -81,6 +84,14 @@ def test_tasks_called_what_the_port_refuses_are_exported(stack: RunningStack, ma
             fetch(source, view, 5, file, lambda done, of: None, slice_votes=1)
         tasks = set(pd.read_parquet(tmp_path / "rows")["task"])
         assert {f"{task}-{mark}" for task in ODD_TASKS} <= tasks
+
+
+def test_no_day_that_has_not_closed_is_in_an_increment(stack: RunningStack, mark: str, tmp_path: Path) -> None:
+    """Its votes go on coming; what a nightly job reads says so."""
+    said = json.loads(export(stack, "--since-last", str(tmp_path / "out"), "--format", "json"))
+    assert (said["file"], said["mark"], said["rows_of_all"]) == (None, None, 0)
+    assert datetime.date.fromisoformat(said["closed"]) < datetime.datetime.now(datetime.UTC).date()
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["_manifest.json"]
 
 
 def test_a_failed_export_leaves_the_file_of_before(stack: RunningStack, mark: str, tmp_path: Path) -> None:

@@ -1,21 +1,23 @@
 """What somebody sent must not command the terminal of whoever reads it."""
 
-import io
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from ingest.access.sites import SitesFile
 from schemas.outcomes import UnjoinError
-from unjoin import cli, query
+from sinks.clickhouse.output_formats import FORMATS
+from unjoin import cli, output, query
 from unjoin.audit import report
 from unjoin.audit.balance import Audit
+from unjoin.output import FORMATS as FORMS
 from unjoin.settings import Settings
 from unjoin.terminal import NOTE, Escaper, escaped
 
@@ -47,9 +49,13 @@ class Stored(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(500 if self.path.endswith("refuse=1") else 200)
+        asked = parse_qs(urlsplit(self.path).query)["default_format"][0]
+        self.send_response(200)
+        self.send_header("X-ClickHouse-Format", asked)
         self.end_headers()
-        self.wfile.write(f"{CLIPBOARD}\n".encode())
+        head = "url\nString\n" if asked.endswith("Types") else ""
+        row = json.dumps({"url": CLIPBOARD}, ensure_ascii=False) if asked == "JSONEachRow" else CLIPBOARD
+        self.wfile.write(f"{head}{row}\n".encode())
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
@@ -66,58 +72,78 @@ def settings() -> Iterator[Settings]:
     thread.join()
 
 
+@pytest.fixture
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (query, output):
+        monkeypatch.setattr(module, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def test_query_shows_control_characters_escaped_and_says_so(
     settings: Settings, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """A table is for people, piped to a pager or not."""
-    query.run_query(settings, "SELECT url FROM analytics", None, Console())
+    query.run_query(settings, "SELECT url FROM analytics", None)
     shown = capfdbinary.readouterr()
-    assert shown.out.decode() == f"{SHOWN}\n"
+    assert shown.out.decode() == f"url\n{'-' * len(SHOWN)}\n{SHOWN}\n"
     assert shown.err.decode() == f"{NOTE}\n"
 
 
+@pytest.mark.parametrize(("form", "before"), [("TSV", ""), ("csv", "url\n")])
 def test_query_in_a_named_format_gives_a_program_the_bytes(
-    settings: Settings, capfdbinary: pytest.CaptureFixture[bytes]
+    settings: Settings, capfdbinary: pytest.CaptureFixture[bytes], form: str, before: str
 ) -> None:
     """Into a file or a pipe, that is; a program that reads CSV wants what is stored."""
-    query.run_query(settings, "SELECT url FROM analytics", "TSV", Console())
-    assert capfdbinary.readouterr().out.decode() == f"{CLIPBOARD}\n"
+    query.run_query(settings, "SELECT url FROM analytics", form)
+    assert capfdbinary.readouterr().out.decode() == f"{before}{CLIPBOARD}\n"
 
 
-def test_query_in_a_named_format_is_escaped_on_a_terminal(
-    settings: Settings, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+def test_query_as_json_is_one_document_without_control_characters(
+    settings: Settings, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """JSON has escapes of its own, so that a program gets what is stored and a terminal nothing to obey."""
+    query.run_query(settings, "SELECT url FROM analytics", "json")
+    shown = capfdbinary.readouterr().out.decode()
+    assert json.loads(shown) == [{"url": CLIPBOARD}]
+    assert escaped(shown) == shown
+
+
+@pytest.mark.parametrize("form", [None, "TSV", "csv"])
+@pytest.mark.usefixtures("on_a_terminal")
+def test_query_is_escaped_on_a_terminal_in_every_format(
+    settings: Settings, capfdbinary: pytest.CaptureFixture[bytes], form: str | None
 ) -> None:
     """The clipboard does not care for the format."""
-    monkeypatch.setattr(query.sys.stdout, "isatty", lambda: True, raising=False)
-    query.run_query(settings, "SELECT url FROM analytics", "TSV", Console())
-    assert capfdbinary.readouterr().out.decode() == f"{SHOWN}\n"
+    query.run_query(settings, "SELECT url FROM analytics", form)
+    shown = capfdbinary.readouterr()
+    assert shown.out.decode().endswith(f"{SHOWN}\n")
+    assert shown.err.decode() == f"{NOTE}\n"
 
 
-@pytest.mark.parametrize("output_format", [None, "TSV"])
+@pytest.mark.parametrize("form", [None, "TSV", "json", "csv"])
+@pytest.mark.usefixtures("on_a_terminal")
 def test_query_of_a_server_is_escaped_too(
-    output_format: str | None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    form: str | None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over the native protocol, in a table whose cells are no markup either."""
+    """Over the native protocol, in cells that are no markup either."""
 
-    class Server:
+    class Asked:
         def __init__(self, *_: object, **__: object) -> None:
             pass
 
-        def run(self, *_: object) -> object:
-            return [(f"[red]{CLIPBOARD}[/red]",)], [("url", "String")]
+        def select(self, _: str, output_format: str) -> bytes:
+            return FORMATS[output_format]([("url", "String")], [(f"[red]{CLIPBOARD}[/red]",)])
 
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(query, "Server", Server)
-    monkeypatch.setattr(query.sys.stdout, "isatty", lambda: True, raising=False)
-    out = io.StringIO()
-    console = Console(file=out, width=200)
-    query.run_query(Settings(clickhouse_url="clickhouse://nowhere"), "SELECT url", output_format, console)
-    captured = capfd.readouterr()
-    assert f"[red]{SHOWN}[/red]" in out.getvalue() + captured.out
-    assert "\x1b]" not in out.getvalue() + captured.out
-    assert NOTE in captured.err
+    monkeypatch.setattr(query, "Server", Asked)
+    query.run_query(Settings(clickhouse_url="clickhouse://nowhere"), "SELECT url", form)
+    shown = capfd.readouterr().out
+    assert "[red]https://a.test/" in shown
+    assert escaped(shown) == shown
+    with pytest.raises(query.QueryError, match="table, json, csv, JSONEachRow"):
+        query.run_query(Settings(clickhouse_url="clickhouse://nowhere"), "SELECT url", "Pretty")
 
 
 def test_an_error_that_quotes_a_value_is_escaped(
@@ -133,22 +159,31 @@ def test_an_error_that_quotes_a_value_is_escaped(
     assert SHOWN in capfd.readouterr().err
 
 
-def test_audit_shows_what_was_sent_escaped() -> None:
+def test_audit_shows_what_was_sent_escaped(capfd: pytest.CaptureFixture[str]) -> None:
     """Its notes name topics and reasons, which whoever can write to Kafka chooses."""
-    out = io.StringIO()
-    audit = Audit(lines=[], findings=[], doubts=[], notes=[f"a topic {CLIPBOARD}"])
-    report.show(audit, Console(file=out, width=200))
-    assert SHOWN in out.getvalue()
+    report.show(Audit(lines=[], findings=[], doubts=[], notes=[f"a topic {CLIPBOARD}"]), "table")
+    assert SHOWN in capfd.readouterr().out
 
 
-def test_sites_are_listed_escaped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A name is no markup and no command."""
-    from unjoin.sites import _table
-
-    sites = SitesFile(tmp_path / "sites.json")
-    sites.add("shop", ["https://shop.test"], ["signals"], "browser")
-    text = (tmp_path / "sites.json").read_text()
-    (tmp_path / "sites.json").write_text(text.replace("shop.test", "\\u001b]52.test"))
-    out = io.StringIO()
-    Console(file=out, width=200).print(_table(sites))
-    assert r"\x1b]52.test" in out.getvalue()
+@pytest.mark.parametrize("form", FORMS)
+def test_sites_are_listed_whole_and_escaped(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A name is no markup and no command, and an origin that is cut is another one."""
+    sites = SitesFile(tmp_path / "sites" / "sites.json")
+    origins = [f"https://{'long-' * 9}{number}.shop.test" for number in range(3)]
+    sites.add("shop", origins, ["signals"], "browser")
+    text = (tmp_path / "sites" / "sites.json").read_text()
+    (tmp_path / "sites" / "sites.json").write_text(text.replace("2.shop.test", "\\u001b]52.test"))
+    monkeypatch.setenv("UNJOIN_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "40")
+    if form != "csv":  # a file of CSV has the text itself
+        monkeypatch.setattr(output, "on_terminal", lambda: True)
+    assert cli.main(["sites", "list", "--format", form]) == 0
+    shown = capfd.readouterr().out
+    assert all(origin in shown for origin in origins[:2])
+    assert form == "csv" or escaped(shown) == shown
+    if form == "json":
+        (row,) = json.loads(shown)
+        assert row["origins"][:2] == origins[:2]
+        assert (row["site"], row["state"]) == ("shop", "in use")

@@ -22,6 +22,7 @@ from unjoin.audit.spools import Spooled, read_spools
 from unjoin.audit.stored import source_of
 from unjoin.audit.tables import EVER, Audited, Snapshot, audit_table
 from unjoin.connections.kafka_login import kafka_access_of
+from unjoin.output import progress_on
 from unjoin.settings import Settings
 
 SINK_GROUP = "unjoin-sink-"
@@ -46,7 +47,7 @@ async def audit(
         with (
             source_of(settings) as source,
             tempfile.TemporaryDirectory(prefix="unjoin-audit-") as scratch,
-            Progress(*columns, console=console, transient=True) as progress,
+            progress_on(console, *columns) as progress,
         ):
             snapshot = await _snapshot(kafka, progress, EVER if since_ms is None else since_ms)
             audited: dict[str, Audited] = {}

@@ -1,14 +1,7 @@
-"""Shows an audit to people, or as JSON to programs."""
-
-import sys
-
-import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+"""Shows an audit, to people or to programs."""
 
 from unjoin.audit.balance import Audit, Line
-from unjoin.terminal import escaped
+from unjoin.output import print_json, print_table, say
 
 COLUMNS = (
     *("accepted", "stored", "passed_on", "verdicts", "collapsed", "dead_lettered"),
@@ -16,19 +9,27 @@ COLUMNS = (
 )
 
 
-def show(audit: Audit, console: Console) -> None:
-    """A table, then where to look, what could not be told, and the verdict."""
-    table = Table("", *(column.replace("_", " ") for column in COLUMNS))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for line in audit.lines:
-        counts = (getattr(line, column) for column in COLUMNS)
-        table.add_row(Text(escaped(line.name)), *(f"{count:,}" if count else "0" for count in counts))
-    console.print(table)
+def show(audit: Audit, form: str) -> None:
+    """A row an outcome and a column a topic, then where to look, what could not be told, and the verdict.
 
-    def say(text: str, style: str = "") -> None:
-        console.print(escaped(text), style=style, markup=False, highlight=False, soft_wrap=True)
+    Programs get a row a topic, or the whole audit as JSON.
+    """
+    rows = [(line.name, *(getattr(line, column) for column in COLUMNS)) for line in audit.lines]
+    if form == "table":
+        print_table(("", *(column.replace("_", " ") for column in COLUMNS)), _with_spaces(rows), transposed=True)
+        _say_the_rest(audit)
+    elif form == "csv":
+        print_table(tuple(_columns(Line(name=""))), (list(_columns(line).values()) for line in audit.lines), form)
+    else:
+        print_json(_document(audit))
 
+
+def _with_spaces(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Long names break between words."""
+    return [(name.replace("_", " "), *counts) for name, *counts in rows]
+
+
+def _say_the_rest(audit: Audit) -> None:
     for note in audit.notes:
         say(f"note: {note}")
     for doubt in audit.doubts:
@@ -46,9 +47,8 @@ def show(audit: Audit, console: Console) -> None:
             say("nothing is wrong as far as it could be told", "bold yellow")
 
 
-def write_json(audit: Audit) -> None:
-    """One object on standard output."""
-    shown = {
+def _document(audit: Audit) -> dict[str, object]:
+    return {
         "difference": audit.difference,
         "told": not audit.doubts,
         "lines": [_columns(line) for line in audit.lines],
@@ -56,7 +56,6 @@ def write_json(audit: Audit) -> None:
         "doubts": audit.doubts,
         "notes": audit.notes,
     }
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(shown)) + b"\n")
 
 
 def _columns(line: Line) -> dict[str, int | str]:

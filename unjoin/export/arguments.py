@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from unjoin.output import add_format
+
 DATASETS = ("labels",)
 """The first is meant where none is named."""
 
@@ -29,3 +31,4 @@ def add_export_arguments(export: argparse.ArgumentParser) -> None:
         help="with --votes or --since-last: leave out answers in which a model finds a name",
     )
     labels.add_argument("--k", type=int, help="leave out what fewer votes say; default UNJOIN_EXPORT_K")
+    add_format(labels)

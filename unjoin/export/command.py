@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from unjoin.export.days import last_closed_day
 from unjoin.export.files import ExportError
 from unjoin.export.increments import export_increment
 from unjoin.export.labels import Advance, Names, export_labels
 from unjoin.export.source import source_of
-from unjoin.export.views import CONSENSUS, VOTES
+from unjoin.export.views import CONSENSUS, INCREMENT, VOTES
+from unjoin.output import print_report, progress_on
 from unjoin.person_names import NameFinder
 from unjoin.settings import Settings
 
@@ -45,10 +46,16 @@ def _file(options: argparse.Namespace, settings: Settings, k: int, names: Names 
     with source_of(settings) as source, _progress(console, view.unit) as advance:
         exported = export_labels(source, view, k, options.target, advance, names)
     named = f", {exported.named} because they name a person" if names else ""
-    _say(
+    print_report(
         f"{exported.rows} {view.unit} in {options.target}; "
         f"{exported.left_out} left out, for fewer than {k} votes say so{named}",
-        console,
+        options.format,
+        file=str(options.target),
+        dataset=view.name,
+        rows=exported.rows,
+        k=k,
+        fewer_than_k=exported.left_out,
+        names_a_person=exported.named,
     )
 
 
@@ -58,26 +65,33 @@ def _increment(options: argparse.Namespace, settings: Settings, k: int, names: N
     closed = last_closed_day(datetime.datetime.now(datetime.UTC), settings.labeled_retention_hours)
     with source_of(settings) as source, _progress(console, "votes") as advance:
         added = export_increment(source, k, options.target, closed, advance, names)
-    if added.path is None:
-        _say(f"nothing new: of the days until {closed}, the last that is closed, all are in {options.target}", console)
-    else:
+    file = None if added.path is None else str(options.target / added.path)
+    sentence = f"nothing new: of the days until {closed}, the last that is closed, all are in {options.target}"
+    if file is not None:
         named = f", {added.exported.named} because they name a person" if names else ""
-        _say(
-            f"{added.exported.rows} answers in {options.target / added.path}; votes left out: "
-            f"{added.exported.left_out} for answers that fewer than {k} gave{named}",
-            console,
-        )
+        left = f"{added.exported.left_out} for answers that fewer than {k} gave{named}"
+        sentence = f"{added.exported.rows} answers in {file}; votes left out: {left}"
     if added.late:
-        _say(f"note: {added.late} votes of days that are in files came later; no file will have them", console)
-
-
-def _say(text: str, console: Console) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+        sentence += f"\nnote: {added.late} votes of days that are in files came later; no file will have them"
+    print_report(
+        sentence,
+        options.format,
+        file=file,
+        dataset=INCREMENT.name,
+        rows=added.exported.rows,
+        k=k,
+        fewer_than_k=added.exported.left_out,
+        names_a_person=added.exported.named,
+        mark=added.mark,
+        closed=closed,
+        rows_of_all=added.rows_of_all,
+        late=added.late,
+    )
 
 
 @contextmanager
 def _progress(console: Console, unit: str) -> Iterator[Advance]:
     columns = (TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_on(console, *columns) as progress:
         bar = progress.add_task(unit, total=None)
         yield lambda done, of: progress.update(bar, completed=done, total=of)

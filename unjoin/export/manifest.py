@@ -1,4 +1,4 @@
-"""Pure: what a folder of exported files holds, as its `manifest.json` says it."""
+"""Pure: what a folder of exported files holds, as its `_manifest.json` says it."""
 
 import datetime
 
@@ -7,7 +7,8 @@ import msgspec
 from unjoin.export.files import ExportError, Notes
 
 FORMAT = 1
-NAME = "manifest.json"
+NAME = "_manifest.json"
+"""Readers of folders of Parquet pass over a name that begins so."""
 
 
 class Part(msgspec.Struct, kw_only=True):

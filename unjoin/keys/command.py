@@ -17,7 +17,6 @@ from typing import Literal
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from schemas.outcomes import UnjoinError
 from unjoin.keys.announcement import Role, fingerprint_of, identity_fingerprint
@@ -25,6 +24,7 @@ from unjoin.keys.housekeeping import destroy_expired
 from unjoin.keys.identity import existing_identity, new_identity
 from unjoin.keys.keyring import Keyring, KeyringError
 from unjoin.keys.retention import destroy_due
+from unjoin.output import add_format, print_table, say
 from unjoin.settings import Settings
 
 ROLES = ("edge", "epoch")
@@ -72,7 +72,7 @@ def run_keys(options: argparse.Namespace, settings: Settings, console: Console, 
     if options.action == "list":
         rows = [row for role in keyrings for row in key_rows(role, keyrings[role], settings.labeled_retention_hours)]
         identity = existing_identity(folders["epoch"]) if "epoch" in keyrings else None
-        _show(rows, identity, options.format, console)
+        _show(rows, identity, options.format)
     elif options.action == "rotate":
         _rotate(keyrings, options.yes, console, now)
         if "epoch" in keyrings:
@@ -123,19 +123,22 @@ def _fingerprint(role: str, keyring: Keyring, day: datetime.date) -> str:
     return "" if key is None else fingerprint_of(ROLE_OF_KEYS[role], key)
 
 
-def _show(rows: list[KeyRow], identity: bytes | None, form: str, console: Console) -> None:
-    if form == "json":
-        console.print(msgspec.json.encode(rows).decode(), markup=False, highlight=False, soft_wrap=True)
-        return
-    table = Table("role", "day", "state", "created", "destroyed", "due")
-    for row in rows:
-        table.add_row(row.role, str(row.day), row.state, *map(_minute, (row.created, row.destroyed, row.due)))
-    console.print(table if rows else "no keys here yet: a role makes the key of a day when it is first asked for")
-    for row in rows:
-        if row.fingerprint:
-            console.print(f"fingerprint of {row.role} {row.day}: {row.fingerprint}", highlight=False, soft_wrap=True)
-    if identity is not None:
-        console.print(f"door's identity: {identity_fingerprint(identity)}", highlight=False, soft_wrap=True)
+def _show(rows: list[KeyRow], identity: bytes | None, form: str) -> None:
+    if not rows and form == "table":
+        say("no keys here yet: a role makes the key of a day when it is first asked for")
+    elif form == "table":
+        cells = [
+            (row.role, str(row.day), row.state, *map(_minute, (row.created, row.destroyed, row.due))) for row in rows
+        ]
+        print_table(("role", "day", "state", "created", "destroyed", "due"), cells)
+        for row in rows:
+            if row.fingerprint:
+                say(f"fingerprint of {row.role} {row.day}: {row.fingerprint}")
+    else:
+        shown = [msgspec.to_builtins(row) for row in rows]
+        print_table(KeyRow.__struct_fields__, (list(row.values()) for row in shown), form, document=rows)
+    if identity is not None and form == "table":
+        say(f"door's identity: {identity_fingerprint(identity)}")
 
 
 def _minute(when: datetime.datetime | None) -> str:
@@ -223,7 +226,7 @@ def add_keys_arguments(keys: argparse.ArgumentParser) -> None:
     list_ = add(
         "list", "list keys, and when they were made and destroyed", "Lists what there is and was; times in UTC."
     )
-    list_.add_argument("--format", choices=("table", "json"), default="table")
+    add_format(list_)
     destroy = add(
         "destroy",
         "destroy a day's keys, or those that are due",

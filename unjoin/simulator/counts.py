@@ -4,7 +4,6 @@ import math
 from collections import Counter
 
 import msgspec
-from rich.table import Table
 
 from schemas.events import AudioTranscript, ImageLabel, TextAnswer, Verdict
 from unjoin.simulator.traffic import SimulatedBatch
@@ -125,28 +124,20 @@ class TrafficCounts:
         )
 
 
-def summary_table(summary: Summary) -> Table:
-    """The summary, for a terminal."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    table.add_column(style="dim")
-    table.add_row("sent", f"{summary.sent:,}", f"{summary.sessions:,} sessions, {summary.requests:,} requests")
-    for category, count in summary.accepted.items():
-        table.add_row(f"accepted {category}", f"{count:,}", "")
-    table.add_row("votes", f"{summary.votes:,}", f"distinct session, task and day; {summary.tasks:,} tasks")
-    if summary.votes_judged_bot:
-        table.add_row("votes of bots", f"{summary.votes_judged_bot:,}", "of these, judged not human")
-    for reason, count in summary.rejected.items():
-        table.add_row(f"rejected {reason}", f"{count:,}", "")
-    for cause, count in summary.retries.items():
-        table.add_row(f"resent after {cause}", f"{count:,}", "requests")
-    if summary.unknown:
-        table.add_row("[red]unknown[/]", f"{summary.unknown:,}", "never acknowledged: stored or not")
-    table.add_row("took", f"{summary.duration_seconds:,.1f} s", f"{summary.events_per_second:,.0f} events/s")
+def summary_rows(summary: Summary) -> list[tuple[str, str | int | float, str]]:
+    """The summary for people: what, how many, and a note."""
     p50, p95 = summary.latency_ms["p50"], summary.latency_ms["p95"]
-    table.add_row("answer p50", f"{p50:,.1f} ms", f"p95 {p95:,.1f} ms")
-    return table
+    return [
+        ("sent", summary.sent, f"{summary.sessions:,} sessions, {summary.requests:,} requests"),
+        *((f"accepted {category}", count, "") for category, count in summary.accepted.items()),
+        ("votes", summary.votes, f"distinct session, task and day; {summary.tasks:,} tasks"),
+        *([("votes of bots", summary.votes_judged_bot, "of these, judged not human")] * bool(summary.votes_judged_bot)),
+        *((f"rejected {reason}", count, "") for reason, count in summary.rejected.items()),
+        *((f"resent after {cause}", count, "requests") for cause, count in summary.retries.items()),
+        *([("unknown", summary.unknown, "never acknowledged: stored or not")] * bool(summary.unknown)),
+        ("seconds", round(summary.duration_seconds, 1), f"{summary.events_per_second:,.0f} events/s"),
+        ("ms to an answer, p50", round(p50, 1), f"p95 {p95:,.1f} ms"),
+    ]
 
 
 def _day(ts: int) -> int:

@@ -17,8 +17,9 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from unjoin.output import print_table
 from unjoin.settings import Settings
-from unjoin.simulator.counts import Summary, TrafficCounts, summary_table
+from unjoin.simulator.counts import Summary, TrafficCounts, summary_rows
 from unjoin.simulator.sender import REQUEST_SECONDS_MAX, Delivery, Sender, SimulateError
 from unjoin.simulator.traffic import BATCH_EVENTS_MAX, CATEGORIES, Plan, Traffic
 
@@ -91,7 +92,6 @@ async def simulate(options: SimulateOptions, console: Console) -> Summary:
             summary = counts.summary(time.monotonic() - sender.started)
             if options.summary:
                 options.summary.write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
-    console.print(summary_table(summary))
     return summary
 
 
@@ -110,6 +110,7 @@ def run_simulate(arguments: argparse.Namespace, settings: Settings, console: Con
         summary = asyncio.run(_until_told_to_stop(simulate(options, console)))
     except asyncio.CancelledError:
         return INTERRUPTED
+    print_table(("what", "how many", "note"), summary_rows(summary), arguments.format, document=summary)
     return 0 if summary.accepted_total + summary.rejected_total == options.events else 1
 
 
@@ -141,6 +142,8 @@ def _check(options: SimulateOptions) -> None:
             f"{parts.hostname} is not this machine; simulated load may only be sent where it is welcome: "
             "add --allow-remote if the collector is yours"
         )
+    if options.summary is not None and options.summary.suffix != ".json":
+        raise SimulateError(f"--summary is JSON: name {options.summary} with .json at its end")
     bounds = {
         "events": (options.events, 1, EVENTS_MAX), "sessions": (options.sessions, 0, 1_000_000),
         "concurrency": (options.concurrency, 1, 1_024), "batch-events": (options.batch_events, 1, BATCH_EVENTS_MAX),

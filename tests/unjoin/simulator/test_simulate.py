@@ -5,6 +5,7 @@ import asyncio
 import io
 import time
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -247,6 +248,7 @@ def test_progress_shows_rates_and_counts_on_a_terminal():
         ({"url": None}, "no collector answers at http://127.0.0.1:9;"),
         ({"url": None, "categories": "signals, secrets"}, "--categories"),
         ({"url": "http://192.0.2.7", "events": 5}, "--allow-remote"),
+        ({"url": None, "summary": Path("summary.csv")}, "--summary is JSON"),
     ],
 )
 def test_command_takes_its_collector_from_the_settings_and_its_options_by_name(arguments, says):
