@@ -1,0 +1,361 @@
+-- What detectors of bots compute of a session's signals; docs/features.md says what each is good for.
+--
+-- A view, not a table: a row that a client sent twice would count twice in what is computed as rows come, and a copy would
+-- outlive an erasure and the retention of `signals`. Never joined with labels: nothing could join them.
+--
+-- A *step* is from a sample to the next one of the same event. It counts where it lasts 0.1 to under 250 ms and is at most
+-- 100,000 pixels long, and in nothing else: so whatever a client sends, every number is finite. Where nothing counts, a
+-- number is NULL. Percentiles are exact, linear between neighbours (Hyndman and Fan's type 7, numpy's default).
+-- Arrays are read in the order of the key, a session at a time, so that memory does not grow with the number of sessions.
+
+CREATE VIEW IF NOT EXISTS unjoin.session_features
+(
+    site LowCardinality(String) COMMENT 'whose page it was',
+    session String COMMENT 'whose signals these are: identified, as `signals` is',
+    first_at DateTime64(3, 'UTC') COMMENT '`at` of its first signal',
+    last_at DateTime64(3, 'UTC') COMMENT '`at` of its last signal',
+    events UInt64 COMMENT 'rows of `signals`; SDK: at most one of a type in 20 seconds',
+    pointer_events UInt64 COMMENT 'rows of `signals` of type pointer; SDK: at most one of a type in 20 seconds',
+    touch_events UInt64 COMMENT 'rows of `signals` of type touch; SDK: at most one of a type in 20 seconds',
+    scroll_events UInt64 COMMENT 'rows of `signals` of type scroll; SDK: at most one of a type in 20 seconds',
+    key_events UInt64 COMMENT 'rows of `signals` of type key; SDK: at most one of a type in 20 seconds',
+    gyroscope_events UInt64 COMMENT 'rows of `signals` of type gyroscope; SDK: at most one of a type in 20 seconds',
+    accelerometer_events UInt64 COMMENT 'rows of `signals` of type accelerometer; SDK: at most one of a type in 20 seconds',
+    gap_s_q50 Nullable(Float64) COMMENT 'the median of the seconds between one event and the next; Ahmed and Traore 2007 (silence); SDK: its own clock',
+    gap_s_max Nullable(Float64) COMMENT 'the longest of the seconds between one event and the next; Ahmed and Traore 2007 (silence); SDK: its own clock',
+    hand_samples UInt64 COMMENT 'places told of pointers and touches; SDK: drawn',
+    hand_movements UInt64 COMMENT 'movements of at least four places and one pixel, none of whose steps lasts 250 ms; Gamboa and Fred 2004 (stroke); SDK: drawn',
+    hand_from_zero_share Nullable(Float64) COMMENT 'share of runs without a pause that begin at exactly 0, 0: says who sent them; SDK: 1',
+    hand_whole_share Nullable(Float64) COMMENT 'share of places in whole pixels; SDK: 1',
+    hand_still_share Nullable(Float64) COMMENT 'share of steps of length 0; SDK: 0, save by rounding',
+    hand_path_px Float64 COMMENT 'length of all steps together, CSS pixels; Ahmed and Traore 2007 (travelled distance); SDK: drawn and scaled',
+    hand_interval_ms_q10 Nullable(Float64) COMMENT 'the 10th percentile of the milliseconds of a step; SDK: kept',
+    hand_interval_ms_q50 Nullable(Float64) COMMENT 'the median of the milliseconds of a step; SDK: kept',
+    hand_interval_ms_q90 Nullable(Float64) COMMENT 'the 90th percentile of the milliseconds of a step; SDK: kept',
+    hand_pauses UInt64 COMMENT 'pauses inside an event of 250 ms to an hour; Ahmed and Traore 2007 (silence); SDK: its own, one between two pieces',
+    hand_pause_ms_q50 Nullable(Float64) COMMENT 'the median of the milliseconds of a pause inside an event; Ahmed and Traore 2007 (silence); SDK: 1000',
+    hand_pause_ms_q90 Nullable(Float64) COMMENT 'the 90th percentile of the milliseconds of a pause inside an event; Ahmed and Traore 2007 (silence); SDK: 1000',
+    hand_speed_px_s_q10 Nullable(Float64) COMMENT 'the 10th percentile of the speed of a step, CSS pixels a second; Ahmed and Traore 2007; SDK: scaled',
+    hand_speed_px_s_q50 Nullable(Float64) COMMENT 'the median of the speed of a step, CSS pixels a second; Ahmed and Traore 2007; SDK: scaled',
+    hand_speed_px_s_q90 Nullable(Float64) COMMENT 'the 90th percentile of the speed of a step, CSS pixels a second; Ahmed and Traore 2007; SDK: scaled',
+    hand_acceleration_px_s2_q10 Nullable(Float64) COMMENT 'the 10th percentile of the change of speed from step to step, CSS pixels a second squared, negative where it slows down; Gamboa and Fred 2004 (tangential acceleration); SDK: scaled',
+    hand_acceleration_px_s2_q50 Nullable(Float64) COMMENT 'the median of the change of speed from step to step, CSS pixels a second squared, negative where it slows down; Gamboa and Fred 2004 (tangential acceleration); SDK: scaled',
+    hand_acceleration_px_s2_q90 Nullable(Float64) COMMENT 'the 90th percentile of the change of speed from step to step, CSS pixels a second squared, negative where it slows down; Gamboa and Fred 2004 (tangential acceleration); SDK: scaled',
+    hand_jerk_px_s3_q10 Nullable(Float64) COMMENT 'the 10th percentile of the change of acceleration without its sign, CSS pixels a second cubed; Gamboa and Fred 2004 (tangential jerk); SDK: scaled',
+    hand_jerk_px_s3_q50 Nullable(Float64) COMMENT 'the median of the change of acceleration without its sign, CSS pixels a second cubed; Gamboa and Fred 2004 (tangential jerk); SDK: scaled',
+    hand_jerk_px_s3_q90 Nullable(Float64) COMMENT 'the 90th percentile of the change of acceleration without its sign, CSS pixels a second cubed; Gamboa and Fred 2004 (tangential jerk); SDK: scaled',
+    hand_turn_rad_q10 Nullable(Float64) COMMENT 'the 10th percentile of the angle between a step and the next, 0 to pi; Zheng et al. 2011 (angle of curvature, less what it lacks to pi); SDK: kept',
+    hand_turn_rad_q50 Nullable(Float64) COMMENT 'the median of the angle between a step and the next, 0 to pi; Zheng et al. 2011 (angle of curvature, less what it lacks to pi); SDK: kept',
+    hand_turn_rad_q90 Nullable(Float64) COMMENT 'the 90th percentile of the angle between a step and the next, 0 to pi; Zheng et al. 2011 (angle of curvature, less what it lacks to pi); SDK: kept',
+    hand_straight_share Nullable(Float64) COMMENT 'share of angles under 0.02; Zheng et al. 2011 (angle of curvature); SDK: kept',
+    hand_straightness_q10 Nullable(Float64) COMMENT 'the 10th percentile of a movement''s distance from its first to its last place by its length, 0 to 1; Gamboa and Fred 2004 (straightness), Acien et al. 2022 (efficiency); SDK: kept, of at most eight places',
+    hand_straightness_q50 Nullable(Float64) COMMENT 'the median of a movement''s distance from its first to its last place by its length, 0 to 1; Gamboa and Fred 2004 (straightness), Acien et al. 2022 (efficiency); SDK: kept, of at most eight places',
+    hand_straightness_q90 Nullable(Float64) COMMENT 'the 90th percentile of a movement''s distance from its first to its last place by its length, 0 to 1; Gamboa and Fred 2004 (straightness), Acien et al. 2022 (efficiency); SDK: kept, of at most eight places',
+    hand_speed_variation_q10 Nullable(Float64) COMMENT 'the 10th percentile of a movement''s standard deviation of speed by its mean; after Gamboa and Fred 2004 (velocity); SDK: kept, of at most eight places',
+    hand_speed_variation_q50 Nullable(Float64) COMMENT 'the median of a movement''s standard deviation of speed by its mean; after Gamboa and Fred 2004 (velocity); SDK: kept, of at most eight places',
+    hand_speed_variation_q90 Nullable(Float64) COMMENT 'the 90th percentile of a movement''s standard deviation of speed by its mean; after Gamboa and Fred 2004 (velocity); SDK: kept, of at most eight places',
+    hand_peak_time_q10 Nullable(Float64) COMMENT 'the 10th percentile of the share of a movement''s time at which it is fastest, 0 to 1; after Plamondon 1995 (asymmetric speed profile); SDK: of a piece, not of the movement',
+    hand_peak_time_q50 Nullable(Float64) COMMENT 'the median of the share of a movement''s time at which it is fastest, 0 to 1; after Plamondon 1995 (asymmetric speed profile); SDK: of a piece, not of the movement',
+    hand_peak_time_q90 Nullable(Float64) COMMENT 'the 90th percentile of the share of a movement''s time at which it is fastest, 0 to 1; after Plamondon 1995 (asymmetric speed profile); SDK: of a piece, not of the movement',
+    hand_jerk_cost_q10 Nullable(Float64) COMMENT 'the 10th percentile of a movement''s squared jerk, summed over its time and made dimensionless by its duration and its peak speed; Hogan and Sternad 2009 (dimensionless jerk); SDK: kept, of at most eight places',
+    hand_jerk_cost_q50 Nullable(Float64) COMMENT 'the median of a movement''s squared jerk, summed over its time and made dimensionless by its duration and its peak speed; Hogan and Sternad 2009 (dimensionless jerk); SDK: kept, of at most eight places',
+    hand_jerk_cost_q90 Nullable(Float64) COMMENT 'the 90th percentile of a movement''s squared jerk, summed over its time and made dimensionless by its duration and its peak speed; Hogan and Sternad 2009 (dimensionless jerk); SDK: kept, of at most eight places',
+    touch_force_q10 Nullable(Float64) COMMENT 'the 10th percentile of the force of a finger, 0 to 1 as the device tells it; Frank et al. 2013 (pressure); SDK: kept',
+    touch_force_q50 Nullable(Float64) COMMENT 'the median of the force of a finger, 0 to 1 as the device tells it; Frank et al. 2013 (pressure); SDK: kept',
+    touch_force_q90 Nullable(Float64) COMMENT 'the 90th percentile of the force of a finger, 0 to 1 as the device tells it; Frank et al. 2013 (pressure); SDK: kept',
+    scroll_path_px Float64 COMMENT 'length of all scrolling together, CSS pixels; SDK: drawn',
+    scroll_speed_px_s_q10 Nullable(Float64) COMMENT 'the 10th percentile of the speed of a step of scrolling, CSS pixels a second; after Frank et al. 2013 (velocity); SDK: kept',
+    scroll_speed_px_s_q50 Nullable(Float64) COMMENT 'the median of the speed of a step of scrolling, CSS pixels a second; after Frank et al. 2013 (velocity); SDK: kept',
+    scroll_speed_px_s_q90 Nullable(Float64) COMMENT 'the 90th percentile of the speed of a step of scrolling, CSS pixels a second; after Frank et al. 2013 (velocity); SDK: kept',
+    scroll_interval_ms_q50 Nullable(Float64) COMMENT 'the median of the milliseconds of a step of scrolling; SDK: kept',
+    scroll_interval_ms_q90 Nullable(Float64) COMMENT 'the 90th percentile of the milliseconds of a step of scrolling; SDK: kept',
+    scroll_reversal_share Nullable(Float64) COMMENT 'share of steps of scrolling that go up after one down, or down after one up; SDK: kept',
+    key_strokes UInt64 COMMENT 'key strokes told; SDK: three an event',
+    key_dwell_ms_q10 Nullable(Float64) COMMENT 'the 10th percentile of the milliseconds that a key is down, up to 10,000; Monrose and Rubin 1997 (duration, dwell); SDK: kept',
+    key_dwell_ms_q50 Nullable(Float64) COMMENT 'the median of the milliseconds that a key is down, up to 10,000; Monrose and Rubin 1997 (duration, dwell); SDK: kept',
+    key_dwell_ms_q90 Nullable(Float64) COMMENT 'the 90th percentile of the milliseconds that a key is down, up to 10,000; Monrose and Rubin 1997 (duration, dwell); SDK: kept',
+    key_flight_ms_q10 Nullable(Float64) COMMENT 'the 10th percentile of the milliseconds from a key''s way up to the next one''s way down, negative where they overlap; Monrose and Rubin 1997 (latency, flight); SDK: kept',
+    key_flight_ms_q50 Nullable(Float64) COMMENT 'the median of the milliseconds from a key''s way up to the next one''s way down, negative where they overlap; Monrose and Rubin 1997 (latency, flight); SDK: kept',
+    key_flight_ms_q90 Nullable(Float64) COMMENT 'the 90th percentile of the milliseconds from a key''s way up to the next one''s way down, negative where they overlap; Monrose and Rubin 1997 (latency, flight); SDK: kept',
+    key_press_ms_q10 Nullable(Float64) COMMENT 'the 10th percentile of the milliseconds from a key''s way down to the next one''s, up to 5,000; Killourhy and Maxion 2009 (down-down); SDK: kept',
+    key_press_ms_q50 Nullable(Float64) COMMENT 'the median of the milliseconds from a key''s way down to the next one''s, up to 5,000; Killourhy and Maxion 2009 (down-down); SDK: kept',
+    key_press_ms_q90 Nullable(Float64) COMMENT 'the 90th percentile of the milliseconds from a key''s way down to the next one''s, up to 5,000; Killourhy and Maxion 2009 (down-down); SDK: kept',
+    key_dwell_variation Nullable(Float64) COMMENT 'standard deviation of dwell times by their mean; after Monrose and Rubin 1997; SDK: kept',
+    key_press_variation Nullable(Float64) COMMENT 'standard deviation of down-down times by their mean; after Killourhy and Maxion 2009; SDK: kept',
+    key_rollover_share Nullable(Float64) COMMENT 'share of keys that go down before the one before is up; Dhakal et al. 2018 (rollover); SDK: kept',
+    gyroscope_samples UInt64 COMMENT 'rotation rates told; SDK: drawn',
+    gyroscope_deg_s_q50 Nullable(Float64) COMMENT 'the median of the rate of rotation about all axes, degrees a second; SDK: kept',
+    gyroscope_deg_s_q90 Nullable(Float64) COMMENT 'the 90th percentile of the rate of rotation about all axes, degrees a second; SDK: kept',
+    gyroscope_energy_deg2_s2 Nullable(Float64) COMMENT 'the mean of the squared rate of rotation, degrees squared a second squared; after Bao and Intille 2004 (energy); SDK: kept',
+    accelerometer_samples UInt64 COMMENT 'accelerations told; SDK: drawn',
+    accelerometer_m_s2_q50 Nullable(Float64) COMMENT 'the median of the acceleration along all axes, gravity included, metres a second squared; SDK: kept',
+    accelerometer_m_s2_q90 Nullable(Float64) COMMENT 'the 90th percentile of the acceleration along all axes, gravity included, metres a second squared; SDK: kept',
+    accelerometer_energy_m2_s4 Nullable(Float64) COMMENT 'the variance of that acceleration, which has no gravity in it, metres squared a second to the fourth; Bao and Intille 2004 (energy without its constant part); SDK: kept'
+)
+AS
+WITH value -> if(isFinite(value), value, NULL) AS finite
+SELECT
+    site,
+    session,
+    first_at,
+    last_at,
+    events,
+    pointer_events,
+    touch_events,
+    scroll_events,
+    key_events,
+    gyroscope_events,
+    accelerometer_events,
+    finite(gaps[1]) AS gap_s_q50,
+    finite(gaps[2]) AS gap_s_max,
+    hand_samples,
+    hand_movements,
+    finite(hand_runs_from_zero / hand_runs) AS hand_from_zero_share,
+    finite(hand_whole_places / hand_samples) AS hand_whole_share,
+    finite(hand_still_steps / hand_steps) AS hand_still_share,
+    hand_path_px,
+    finite(hand_intervals[1]) AS hand_interval_ms_q10,
+    finite(hand_intervals[2]) AS hand_interval_ms_q50,
+    finite(hand_intervals[3]) AS hand_interval_ms_q90,
+    hand_pauses,
+    finite(hand_pause_times[2]) AS hand_pause_ms_q50,
+    finite(hand_pause_times[3]) AS hand_pause_ms_q90,
+    finite(hand_speeds[1]) AS hand_speed_px_s_q10,
+    finite(hand_speeds[2]) AS hand_speed_px_s_q50,
+    finite(hand_speeds[3]) AS hand_speed_px_s_q90,
+    finite(hand_accelerations[1]) AS hand_acceleration_px_s2_q10,
+    finite(hand_accelerations[2]) AS hand_acceleration_px_s2_q50,
+    finite(hand_accelerations[3]) AS hand_acceleration_px_s2_q90,
+    finite(hand_jerks[1]) AS hand_jerk_px_s3_q10,
+    finite(hand_jerks[2]) AS hand_jerk_px_s3_q50,
+    finite(hand_jerks[3]) AS hand_jerk_px_s3_q90,
+    finite(hand_turns[1]) AS hand_turn_rad_q10,
+    finite(hand_turns[2]) AS hand_turn_rad_q50,
+    finite(hand_turns[3]) AS hand_turn_rad_q90,
+    finite(hand_straight_turns / hand_turns_told) AS hand_straight_share,
+    finite(hand_straightness[1]) AS hand_straightness_q10,
+    finite(hand_straightness[2]) AS hand_straightness_q50,
+    finite(hand_straightness[3]) AS hand_straightness_q90,
+    finite(hand_speed_variation[1]) AS hand_speed_variation_q10,
+    finite(hand_speed_variation[2]) AS hand_speed_variation_q50,
+    finite(hand_speed_variation[3]) AS hand_speed_variation_q90,
+    finite(hand_peak_time[1]) AS hand_peak_time_q10,
+    finite(hand_peak_time[2]) AS hand_peak_time_q50,
+    finite(hand_peak_time[3]) AS hand_peak_time_q90,
+    finite(hand_jerk_cost[1]) AS hand_jerk_cost_q10,
+    finite(hand_jerk_cost[2]) AS hand_jerk_cost_q50,
+    finite(hand_jerk_cost[3]) AS hand_jerk_cost_q90,
+    finite(touch_forces[1]) AS touch_force_q10,
+    finite(touch_forces[2]) AS touch_force_q50,
+    finite(touch_forces[3]) AS touch_force_q90,
+    scroll_path_px,
+    finite(scroll_speeds[1]) AS scroll_speed_px_s_q10,
+    finite(scroll_speeds[2]) AS scroll_speed_px_s_q50,
+    finite(scroll_speeds[3]) AS scroll_speed_px_s_q90,
+    finite(scroll_intervals[2]) AS scroll_interval_ms_q50,
+    finite(scroll_intervals[3]) AS scroll_interval_ms_q90,
+    finite(scroll_reversals / scroll_pairs) AS scroll_reversal_share,
+    key_strokes,
+    finite(key_dwells[1]) AS key_dwell_ms_q10,
+    finite(key_dwells[2]) AS key_dwell_ms_q50,
+    finite(key_dwells[3]) AS key_dwell_ms_q90,
+    finite(key_flights[1]) AS key_flight_ms_q10,
+    finite(key_flights[2]) AS key_flight_ms_q50,
+    finite(key_flights[3]) AS key_flight_ms_q90,
+    finite(key_presses[1]) AS key_press_ms_q10,
+    finite(key_presses[2]) AS key_press_ms_q50,
+    finite(key_presses[3]) AS key_press_ms_q90,
+    finite(key_dwell_spread / key_dwell_mean) AS key_dwell_variation,
+    finite(key_press_spread / key_press_mean) AS key_press_variation,
+    finite(key_rollovers / key_flights_told) AS key_rollover_share,
+    gyroscope_samples,
+    finite(gyroscope_rates[2]) AS gyroscope_deg_s_q50,
+    finite(gyroscope_rates[3]) AS gyroscope_deg_s_q90,
+    finite(gyroscope_energy) AS gyroscope_energy_deg2_s2,
+    accelerometer_samples,
+    finite(accelerometer_norms[2]) AS accelerometer_m_s2_q50,
+    finite(accelerometer_norms[3]) AS accelerometer_m_s2_q90,
+    finite(accelerometer_energy) AS accelerometer_energy_m2_s4
+FROM
+(
+    SELECT
+        site,
+        session,
+        min(at) AS first_at,
+        max(at) AS last_at,
+        count() AS events,
+        countIf(type = 'pointer') AS pointer_events,
+        countIf(type = 'touch') AS touch_events,
+        countIf(type = 'scroll') AS scroll_events,
+        countIf(type = 'key') AS key_events,
+        countIf(type = 'gyroscope') AS gyroscope_events,
+        countIf(type = 'accelerometer') AS accelerometer_events,
+        arrayMap(ms -> ms / 1000, arrayReduce('quantilesExactInclusive(0.5, 1)', arrayPopFront(arrayDifference(arraySort(
+            groupArray(toUnixTimestamp64Milli(at))))))) AS gaps,
+        sumIf(length(t), is_hand) AS hand_samples,
+        sumIf(length(moves), is_hand) AS hand_movements,
+        sumIf(length(run_starts), is_hand) AS hand_runs,
+        sumIf(arrayCount(place -> place = (0, 0), run_starts), is_hand) AS hand_runs_from_zero,
+        sumIf(arrayCount((across, down) -> across = floor(across) AND down = floor(down), path_x, path_y), is_hand)
+            AS hand_whole_places,
+        sumIf(length(speeds), is_hand) AS hand_steps,
+        sumIf(arrayCount(speed -> speed = 0, speeds), is_hand) AS hand_still_steps,
+        sumIf(arraySum(told_lengths), is_hand) AS hand_path_px,
+        quantilesExactInclusiveArrayIf(0.1, 0.5, 0.9)(intervals, is_hand) AS hand_intervals,
+        sumIf(length(pauses), is_hand) AS hand_pauses,
+        quantilesExactInclusiveArrayIf(0.1, 0.5, 0.9)(pauses, is_hand) AS hand_pause_times,
+        quantilesExactInclusiveArrayIf(0.1, 0.5, 0.9)(speeds, is_hand) AS hand_speeds,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(accelerations) AS hand_accelerations,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(jerks) AS hand_jerks,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(turns) AS hand_turns,
+        sum(length(turns)) AS hand_turns_told,
+        sum(arrayCount(turn -> turn < 0.02, turns)) AS hand_straight_turns,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(moves.straightness) AS hand_straightness,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(moves.speed_variation) AS hand_speed_variation,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(moves.peak_time) AS hand_peak_time,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(moves.jerk_cost) AS hand_jerk_cost,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(forces) AS touch_forces,
+        sumIf(arraySum(told_lengths), is_scroll) AS scroll_path_px,
+        quantilesExactInclusiveArrayIf(0.1, 0.5, 0.9)(speeds, is_scroll) AS scroll_speeds,
+        quantilesExactInclusiveArrayIf(0.1, 0.5, 0.9)(intervals, is_scroll) AS scroll_intervals,
+        sum(length(vertical_pairs)) AS scroll_pairs,
+        sum(arrayCount(product -> product < 0, vertical_pairs)) AS scroll_reversals,
+        sumIf(length(t), is_key) AS key_strokes,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(dwells) AS key_dwells,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(flights) AS key_flights,
+        quantilesExactInclusiveArray(0.1, 0.5, 0.9)(presses) AS key_presses,
+        avgArray(dwells) AS key_dwell_mean,
+        stddevPopStableArray(dwells) AS key_dwell_spread,
+        avgArray(presses) AS key_press_mean,
+        stddevPopStableArray(presses) AS key_press_spread,
+        sum(length(flights)) AS key_flights_told,
+        sum(arrayCount(flight -> flight < 0, flights)) AS key_rollovers,
+        sumIf(length(t), is_motion AND type = 'gyroscope') AS gyroscope_samples,
+        quantilesExactInclusiveArrayIf(0.1, 0.5, 0.9)(norms, type = 'gyroscope') AS gyroscope_rates,
+        avgArrayIf(arrayMap(norm -> norm * norm, norms), type = 'gyroscope') AS gyroscope_energy,
+        sumIf(length(t), is_motion AND type = 'accelerometer') AS accelerometer_samples,
+        quantilesExactInclusiveArrayIf(0.1, 0.5, 0.9)(norms, type = 'accelerometer') AS accelerometer_norms,
+        varPopStableArrayIf(norms, type = 'accelerometer') AS accelerometer_energy
+    FROM
+    (
+        SELECT
+            site,
+            session,
+            type,
+            at,
+            t,
+            x,
+            y,
+            length(x) = length(t) AND length(y) = length(t) AS has_places,
+            has_places AND type IN ('pointer', 'touch') AS is_hand,
+            has_places AND type = 'scroll' AS is_scroll,
+            has_places AND length(z) = length(t) AND type IN ('gyroscope', 'accelerometer') AS is_motion,
+            length(t_up) = length(t) AND type = 'key' AS is_key,
+
+            -- Steps, one fewer than there are samples; of speed, acceleration and jerk NaN where a step does not count.
+            is_hand OR is_scroll AS is_path,
+            if(is_path, x, []) AS path_x,
+            if(is_path, y, []) AS path_y,
+            arrayPopFront(arrayDifference(if(is_path, t, []))) AS steps_ms,
+            arrayPopFront(arrayDifference(path_x)) AS across,
+            arrayPopFront(arrayDifference(path_y)) AS down,
+            arrayMap((dx, dy) -> hypot(dx, dy), across, down) AS lengths,
+            arrayMap((ms, px) -> ms >= 0.1 AND ms < 250 AND px <= 100000, steps_ms, lengths) AS counts,
+            arrayMap((ms, px, is_step) -> if(is_step, 1000 * px / ms, nan), steps_ms, lengths, counts) AS speed,
+            arrayFilter((ms, is_step) -> is_step, steps_ms, counts) AS intervals,
+            arrayFilter((px, is_step) -> is_step, lengths, counts) AS told_lengths,
+            arrayFilter(ms -> ms >= 250 AND ms <= 3600000, steps_ms) AS pauses,
+            arrayFilter(value -> isFinite(value), speed) AS speeds,
+            arrayFilter(
+                (_, is_start) -> is_start,
+                arrayZip(path_x, path_y),
+                arrayResize(arrayPushFront(arrayMap(is_step -> NOT is_step, counts), 1), length(path_x))
+            ) AS run_starts,
+
+            -- Of hands: from step to step.
+            if(is_hand, speed, []) AS hand_speed,
+            if(is_hand, steps_ms, []) AS hand_ms,
+            arrayMap(
+                (before, after, ms_before, ms_after) -> 2000 * (after - before) / (ms_before + ms_after),
+                arrayPopBack(hand_speed), arrayPopFront(hand_speed), arrayPopBack(hand_ms), arrayPopFront(hand_ms)
+            ) AS acceleration,
+            arrayMap(
+                (before, after, ms) -> 1000 * (after - before) / ms,
+                arrayPopBack(acceleration), arrayPopFront(acceleration), arrayPopBack(arrayPopFront(hand_ms))
+            ) AS jerk,
+            arrayFilter(value -> isFinite(value), acceleration) AS accelerations,
+            arrayMap(value -> abs(value), arrayFilter(value -> isFinite(value), jerk)) AS jerks,
+            arrayMap(
+                (x0, x1, y0, y1) -> abs(atan2(x0 * y1 - x1 * y0, x0 * x1 + y0 * y1)),
+                arrayPopBack(across), arrayPopFront(across), arrayPopBack(down), arrayPopFront(down)
+            ) AS angles,
+            arrayFilter(
+                (angle, before, after) -> is_hand AND before > 0 AND isFinite(before) AND after > 0 AND isFinite(after),
+                angles, arrayPopBack(speed), arrayPopFront(speed)
+            ) AS turns,
+
+            -- Movements: steps without one between them that does not count. A jerk belongs to the middle of its three steps,
+            -- so a movement's first and last have those of their neighbours, of which one is none.
+            arraySplit(
+                (step, is_step) -> NOT is_step,
+                arrayZip(across, down, steps_ms, lengths, speed, arrayResize(arrayPushFront(jerk, nan), length(speed), nan)),
+                counts
+            ) AS runs,
+            arrayFilter(
+                move -> is_hand AND length(move) >= 3 AND arraySum(move.4) >= 1,
+                arrayMap(run -> arrayFilter(step -> isFinite(step.5), run), runs)
+            ) AS whole_moves,
+            arrayMap(
+                move -> CAST(
+                    (
+                        least(1, hypot(arraySum(move.1), arraySum(move.2)) / arraySum(move.4)),
+                        arrayReduce('stddevPopStable', move.5) / arrayAvg(move.5),
+                        (
+                            arraySum(arraySlice(move.3, 1, indexOf(move.5, arrayMax(move.5))))
+                            - move.3[indexOf(move.5, arrayMax(move.5))] / 2
+                        ) / arraySum(move.3),
+                        pow(arraySum(move.3) / 1000, 3) * arraySum(
+                            (value, ms) -> if(isFinite(value), pow(value / arrayMax(move.5), 2) * ms / 1000, 0),
+                            move.6, move.3
+                        )
+                    ),
+                    'Tuple(straightness Float64, speed_variation Float64, peak_time Float64, jerk_cost Float64)'
+                ),
+                whole_moves
+            ) AS moves,
+            arrayFilter(force -> force >= 0 AND force <= 1, if(type = 'touch', force, [])) AS forces,
+
+            -- Of scrolling: products of two steps on end that go up or down, negative where they turn.
+            arrayFilter(
+                product -> product != 0,
+                arrayMap(
+                    (before, after, is_first, is_second) -> if(is_scroll AND is_first AND is_second, before * after, 0),
+                    arrayPopBack(down), arrayPopFront(down), arrayPopBack(counts), arrayPopFront(counts)
+                )
+            ) AS vertical_pairs,
+
+            -- Of keys.
+            if(is_key, t, []) AS downs,
+            if(is_key, t_up, []) AS ups,
+            arrayFilter(ms -> ms >= 0 AND ms <= 10000, arrayMap((from, until) -> until - from, downs, ups)) AS dwells,
+            arrayPopFront(arrayDifference(downs)) AS downs_apart,
+            arrayFilter(ms -> ms >= 0 AND ms <= 5000, downs_apart) AS presses,
+            arrayFilter(
+                (ms, apart) -> apart >= 0 AND apart <= 5000 AND abs(ms) <= 5000,
+                arrayMap((up, next_down) -> next_down - up, arrayPopBack(ups), arrayPopFront(downs)),
+                downs_apart
+            ) AS flights,
+
+            -- Of what moves with a hand.
+            arrayFilter(
+                norm -> norm <= 10000,
+                arrayMap(
+                    (along, across, up) -> hypot(hypot(along, across), up),
+                    if(is_motion, x, []), if(is_motion, y, []), if(is_motion, z, [])
+                )
+            ) AS norms
+        FROM unjoin.signals FINAL
+    )
+    GROUP BY site, session
+    SETTINGS optimize_aggregation_in_order = 1
+);
