@@ -72,7 +72,7 @@ def _hands(found: Features, rows: Sequence[Mapping[str, Any]]) -> None:
     found["hand_samples"], found["hand_path_px"] = len(places), path
     found["hand_movements"], found["hand_pauses"] = len(values["jerk_cost"]), len(values["pause_ms"])
     found["hand_from_zero_share"] = _share(from_zero, starts)
-    whole = sum(math.isfinite(x + y) and x == math.floor(x) and y == math.floor(y) for x, y in places)
+    whole = sum(bool(x == np.floor(x) and y == np.floor(y)) for x, y in places)
     found["hand_whole_share"] = _share(whole, len(places))
     found["hand_still_share"] = _share(sum(speed == 0 for speed in values["speed_px_s"]), len(values["speed_px_s"]))
     found["hand_straight_share"] = _share(sum(turn < 0.02 for turn in values["turn_rad"]), len(values["turn_rad"]))

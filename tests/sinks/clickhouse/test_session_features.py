@@ -77,7 +77,7 @@ def events(draw: st.DrawFn) -> Row:
 
 
 @given(sessions=st.lists(st.lists(events(), min_size=1, max_size=3), min_size=1, max_size=6))
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_every_number_is_what_numpy_says(embedded: Embedded, sessions: list[list[Row]]) -> None:
     """Whatever a client sends, and none of it is infinite or not a number."""
     run = next(RUNS)
