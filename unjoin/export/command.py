@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from unjoin.export.by_day import export_by_day
 from unjoin.export.days import last_closed_day
 from unjoin.export.files import ExportError
 from unjoin.export.increments import export_increment
 from unjoin.export.labels import Advance, Names, export_labels
+from unjoin.export.signal_views import FEATURES, SIGNALS
 from unjoin.export.source import source_of
 from unjoin.export.views import CONSENSUS, VOTES
 from unjoin.person_names import NameFinder
@@ -24,6 +26,8 @@ def run_export(options: argparse.Namespace, settings: Settings, console: Console
     Raises:
         ExportError, QueryError: the text says what to do.
     """
+    if options.dataset != "labels":
+        return _by_day(options, settings, console)
     k = settings.export_k if options.k is None else options.k
     names = None
     if options.without_names:
@@ -69,6 +73,26 @@ def _increment(options: argparse.Namespace, settings: Settings, k: int, names: N
         )
     if added.late:
         _say(f"note: {added.late} votes of days that are in files came later; no file will have them", console)
+
+
+def _by_day(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    dataset = SIGNALS if options.dataset == "signals" else FEATURES
+    try:
+        with source_of(settings) as source, _progress(console, "days") as advance:
+            added = export_by_day(source, dataset, options.target, datetime.datetime.now(datetime.UTC), advance)
+    except OSError as error:
+        raise ExportError(f"{options.target} cannot be written: {error.strerror or error}") from None
+    if not added.files:
+        _say(
+            f"nothing new: of the days until {added.closed}, the last that is over, all are in {options.target}",
+            console,
+        )
+    else:
+        _say(f"{added.rows} {dataset.unit} in {added.files} new files of {options.target}", console)
+        _say("identified: they name site and session, and neither retention nor erasure reaches these files", console)
+    if added.late:
+        _say(f"note: {added.late} {dataset.unit} of days before came later; no file will have them", console)
+    return 0
 
 
 def _say(text: str, console: Console) -> None:
