@@ -1,12 +1,13 @@
 -- What detectors of bots compute of a session's signals; docs/features.md says what each is good for.
 --
--- A view, not a table: a row that a client sent twice would count twice in what is computed as rows come, and a copy would
--- outlive an erasure and the retention of `signals`. Never joined with labels: nothing could join them.
+-- A view, not a table: a row that a client sent twice would count twice in what is computed as rows come, and a copy
+-- would outlive an erasure and the retention of `signals`. Never joined with labels: nothing could join them.
 --
--- A *step* is from a sample to the next one of the same event. It counts where it lasts 0.1 to under 250 ms and is at most
--- 100,000 pixels long, and in nothing else: so whatever a client sends, every number is finite. Where nothing counts, a
--- number is NULL. Percentiles are exact, linear between neighbours (Hyndman and Fan's type 7, numpy's default).
--- Arrays are read in the order of the key, a session at a time, so that memory does not grow with the number of sessions.
+-- A *step* is from a sample to the next one of the same event. It counts where it lasts 0.1 to under 250 ms and is at
+-- most 100,000 pixels long, and nowhere else: so whatever a client sends, every number is finite. Where nothing counts,
+-- a number is NULL. Percentiles are exact, linear between neighbours (Hyndman and Fan's type 7, numpy's default). Rows are
+-- read in the order of the key, a session at a time, so that memory does not grow with the number of sessions; in nested
+-- SELECTs, because an alias that others use is analysed anew for each use.
 
 CREATE VIEW IF NOT EXISTS unjoin.session_features AS
 WITH value -> if(isFinite(value), value, NULL) AS finite
@@ -155,29 +156,7 @@ FROM
     FROM
     (
         SELECT
-            site,
-            session,
-            type,
-            at,
-            t,
-            x,
-            y,
-            length(x) = length(t) AND length(y) = length(t) AS has_places,
-            has_places AND type IN ('pointer', 'touch') AS is_hand,
-            has_places AND type = 'scroll' AS is_scroll,
-            has_places AND length(z) = length(t) AND type IN ('gyroscope', 'accelerometer') AS is_motion,
-            length(t_up) = length(t) AND type = 'key' AS is_key,
-
-            -- Steps, one fewer than there are samples; of speed, acceleration and jerk NaN where a step does not count.
-            is_hand OR is_scroll AS is_path,
-            if(is_path, x, []) AS path_x,
-            if(is_path, y, []) AS path_y,
-            arrayPopFront(arrayDifference(if(is_path, t, []))) AS steps_ms,
-            arrayPopFront(arrayDifference(path_x)) AS across,
-            arrayPopFront(arrayDifference(path_y)) AS down,
-            arrayMap((dx, dy) -> hypot(dx, dy), across, down) AS lengths,
-            arrayMap((ms, px) -> ms >= 0.1 AND ms < 250 AND px <= 100000, steps_ms, lengths) AS counts,
-            arrayMap((ms, px, is_step) -> if(is_step, 1000 * px / ms, nan), steps_ms, lengths, counts) AS speed,
+            *,
             arrayFilter((ms, is_step) -> is_step, steps_ms, counts) AS intervals,
             arrayFilter((px, is_step) -> is_step, lengths, counts) AS told_lengths,
             arrayFilter(ms -> ms >= 250 AND ms <= 3600000, steps_ms) AS pauses,
@@ -188,39 +167,17 @@ FROM
                 arrayResize(arrayPushFront(arrayMap(is_step -> NOT is_step, counts), 1), length(path_x))
             ) AS run_starts,
 
-            -- Of hands: from step to step.
-            if(is_hand, speed, []) AS hand_speed,
-            if(is_hand, steps_ms, []) AS hand_ms,
-            arrayMap(
-                (before, after, ms_before, ms_after) -> 2000 * (after - before) / (ms_before + ms_after),
-                arrayPopBack(hand_speed), arrayPopFront(hand_speed), arrayPopBack(hand_ms), arrayPopFront(hand_ms)
-            ) AS acceleration,
-            arrayMap(
-                (before, after, ms) -> 1000 * (after - before) / ms,
-                arrayPopBack(acceleration), arrayPopFront(acceleration), arrayPopBack(arrayPopFront(hand_ms))
-            ) AS jerk,
+            -- Of hands. The angle between two steps on end that count and have a length.
             arrayFilter(value -> isFinite(value), acceleration) AS accelerations,
             arrayMap(value -> abs(value), arrayFilter(value -> isFinite(value), jerk)) AS jerks,
-            arrayMap(
-                (x0, x1, y0, y1) -> abs(atan2(x0 * y1 - x1 * y0, x0 * x1 + y0 * y1)),
-                arrayPopBack(across), arrayPopFront(across), arrayPopBack(down), arrayPopFront(down)
-            ) AS angles,
             arrayFilter(
                 (angle, before, after) -> is_hand AND before > 0 AND isFinite(before) AND after > 0 AND isFinite(after),
-                angles, arrayPopBack(speed), arrayPopFront(speed)
+                arrayMap(
+                    (x0, x1, y0, y1) -> abs(atan2(x0 * y1 - x1 * y0, x0 * x1 + y0 * y1)),
+                    arrayPopBack(across), arrayPopFront(across), arrayPopBack(down), arrayPopFront(down)
+                ),
+                arrayPopBack(speed), arrayPopFront(speed)
             ) AS turns,
-
-            -- Movements: steps on end that count. A jerk belongs to the middle one of its three steps, so that a movement's
-            -- first and last step have none.
-            arraySplit(
-                (step, is_step) -> NOT is_step,
-                arrayZip(across, down, steps_ms, lengths, speed, arrayResize(arrayPushFront(jerk, nan), length(speed), nan)),
-                counts
-            ) AS runs,
-            arrayFilter(
-                move -> is_hand AND length(move) >= 3 AND arraySum(move.4) >= 1,
-                arrayMap(run -> arrayFilter(step -> isFinite(step.5), run), runs)
-            ) AS whole_moves,
             arrayMap(
                 move -> CAST(
                     (
@@ -251,10 +208,7 @@ FROM
             ) AS vertical_pairs,
 
             -- Of keys.
-            if(is_key, t, []) AS downs,
-            if(is_key, t_up, []) AS ups,
             arrayFilter(ms -> ms >= 0 AND ms <= 10000, arrayMap((from, until) -> until - from, downs, ups)) AS dwells,
-            arrayPopFront(arrayDifference(downs)) AS downs_apart,
             arrayFilter(ms -> ms >= 0 AND ms <= 5000, downs_apart) AS presses,
             arrayFilter(
                 (ms, apart) -> apart >= 0 AND apart <= 5000 AND abs(ms) <= 5000,
@@ -266,11 +220,74 @@ FROM
             arrayFilter(
                 norm -> norm <= 10000,
                 arrayMap(
-                    (along, across, up) -> hypot(hypot(along, across), up),
+                    (along, across_it, up) -> hypot(hypot(along, across_it), up),
                     if(is_motion, x, []), if(is_motion, y, []), if(is_motion, z, [])
                 )
             ) AS norms
-        FROM unjoin.signals FINAL
+        FROM
+        (
+            -- Of hands, from step to step; and movements, which are steps on end that count. A jerk belongs to the middle
+            -- one of its three steps, so that a movement's first and last step have none.
+            SELECT
+                *,
+                arrayMap(
+                    (before, after, ms) -> 1000 * (after - before) / ms,
+                    arrayPopBack(acceleration), arrayPopFront(acceleration), arrayPopBack(arrayPopFront(hand_ms))
+                ) AS jerk,
+                arraySplit(
+                    (step, is_step) -> NOT is_step,
+                    arrayZip(
+                        across, down, steps_ms, lengths, speed,
+                        arrayResize(arrayPushFront(jerk, nan), length(speed), nan)
+                    ),
+                    counts
+                ) AS runs,
+                arrayFilter(
+                    move -> is_hand AND length(move) >= 3 AND arraySum(move.4) >= 1,
+                    arrayMap(run -> arrayFilter(step -> isFinite(step.5), run), runs)
+                ) AS whole_moves
+            FROM
+            (
+                SELECT
+                    *,
+                    if(is_hand, speed, []) AS hand_speed,
+                    if(is_hand, steps_ms, []) AS hand_ms,
+                    arrayMap(
+                        (before, after, ms_before, ms_after) -> 2000 * (after - before) / (ms_before + ms_after),
+                        arrayPopBack(hand_speed), arrayPopFront(hand_speed),
+                        arrayPopBack(hand_ms), arrayPopFront(hand_ms)
+                    ) AS acceleration
+                FROM
+                (
+                    -- Steps: one fewer than samples; a speed is NaN where a step does not count.
+                    SELECT
+                        *,
+                        arrayPopFront(arrayDifference(if(is_hand OR is_scroll, t, []))) AS steps_ms,
+                        arrayPopFront(arrayDifference(path_x)) AS across,
+                        arrayPopFront(arrayDifference(path_y)) AS down,
+                        arrayPopFront(arrayDifference(downs)) AS downs_apart,
+                        arrayMap((dx, dy) -> hypot(dx, dy), across, down) AS lengths,
+                        arrayMap((ms, px) -> ms >= 0.1 AND ms < 250 AND px <= 100000, steps_ms, lengths) AS counts,
+                        arrayMap((ms, px, is_step) -> if(is_step, 1000 * px / ms, nan), steps_ms, lengths, counts)
+                            AS speed
+                    FROM
+                    (
+                        SELECT
+                            site, session, type, at, t, x, y, z, force,
+                            length(x) = length(t) AND length(y) = length(t) AS has_places,
+                            has_places AND type IN ('pointer', 'touch') AS is_hand,
+                            has_places AND type = 'scroll' AS is_scroll,
+                            has_places AND length(z) = length(t) AND type IN ('gyroscope', 'accelerometer') AS is_motion,
+                            length(t_up) = length(t) AND type = 'key' AS is_key,
+                            if(is_hand OR is_scroll, x, []) AS path_x,
+                            if(is_hand OR is_scroll, y, []) AS path_y,
+                            if(is_key, t, []) AS downs,
+                            if(is_key, t_up, []) AS ups
+                        FROM unjoin.signals FINAL
+                    )
+                )
+            )
+        )
     )
     GROUP BY site, session
     SETTINGS optimize_aggregation_in_order = 1
