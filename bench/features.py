@@ -1,7 +1,7 @@
 """`python -m bench.features`: what `session_features` costs a session, and what a table of it would take.
 
-The engine makes the rows (bench/storage/fill.py): sessions of a hundred signals of 30 to 60 samples. Asked within the bounds
-of port 8123, of as many parts as were inserted and of one.
+The engine makes the rows (bench/storage/fill.py): sessions of a hundred signals of 30 to 60 samples. Asked within the
+bounds of port 8123, of as many parts as were inserted and of one.
 """
 
 import argparse
@@ -62,14 +62,14 @@ def main() -> int:
             "Null",
         )
         engine.select("OPTIMIZE TABLE unjoin.kept FINAL", "Null")
-        size = "SELECT table, sum(bytes_on_disk) FROM system.parts WHERE active AND table IN ('signals', 'kept') GROUP BY 1"
+        size = "SELECT table, sum(bytes_on_disk) FROM system.parts WHERE active GROUP BY table"
         stored = dict(line.split("\t") for line in engine.select(size, "TSV").decode().splitlines())
     console.print(f"{options.rows:,} signals of {sessions:,} sessions, {options.runs} runs", highlight=False)
     console.print(table)
     a_session = {name: int(bytes_) / sessions for name, bytes_ in stored.items()}
     console.print(
-        f"a table of it would take {a_session['kept']:,.0f} bytes a session, beside {a_session['signals']:,.0f} of signals;"
-        f" {os.cpu_count()} cores, load average at the end {os.getloadavg()[0]:.1f}",
+        f"a table of it would take {a_session['kept']:,.0f} bytes a session, beside {a_session['signals']:,.0f} of "
+        f"signals; {os.cpu_count()} cores, load average at the end {os.getloadavg()[0]:.1f}",
         highlight=False,
     )
     return 0
