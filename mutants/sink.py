@@ -23,8 +23,7 @@ SINK = (
         why="A file is never written again: what it says of a session has to be whole.",
         edits=(Edit("unjoin/export/signal_views.py", "timedelta(hours=25)", "timedelta(hours=1)"),),
         tests=(
-            "tests/unjoin/export/test_by_day.py"
-            "::test_a_session_is_in_one_file_of_features_whole_a_day_after_it_began",
+            "tests/unjoin/export/test_by_day.py::test_a_session_is_in_one_file_of_features_whole_a_day_after_it_began",
         ),
     ),
     Mutant(

@@ -47,12 +47,14 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         training = _training(options.training)
-        features = _features(options.clickhouse, options.site, options.minutes)
+        features = features_of(options.clickhouse, options.site, options.minutes)
         scores = (
             scores_of(fitted(training, training["is_bot"].to_numpy(bool)), features) if len(features) else np.zeros(0)
         )
         verdicts = verdicts_of(features["session"], scores, options.human_below, options.bot_above)
-        accepted = sum(_post(options, verdicts[at : at + BATCH]) for at in range(0, len(verdicts), BATCH))
+        accepted = sum(
+            post(options.collector, options.key, verdicts[at : at + BATCH]) for at in range(0, len(verdicts), BATCH)
+        )
     except ExampleError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -88,7 +90,8 @@ def _training(path: Path) -> pd.DataFrame:
     return training
 
 
-def _features(clickhouse: str, site: str, minutes: int) -> pd.DataFrame:
+def features_of(clickhouse: str, site: str, minutes: int) -> pd.DataFrame:
+    """Of the sessions that sent signals lately, a row each."""
     # The view computes what it is asked for: by site and session it reads these sessions alone.
     query = (
         "SELECT * FROM session_features WHERE site = {site:String} AND session IN (SELECT session FROM signals "
@@ -111,13 +114,14 @@ def _features(clickhouse: str, site: str, minutes: int) -> pd.DataFrame:
         raise ExampleError(f"no ClickHouse answers at {clickhouse}: {error}") from None
 
 
-def _post(options: argparse.Namespace, verdicts: Sequence[dict[str, Any]]) -> int:
+def post(collector: str, key: str, verdicts: Sequence[dict[str, Any]]) -> int:
+    """Sends verdicts; gives how many the collector accepted."""
     now_ms = time.time_ns() // 1_000_000
     body = {"sent_at": now_ms, "session": "verdicts", "events": [{**verdict, "ts": now_ms} for verdict in verdicts]}
     request = urllib.request.Request(
-        f"{options.collector}/v1/events",
+        f"{collector}/v1/events",
         json.dumps(body).encode(),
-        {"Authorization": f"Bearer {options.key}", "Content-Type": "application/json"},
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
@@ -125,7 +129,7 @@ def _post(options: argparse.Namespace, verdicts: Sequence[dict[str, Any]]) -> in
     except urllib.error.HTTPError as error:
         raise ExampleError(f"the collector refused: {error.code} {error.read(500).decode(errors='replace')}") from None
     except (OSError, ValueError, KeyError) as error:
-        raise ExampleError(f"no collector answers at {options.collector}: {error}") from None
+        raise ExampleError(f"no collector answers at {collector}: {error}") from None
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ import re
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from examples.verdicts.__main__ import ExampleError, features_of, post, verdicts_of
 from testkit.running_stack import RunningStack
 from unjoin.export.by_day import export_by_day
 from unjoin.export.files import Notes, new_file
@@ -134,3 +136,19 @@ def test_signals_and_features_are_exported_by_days_that_are_over(stack: RunningS
         rows = [row for file in target.rglob("*.parquet") for row in pq.ParquetFile(file).read().to_pylist()]
         (row,) = (row for row in rows if row["session"] == session)
         assert expected.items() <= row.items()
+
+
+def test_example_reads_the_view_and_its_verdict_is_accepted(stack: RunningStack) -> None:
+    """Both ends of the example are here what they are for its readers."""
+    session = uuid.uuid4().hex
+    event = {"id": session, "type": "key", "ts": NOW_MS, "t_down": [0, 90], "t_up": [60, 140]}
+    stack.post({"sent_at": NOW_MS, "session": session, "events": [event]})
+    assert stack.wait_until(f"SELECT count() = 1 FROM session_features WHERE session = '{session}'")
+    features = features_of(f"http://127.0.0.1:{stack.clickhouse_port}", "dev", 60)
+    own = features[features["session"] == session]
+    assert own["key_dwell_ms_q90"].tolist() == [59.0]
+    verdicts = verdicts_of(own["session"], np.array([0.99]), 0.05, 0.95)
+    collector = f"http://127.0.0.1:{stack.http_port}"
+    assert post(collector, "dev-server-key", verdicts) == 1
+    with pytest.raises(ExampleError, match="the collector refused: 401 "):
+        post(collector, "no-such-key", verdicts)

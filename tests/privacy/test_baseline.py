@@ -8,12 +8,14 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pandas as pd
 import pytest
 
 from attacks.detector.baseline import features_of, judged
 from attacks.detector.plays import bots_of, simulated_plays
 from examples.verdicts.__main__ import main
+from schemas.events import Verdict
 from sinks.clickhouse.embedded import Embedded
 
 
@@ -83,7 +85,7 @@ def test_example_posts_a_verdict_for_each_session_that_it_is_sure_of(
         server.shutdown()
         server.server_close()
     assert posted
-    assert {event["type"] for event in posted} == {"verdict"}
+    assert {msgspec.convert(event, Verdict).human for event in posted} == {True, False}
     is_bot = dict(zip(told["session"], told["is_bot"], strict=True))
     assert sum(event["human"] == is_bot[event["session"]] for event in posted) <= len(posted) // 10
     assert capsys.readouterr().out.endswith(f"{len(posted)} verdicts accepted\n")
