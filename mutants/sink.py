@@ -10,6 +10,23 @@ _SIMULATED_SINK = "tests/simulation/test_simulation.py::test_faults_anywhere_los
 
 SINK = (
     Mutant(
+        name="a step of any length counts",
+        why="One session that sends 10^308 would have an infinite path, and a model that meets it stops.",
+        edits=(Edit("sinks/migrations/0008_session_features.sql", "ms < 250 AND px <= 100000", "ms < 250"),),
+        tests=(
+            "tests/sinks/clickhouse/test_session_features.py"
+            "::test_events_without_anything_to_measure_give_null_and_zero",
+        ),
+    ),
+    Mutant(
+        name="features of sessions that go on",
+        why="A file is never written again: what it says of a session has to be whole.",
+        edits=(Edit("unjoin/export/signal_views.py", "timedelta(hours=25)", "timedelta(hours=1)"),),
+        tests=(
+            "tests/unjoin/export/test_by_day.py::test_a_session_is_in_one_file_of_features_whole_a_day_after_it_began",
+        ),
+    ),
+    Mutant(
         name="a replica that lags is believed",
         why="A repair there finds rows missing that a majority has, and stores them again.",
         edits=(

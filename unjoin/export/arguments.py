@@ -5,12 +5,16 @@ from pathlib import Path
 
 from unjoin.output import add_format
 
-DATASETS = ("labels",)
+DATASETS = ("labels", "signals", "features")
 """The first is meant where none is named."""
 
 _MERGED = (
     "Labels have no site, so that nobody stands alone in a crowd: tasks of one name are one task, whichever site "
     "gave them out. Sites that must not be counted together prefix their tasks, as in `acme-dogs-0017`."
+)
+_IDENTIFIED = (
+    "Retention and erasure do not reach these files: keep them no longer than the table's rows, and where they are "
+    "guarded as the table is. Nothing in them joins a label."
 )
 
 
@@ -32,3 +36,10 @@ def add_export_arguments(export: argparse.ArgumentParser) -> None:
     )
     labels.add_argument("--k", type=int, help="leave out what fewer votes say; default UNJOIN_EXPORT_K")
     add_format(labels)
+    for name, what in (("signals", "signals"), ("features", "the features of sessions")):
+        text = f"{what} as Parquet, a file a day: identified, for they name site and session"
+        identified = datasets.add_parser(name, help=text, description=text, epilog=_IDENTIFIED)
+        identified.add_argument(
+            "target", type=Path, metavar="FOLDER", help="days that are over since the last are added"
+        )
+        add_format(identified)

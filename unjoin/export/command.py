@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
+from unjoin.export.by_day import export_by_day
 from unjoin.export.days import last_closed_day
 from unjoin.export.files import ExportError
 from unjoin.export.increments import export_increment
 from unjoin.export.labels import Advance, Names, export_labels
+from unjoin.export.signal_views import FEATURES, SIGNALS
 from unjoin.export.source import source_of
 from unjoin.export.views import CONSENSUS, INCREMENT, VOTES
 from unjoin.output import print_report, progress_on
@@ -25,6 +27,8 @@ def run_export(options: argparse.Namespace, settings: Settings, console: Console
     Raises:
         ExportError, QueryError: the text says what to do.
     """
+    if options.dataset != "labels":
+        return _by_day(options, settings, console)
     k = settings.export_k if options.k is None else options.k
     names = None
     if options.without_names:
@@ -87,6 +91,34 @@ def _increment(options: argparse.Namespace, settings: Settings, k: int, names: N
         rows_of_all=added.rows_of_all,
         late=added.late,
     )
+
+
+def _by_day(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    dataset = SIGNALS if options.dataset == "signals" else FEATURES
+    try:
+        with source_of(settings) as source, _progress(console, "days") as advance:
+            added = export_by_day(source, dataset, options.target, datetime.datetime.now(datetime.UTC), advance)
+    except OSError as error:
+        raise ExportError(f"{options.target} cannot be written: {error.strerror or error}") from None
+    sentence = f"nothing new: of the days until {added.closed}, the last that is over, all are in {options.target}"
+    if added.files:
+        sentence = (
+            f"{added.rows} {dataset.unit} in {added.files} new files of {options.target}\n"
+            "identified: they name site and session, and neither retention nor erasure reaches these files"
+        )
+    if added.late:
+        sentence += f"\nnote: {added.late} {dataset.unit} of days before came later; no file will have them"
+    print_report(
+        sentence,
+        options.format,
+        folder=str(options.target),
+        dataset=options.dataset,
+        rows=added.rows,
+        files=added.files,
+        closed=added.closed,
+        late=added.late,
+    )
+    return 0
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What one can do with what is stored. Examples, and no part of the product."""
