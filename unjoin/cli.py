@@ -326,7 +326,7 @@ def _subject(options: argparse.Namespace, settings: Settings, console: Console) 
     from unjoin.subjects.search.command import search_everywhere, show, texts_of, write_report
 
     searched = search_everywhere(settings, texts_of(selector, options.email, options.also), console)
-    show(searched, Console(width=None if sys.stdout.isatty() else 160))
+    show(searched)
     if options.report:
         write_report(searched, options.report)
     return 0 if searched.found else CANNOT_TELL if searched.blind else NOTHING_STORED

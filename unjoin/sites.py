@@ -30,7 +30,7 @@ def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -
         console.print(key, markup=False, highlight=False, soft_wrap=True)
     elif options.action == "consent":
         sites.set_consent(options.name, _names(options.necessary), _names(options.opt_in))
-        console.print("changed; collectors follow it within a second", highlight=False)
+        console.print(f"{_rules(sites, options.name)}; collectors follow it within a second", highlight=False)
     elif options.action == "rotate":
         console.print(sites.rotate(options.name, options.key), markup=False, highlight=False, soft_wrap=True)
     elif options.action == "revoke":
@@ -64,6 +64,14 @@ def _list(sites: SitesFile, form: str) -> None:
     names = ("site", "key", "kind", "categories", "origins", "state", "consent")
     cells = ([*list(row.values())[:3], ", ".join(row["categories"]), *list(row.values())[4:]] for row in rows)
     print_table(names, cells, form, document=rows)
+
+
+def _rules(sites: SitesFile, name: str) -> str:
+    """What a site stores of visitors who decline, in words."""
+    (site,) = (site for site in sites.list() if site.name == name)
+    rules = [f"{category} whatever a visitor says" for category in sorted(site.necessary)]
+    rules += [f"{category} after a yes alone" for category in sorted(site.opt_in)]
+    return f"{name} stores {', '.join(rules) or 'what nobody declined'}"
 
 
 def _names(text: str) -> list[str]:

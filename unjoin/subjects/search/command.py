@@ -7,15 +7,14 @@ from pathlib import Path
 
 import msgspec
 from aiokafka.errors import KafkaError
-from rich import box
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from schemas.selectors import Selector
 from unjoin.audit.snapshot import AuditError
 from unjoin.audit.stored import source_of
 from unjoin.connections.kafka_login import kafka_access_of
+from unjoin.output import print_table, say
 from unjoin.roles import topics_of
 from unjoin.settings import Settings
 from unjoin.subjects.arguments import named
@@ -84,17 +83,15 @@ def search_everywhere(settings: Settings, texts: Mapping[str, str], console: Con
     return Searched(iso(time.time_ns() // 1_000_000) or "", sorted(needles.texts), findings, not_seen)
 
 
-def show(searched: Searched, console: Console) -> None:
+def show(searched: Searched) -> None:
     """Prints where something was found, and how much was searched."""
-    table = Table("place", "how", "items", "bytes searched", "found", box=box.SIMPLE)
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for one in sorted(searched.findings, key=lambda one: -sum(one.found.values())):
-        found = f"{sum(one.found.values()):,}" if not one.missed or one.found else "not searched to the end"
-        table.add_row(one.place, one.how, f"{one.items:,}", f"{one.searched_bytes:,}", found)
-    console.print(table)
+    rows = [
+        (one.place, one.how, one.items, one.searched_bytes, sum(one.found.values()), "partly" * bool(one.missed))
+        for one in sorted(searched.findings, key=lambda one: -sum(one.found.values()))
+    ]
+    print_table(("place", "how", "items", "bytes searched", "found", "not read"), rows)
     for line in searched.not_seen:
-        console.print(f"not seen: {line}", highlight=False, markup=False, soft_wrap=True)
+        say(f"not seen: {line}")
 
 
 def write_report(searched: Searched, target: Path) -> None:
