@@ -18,6 +18,7 @@ from unjoin.export.arguments import DATASETS, add_export_arguments
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.output import add_format
 from unjoin.settings import Settings, settings_of
+from unjoin.subjects.arguments import add_selector_arguments, selector_named
 from unjoin.terminal import escaped
 from unjoin.timestamps import timestamp_ms
 
@@ -26,11 +27,16 @@ class AttackNotInstalled(UnjoinError):
     """The attacks are not here; the text says where they are."""
 
 
+CANNOT_TELL = 3  # 1 says that something is missing, or was refused
+
 Command = Callable[[argparse.Namespace, Settings, Console], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; gives its exit code: 0 done, 1 refused with a reason, 2 wrong usage, 3 `audit` cannot tell."""
+    """Runs one command and gives its exit code.
+
+    0 done, 1 refused with a reason, 2 wrong usage, 3 `audit` or a search cannot tell, 4 nothing is stored of `subject`.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["attack"]:
         given.insert(1, "--")  # else argparse takes the attacks' options for its own
@@ -38,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.insert(1, DATASETS[0])
     options = _parser().parse_args(given)
     console = Console(
-        stderr=options.command in ("audit", "export", "replay", "simulate")
+        stderr=options.command in ("audit", "export", "replay", "simulate", "subject")
     )  # what waits; results: output
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # of a locale that cannot write what somebody sent
@@ -131,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
     attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack --help`")
 
+    _add_subject(
+        add("subject", _subject, "say what is stored of one person; 0 where something is, 4 where nothing is, else 1")
+    )
     _add_sites(add("sites", _sites, "add, list, rotate and revoke the keys of sites"))
     sdk = add("sdk", _sdk, "print the script tag of the browser SDK, pinned by hash and integrity")
     sdk.add_argument("--endpoint", help="where pages reach the collector; default the one of the settings")
@@ -158,6 +167,16 @@ def _add_simulate(simulate: argparse.ArgumentParser) -> None:
     add_format(simulate)
 
 
+def _add_subject(subject: argparse.ArgumentParser) -> None:
+    add_selector_arguments(subject)
+    subject.add_argument("--export", metavar="FILE", help="write it all to this file as JSON; `-` for the output")
+    subject.add_argument(
+        "--search", action="store_true", help="look for it everywhere, as somebody would who has taken the disks"
+    )
+    subject.add_argument("--also", action="append", default=[], metavar="TEXT", help="with --search: look for this too")
+    subject.add_argument("--report", type=Path, metavar="FILE", help="with --search: write what was found as JSON")
+
+
 def _add_sites(sites: argparse.ArgumentParser) -> None:
     actions = sites.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser("add", help="add a site, or a key to a site; prints the key")
@@ -165,6 +184,10 @@ def _add_sites(sites: argparse.ArgumentParser) -> None:
     add.add_argument("--origin", action="append", default=[], help="an origin its pages have (may be repeated)")
     add.add_argument("--categories", default=None, help="what the key may write; default signals,labeled")
     add.add_argument("--server", action="store_true", help="a secret key for a server, shown once")
+    consent = actions.add_parser("consent", help="say what a site stores of visitors who decline; see docs/rights.md")
+    consent.add_argument("name")
+    consent.add_argument("--necessary", default="", help="what it stores whatever a visitor says: signals, analytics")
+    consent.add_argument("--opt-in", default="", help="what it stores of visitors who said yes alone: the same")
     add_format(actions.add_parser("list", help="list sites and keys; secret keys show their first characters alone"))
     for name, text in (("rotate", "replace a key; prints the new one"), ("revoke", "revoke a key")):
         action = actions.add_parser(name, help=text)
@@ -289,9 +312,24 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
     except AuditError as error:
         text = escaped(f"unjoin: {error}")
         console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
-        return 3  # 1 says that something is missing
+        return CANNOT_TELL
     show(audit, options.format)
     return audit.exit_code
+
+
+def _subject(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.subjects.export import NOTHING_STORED, run_subject
+
+    selector = selector_named(options)
+    if not options.search:
+        return run_subject(settings, selector, options.export, console)
+    from unjoin.subjects.search.command import search_everywhere, show, texts_of, write_report
+
+    searched = search_everywhere(settings, texts_of(selector, options.email, options.also), console)
+    show(searched)
+    if options.report:
+        write_report(searched, options.report)
+    return 0 if searched.found else CANNOT_TELL if searched.blind else NOTHING_STORED
 
 
 def _rewind_to(text: str) -> int | None:
