@@ -116,12 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
     attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack --help`")
 
-    subject = add(
-        "subject", _subject, "say what is stored of one person; 0 where something is, 4 where nothing is, else 1"
+    _add_subject(
+        add("subject", _subject, "say what is stored of one person; 0 where something is, 4 where nothing is, else 1")
     )
-    add_selector_arguments(subject)
-    subject.add_argument("--export", metavar="FILE", help="write it all to this file as JSON; `-` for the output")
-
     _add_sites(add("sites", _sites, "add, list, rotate and revoke the keys of sites"))
     sdk = add("sdk", _sdk, "print the script tag of the browser SDK, pinned by hash and integrity")
     sdk.add_argument("--endpoint", help="where pages reach the collector; default the one of the settings")
@@ -146,6 +143,16 @@ def _add_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument("--retry-seconds", dest="retry_seconds_max", type=float, default=120, metavar="SECONDS")
     simulate.add_argument("--allow-remote", action="store_true", help="send to a collector that is not on this machine")
     simulate.add_argument("--summary", type=Path, help="write what was sent and accepted to this file, as JSON")
+
+
+def _add_subject(subject: argparse.ArgumentParser) -> None:
+    add_selector_arguments(subject)
+    subject.add_argument("--export", metavar="FILE", help="write it all to this file as JSON; `-` for the output")
+    subject.add_argument(
+        "--search", action="store_true", help="look for it everywhere, as somebody would who has taken the disks"
+    )
+    subject.add_argument("--also", action="append", default=[], metavar="TEXT", help="with --search: look for this too")
+    subject.add_argument("--report", type=Path, metavar="FILE", help="with --search: write what was found as JSON")
 
 
 def _add_sites(sites: argparse.ArgumentParser) -> None:
@@ -294,9 +301,18 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
 
 
 def _subject(options: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from unjoin.subjects.export import run_subject
+    from unjoin.subjects.export import NOTHING_STORED, run_subject
 
-    return run_subject(settings, selector_named(options), options.export, console)
+    selector = selector_named(options)
+    if not options.search:
+        return run_subject(settings, selector, options.export, console)
+    from unjoin.subjects.search.command import search_everywhere, show, texts_of, write_report
+
+    searched = search_everywhere(settings, texts_of(selector, options.also), console)
+    show(searched, Console(width=None if sys.stdout.isatty() else 160))
+    if options.report:
+        write_report(searched, options.report)
+    return 0 if searched.found else NOTHING_STORED
 
 
 def _rewind_to(text: str) -> int | None:

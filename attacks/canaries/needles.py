@@ -1,6 +1,7 @@
 """Pure: what canaries look like, and how many of them some bytes hold, whatever they are wrapped in."""
 
 import base64
+import io
 import re
 import struct
 from collections import Counter
@@ -8,17 +9,10 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address
 from random import Random
 
-import cramjam
+from unjoin.subjects.search.compressed import NotReadable, blocks
 
 _TAG = rb"-([a-z]+)-"
 _SEPARATOR = b"\n"
-
-# A compressed block of ClickHouse: checksum, method, size with these nine bytes, size without compression.
-# Source: ClickHouse, src/Compression/CompressionInfo.h.
-_CHECKSUM_BYTES = 16
-_BLOCK = struct.Struct("<BII")
-_NONE, _LZ4, _ZSTD, _MULTIPLE = 0x02, 0x82, 0x90, 0x91
-_BLOCK_BYTES_MAX = 1 << 30
 
 
 class Canaries:
@@ -102,43 +96,8 @@ def gathered(pieces: Iterable[bytes | None], bytes_max: int = 1 << 24) -> Iterat
 
 
 def inflated(data: bytes) -> bytes | None:
-    """A file of ClickHouse's compressed blocks without its compression; None where it is no such file.
-
-    Of a column with several codecs the outermost is undone: what is left of numbers may still be deltas.
-    """
-    pieces = []
-    position = 0
-    while position < len(data):
-        head = position + _CHECKSUM_BYTES
-        if head + _BLOCK.size > len(data):
-            return None
-        method, size, plain_size = _BLOCK.unpack_from(data, head)
-        body = data[head + _BLOCK.size : head + size]
-        if method not in (_NONE, _LZ4, _ZSTD, _MULTIPLE) or len(body) != size - _BLOCK.size:
-            return None
-        piece = _piece(method, body, plain_size)
-        if piece is None:
-            return None
-        pieces.append(piece)
-        position = head + size
-    return b"".join(pieces)
-
-
-def _piece(method: int, body: bytes, plain_size: int) -> bytes | None:
-    if plain_size > _BLOCK_BYTES_MAX:
-        return None
+    """A file of ClickHouse's compressed blocks without its compression; None where it is no such file."""
     try:
-        if method == _LZ4:
-            return bytes(cramjam.lz4.decompress_block(body, output_len=plain_size))
-        if method == _ZSTD:
-            return bytes(cramjam.zstd.decompress(body))
-        if method == _MULTIPLE:
-            codecs = body[1 : 1 + body[0]]
-            inner = body[1 + body[0] :]
-            # The last codec's block carries a head of its own.
-            inner_method, _, inner_size = _BLOCK.unpack_from(inner)
-            assert inner_method == codecs[-1]
-            return _piece(inner_method, inner[_BLOCK.size :], inner_size)
-    except (cramjam.DecompressionError, AssertionError, struct.error):
+        return b"".join(blocks(io.BytesIO(data)))
+    except NotReadable:
         return None
-    return body

@@ -1,0 +1,101 @@
+"""One search of every place, shown as a table and written as a report that names none of the texts."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from aiokafka.errors import KafkaError
+from rich import box
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from schemas.selectors import Selector
+from unjoin.audit.snapshot import AuditError
+from unjoin.audit.stored import source_of
+from unjoin.connections.kafka_login import kafka_access_of
+from unjoin.roles import topics_of
+from unjoin.settings import Settings
+from unjoin.subjects.arguments import named
+from unjoin.subjects.search.needles import Needles
+from unjoin.subjects.search.places import Finding, search_files
+from unjoin.subjects.search.stored import Searched, search_tables, search_topics
+from unjoin.subjects.stored_rows import SubjectError, iso
+
+SHORT_BYTES = 6
+NOT_SEEN = (
+    "events that wait in visitors' browsers and in SDKs of servers, which have not arrived yet",
+    "disks of other machines: run this on each host that has a data directory or a spool of the pipeline",
+    "backups and snapshots of disks, and logs of proxies and machines in front of the collector",
+    "blocks that a file system or a disk has freed and not overwritten, and swapped memory",
+    "memory of running processes: what a collector or a sink is working on in this second",
+    "answers to tasks: they hold no session, and their row can be joined to nobody",
+)
+
+
+def texts_of(selector: Selector, also: Sequence[str] = ()) -> dict[str, str]:
+    """The texts to look for, by names that may be shown; a site is nobody's."""
+    texts = {name: text for name, text in named(selector).items() if name != "site"}
+    return texts | {f"also {number}": text for number, text in enumerate(also, 1)}
+
+
+def search_everywhere(settings: Settings, texts: Mapping[str, str], console: Console) -> Searched:
+    """Looks for the texts in tables, topics and every file of the data directory and the spool.
+
+    Raises:
+        SubjectError: there is nothing to look for. A place that cannot be searched is said in its finding.
+    """
+    needles = Needles(texts)
+    if not needles.texts:
+        raise SubjectError("there is nothing to look for")
+    findings: list[Finding] = []
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("tables", total=None)
+        try:
+            with source_of(settings) as source:
+                findings += search_tables(source, needles)
+        except AuditError as error:
+            findings.append(Finding("ClickHouse: every table", "by SQL", missed=1, note=str(error)))
+        bar = progress.add_task("records", total=None)
+        names = sorted(topic.name for topic in topics_of(settings))
+        try:
+            access = kafka_access_of(settings)
+            findings += asyncio.run(search_topics(access, names, needles, lambda n: progress.advance(bar, n)))
+        except (AuditError, KafkaError) as error:
+            why = str(error) if isinstance(error, AuditError) else type(error).__name__
+            findings.append(Finding("Kafka: every topic", "as a consumer reads it", missed=1, note=why))
+        bar = progress.add_task("files", total=None)
+        folders = (settings.data_dir.resolve(), [settings.spool_folder.resolve()])
+        findings += search_files(*folders, needles, lambda n: progress.advance(bar, n))
+    not_seen = [*NOT_SEEN, *(f"{one.place}, {one.how}: {one.note}" for one in findings if one.missed)]
+    short = sorted(name for name, text in needles.texts.items() if len(text.encode()) < SHORT_BYTES)
+    not_seen += [f"whether {name} was found as itself or within others' texts: it is short" for name in short]
+    return Searched(iso(time.time_ns() // 1_000_000) or "", sorted(needles.texts), findings, not_seen)
+
+
+def show(searched: Searched, console: Console) -> None:
+    """Prints where something was found, and how much was searched."""
+    table = Table("place", "how", "items", "bytes searched", "found", box=box.SIMPLE)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for one in sorted(searched.findings, key=lambda one: -sum(one.found.values())):
+        found = f"{sum(one.found.values()):,}" if not one.missed or one.found else "not searched to the end"
+        table.add_row(one.place, one.how, f"{one.items:,}", f"{one.searched_bytes:,}", found)
+    console.print(table)
+    for line in searched.not_seen:
+        console.print(f"not seen: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def write_report(searched: Searched, target: Path) -> None:
+    """Writes the report as JSON.
+
+    Raises:
+        SubjectError: it cannot be written there.
+    """
+    try:
+        target.write_bytes(msgspec.json.format(msgspec.json.encode(searched), indent=1) + b"\n")
+    except OSError as error:
+        raise SubjectError(f"the report cannot be written there: {error.strerror}") from None
