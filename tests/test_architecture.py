@@ -66,6 +66,8 @@ PURE_FILES = [
     "unjoin/simulator/tasks.py",
     "unjoin/simulator/traffic.py",
     "unjoin/simulator/visitors.py",
+    "unjoin/subjects/search/compressed.py",
+    "unjoin/subjects/search/needles.py",
 ]
 IO_MODULES = {
     "aiohttp", "aiokafka", "asyncio", "chdb", "clickhouse_driver", "faust", "http", "logging", "mode", "os", "pathlib",
