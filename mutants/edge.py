@@ -467,4 +467,46 @@ EDGE = (
             "tests/ingest/test_collector.py::test_development_key_that_a_proxy_passes_on_for_another_machine_is_a_401",
         ),
     ),
+    Mutant(
+        name="a browser's no that counts for nothing",
+        why="Global Privacy Control is the word of a visitor, and law in some places.",
+        edits=(
+            Edit(
+                "ingest/access/consent.py",
+                'return RejectionReason.GPC if gpc and category == "analytics" else None',
+                "return None",
+            ),
+        ),
+        tests=("tests/ingest/access/test_consent.py::test_every_rule_meets_every_word",),
+    ),
+    Mutant(
+        name="a no to one call taken for all of a batch, or for none",
+        why="A server posts many visitors' calls at once.",
+        edits=(
+            Edit(
+                "ingest/access/consent.py",
+                "batch.consent_of.get(index, batch.consent) or _NOBODY_ASKED",
+                "batch.consent or _NOBODY_ASKED",
+            ),
+        ),
+        tests=("tests/ingest/access/test_consent.py::test_each_call_of_a_batch_keeps_its_own_word",),
+    ),
+    Mutant(
+        name="an address erased in the case it was asked in alone",
+        why="Nobody who asks to be gone knows how they typed themselves in years ago.",
+        edits=(Edit("schemas/selectors.py", 'text.strip(" ")).casefold()', 'text.strip(" "))'),),
+        tests=("tests/schemas/test_selectors.py::test_an_address_is_one_however_its_case_is_written",),
+    ),
+    Mutant(
+        name="a search that is blind at the seams of what it reads",
+        why="It would prove that somebody is gone who is not.",
+        edits=(
+            Edit(
+                "unjoin/subjects/search/needles.py",
+                "        data = self._tail + piece\n",
+                "        data = piece\n",
+            ),
+        ),
+        tests=("tests/unjoin/subjects/search/test_search.py::test_no_seam_hides_a_text_or_doubles_it",),
+    ),
 )
