@@ -66,7 +66,7 @@ PURE_FILES = [
     "unjoin/simulator/tasks.py",
     "unjoin/simulator/traffic.py",
     "unjoin/simulator/visitors.py",
-    "unjoin/subjects/search/compressed.py",
+    "unjoin/subjects/kept.py",
     "unjoin/subjects/search/needles.py",
 ]
 IO_MODULES = {

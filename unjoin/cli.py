@@ -25,13 +25,15 @@ class AttackNotInstalled(UnjoinError):
     """The attacks are not here; the text says where they are."""
 
 
+CANNOT_TELL = 3  # 1 says that something is missing, or was refused
+
 Command = Callable[[argparse.Namespace, Settings, Console], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code.
 
-    0 done, 1 refused with a reason, 2 wrong usage, 3 `audit` cannot tell, 4 nothing is stored of `subject`.
+    0 done, 1 refused with a reason, 2 wrong usage, 3 `audit` or a search cannot tell, 4 nothing is stored of `subject`.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["attack"]:
@@ -292,7 +294,7 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
     except AuditError as error:
         text = escaped(f"unjoin: {error}")
         console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
-        return 3  # 1 says that something is missing
+        return CANNOT_TELL
     if options.format == "json":
         write_json(audit)
     else:
@@ -308,11 +310,11 @@ def _subject(options: argparse.Namespace, settings: Settings, console: Console) 
         return run_subject(settings, selector, options.export, console)
     from unjoin.subjects.search.command import search_everywhere, show, texts_of, write_report
 
-    searched = search_everywhere(settings, texts_of(selector, options.also), console)
+    searched = search_everywhere(settings, texts_of(selector, options.email, options.also), console)
     show(searched, Console(width=None if sys.stdout.isatty() else 160))
     if options.report:
         write_report(searched, options.report)
-    return 0 if searched.found else NOTHING_STORED
+    return 0 if searched.found else CANNOT_TELL if searched.blind else NOTHING_STORED
 
 
 def _rewind_to(text: str) -> int | None:

@@ -35,9 +35,15 @@ NOT_SEEN = (
 )
 
 
-def texts_of(selector: Selector, also: Sequence[str] = ()) -> dict[str, str]:
-    """The texts to look for, by names that may be shown; a site is nobody's."""
+def texts_of(selector: Selector, written: str | None, also: Sequence[str] = ()) -> dict[str, str]:
+    """The texts to look for, by names that may be shown; a site is nobody's.
+
+    Args:
+        written: an address as the operator wrote it, which may have letters that its canonical form does not.
+    """
     texts = {name: text for name, text in named(selector).items() if name != "site"}
+    if written and written.strip() not in texts.values():
+        texts["email as written"] = written.strip()
     return texts | {f"also {number}": text for number, text in enumerate(also, 1)}
 
 
@@ -58,7 +64,7 @@ def search_everywhere(settings: Settings, texts: Mapping[str, str], console: Con
             with source_of(settings) as source:
                 findings += search_tables(source, needles)
         except AuditError as error:
-            findings.append(Finding("ClickHouse: every table", "by SQL", missed=1, note=str(error)))
+            findings.append(Finding("ClickHouse: every table", "by SQL", missed=1, blind=True, note=str(error)))
         bar = progress.add_task("records", total=None)
         names = sorted(topic.name for topic in topics_of(settings))
         try:
@@ -66,11 +72,13 @@ def search_everywhere(settings: Settings, texts: Mapping[str, str], console: Con
             findings += asyncio.run(search_topics(access, names, needles, lambda n: progress.advance(bar, n)))
         except (AuditError, KafkaError) as error:
             why = str(error) if isinstance(error, AuditError) else type(error).__name__
-            findings.append(Finding("Kafka: every topic", "as a consumer reads it", missed=1, note=why))
+            findings.append(Finding("Kafka: every topic", "as a consumer reads it", missed=1, blind=True, note=why))
         bar = progress.add_task("files", total=None)
         folders = (settings.data_dir.resolve(), [settings.spool_folder.resolve()])
         findings += search_files(*folders, needles, lambda n: progress.advance(bar, n))
     not_seen = [*NOT_SEEN, *(f"{one.place}, {one.how}: {one.note}" for one in findings if one.missed)]
+    if not settings.data_dir.is_dir():
+        not_seen.append(f"files: there is no data directory at {settings.data_dir} on this machine")
     short = sorted(name for name, text in needles.texts.items() if len(text.encode()) < SHORT_BYTES)
     not_seen += [f"whether {name} was found as itself or within others' texts: it is short" for name in short]
     return Searched(iso(time.time_ns() // 1_000_000) or "", sorted(needles.texts), findings, not_seen)

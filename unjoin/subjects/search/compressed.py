@@ -1,4 +1,4 @@
-"""Pure: what compression hides from a search: ClickHouse's blocks, and batches of records in Kafka's segments.
+"""What compression hides from a search: ClickHouse's blocks, and batches of records in Kafka's segments.
 
 Both are read as they lie on disk, piece by piece, from any readable stream.
 """

@@ -27,6 +27,7 @@ class Finding(msgspec.Struct):
         items: files, rows or records.
         found: what was looked for, by the name and the form of it -> how often.
         missed: items that could not be looked at in this way, for a reason that `note` gives.
+        blind: whether one of them may hold anything: nobody was let in. A file that is just being written ends early.
     """
 
     place: str
@@ -35,6 +36,7 @@ class Finding(msgspec.Struct):
     searched_bytes: int = 0
     found: dict[str, int] = {}
     missed: int = 0
+    blind: bool = False
     note: str = ""
 
 
@@ -68,6 +70,7 @@ class _Gathered:
     def __init__(self, needles: Needles) -> None:
         self._search = Search(needles)
         self._items = self._missed = 0
+        self._blind = False
 
     def file(self, path: Path, read: Callable[[BinaryIO], Iterator[bytes]]) -> None:
         """Searches a file, and its name."""
@@ -80,14 +83,18 @@ class _Gathered:
                     self._search.feed(piece)
         except FileNotFoundError:
             pass
-        except (OSError, NotReadable, sqlite3.Error):
+        except (NotReadable, sqlite3.Error):
             self._missed += 1
+        except OSError:
+            self._missed += 1
+            self._blind = True
         self._search.end()
 
     def finding(self, place: str, how: str) -> Finding:
         note = "could not be read, or not to the end" if self._missed else ""
         found = shown(self._search.found)
-        return Finding(place, how, self._items, self._search.searched_bytes, found, self._missed, note)
+        searched = self._search.searched_bytes
+        return Finding(place, how, self._items, searched, found, self._missed, self._blind, note)
 
 
 def _raw(stream: BinaryIO) -> Iterator[bytes]:

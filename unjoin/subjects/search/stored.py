@@ -64,7 +64,7 @@ async def search_topics(
             try:
                 spans = await reader.spans((await reader.partitions([topic]))[topic])
             except AuditError as error:
-                findings.append(Finding(f"Kafka: topic {topic}", AS_A_CONSUMER, missed=1, note=str(error)))
+                findings.append(Finding(f"Kafka: topic {topic}", AS_A_CONSUMER, missed=1, blind=True, note=str(error)))
                 continue
             async for _, some in records(reader, spans, advance):
                 pieces = [
@@ -107,3 +107,8 @@ class Searched(msgspec.Struct, frozen=True):
     def found(self) -> int:
         """How often anything was found, in all places."""
         return total(self.findings)
+
+    @property
+    def blind(self) -> bool:
+        """Whether a place that may hold something was not looked into."""
+        return any(finding.blind for finding in self.findings)

@@ -17,6 +17,7 @@ from ingest.spool.file import SpoolFile
 from ingest.spool.packs import pack_of
 from sinks.clickhouse.embedded import Embedded
 from testkit.sink_records import signal, signals
+from unjoin.cli import main
 from unjoin.subjects.search.compressed import NotReadable, batches, blocks
 from unjoin.subjects.search.needles import Needles, Search
 from unjoin.subjects.search.places import AS_IT_LIES, UNCOMPRESSED, place_of, search_files
@@ -150,3 +151,23 @@ def test_places_are_named_for_people() -> None:
     assert place_of(("kafka", "server.properties"), {}) == "Kafka: its other files"
     assert place_of(("keys", "edge", "2026-11-29"), {}) == "other files of the data directory"
     assert place_of(("up.log",), {}) == "logs of every part"
+
+
+def test_search_that_was_let_in_nowhere_does_not_say_that_nothing_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An erasure would be proved by a ClickHouse and a Kafka that are down."""
+    for name, value in {
+        "DATA_DIR": str(tmp_path),
+        "CLICKHOUSE_HTTP_PORT": "1",
+        "KAFKA_BOOTSTRAP": "127.0.0.1:1",
+    }.items():
+        monkeypatch.setenv(f"UNJOIN_{name}", value)
+    search = ["subject", "--email", "STRASSE@example.test", "--search"]
+    assert main(search) == 3
+    said = capfd.readouterr()
+    assert "not searched to the end" in said.out
+    assert "strasse" not in (said.out + said.err).lower()
+    (tmp_path / "anything").write_text("Strasse@example.test")
+    assert main(search) == 0
+    assert main([*search, "--report", str(tmp_path / "no" / "report")]) == 1
