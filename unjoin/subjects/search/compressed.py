@@ -20,6 +20,7 @@ _BLOCK_BYTES_MAX = 1 << 30
 # A batch of records: its first offset and the bytes that follow these twelve. Source: Apache Kafka, "Record Batch".
 _BATCH = struct.Struct(">qi")
 _BATCH_BYTES_MIN, _BATCH_BYTES_MAX = 49, 1 << 30
+_MAGIC_AT, _MAGIC = 16, 2
 
 
 class NotReadable(ValueError):
@@ -88,9 +89,13 @@ def batches(stream: BinaryIO) -> Iterator[bytes]:
 
 def _records(batch: bytes) -> bytes:
     pieces: list[bytes] = []
+    if batch[_MAGIC_AT] != _MAGIC:
+        raise NotReadable
     try:
         found = MemoryRecords(batch).next_batch()
-        for record in found if found is not None else ():
+        if found is None or not found.validate_crc():  # of damaged batches the library's parser promises nothing
+            raise NotReadable
+        for record in found:
             pieces += [record.key or b"", record.value or b""]
             for name, value in record.headers:
                 pieces += [name.encode(), value or b""]

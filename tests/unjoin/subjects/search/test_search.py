@@ -84,7 +84,7 @@ def test_records_of_every_codec_are_read_from_a_segment(codec: int) -> None:
         assert found_in(*batches(io.BytesIO(file))) == {"as it is": 6}
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.sampled_from(
         [segment(4), segment(2), block(0x82, bytes(cramjam.lz4.compress_block(PLAIN, store_size=False)), PLAIN)]
