@@ -32,7 +32,7 @@ def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -
         console.print(key, markup=False, highlight=False, soft_wrap=True)
     elif options.action == "consent":
         sites.set_consent(options.name, _names(options.necessary), _names(options.opt_in))
-        console.print("changed; collectors follow it within a second", highlight=False)
+        console.print(f"{_rules(sites, options.name)}; collectors follow it within a second", highlight=False)
     elif options.action == "rotate":
         console.print(sites.rotate(options.name, options.key), markup=False, highlight=False, soft_wrap=True)
     elif options.action == "revoke":
@@ -40,7 +40,18 @@ def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -
         console.print("revoked; collectors refuse it within a second", highlight=False)
     else:
         console.print(_table(sites))
+        for site in sites.list():
+            if site.necessary or site.opt_in:
+                console.print(escaped(_rules(sites, site.name)), markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def _rules(sites: SitesFile, name: str) -> str:
+    """What a site stores of visitors who decline, in words."""
+    (site,) = (site for site in sites.list() if site.name == name)
+    rules = [f"{category} whatever a visitor says" for category in sorted(site.necessary)]
+    rules += [f"{category} after a yes alone" for category in sorted(site.opt_in)]
+    return f"{name} stores {', '.join(rules) or 'what nobody declined'}"
 
 
 def _names(text: str) -> list[str]:
@@ -48,14 +59,11 @@ def _names(text: str) -> list[str]:
 
 
 def _table(sites: SitesFile) -> Table:
-    table = Table("site", "key", "kind", "categories", "origins", "consent", "state")
+    table = Table("site", "key", "kind", "categories", "origins", "state")
     for site in sites.list():
         for key in site.keys:
             shown = key.key if key.kind == "browser" else f"{key.key}…"
             state = "revoked" if key.revoked else "in use"
-            rules = [*(f"{name} necessary" for name in sorted(site.necessary))]
-            rules += [f"{name} opt-in" for name in sorted(site.opt_in)]
-            origins, consent = "\n".join(site.origins), "\n".join(rules)
-            cells = (site.name, shown, key.kind, ", ".join(sorted(key.categories)), origins, consent, state)
+            cells = (site.name, shown, key.kind, ", ".join(sorted(key.categories)), "\n".join(site.origins), state)
             table.add_row(*(Text(escaped(cell)) for cell in cells))
     return table
