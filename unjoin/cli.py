@@ -15,6 +15,7 @@ from rich.console import Console
 from schemas.outcomes import UnjoinError
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.settings import Settings, settings_of
+from unjoin.subjects.arguments import add_selector_arguments, selector_named
 from unjoin.terminal import escaped
 from unjoin.timestamps import timestamp_ms
 
@@ -27,12 +28,15 @@ Command = Callable[[argparse.Namespace, Settings, Console], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; gives its exit code: 0 done, 1 refused with a reason, 2 wrong usage, 3 `audit` cannot tell."""
+    """Runs one command and gives its exit code.
+
+    0 done, 1 refused with a reason, 2 wrong usage, 3 `audit` cannot tell, 4 nothing is stored of `subject`.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["attack"]:
         given.insert(1, "--")  # else argparse takes the attacks' options for its own
     options = _parser().parse_args(given)
-    console = Console(stderr=options.command in ("audit", "export", "query", "replay", "simulate"))
+    console = Console(stderr=options.command in ("audit", "export", "query", "replay", "simulate", "subject"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log keys and values
@@ -118,6 +122,12 @@ def _parser() -> argparse.ArgumentParser:
 
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
     attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack --help`")
+
+    subject = add(
+        "subject", _subject, "say what is stored of one person; 0 where something is, 4 where nothing is, else 1"
+    )
+    add_selector_arguments(subject)
+    subject.add_argument("--export", metavar="FILE", help="write it all to this file as JSON; `-` for the output")
 
     _add_sites(add("sites", _sites, "add, list, rotate and revoke the keys of sites"))
     sdk = add("sdk", _sdk, "print the script tag of the browser SDK, pinned by hash and integrity")
@@ -301,6 +311,12 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
     else:
         show(audit, Console())
     return audit.exit_code
+
+
+def _subject(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.subjects.export import run_subject
+
+    return run_subject(settings, selector_named(options), options.export, console)
 
 
 def _rewind_to(text: str) -> int | None:
