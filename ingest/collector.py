@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET
 
+from ingest.access.consent import asks_for_privacy, consented
 from ingest.access.grants import Grant, allows_origin, authorized, check_origin
 from ingest.decode.batch import EventBatch, count_implausible_ts
 from ingest.edge import Edge
@@ -126,7 +127,8 @@ class Collector:
             batches = body_format.parse(body, limits)
             network = network_mark(address, edge.trusted_proxies) if edge.quotas.by_address else None
             edge.quotas.spend(grant, batches, edge.monotonic(), network)
-            batches = [authorized(one, grant) for one in batches]
+            gpc = asks_for_privacy(request.headers.get("sec-gpc"))
+            batches = [consented(authorized(one, grant), grant, gpc) for one in batches]
             encoded = self._encode(batches, grant, address, user_agent_of(request.headers))
             del body, batches  # freed while they are in the CPU's cache, not when Kafka has answered
         began = edge.monotonic()

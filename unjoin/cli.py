@@ -162,6 +162,10 @@ def _add_sites(sites: argparse.ArgumentParser) -> None:
     add.add_argument("--origin", action="append", default=[], help="an origin its pages have (may be repeated)")
     add.add_argument("--categories", default=None, help="what the key may write; default signals,labeled")
     add.add_argument("--server", action="store_true", help="a secret key for a server, shown once")
+    consent = actions.add_parser("consent", help="say what a site stores of visitors who decline; see docs/rights.md")
+    consent.add_argument("name")
+    consent.add_argument("--necessary", default="", help="what it stores whatever a visitor says: signals, analytics")
+    consent.add_argument("--opt-in", default="", help="what it stores of visitors who said yes alone: the same")
     actions.add_parser("list", help="list sites and keys; secret keys show their first characters alone")
     for name, text in (("rotate", "replace a key; prints the new one"), ("revoke", "revoke a key")):
         action = actions.add_parser(name, help=text)

@@ -20,9 +20,7 @@ def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -
     """
     sites = SitesFile(sites_file)
     if options.action == "add":
-        categories = (
-            [name.strip() for name in options.categories.split(",") if name.strip()] if options.categories else None
-        )
+        categories = _names(options.categories) if options.categories else None
         kind: Kind = "server" if options.server else "browser"
         key = sites.add(options.name, options.origin, categories, kind)
         if not options.server and categories and {"labeled", "analytics"} <= set(categories):
@@ -32,6 +30,9 @@ def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -
                 style="yellow",
             )
         console.print(key, markup=False, highlight=False, soft_wrap=True)
+    elif options.action == "consent":
+        sites.set_consent(options.name, _names(options.necessary), _names(options.opt_in))
+        console.print("changed; collectors follow it within a second", highlight=False)
     elif options.action == "rotate":
         console.print(sites.rotate(options.name, options.key), markup=False, highlight=False, soft_wrap=True)
     elif options.action == "revoke":
@@ -42,12 +43,19 @@ def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -
     return 0
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _table(sites: SitesFile) -> Table:
-    table = Table("site", "key", "kind", "categories", "origins", "state")
+    table = Table("site", "key", "kind", "categories", "origins", "consent", "state")
     for site in sites.list():
         for key in site.keys:
             shown = key.key if key.kind == "browser" else f"{key.key}…"
             state = "revoked" if key.revoked else "in use"
-            cells = (site.name, shown, key.kind, ", ".join(sorted(key.categories)), "\n".join(site.origins), state)
+            rules = [*(f"{name} necessary" for name in sorted(site.necessary))]
+            rules += [f"{name} opt-in" for name in sorted(site.opt_in)]
+            origins, consent = "\n".join(site.origins), "\n".join(rules)
+            cells = (site.name, shown, key.kind, ", ".join(sorted(key.categories)), origins, consent, state)
             table.add_row(*(Text(escaped(cell)) for cell in cells))
     return table

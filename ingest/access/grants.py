@@ -18,6 +18,7 @@ from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent, Reda
 from schemas.outcomes import RejectionReason, RequestError
 
 Kind = Literal["browser", "server"]
+Declinable = Literal["analytics", "signals"]
 SITE_NAME_PATTERN = r"\A[A-Za-z0-9_.-]{1,64}\Z"
 SiteName = Annotated[str, Meta(pattern=SITE_NAME_PATTERN)]
 
@@ -56,11 +57,15 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         origins: as browsers spell them, scheme://host[:port], lower case, no default port.
+        necessary: categories that the site cannot do without, whatever a visitor says; `consent.py` has the rules.
+        opt_in: categories that it stores for visitors who said yes alone.
     """
 
     name: SiteName
     origins: tuple[str, ...] = ()
     keys: tuple[SiteKey, ...] = ()
+    necessary: frozenset[Declinable] = frozenset()
+    opt_in: frozenset[Declinable] = frozenset()
 
 
 class Grant(Redacted, frozen=True):
@@ -71,6 +76,7 @@ class Grant(Redacted, frozen=True):
         quota_name: names the key's bucket.
         events_per_second: 0 for no quota.
         development: its key is in every copy of the source.
+        necessary, opt_in: the site's.
     """
 
     site: str
@@ -80,6 +86,8 @@ class Grant(Redacted, frozen=True):
     quota_name: str
     events_per_second: int
     development: bool = False
+    necessary: frozenset[str] = frozenset()
+    opt_in: frozenset[str] = frozenset()
 
 
 class Admission:
@@ -106,7 +114,8 @@ class Admission:
                 quota = key.events_per_second or events_per_second
                 types, development = writable_types(key.kind, key.categories), name in _DEVELOPMENT_NAMES
                 self.has_development_keys |= development
-                grant = Grant(site.name, key.kind, origins, types, name, quota, development)
+                declines = (site.necessary, site.opt_in)
+                grant = Grant(site.name, key.kind, origins, types, name, quota, development, *declines)
                 (self._server if key.kind == "server" else self._browser)[name] = grant
                 if key.kind == "browser":
                     self._origins |= origins

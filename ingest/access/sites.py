@@ -30,6 +30,7 @@ from ingest.access.grants import (
     SiteKey,
     sha256_of,
 )
+from ingest.decode.consent import CATEGORIES
 from schemas.outcomes import UnjoinError
 
 DEVELOPMENT_SITE = "dev"
@@ -124,6 +125,23 @@ class SitesFile:
         """
         with self._changing() as sites:
             self._replace_key(sites, name, self._one_key(sites, name, key), None)
+
+    def set_consent(self, name: str, necessary: Iterable[str], opt_in: Iterable[str]) -> None:
+        """Says which categories a site needs whatever a visitor says, and which it stores after a yes alone.
+
+        Raises:
+            SitesError: no such site, a category that no visitor can decline, or one that is in both.
+        """
+        needed, asked = frozenset(necessary), frozenset(opt_in)
+        if not needed | asked <= set(CATEGORIES):
+            raise SitesError(f"a visitor can decline {' and '.join(CATEGORIES)}; there is no rule for anything else")
+        if needed & asked:
+            raise SitesError("what is necessary is not asked for: name a category in one of the two")
+        with self._changing() as sites:
+            if name not in sites:
+                raise SitesError(f"there is no site {name}; `unjoin sites list` shows them")
+            rules = {"necessary": needed, "opt_in": asked}
+            sites[name] = msgspec.structs.replace(sites[name], **rules)
 
     def _new_key(self, kind: Kind) -> str:
         return f"us_{self._token(32)}" if kind == "server" else f"ub_{self._token(18)}"

@@ -3,11 +3,12 @@
 Source of every rule: the HTTP contract in docs/http.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ingest.decode.consent import Consent
 from ingest.decode.envelope import check_containers, envelope_of
 from ingest.decode.event import all_sound, id_of, parse_event
 from ingest.decode.flaws import Flaw
@@ -24,12 +25,16 @@ class EventBatch(Redacted, frozen=True):
         events: (index in the request, event), ascending.
         rejected: ascending by index.
         sent_at: Unix milliseconds by the client's clock; 0 where it does not say.
+        consent: what its visitor said of all of it; None where it does not say.
+        consent_of: by index, what the event itself says, which counts for more.
     """
 
     session: str
     events: list[tuple[int, AnyEvent]]
     rejected: list[RejectedEvent]
     sent_at: int = 0
+    consent: Consent | None = None
+    consent_of: Mapping[int, Consent] = {}
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,6 +43,7 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True):
     session: Session
     events: list[AnyEvent]
     sent_at: UnixMs | UnsetType = UNSET
+    consent: Consent | UnsetType = UNSET
 
 
 _batch = msgspec.json.Decoder(Batch)
@@ -64,7 +70,7 @@ def parse_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
         or (len(body) > limits.event_bytes_max and _holds_large_event(body, limits.event_bytes_max))
     ):
         return [_parse_each(body, limits)]
-    return [EventBatch(batch.session, list(enumerate(events)), [], batch.sent_at or 0)]
+    return [EventBatch(batch.session, list(enumerate(events)), [], batch.sent_at or 0, batch.consent or None)]
 
 
 def count_implausible_ts(events: Sequence[tuple[int, AnyEvent]], received_at_ms: int) -> int:
@@ -92,4 +98,4 @@ def _parse_each(body: bytes, limits: RequestLimits) -> EventBatch:
             rejected.append(RejectedEvent(index, id_of(raw), parsed.reason, parsed.field, parsed.detail))
         else:
             events.append((index, parsed))
-    return EventBatch(envelope.session, events, rejected, envelope.sent_at or 0)
+    return EventBatch(envelope.session, events, rejected, envelope.sent_at or 0, envelope.consent or None)

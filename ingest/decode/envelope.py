@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from ingest.decode.consent import BAD_CONSENT, Consent, consent_of
 from ingest.errors import Rejection
 from schemas.events import TS_MAX, Session, UnixMs
 from schemas.outcomes import RequestError
@@ -21,6 +22,7 @@ class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     session: Session
     events: list[Raw]
     sent_at: UnixMs | UnsetType = UNSET
+    consent: Consent | UnsetType = UNSET
 
 
 _envelope = msgspec.json.Decoder(Envelope)
@@ -28,10 +30,13 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 _events = msgspec.json.Decoder(list[Raw])
 _session = msgspec.json.Decoder(Session)
 _sent_at = msgspec.json.Decoder(UnixMs | float)
+_any = msgspec.json.Decoder()
 
 _NOT_JSON = "The body is not one JSON document in UTF-8."
 _NOT_AN_OBJECT = "The body must be a JSON object: {sent_at, session, events}."
-_NOT_DOCUMENTED = "The batch has a member besides `sent_at`, `session` and `events`, or lacks one of the last two."
+_NOT_DOCUMENTED = (
+    "The batch has a member besides `sent_at`, `session`, `events` and `consent`, or lacks `session` or `events`."
+)
 _BAD_SESSION = "`session` must be 1 to 64 characters of A-Z, a-z, 0-9 and `_.:-`."
 _BAD_EVENTS = "`events` must be an array."
 _BAD_SENT_AT = "`sent_at` must be Unix milliseconds, an integer."
@@ -93,7 +98,7 @@ def _envelope_slowly(body: bytes) -> tuple[Envelope, str | None]:
             raise _not_a_batch(_NOT_AN_OBJECT) from None
         except msgspec.DecodeError:
             raise _not_a_batch(_NOT_JSON) from None
-    if not {"session", "events"} <= members.keys() <= {"session", "events", "sent_at"}:
+    if not {"session", "events"} <= members.keys() <= {"session", "events", "sent_at", "consent"}:
         raise _not_a_batch(_NOT_DOCUMENTED)
     session = _member(_session, members["session"], _BAD_SESSION)
     events = _member(_events, members["events"], _BAD_EVENTS)
@@ -102,7 +107,10 @@ def _envelope_slowly(body: bytes) -> tuple[Envelope, str | None]:
         sent_at = whole(_member(_sent_at, members["sent_at"], _BAD_SENT_AT))
         if not isinstance(sent_at, int) or not 0 <= sent_at <= TS_MAX:
             raise _not_a_batch(_BAD_SENT_AT)
-    return Envelope(session, events, sent_at), stand_in
+    consent: Consent | UnsetType = UNSET
+    if "consent" in members:
+        consent = consent_of(_member(_any, members["consent"], BAD_CONSENT))
+    return Envelope(session, events, sent_at, consent), stand_in
 
 
 def whole(number: Any) -> Any:

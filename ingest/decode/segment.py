@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ingest.decode.batch import EventBatch
+from ingest.decode.consent import Consent
 from ingest.decode.envelope import check_containers, without_lone_surrogates
 from ingest.decode.segment_event import NO_SESSION, Mapped, id_of_call, map_call, ms_of
 from ingest.errors import RejectedEvent, Rejection
@@ -114,15 +115,18 @@ def _mapped(
 ) -> list[EventBatch]:
     """At least one batch; the first holds all rejected calls, and the events that have no session."""
     sessions: dict[str, list[tuple[int, AnyEvent]]] = {NO_SESSION: []}
+    consents: dict[int, Consent] = {}
     rejected: list[RejectedEvent] = []
     for index, raw in enumerate(calls):
         mapped = map_call(raw, kind, limits, stand_in)
         if isinstance(mapped, Mapped):
             sessions.setdefault(mapped.session, []).append((index, mapped.event))
+            if mapped.consent is not None:
+                consents[index] = mapped.consent
         else:
             rejected.append(RejectedEvent(index, id_of_call(raw), mapped.reason, mapped.field, mapped.detail))
-    first = EventBatch(NO_SESSION, sessions.pop(NO_SESSION), rejected, sent_at)
-    others = [EventBatch(session, events, [], sent_at) for session, events in sessions.items()]
+    first = EventBatch(NO_SESSION, sessions.pop(NO_SESSION), rejected, sent_at, None, consents)
+    others = [EventBatch(session, events, [], sent_at, None, consents) for session, events in sessions.items()]
     return [first, *others] if first.events or first.rejected or not others else others
 
 

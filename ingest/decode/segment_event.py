@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from ingest.decode.consent import Consent, consent_of_context
 from ingest.decode.event import document_of, event_of, nests_deeper, too_deep, too_large
 from ingest.decode.flaws import CALL_MEMBERS, NOT_AN_OBJECT, Flaw, flaw
 from ingest.limits import RequestLimits
@@ -55,10 +56,12 @@ class Mapped(Redacted, frozen=True):
 
     Attributes:
         session: `NO_SESSION` where the event has none.
+        consent: what the call says of it; None where it does not say.
     """
 
     session: str
     event: AnyEvent
+    consent: Consent | None = None
 
 
 class _Named(msgspec.Struct, rename={"id": "messageId"}):
@@ -98,7 +101,10 @@ def map_call(raw: Raw, kind: str | None, limits: RequestLimits, stand_in: str | 
     except _Unmapped as unmapped:
         return unmapped.flaw
     event = event_of(plain, limits)
-    return _of_call(event) if isinstance(event, Flaw) else Mapped(session, event)
+    if isinstance(event, Flaw):
+        return _of_call(event)
+    context = call.get("context")
+    return Mapped(session, event, consent_of_context(context) if isinstance(context, dict) else None)
 
 
 def id_of_call(raw: Raw) -> str | None:

@@ -15,8 +15,8 @@ USER_AGENT_CHARACTERS_MAX = 1_024
 _READ = {
     name.encode(): name
     for name in (
-        "authorization", "content-encoding", "content-length", "content-type", "expect", "origin", "transfer-encoding",
-        "user-agent", "x-forwarded-for",
+        "authorization", "content-encoding", "content-length", "content-type", "expect", "origin", "sec-gpc",
+        "transfer-encoding", "user-agent", "x-forwarded-for",
     )
 }  # fmt: skip
 JSON_TYPES = frozenset({"application/json", "text/plain"})

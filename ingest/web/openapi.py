@@ -119,7 +119,14 @@ def _post(limits: RequestLimits) -> dict[str, Any]:
                 "in": "header",
                 "required": False,
                 "schema": {"type": "string", "enum": [*CODINGS, "identity"]},
-            }
+            },
+            {
+                "name": "Sec-GPC",
+                "in": "header",
+                "required": False,
+                "description": "1: the browser asks that nobody sells or shares what its visitor does.",
+                "schema": {"type": "string", "enum": ["1"]},
+            },
         ],
         "requestBody": {"required": True, "content": {"application/json": json_body, "text/plain": json_body}},
         "responses": {

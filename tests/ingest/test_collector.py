@@ -313,6 +313,35 @@ def test_widget_key_writes_signals_and_labels_alone(collector: RunningCollector)
     assert collector.post(batch(POINTER), key=fresh).status == 200
 
 
+def test_what_a_visitor_declined_is_rejected_counted_and_never_written(collector: RunningCollector) -> None:
+    """By the page's word or the browser's header; answers are tied to nobody, so there is nothing to decline."""
+    series = 'unjoin_events_rejected_total{{reason="{}"}}'
+    before = {reason: collector.metric(series.format(reason)) for reason in ("gpc", "no_consent")}
+    declined = batch(POINTER, ANSWER, PAGE) | {"consent": {"analytics": False, "signals": True}}
+    rejected = [
+        *collector.post(batch(POINTER, ANSWER, PAGE), Sec_GPC="1").json()["rejected"],
+        *collector.post(declined).json()["rejected"],
+    ]
+    assert [(one["index"], one["reason"]) for one in rejected] == [(2, "gpc"), (2, "no_consent")]
+    assert {record.topic for record in collector.producer.records} == {"events.signals", "events.labeled"}
+    assert collector.post(batch(PAGE) | {"consent": {"analytics": True}}, Sec_GPC="1").json()["accepted"] == 1
+    assert {reason: collector.metric(series.format(reason)) - n for reason, n in before.items()} == {
+        "gpc": 1,
+        "no_consent": 1,
+    }
+
+
+def test_site_says_what_it_cannot_do_without_and_what_it_asks_for_first(collector: RunningCollector) -> None:
+    """Running collectors see the change, as that of a key."""
+    key = collector.sites.add("asks", ["https://asks.example"], ["signals", "analytics"])
+    until(lambda: collector.post(batch(PAGE), key=key).status == 200)
+    collector.sites.set_consent("asks", necessary=["signals"], opt_in=["analytics"])
+    until(lambda: collector.post(batch(PAGE), key=key).json()["accepted"] == 0)
+    declined = batch(POINTER, PAGE) | {"consent": {"signals": False}}
+    reply = collector.post(declined, key=key).json()
+    assert [(one["id"], one["reason"]) for one in reply["rejected"]] == [("e-3", "no_consent")]
+
+
 def test_preflight_is_answered_for_a_listed_origin(collector: RunningCollector) -> None:
     """Content-Type application/json and Authorization both make a browser ask first."""
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}

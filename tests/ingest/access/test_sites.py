@@ -162,6 +162,24 @@ def test_broken_file_keeps_the_sites_before_it(path: Path) -> None:
     assert watched.look()
 
 
+def test_consent_rule_that_cannot_be_is_refused_and_the_rest_stays(path: Path) -> None:
+    """A site that thinks it asks, and does not, stores what nobody agreed to."""
+    file = SitesFile(path)
+    key = file.add("shop", ["https://shop.example"])
+    file.set_consent("shop", ["signals"], ["analytics"])
+    for name, necessary, opt_in in (
+        ("nobody", ["signals"], []),
+        ("shop", ["labeled"], []),
+        ("shop", [], ["marketing"]),
+        ("shop", ["signals"], ["signals"]),
+    ):
+        with pytest.raises(SitesError):
+            file.set_consent(name, necessary, opt_in)
+    (site,) = file.list()
+    assert (site.necessary, site.opt_in) == ({"signals"}, {"analytics"})
+    assert statuses(path, key) == [200]
+
+
 def test_file_that_never_was_is_no_site_and_no_error(path: Path) -> None:
     """A collector may start before its first site."""
     watched = WatchedSites(path, 0)
