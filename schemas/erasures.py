@@ -147,7 +147,7 @@ def erasure_of(selector: Selector, *, id: str, reference: str, salt: bytes, now_
     )
     try:
         return decoded(made.encoded())
-    except ErasureError:
+    except (ErasureError, UnicodeEncodeError):
         raise ErasureError("a reference has at most 128 characters, and no control characters") from None
 
 

@@ -16,6 +16,7 @@ from schemas.outcomes import UnjoinError
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.settings import Settings, settings_of
 from unjoin.subjects.arguments import add_selector_arguments, selector_named
+from unjoin.subjects.erase_arguments import add_erase_arguments
 from unjoin.terminal import escaped
 from unjoin.timestamps import timestamp_ms
 
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
     attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack --help`")
 
+    add_erase_arguments(add("erase", _erase, "delete what is kept of one person, everywhere, and show how far that is"))
     subject = add(
         "subject", _subject, "say what is stored of one person; 0 where something is, 4 where nothing is, else 1"
     )
@@ -321,6 +323,12 @@ def _subject(options: argparse.Namespace, settings: Settings, console: Console) 
     from unjoin.subjects.export import run_subject
 
     return run_subject(settings, selector_named(options), options.export, console)
+
+
+def _erase(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from unjoin.subjects.erase import run_erase
+
+    return run_erase(options, settings, console)
 
 
 def _rewind_to(text: str) -> int | None:

@@ -104,7 +104,7 @@ class Rows:
             ids = defaultdict(list)
             for erasure in some:
                 ids[erasure.digest].append(erasure.id)
-            for row in self._rows(statements.count(table, some, parts)):
+            for row in self._rows(f"{statements.count(table, some, parts)} SETTINGS final = 0"):
                 for one in ids[row["digest"]]:
                     found[one][table] = int(row["rows"])
         return found

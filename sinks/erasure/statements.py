@@ -28,7 +28,7 @@ def digest_sql(table: str, kind: Kind, salt: bytes) -> str:
 
 
 def count(table: str, erasures: Sequence[Erasure], parts: Sequence[str] | None = None) -> str:
-    """Counts the rows that lie in a table, replaced ones too, by digest: rows of `digest` and `rows`.
+    """Counts the rows of a table by digest: rows of `digest` and `rows`. Without `final`, replaced rows count, too.
 
     Args:
         erasures: of one kind and one salt, at most `DIGESTS_MAX`.
@@ -38,7 +38,7 @@ def count(table: str, erasures: Sequence[Erasure], parts: Sequence[str] | None =
     digest = f"{_digest(table, erasures)} AS row_digest"
     return (
         f"SELECT lower(hex(row_digest)) AS digest, count() AS rows FROM (SELECT {digest} FROM unjoin.{table} "  # noqa: S608
-        f"WHERE row_digest IN ({_digests(erasures)}){among}) GROUP BY digest SETTINGS final = 0"
+        f"WHERE row_digest IN ({_digests(erasures)}){among}) GROUP BY digest"
     )
 
 
