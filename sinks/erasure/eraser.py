@@ -104,7 +104,8 @@ class Eraser:
         await self._keep([new for old, new in zip(kept, after, strict=True) if new != old])
         self._parts |= parts  # not before it is published whose rows were found there
         fresh = [new for new in after if new.id not in self._looked_for]
-        moved = [new for old, new in zip(kept, after, strict=True) if new.state is not old.state]
+        pairs = zip(kept, after, strict=True)
+        moved = [new for old, new in pairs if (new.state, new.deleted) != (old.state, old.deleted)]
         await self._in_thread(self._rows.note, list({one.id: one for one in [*fresh, *moved]}.values()))
         self._looked_for |= {one.id for one in after}
         if doomed := [new for new in after if new.found]:
