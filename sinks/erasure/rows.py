@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 
 from schemas.erasures import Erasure
+from sinks.clickhouse.errors import ACCESS_DENIED, QueryFailed
+from sinks.engine import EngineError
 from sinks.erasure import statements
 
 Select = Callable[[str], bytes]
 Found = Mapping[str, Mapping[str, int]]
 """Rows by id of the request and table; those that there are none of are left out."""
+NEEDED = "grant the sink's user ALTER on unjoin.*, and SELECT on system.parts, system.detached_parts, system.mutations"
 Parts = Mapping[str, frozenset[str]]
 """Names of parts by table."""
 
@@ -110,7 +113,13 @@ class Rows:
         return found
 
     def _rows(self, sql: str) -> list[dict[str, Any]]:
-        return [msgspec.json.decode(line) for line in self._select(sql).splitlines() if line.strip()]
+        try:
+            lines = self._select(sql).splitlines()
+        except QueryFailed as error:
+            if error.code == ACCESS_DENIED:
+                raise EngineError(f"{NEEDED}, as deploy/clickhouse/users.xml does") from None
+            raise
+        return [msgspec.json.decode(line) for line in lines if line.strip()]
 
 
 def _groups(erasures: Iterable[Erasure]) -> Iterator[tuple[str, Sequence[Erasure]]]:
