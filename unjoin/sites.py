@@ -59,11 +59,14 @@ def _names(text: str) -> list[str]:
 
 
 def _table(sites: SitesFile) -> Table:
-    table = Table("site", "key", "kind", "categories", "origins", "state")
+    table = Table("site", "key", "kind", "categories", "origins", "consent", "state")
     for site in sites.list():
         for key in site.keys:
             shown = key.key if key.kind == "browser" else f"{key.key}…"
             state = "revoked" if key.revoked else "in use"
-            cells = (site.name, shown, key.kind, ", ".join(sorted(key.categories)), "\n".join(site.origins), state)
+            rules = [*(f"{name} necessary" for name in sorted(site.necessary))]
+            rules += [f"{name} opt-in" for name in sorted(site.opt_in)]
+            origins, consent = "\n".join(site.origins), "\n".join(rules)
+            cells = (site.name, shown, key.kind, ", ".join(sorted(key.categories)), origins, consent, state)
             table.add_row(*(Text(escaped(cell)) for cell in cells))
     return table

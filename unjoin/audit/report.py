@@ -12,7 +12,7 @@ from unjoin.terminal import escaped
 
 COLUMNS = (
     *("accepted", "stored", "passed_on", "verdicts", "collapsed", "dead_lettered"),
-    *("suppressed", "expired", "held", "difference"),
+    *("suppressed", "expired", "erased", "held", "difference"),
 )
 
 
