@@ -320,7 +320,7 @@ def _subject(options: argparse.Namespace, settings: Settings, console: Console) 
 
 def _erase(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     if options.verify:
-        from unjoin.subjects.verify import run_verify
+        from unjoin.subjects.search.verify import run_verify
 
         return run_verify(options, settings, console)
     from unjoin.subjects.erase import run_erase
