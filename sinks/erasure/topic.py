@@ -30,6 +30,7 @@ from sinks.outage import Outage
 log = logging.getLogger(__name__)
 
 POLL_MS = 200
+GATHER_SECONDS = 0.5  # so that requests which are made together are worked on together
 ANSWER_SECONDS_MAX = 20.0
 
 
@@ -126,7 +127,7 @@ class ErasureTopic(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                     self._show(0)
                     continue
                 if _take(eraser.requests, batches.get(self._where, ())):
-                    again_at = 0.0
+                    again_at = time.monotonic() + GATHER_SECONDS
                 self._show(sum(one.is_open for one in eraser.requests.values()))
                 if round_ is None and time.monotonic() >= again_at and await self._read_whole(consumer):
                     worked_by = eraser

@@ -13,6 +13,7 @@ import datetime
 import secrets
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -187,13 +188,20 @@ def _show(erasures: Sequence[Erasure], output_format: str, console: Console) -> 
         shown = [{**{name: getattr(one, name) for name in fields}, "means": MEANS[one.state]} for one in erasures]
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(shown)) + b"\n")
         return
-    table = Table("request", "reference", "about", "asked at (UTC)", "state", "since (UTC)", "rows gone", "waits for")
+    table = Table(box=None)
+    for name in ("request", "reference", "about", "state", "since (UTC)", "rows gone"):
+        table.add_column(name, no_wrap=name != "reference")
+    why: Counter[tuple[State, str]] = Counter()
     for one in erasures:
         since = one.at_ms.get(str(one.state), one.asked_at_ms)
-        waits_for = one.waits_for or MEANS[one.state]
-        cells = (one.id, one.reference, one.kind, _time(one.asked_at_ms), str(one.state), _time(since))
-        table.add_row(*(Text(escaped(cell)) for cell in (*cells, f"{sum(one.deleted.values()):,}", waits_for)))
+        why[one.state, one.waits_for] += 1
+        cells = (one.id, one.reference, one.kind, str(one.state), _time(since), f"{sum(one.deleted.values()):,}")
+        table.add_row(*(Text(escaped(cell)) for cell in cells))
     console.print(table)
+    for (state, waits_for), count in why.items():
+        waiting = f"; waiting for {waits_for}" * bool(waits_for)
+        text = escaped(f"{count} {state}: {MEANS[state]}{waiting}")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _time(unix_ms: int) -> str:

@@ -54,6 +54,7 @@ class Requests:
                 for one in erasures
             ]
             await self._answered(asyncio.gather(*sent))
+            self.newest |= {one.id: one for one in erasures}
         finally:
             await _stopped(producer)
 
