@@ -17,7 +17,7 @@ ERASURE = (
         edits=(
             Edit(
                 "sinks/erasure/eraser.py",
-                "        others = [one for one in kept if one not in thorough]\n",
+                "        others = [one for one in kept if one.id not in whole]\n",
                 "        others = []\n",
             ),
         ),

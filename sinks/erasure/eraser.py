@@ -86,8 +86,9 @@ class Eraser:
         if not kept:
             return ROUND_SECONDS
         positions = {kind: await self._logs.positions(TABLES[kind]) for kind in {one.kind for one in kept}}
-        thorough = [one for one in kept if self._needs_a_whole_look(one)]
-        others = [one for one in kept if one not in thorough]
+        thorough = [one for one in kept if self._needs_a_whole_look(one, positions[one.kind])]
+        whole = {one.id for one in thorough}
+        others = [one for one in kept if one.id not in whole]
         # In this order: parts that are known from here on were looked at for all of them.
         new, parts = await self._in_thread(self._rows.find_new, others, self._parts)
         found = {**new, **await self._in_thread(self._rows.find, thorough)}
@@ -113,10 +114,16 @@ class Eraser:
             return 0.0
         return 1.0 if any(one.state is State.ACCEPTED for one in after) else ROUND_SECONDS
 
-    def _needs_a_whole_look(self, one: Erasure) -> bool:
-        """The others are looked for in new parts alone."""
-        due = one.state is State.TOPICS_PAST and progress.brokers_are_done(one, self._patience, self._now_ms())
-        return one.state is State.ACCEPTED or due or one.id not in self._looked_for
+    def _needs_a_whole_look(self, one: Erasure, at: Positions) -> bool:
+        """The others are looked for in new parts alone, for a look at all rows takes seconds for ten million."""
+        match one.state:
+            case State.ACCEPTED if one.ends and not one.found:
+                due = at.passed(one.ends)
+            case State.TOPICS_PAST:
+                due = progress.brokers_are_done(one, self._patience, self._now_ms())
+            case state:
+                due = state is State.ACCEPTED
+        return due or one.id not in self._looked_for
 
     def _next(self, one: Erasure, rows: Mapping[str, int], at: Positions, left: LeftOnDisk | None) -> Erasure:
         now_ms, patience = self._now_ms(), self._patience
