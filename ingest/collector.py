@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from ingest.access.consent import asks_for_privacy, consented
+from ingest.access.erased import not_erased
 from ingest.access.grants import Grant, allows_origin, authorized, check_origin
 from ingest.decode.batch import EventBatch, count_implausible_ts
 from ingest.edge import Edge
@@ -129,6 +130,8 @@ class Collector:
             edge.quotas.spend(grant, batches, edge.monotonic(), network)
             gpc = asks_for_privacy(request.headers.get("sec-gpc"))
             batches = [consented(authorized(one, grant), grant, gpc) for one in batches]
+            if edge.erasures.erased:
+                batches = [not_erased(one, grant.site, edge.erasures.erased) for one in batches]
             encoded = self._encode(batches, grant, address, user_agent_of(request.headers))
             del body, batches  # freed while they are in the CPU's cache, not when Kafka has answered
         began = edge.monotonic()

@@ -10,6 +10,7 @@ from ingest.encode.edge_keys import WatchedKeys
 from ingest.encode.seals import Seals
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network
+from ingest.kafka.erasures import FollowedErasures
 from ingest.kafka.producer import Producer
 from ingest.limits import RequestLimits
 from ingest.metrics.counters import Counters
@@ -27,6 +28,7 @@ class Edge(msgspec.Struct, frozen=True):
         body_room: of bodies whose key is known from the head.
         keyless_room: of all others: nobody unknown takes what the known need.
         on_loopback: whether only this machine can connect.
+        erasures: whose events are refused, because they asked to be gone.
     """
 
     sites: WatchedSites
@@ -43,3 +45,4 @@ class Edge(msgspec.Struct, frozen=True):
     body_room: BodyRoom
     keyless_room: BodyRoom
     on_loopback: bool
+    erasures: FollowedErasures

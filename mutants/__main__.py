@@ -15,13 +15,14 @@ from rich.table import Table
 
 from mutants.door import DOOR
 from mutants.edge import EDGE
+from mutants.erasure import ERASURE
 from mutants.export import EXPORT
 from mutants.mutant import Mutant, MutantError, mutated
 from mutants.sink import SINK
 from mutants.tree import ROOT, Outcome, Tree
 from schemas.outcomes import UnjoinError
 
-MUTANTS = (*EDGE, *DOOR, *SINK, *EXPORT)
+MUTANTS = (*EDGE, *DOOR, *SINK, *EXPORT, *ERASURE)
 
 
 def main() -> int:

@@ -27,6 +27,7 @@ class RejectionReason(StrEnum):
     ANSWER_TOO_LONG = "answer_too_long"
     CATEGORY_NOT_ALLOWED = "category_not_allowed"
     DAY_CLOSED = "day_closed"
+    ERASED = "erased"
     NO_CONSENT = "no_consent"
     GPC = "gpc"
 
@@ -95,6 +96,7 @@ EXPLANATION: dict[StrEnum, str] = {
     RejectionReason.ANSWER_TOO_LONG: "The answer has more bytes of UTF-8 than the limit.",
     RejectionReason.CATEGORY_NOT_ALLOWED: "The key may not write this event's category.",
     RejectionReason.DAY_CLOSED: "The label's day is over and its key destroyed; it can no longer be counted.",
+    RejectionReason.ERASED: "The event is of somebody whose data was erased on request; it is not taken again.",
     RejectionReason.NO_CONSENT: "The visitor declined this category, or has not agreed where the site asks first.",
     RejectionReason.GPC: "The browser sent `Sec-GPC: 1`, and the visitor has not agreed to analytics.",
     EventWarning.IMPLAUSIBLE_TS: "A `ts` lies ten years or more in the past, or a day or more ahead: is it in ms?",

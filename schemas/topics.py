@@ -17,6 +17,7 @@ VERDICTS = "door.verdicts"
 DEAD_LETTERS = "events.dead_letters"
 LABELED_DEAD_LETTERS = "events.labeled.dead_letters"
 KEY_ANNOUNCEMENTS = "keys.announcements"
+ERASURES = "subjects.erasures"
 
 MIN_INSYNC = "min.insync.replicas"
 
@@ -46,7 +47,7 @@ class Topic(msgspec.Struct, frozen=True):
     segment_ms: int
     timestamp_type: Literal["CreateTime", "LogAppendTime"] = "CreateTime"
     subject: str | None = None
-    cleanup: Literal["delete", "compact,delete"] = "delete"
+    cleanup: Literal["delete", "compact,delete", "compact"] = "delete"
 
     def configs(self) -> dict[str, str]:
         """The topic-level settings a broker understands."""
@@ -101,4 +102,6 @@ def topics(*, partitions: int, labeled_partitions: int, events_days: int, labele
         Topic(LABELED_DEAD_LETTERS, 1, labeled_ms, segment_ms, "LogAppendTime"),
         # The first announcement of a day is in force, so none may be compacted away while its day's labels are about.
         Topic(KEY_ANNOUNCEMENTS, 1, 4 * DAY_MS, DAY_MS),
+        # The newest record of each request stays for ever; `retention_ms` is without effect where nothing is deleted.
+        Topic(ERASURES, 1, -1, DAY_MS, cleanup="compact"),
     )

@@ -17,6 +17,8 @@ The way of a block from Kafka to a table, file by file:
     clickhouse/driver_errors.py       whether an error of the driver means refused or unknown
     kafka/dead_letters.py             sends what no table can hold to the topic of dead letters
 
+Rows of people who asked to be gone: `erasure/topic.py` reads of whom, `erasure/eraser.py` deletes them.
+
 What the process does, in order:
 
     serve metrics ─▶ open the engine ─▶ migrate ─▶ serve HTTP ─▶ consume until SIGTERM ─▶ finish blocks, commit
@@ -53,6 +55,9 @@ from sinks.clickhouse.marks import Marks
 from sinks.clickhouse.retention import keep
 from sinks.clickhouse.server import Server
 from sinks.engine import Engine, EngineError, Table, Unknown
+from sinks.erasure.progress import Patience
+from sinks.erasure.rows import Rows
+from sinks.erasure.topic import ErasureTopic
 from sinks.http.interface import ENGINE_SHARE, HttpInterfaceConfig, places_of_queries, serve_http
 from sinks.http.read_only import QueryBounds
 from sinks.kafka.block_planner import BlockLimits
@@ -97,6 +102,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         metrics_port: 0 for none.
         group_prefix: a consumer group is called this and the table's name.
         ttl_days: by table, after how many days from its receipt a row is deleted; 0 for never.
+        erasing: how long an erasure waits where nothing more is to be seen.
     """
 
     kafka: KafkaAccess
@@ -117,6 +123,7 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[Table, ...]
     group_prefix: str
     ttl_days: Mapping[str, int]
+    erasing: Patience
 
     def __repr__(self) -> str:
         return f"SinkConfig({self.kafka}, {self.server or self.clickhouse_dir})"
@@ -251,7 +258,11 @@ async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_rea
         ]
         renewing = asyncio.create_task(_renew(marks))
         stack.callback(renewing.cancel)
-        return await _consume(consumers, stopping, on_ready)
+        erasures = ErasureTopic(
+            config.kafka, Rows(engine.select), config.tables, config.group_prefix, config.erasing,
+            metrics.erasures_open.set,
+        )  # fmt: skip
+        return await _consume(consumers, erasures, stopping, on_ready)
     raise AssertionError("unreachable")
 
 
@@ -331,9 +342,13 @@ async def _engine(config: SinkConfig, stopping: asyncio.Event) -> AsyncIterator[
         engine.close()
 
 
-async def _consume(consumers: list[TableConsumer], stopping: asyncio.Event, on_ready: Callable[[], None]) -> int:
+async def _consume(
+    consumers: list[TableConsumer], erasures: ErasureTopic, stopping: asyncio.Event, on_ready: Callable[[], None]
+) -> int:
     """Runs the consumers until `stopping`, or until one of them ends by itself; returns the exit status."""
     tasks = {asyncio.create_task(consumer.run()): consumer.table.name for consumer in consumers}
+    erasing = asyncio.create_task(erasures.run())
+    tasks[erasing] = "erasures"
     gc.collect()
     gc.freeze()  # the objects of now live until the process ends
     gc.set_threshold(YOUNG_OBJECTS_MAX, *gc.get_threshold()[1:])
@@ -342,12 +357,13 @@ async def _consume(consumers: list[TableConsumer], stopping: asyncio.Event, on_r
     ended = [waiting, *tasks]
     await asyncio.wait([admitted, *ended], return_when=asyncio.FIRST_COMPLETED)
     if not any(task.done() for task in ended):
-        log.info("sink ready: %s", ", ".join(tasks.values()))
+        log.info("sink ready: %s", ", ".join(consumer.table.name for consumer in consumers))
         on_ready()
         await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
     admitted.cancel()
     waiting.cancel()
     failed = [task for task in tasks if task.done()]
+    erasing.cancel()
     for consumer in consumers:
         consumer.stop()
     _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS_MAX)
@@ -356,7 +372,7 @@ async def _consume(consumers: list[TableConsumer], stopping: asyncio.Event, on_r
     await asyncio.gather(*tasks, waiting, admitted, return_exceptions=True)
     log.info("sink stopped")
     # The reasons last: a supervisor shows the last line.
-    errors = {table: task.exception() for task, table in tasks.items() if task not in late}
+    errors = {table: task.exception() for task, table in tasks.items() if not task.cancelled()}
     for table, error in errors.items():
         if error is not None:
             _say(table, error)

@@ -33,6 +33,9 @@ class SinkMetrics:
         self.refused_web_pages = Counter(
             "unjoin_sink_refused_web_pages", "Requests to port 8123 that came from a web page.", registry=self.registry
         )
+        self.erasures_open = Gauge(
+            "unjoin_sink_erasures_open", "Requests to be gone that this sink works on.", registry=self.registry
+        )
         self.lag = Gauge(
             "unjoin_sink_lag",
             "Offsets to be stored, whoever reads them.",

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from schemas.kafka_access import KafkaAccess
+from sinks.erasure.progress import Patience
 from sinks.http.interface import HttpInterfaceConfig
 from sinks.http.read_only import QueryBounds
 from sinks.kafka.block_planner import BlockLimits
@@ -71,5 +72,6 @@ def sink_config(bootstrap: str, clickhouse_dir: Path, **changes: Any) -> SinkCon
         tables=TABLES,
         group_prefix=GROUP_PREFIX,
         ttl_days={},
+        erasing=Patience(),
     )
     return msgspec.structs.replace(config, **changes)

@@ -18,7 +18,8 @@ from unjoin.export.arguments import DATASETS, add_export_arguments
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.output import add_format
 from unjoin.settings import Settings, settings_of
-from unjoin.subjects.arguments import add_selector_arguments, selector_named
+from unjoin.subjects.arguments import add_search_arguments, add_selector_arguments, selector_named
+from unjoin.subjects.erase_arguments import add_erase_arguments
 from unjoin.terminal import escaped
 from unjoin.timestamps import timestamp_ms
 
@@ -137,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     attack = add("attack", _attack, "run the linkage attacks on a recorded day (from a checkout)")
     attack.add_argument("arguments", nargs=argparse.REMAINDER, help="see `unjoin attack --help`")
 
+    add_erase_arguments(add("erase", _erase, "delete what is kept of one person, everywhere, and show how far that is"))
     _add_subject(
         add("subject", _subject, "say what is stored of one person; 0 where something is, 4 where nothing is, else 1")
     )
@@ -173,8 +175,7 @@ def _add_subject(subject: argparse.ArgumentParser) -> None:
     subject.add_argument(
         "--search", action="store_true", help="look for it everywhere, as somebody would who has taken the disks"
     )
-    subject.add_argument("--also", action="append", default=[], metavar="TEXT", help="with --search: look for this too")
-    subject.add_argument("--report", type=Path, metavar="FILE", help="with --search: write what was found as JSON")
+    add_search_arguments(subject, "--search")
 
 
 def _add_sites(sites: argparse.ArgumentParser) -> None:
@@ -330,6 +331,16 @@ def _subject(options: argparse.Namespace, settings: Settings, console: Console) 
     if options.report:
         write_report(searched, options.report)
     return 0 if searched.found else CANNOT_TELL if searched.blind else NOTHING_STORED
+
+
+def _erase(options: argparse.Namespace, settings: Settings, console: Console) -> int:
+    if options.verify:
+        from unjoin.subjects.search.verify import run_verify
+
+        return run_verify(options, settings, console)
+    from unjoin.subjects.erase import run_erase
+
+    return run_erase(options, settings, console)
 
 
 def _rewind_to(text: str) -> int | None:

@@ -8,6 +8,7 @@ import msgspec
 from schemas.topics import (
     DEAD_LETTERS,
     DEIDENTIFIED,
+    ERASURES,
     KEY_ANNOUNCEMENTS,
     LABELED,
     LABELED_DEAD_LETTERS,
@@ -15,13 +16,13 @@ from schemas.topics import (
     VERDICTS,
 )
 
-User = Literal["collector", "processor", "sink", "topics", "audit", "replay"]
+User = Literal["collector", "processor", "sink", "topics", "audit", "replay", "erase"]
 Operation = Literal["Read", "Write", "Create", "Alter", "Describe", "DescribeConfigs", "AlterConfigs"]
 Kind = Literal["topic", "group"]
 
 EVENTS = tuple(TOPIC_OF_CATEGORY.values())
 STORED = (*(topic for topic in EVENTS if topic != LABELED), DEIDENTIFIED, DEAD_LETTERS, LABELED_DEAD_LETTERS)
-EVERY_TOPIC = (*EVENTS, DEIDENTIFIED, VERDICTS, DEAD_LETTERS, LABELED_DEAD_LETTERS, KEY_ANNOUNCEMENTS)
+EVERY_TOPIC = (*EVENTS, DEIDENTIFIED, VERDICTS, DEAD_LETTERS, LABELED_DEAD_LETTERS, KEY_ANNOUNCEMENTS, ERASURES)
 
 
 class Right(msgspec.Struct, frozen=True):
@@ -45,6 +46,7 @@ RIGHTS: dict[User, tuple[Right, ...]] = {
     "collector": (
         Right(("Write", "DescribeConfigs"), "topic", EVENTS),
         Right(("Read", "Write"), "topic", (KEY_ANNOUNCEMENTS,)),
+        Right(("Read",), "topic", (ERASURES,)),
     ),
     "processor": (
         Right(("Read",), "topic", (LABELED,)),
@@ -55,11 +57,13 @@ RIGHTS: dict[User, tuple[Right, ...]] = {
     "sink": (
         Right(("Read",), "topic", STORED),
         Right(("Write",), "topic", (DEAD_LETTERS,)),
+        Right(("Read", "Write"), "topic", (ERASURES,)),
         Right(("Read",), "group", ("unjoin-sink-",), prefix=True),
     ),
     "topics": (Right(("Create", "Alter", "Describe", "DescribeConfigs", "AlterConfigs"), "topic", EVERY_TOPIC),),
     "audit": (
         Right(("Read", "DescribeConfigs"), "topic", STORED),
+        Right(("Read",), "topic", (ERASURES,)),
         Right(("Describe", "DescribeConfigs"), "topic", (LABELED,)),
         Right(("Describe",), "group", ("unjoin-door",)),
         Right(("Describe",), "group", ("unjoin-sink-",), prefix=True),
@@ -69,6 +73,7 @@ RIGHTS: dict[User, tuple[Right, ...]] = {
         Right(("Write",), "topic", (*EVENTS, DEIDENTIFIED)),
         Right(("Read",), "group", ("unjoin-replay",), prefix=True),
     ),
+    "erase": (Right(("Read", "Write"), "topic", (ERASURES,)),),
 }
 USERS: tuple[User, ...] = get_args(User)
 

@@ -241,6 +241,7 @@ def run_rewind(settings: Settings, tables: Sequence[str], since_ms: int | None, 
 
 
 def _sink_config(settings: Settings) -> SinkConfig:
+    from sinks.erasure.progress import Patience
     from sinks.main import GROUP_PREFIX, SinkConfig
     from sinks.rows.tables import TABLES
     from unjoin.connections.clickhouse_address import server_address_of
@@ -264,6 +265,7 @@ def _sink_config(settings: Settings) -> SinkConfig:
         tables=TABLES,
         group_prefix=GROUP_PREFIX,
         ttl_days=settings.ttl_days,
+        erasing=Patience(refuse_days=settings.erase_refuse_days),
     )
 
 

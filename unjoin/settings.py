@@ -186,6 +186,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     analytics_ttl_days: Annotated[NotNegative, Meta(description="The same of `analytics`.")] = 400
     personal_ttl_days: Annotated[NotNegative, Meta(description="The same of `personal`.")] = 0
     labelers_ttl_days: Annotated[NotNegative, Meta(description="The same of `labelers`.")] = 0
+    erase_refuse_days: Annotated[
+        NotNegative,
+        Meta(description="Days for which events of somebody whose erasure is done are still refused, then forgotten."),
+    ] = 30
     crowd_min: Annotated[
         Positive, Meta(description="Sessions whose labels leave the door together; 1 for no crowds.")
     ] = 20

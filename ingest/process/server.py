@@ -31,6 +31,7 @@ from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network, is_local, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
 from ingest.http.refusal_log import RefusalLog
+from ingest.kafka.erasures import FollowedErasures
 from ingest.kafka.partitioner import positive_hash
 from ingest.kafka.producer import KafkaProducer, Producer, ProducerConfig
 from ingest.limits import RequestLimits
@@ -164,15 +165,22 @@ async def _serve_kafka(
         left = [Spool(msgspec.structs.replace(config.spool, folder=folder)) for folder in config.spools_left]
         producer = SpoolingProducer(kafka, Spool(config.spool), config.produce_seconds_max, left)
         producer.too_few_copies = kafka.copies.too_few
-    await serve(
-        config,
-        edge_keys,
-        door_keys,
-        producer,
-        page_of=page_of,
-        on_ready=on_ready,
-        on_stopping=lambda: _end_whatever_happens(config),
-    )
+    erasures = FollowedErasures()
+    following = asyncio.create_task(erasures.follow(config.kafka))
+    try:
+        await serve(
+            config,
+            edge_keys,
+            door_keys,
+            producer,
+            page_of=page_of,
+            on_ready=on_ready,
+            on_stopping=lambda: _end_whatever_happens(config),
+            erasures=erasures,
+        )
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
 
 
 async def serve(
@@ -188,6 +196,7 @@ async def serve(
     on_ready: Callable[[], object] = lambda: None,
     on_stopping: Callable[[], object] = lambda: None,
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    erasures: FollowedErasures | None = None,
 ) -> None:
     """Serves until SIGTERM, SIGINT or `stop`, and for the lame-duck time after it.
 
@@ -202,6 +211,7 @@ async def serve(
         on_ready: called once, when the producer is ready too, and the keys of the day are there or do not come.
         on_stopping: called when it is told to stop.
         now_ms: Unix milliseconds.
+        erasures: whom to refuse, kept up to date by the caller; None for nobody.
 
     Raises:
         CollectorError: the address is taken, or a setting cannot be.
@@ -229,6 +239,7 @@ async def serve(
         BodyRoom(config.waiting.bytes_max),
         BodyRoom(max(config.waiting.bytes_max // KEYLESS_PART, config.limits.body_bytes_max)),
         is_local(config.host),
+        erasures or FollowedErasures(),
     )
     if sites.admission.has_development_keys and not edge.on_loopback:
         log.warning("development keys are refused: other machines can reach %s", config.host)

@@ -31,7 +31,7 @@ ENGINES_NEED_A_GRANT = """<access_control_improvements><table_engines_require_gr
 </access_control_improvements>"""
 LABELS = {"labels", "label_consensus", "label_export", "label_export_votes"}
 OPEN = {"signals", "session_features", "analytics", "dead_letters"} | LABELS
-CLOSED = {"personal", "labelers", "migrations", "sink_marks", "sink_adopted"}
+CLOSED = {"personal", "labelers", "migrations", "sink_marks", "sink_adopted", "erasures"}
 ASKED_WITH = {"label_export": "(k = 5)", "label_export_votes": "(k = 5)"}
 MAY_READ = {"analyst": OPEN, "ml": LABELS, "privacy": OPEN | CLOSED}
 # Refused to every reader, by a missing grant or by its profile.

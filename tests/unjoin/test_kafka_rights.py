@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from schemas.topics import DEAD_LETTERS, DEIDENTIFIED, KEY_ANNOUNCEMENTS, LABELED, LABELED_DEAD_LETTERS, VERDICTS
+from schemas.topics import (
+    DEAD_LETTERS,
+    DEIDENTIFIED,
+    ERASURES,
+    KEY_ANNOUNCEMENTS,
+    LABELED,
+    LABELED_DEAD_LETTERS,
+    VERDICTS,
+)
 from unjoin.kafka_rights import EVERY_TOPIC, Operation, rights_table, rules
 from unjoin.roles import topics_of
 from unjoin.settings import Settings
@@ -15,6 +23,7 @@ MAY_READ = {
     VERDICTS: {"processor"},
     KEY_ANNOUNCEMENTS: {"collector", "processor"},
     DEIDENTIFIED: {"sink", "audit"},
+    ERASURES: {"collector", "sink", "audit", "erase"},
     DEAD_LETTERS: {"sink", "audit", "replay"},
     LABELED_DEAD_LETTERS: {"sink", "audit", "replay"},
     **{topic: {"sink", "audit"} for topic in EVENTS},
@@ -25,6 +34,7 @@ MAY_WRITE = {
     KEY_ANNOUNCEMENTS: {"collector", "processor"},
     DEIDENTIFIED: {"processor", "replay"},
     DEAD_LETTERS: {"sink"},
+    ERASURES: {"sink", "erase"},
     LABELED_DEAD_LETTERS: {"processor"},
     **{topic: {"collector", "replay"} for topic in EVENTS},
 }

@@ -1,10 +1,11 @@
-"""`unjoin audit`: accepted = stored + collapsed + dead-lettered + suppressed + expired + held, or where not.
+"""`unjoin audit`: accepted = stored + collapsed + dead-lettered + suppressed + expired + erased + held, or where not.
 
     snapshot.py   positions first: what every consumer committed, then the ends of every log
     spools.py     what lies at the edge
     dead_letters.py  which offsets were set aside
     stored.py     keys of the rows that ClickHouse holds         ┐ scratch files,
     logs.py       records of a topic, up to the position          ┘ one bucket at a time
+    erased.py     which of the records without a row are of somebody who asked to be gone
     keys.py       pure: what a record's row is called, in Python and in SQL
     matching.py   pure: the keys of a log against the keys of a table
     balance.py    pure: the sums

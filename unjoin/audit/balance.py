@@ -1,4 +1,4 @@
-"""Pure: accepted = stored + passed on + verdicts + collapsed + dead-lettered + suppressed + expired + held.
+"""Pure: accepted = stored + passed on + verdicts + collapsed + dead-lettered + suppressed + expired + erased + held.
 
 The unit is a record, on Kafka or in a spool: an accepted event, or a copy of one that a retry made. A verdict is one
 record or two. Every copy has an outcome of its own: where two of them reach a table, one is stored and one collapsed.
@@ -22,6 +22,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         dead_lettered: set aside on the topic of dead letters.
         suppressed: labels that the door will never release.
         expired: records that outlived their retention before they were read or could leave.
+        erased: rows that are gone because somebody asked.
         held: records in a spool, in flight, or waiting for their crowd.
         excess: rows or dead letters that no record explains. They never make up for what is missing.
         before: records that left the log by retention; their rows are out of the audit's reach.
@@ -36,6 +37,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     dead_lettered: int = 0
     suppressed: int = 0
     expired: int = 0
+    erased: int = 0
     held: int = 0
     excess: int = 0
     before: int = 0
@@ -44,7 +46,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     def missing(self) -> int:
         """Accepted, and nowhere; negative where outcomes were counted that nobody accepted."""
         outcomes = self.stored + self.passed_on + self.verdicts + self.collapsed + self.dead_lettered
-        return self.accepted - outcomes - self.suppressed - self.expired - self.held
+        return self.accepted - outcomes - self.suppressed - self.expired - self.erased - self.held
 
     @property
     def difference(self) -> int:

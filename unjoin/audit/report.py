@@ -5,7 +5,7 @@ from unjoin.output import print_json, print_table, say
 
 COLUMNS = (
     *("accepted", "stored", "passed_on", "verdicts", "collapsed", "dead_lettered"),
-    *("suppressed", "expired", "held", "difference"),
+    *("suppressed", "expired", "erased", "held", "difference"),
 )
 
 

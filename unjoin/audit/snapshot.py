@@ -96,6 +96,12 @@ class KafkaReader:
         ends: Mapping[TopicPartition, int] = await self.answered(self.consumer.end_offsets(wanted))
         return {one: OffsetRange(starts[one], ends[one]) for one in wanted}
 
+    async def spans_of_topic(self, topic: str) -> dict[TopicPartition, OffsetRange]:
+        """The bounds of a topic's logs now; none where it is not there."""
+        if topic not in await self.answered(self.consumer.topics()):
+            return {}
+        return await self.spans((await self.partitions([topic]))[topic])
+
     async def retention_ms(self, topic: str) -> int:
         """How long a record stays, as the topic is configured now."""
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"retention.ms": ""})

@@ -13,12 +13,14 @@ import msgspec
 from aiokafka import TopicPartition
 from rich.progress import Progress
 
+from schemas.erasures import TABLES as TABLES_OF
 from schemas.outcomes import DecodeError
 from schemas.topics import dead_letter_topic
 from sinks.engine import Table
 from sinks.kafka.block_planner import split_expired
 from unjoin.audit import stored
 from unjoin.audit.balance import Finding, Line, ranges
+from unjoin.audit.erased import without_erased
 from unjoin.audit.keys import ROW_KEYS, row_key_of
 from unjoin.audit.logs import records
 from unjoin.audit.matching import Matched, OffsetSet, match
@@ -29,6 +31,7 @@ from unjoin.query import SelectRows
 FIRST_RECORDS = 1_000
 RANGES_SHOWN = 20
 EVER = -(1 << 63)
+PERSONS = {table for tables in TABLES_OF.values() for table in tables}
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -105,8 +108,13 @@ async def audit_table(
     lost: dict[TopicPartition, list[int]] = defaultdict(list)
     for place, offset in matched.lost:
         lost[parts[place]].append(offset)
+    without_row = sum(map(len, lost.values()))
+    if table.name in PERSONS:
+        lost = await without_erased(kafka, table.name, lost)
+    erased = without_row - sum(map(len, lost.values()))
     noted = await asyncio.to_thread(_noted, snapshot, source, [lost, log.without_dead_letter])
     line = _line(table, snapshot, parts, now, log.counted, matched, noted)
+    line = msgspec.structs.replace(line, erased=erased)
     return Audited(
         line, matched, _findings(table, snapshot, parts, matched, lost, log), sum(s.end for s in now.values())
     )

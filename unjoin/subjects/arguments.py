@@ -1,6 +1,7 @@
 """How an operator names one person on the command line."""
 
 import argparse
+from pathlib import Path
 
 from ingest.decode.segment_event import fitted
 from schemas.selectors import Selector, selector_of
@@ -14,6 +15,18 @@ def add_selector_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--site", metavar="X", help="the site whose session it is, as `unjoin sites list` names it")
     parser.add_argument("--account", metavar="A", help="an Integrator's or Customer's account, at every site")
     parser.add_argument("--email", metavar="E", help="an e-mail address, in any case, of an account or a labeler")
+
+
+def add_search_arguments(parser: argparse.ArgumentParser, option: str) -> None:
+    """What a search of every place is told besides whom; it is asked for by the option."""
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help=f"with {option}: look for this too (may be repeated)",
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help=f"with {option}: write what was found as JSON")
 
 
 def selector_named(options: argparse.Namespace) -> Selector:

@@ -4,6 +4,7 @@ from schemas.topics import (
     ANALYTICS,
     DEAD_LETTERS,
     DEIDENTIFIED,
+    ERASURES,
     HOUR_MS,
     KEY_ANNOUNCEMENTS,
     LABELED,
@@ -28,6 +29,7 @@ _WHAT = {
     DEAD_LETTERS: "records that could not be read, byte for byte",
     LABELED_DEAD_LETTERS: "the same of answers, still sealed",
     KEY_ANNOUNCEMENTS: "the door's public keys",
+    ERASURES: "requests of erasure: a salted digest of whom, and how far they are",
 }
 _ROWS = {
     "signals": "as on its topic",
@@ -53,12 +55,17 @@ def kept_table(settings: Settings) -> str:
         of_labels = topic.name in (LABELED, LABELED_DEAD_LETTERS, VERDICTS)
         setting = "LABELED_RETENTION_HOURS" if of_labels else "EVENTS_RETENTION_DAYS"
         by = "" if topic.name == KEY_ANNOUNCEMENTS else f"`{PREFIX}{setting}`"
+        if topic.retention_ms < 0:
+            digest = f"the request for ever, its digest until {settings.erase_refuse_days} days after it is done"
+            rows.append(f"| topic `{topic.name}` | {_WHAT[topic.name]} | {digest} | `{PREFIX}ERASE_REFUSE_DAYS` |")
+            continue
         least, most = (_time(ms) for ms in (topic.retention_ms, topic.retention_ms + topic.segment_ms))
         rows.append(f"| topic `{topic.name}` | {_WHAT[topic.name]} | {least}, at most {most} | {by} |")
     for table, days in settings.ttl_days.items():
         how_long = f"{days} days" if days else "until it is erased"
         rows.append(f"| table `{table}` | {_ROWS[table]} | {how_long} | `{PREFIX}{table.upper()}_TTL_DAYS` |")
     rows += [
+        "| table `erasures` | requests, without whom they are about | for ever | |",
         "| table `labels` and what is made of it | answers, tied to nobody | for ever | |",
         "| table `dead_letters` | reason and place of what could not be read, nothing of it | for ever | |",
         "| a collector's spool | whatever Kafka has not taken yet | until it has; answers "

@@ -96,12 +96,14 @@ class Searched(msgspec.Struct, frozen=True):
         made_at: ISO 8601, in UTC.
         looked_for: the names of the texts.
         not_seen: what no search on this machine can see.
+        request: of an erasure that is verified: its id, reference and state.
     """
 
     made_at: str
     looked_for: list[str]
     findings: list[Finding]
     not_seen: list[str]
+    request: dict[str, str] = {}
 
     @property
     def found(self) -> int:

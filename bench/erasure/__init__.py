@@ -1,0 +1,1 @@
+"""What an erasure costs, and what the other way would."""

@@ -1,0 +1,53 @@
+"""Pure: which events of a batch are of somebody who asked to be gone."""
+
+import msgspec
+
+from ingest.decode.batch import EventBatch
+from ingest.errors import RejectedEvent
+from schemas.erasures import Erased
+from schemas.events import AnyEvent, Contact, IdentityCheck, LabelerApplication, Verdict
+from schemas.outcomes import EXPLANATION, RejectionReason
+from schemas.selectors import AccountSelector, Selector, SessionSelector, email_selector
+
+_OTHERS = {Contact, IdentityCheck, LabelerApplication, Verdict}  # about others than their batch's session
+
+
+def not_erased(batch: EventBatch, site: str, erased: Erased) -> EventBatch:
+    """The batch; events of people who asked are moved to the rejected.
+
+    A session's answers are refused with the rest of it. Its look-up costs once a batch; persons of accounts and
+    labelers are looked up event by event, and only servers send them.
+    """
+    kinds = {type(event) for _, event in batch.events}
+    if kinds.isdisjoint(_OTHERS) and not erased.covers((SessionSelector(site, batch.session),)):
+        return batch
+    seen: dict[Selector, bool] = {}
+    kept, refused = [], []
+    for index, event in batch.events:
+        of = selectors_of_event(event, site, batch.session)
+        for selector in of:
+            if selector not in seen:
+                seen[selector] = erased.covers((selector,))
+        if any(seen[selector] for selector in of):
+            reason = RejectionReason.ERASED
+            refused.append(RejectedEvent(index, event.id, reason, None, EXPLANATION[reason]))
+        else:
+            kept.append((index, event))
+    if not refused:
+        return batch
+    rejected = sorted([*batch.rejected, *refused], key=lambda entry: entry.index)
+    return msgspec.structs.replace(batch, events=kept, rejected=rejected)
+
+
+def selectors_of_event(event: AnyEvent, site: str, session: str) -> tuple[Selector, ...]:
+    """Whom an event is about."""
+    match event:
+        case Contact():
+            return AccountSelector(event.account), email_selector(event.email)
+        case IdentityCheck():
+            return (AccountSelector(event.account),)
+        case LabelerApplication():
+            return (email_selector(event.email),)
+        case Verdict():
+            return (SessionSelector(site, event.session),)
+    return (SessionSelector(site, session),)

@@ -1,0 +1,49 @@
+"""Guards of erasures, each broken."""
+
+from mutants.mutant import Edit, Mutant
+
+_ERASER = "tests/sinks/erasure/test_eraser.py"
+
+ERASURE = (
+    Mutant(
+        name="erasure that does not wait for what sinks have still to store",
+        why="Records of before the request would make rows after it was said to be done.",
+        edits=(Edit("sinks/erasure/progress.py", "    if not passed:\n", "    if False:\n"),),
+        tests=(f"{_ERASER}::test_request_is_done_only_once_its_topics_are_past",),
+    ),
+    Mutant(
+        name="erasure that is over once rows were gone",
+        why="A spool, a rewind or a backup would bring somebody back for good.",
+        edits=(
+            Edit(
+                "sinks/erasure/eraser.py",
+                "        others = [one for one in kept if one.id not in whole]\n",
+                "        others = []\n",
+            ),
+        ),
+        tests=(f"{_ERASER}::test_rows_that_come_back_are_deleted_again_and_the_state_begins_anew",),
+    ),
+    Mutant(
+        name="rows are deleted before anybody knows how many",
+        why="After a crash the request would say that nothing of the person had been there.",
+        edits=(
+            Edit(
+                "sinks/erasure/eraser.py",
+                "        await self._keep([new for old, new in zip(kept, after, strict=True) if new != old])\n",
+                "        await self._delete([new for new in after if new.found])\n"
+                "        await self._keep([new for old, new in zip(kept, after, strict=True) if new != old])\n",
+            ),
+        ),
+        tests=(f"{_ERASER}::test_every_crash_leads_to_the_same_end",),
+    ),
+    Mutant(
+        name="event of somebody who is gone is taken",
+        why="They would be back a second after they were deleted.",
+        edits=(
+            Edit(
+                "ingest/access/erased.py", "        if any(seen[selector] for selector in of):\n", "        if False:\n"
+            ),
+        ),
+        tests=("tests/ingest/access/test_erased.py",),
+    ),
+)
