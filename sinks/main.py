@@ -41,6 +41,7 @@ from typing import Any
 
 import msgspec
 from prometheus_client import make_wsgi_app, start_http_server
+from prometheus_client.registry import Collector
 
 from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import UnjoinError
@@ -154,11 +155,12 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
+def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None, role_metrics: Sequence[Collector] = ()) -> int:
     """Runs the sink until SIGTERM or SIGINT, or until it fails in a way that only a restart can mend.
 
     Args:
         on_ready: called once queries are answered, and the groups' commits are known to be this database's.
+        role_metrics: what Prometheus is told besides.
 
     Returns:
         The exit status: 0 after a signal, 78 where the groups' commits are another database's, 1 otherwise.
@@ -167,7 +169,9 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
     # The driver warns of each failed connection with a traceback; `Outage` says the same in one line.
     quieten("clickhouse_driver", logging.ERROR)
     try:
-        metrics = SinkMetrics()
+        metrics = SinkMetrics(tables=[table.name for table in config.tables])
+        for one in role_metrics:
+            metrics.registry.register(one)
         isp_of = isps(config.asn_database, metrics.asn_errors.inc)
         return asyncio.run(_serve(config, metrics, isp_of, on_ready))
     except UnjoinError as error:

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import uvicorn
 import uvloop
+from prometheus_client.registry import Collector as Metrics
 
 from ingest.access.quotas import Quotas
 from ingest.access.sites import WatchedSites
@@ -121,6 +122,7 @@ def run(
     door_keys: DoorKeys,
     on_ready: Callable[[], object] = lambda: None,
     page_of: PageOf | None = None,
+    role_metrics: Sequence[Metrics] = (),
 ) -> int:
     """Runs a collector in this process until it is told to stop; the exit code.
 
@@ -129,6 +131,7 @@ def run(
         door_keys: the door's public key of a day.
         on_ready: called once, when requests are answered and events can be made durable.
         page_of: makes the page at `/`; None for no page.
+        role_metrics: what Prometheus is told besides.
 
     Raises:
         CollectorError: it cannot start.
@@ -139,7 +142,7 @@ def run(
         on_ready()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve_kafka(config, edge_keys, door_keys, page_of, settled))
+        runner.run(_serve_kafka(config, edge_keys, door_keys, page_of, settled, role_metrics))
     return 0
 
 
@@ -149,6 +152,7 @@ async def _serve_kafka(
     door_keys: DoorKeys,
     page_of: PageOf | None,
     on_ready: Callable[[], object],
+    role_metrics: Sequence[Metrics],
 ) -> None:
     kafka = KafkaProducer(  # made here, since it belongs to this loop
         ProducerConfig(
@@ -164,11 +168,15 @@ async def _serve_kafka(
         left = [Spool(msgspec.structs.replace(config.spool, folder=folder)) for folder in config.spools_left]
         producer = SpoolingProducer(kafka, Spool(config.spool), config.produce_seconds_max, left)
         producer.too_few_copies = kafka.copies.too_few
+    counters = Counters()
+    for one in role_metrics:
+        counters.registry.register(one)
     await serve(
         config,
         edge_keys,
         door_keys,
         producer,
+        counters=counters,
         page_of=page_of,
         on_ready=on_ready,
         on_stopping=lambda: _end_whatever_happens(config),
