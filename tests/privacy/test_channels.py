@@ -296,7 +296,8 @@ TOTALS = {
     *(f"unjoin_door_{name}" for name in DOOR_METRICS),
     *("unjoin_produce_seconds", "unjoin_sites_errors", "unjoin_ready", "unjoin_edge_keys_missing"),
     *(f"unjoin_waiting_{name}" for name in ("requests", "bytes", "receiving_bytes", "turn_seconds")),
-    *("unjoin_role_started_seconds", "unjoin_disk_free_bytes", "unjoin_disk_size_bytes", "unjoin_keys_overdue"),
+    *("unjoin_role_started_seconds", "unjoin_disk_free_bytes", "unjoin_disk_size_bytes", "unjoin_keys"),
+    *("unjoin_keys_overdue", "unjoin_keys_oldest_seconds"),
     *("unjoin_sink_malformed_http", "unjoin_sink_refused_web_pages", "unjoin_sink_asn_errors"),
     *("unjoin_overload_waited", "unjoin_overload_shed_early", "unjoin_overload_shed_late"),
 }

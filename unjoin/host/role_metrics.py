@@ -47,7 +47,12 @@ class RoleMetrics(Collector):
         yield GaugeMetricFamily("unjoin_disk_free_bytes", "Room on the disk of the role's folder, whole MiB.", free)
         yield GaugeMetricFamily("unjoin_disk_size_bytes", "Size of that disk, whole MiB.", size)
         if self._keyring is not None:
-            overdue = len(days_due(self._keyring, self._now(), self._labeled_hours))
+            days, now = self._keyring.days(), self._now()
+            yield GaugeMetricFamily("unjoin_keys", "Days whose key is there.", len(days))
+            begun = [datetime.datetime.combine(day, datetime.time(), datetime.UTC) for day in days]
+            oldest_s = max(0.0, (now - min(begun, default=now)).total_seconds())
+            yield GaugeMetricFamily("unjoin_keys_oldest_seconds", "Since the oldest key's day began.", oldest_s)
+            overdue = len(days_due(self._keyring, now, self._labeled_hours))
             yield GaugeMetricFamily("unjoin_keys_overdue", "Keys that should be destroyed and are there.", overdue)
 
 

@@ -25,8 +25,12 @@ def test_key_that_outlived_its_day_is_counted_until_it_is_gone(tmp_path: Path) -
     due = destroy_due(DAY, 6)
     assert told(tmp_path, keyring, due - timedelta(milliseconds=1))["unjoin_keys_overdue"] == 0
     assert told(tmp_path, keyring, due)["unjoin_keys_overdue"] == 1
+    day_began = datetime(2026, 11, 24, tzinfo=UTC)
+    found = told(tmp_path, keyring, day_began + timedelta(hours=30))
+    assert (found["unjoin_keys"], found["unjoin_keys_oldest_seconds"]) == (1, 30 * 3_600)
     keyring.destroy(DAY)
-    assert told(tmp_path, keyring, due)["unjoin_keys_overdue"] == 0
+    found = told(tmp_path, keyring, due)
+    assert (found["unjoin_keys_overdue"], found["unjoin_keys"], found["unjoin_keys_oldest_seconds"]) == (0, 0, 0)
 
 
 def test_disk_is_told_in_whole_mebibytes_also_before_the_folder_is_there(tmp_path: Path) -> None:
