@@ -16,6 +16,17 @@ ALERTS: list[dict[str, Any]] = [
 ]
 
 
+def test_compose_file_gives_prometheus_a_configuration_that_it_takes() -> None:
+    """It would not start, and nobody would be woken for it."""
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    config = ROOT / "deploy" / "prometheus" / "prometheus.yml"
+    done = subprocess.run([program, "check", "config", str(config)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(ALERTS)} rules found" in done.stdout
+
+
 def test_alerts_fire_when_they_should_and_no_others_with_them() -> None:
     """Whoever is woken for nothing sleeps through the alert that counts."""
     program = shutil.which("promtool")
