@@ -8,6 +8,7 @@ from ingest.access.quotas import Quotas
 from ingest.access.sites import WatchedSites
 from ingest.encode.edge_keys import WatchedKeys
 from ingest.encode.seals import Seals
+from ingest.following import Follower
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network
 from ingest.kafka.producer import Producer
@@ -43,3 +44,4 @@ class Edge(msgspec.Struct, frozen=True):
     body_room: BodyRoom
     keyless_room: BodyRoom
     on_loopback: bool
+    follower: Follower

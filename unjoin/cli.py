@@ -16,6 +16,7 @@ from rich.console import Console
 
 from schemas.outcomes import UnjoinError
 from unjoin.export.arguments import DATASETS, add_export_arguments
+from unjoin.host.logs import is_json, start_logging
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.output import add_format
 from unjoin.settings import Settings, settings_of
@@ -23,6 +24,8 @@ from unjoin.sites import overlap_hours, quota
 from unjoin.subjects.arguments import add_selector_arguments, selector_named
 from unjoin.terminal import escaped
 from unjoin.timestamps import timestamp_ms
+
+log = logging.getLogger(__name__)
 
 
 class AttackNotInstalled(UnjoinError):
@@ -50,15 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # what waits; results: output
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # of a locale that cannot write what somebody sent
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for noisy in ("aiokafka", "faust", "mode"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log keys and values
+    start_logging(options.command)
     try:
         command: Command = options.run
         code = command(options, settings_of(), console)
         sys.stdout.flush()
         return code
     except UnjoinError as error:
+        if is_json(options.command):
+            log.error("%s", error)
+            return 1
         text = escaped(f"unjoin: {error}")
         Console(stderr=True).print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
         return 1

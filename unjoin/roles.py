@@ -148,6 +148,7 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
         session_labels_per_hour_max=settings.session_labels_per_hour_max,
         lame_duck_seconds=settings.lame_duck_seconds,
         labeled_partitions=settings.labeled_partitions,
+        follow_every=settings.follow_every,
     )
 
 

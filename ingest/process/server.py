@@ -28,6 +28,7 @@ from ingest.edge import Edge
 from ingest.encode.edge_keys import WatchedKeys
 from ingest.encode.pseudonym import EdgeKeys, day_of_event
 from ingest.encode.seals import DoorKeys, Seals
+from ingest.following import Follower
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network, is_local, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
@@ -48,6 +49,7 @@ from ingest.spool.producer import SpoolingProducer
 from ingest.spool.writer import Spool, SpoolConfig
 from ingest.web.app import Web
 from ingest.web.page import CollectorView, PageOf
+from schemas.following import EmitSpan, emit_nowhere
 from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import UnjoinError
 from schemas.topics import LABELED, TOPIC_OF_CATEGORY
@@ -114,6 +116,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     session_labels_per_hour_max: int
     lame_duck_seconds: float
     labeled_partitions: int
+    follow_every: int
 
 
 def run(
@@ -123,6 +126,7 @@ def run(
     on_ready: Callable[[], object] = lambda: None,
     page_of: PageOf | None = None,
     role_metrics: Sequence[Metrics] = (),
+    emit: EmitSpan = emit_nowhere,
 ) -> int:
     """Runs a collector in this process until it is told to stop; the exit code.
 
@@ -132,6 +136,7 @@ def run(
         on_ready: called once, when requests are answered and events can be made durable.
         page_of: makes the page at `/`; None for no page.
         role_metrics: what Prometheus is told besides.
+        emit: where the pieces of work of requests that are followed go.
 
     Raises:
         CollectorError: it cannot start.
@@ -142,7 +147,7 @@ def run(
         on_ready()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve_kafka(config, edge_keys, door_keys, page_of, settled, role_metrics))
+        runner.run(_serve_kafka(config, edge_keys, door_keys, page_of, settled, role_metrics, emit))
     return 0
 
 
@@ -153,6 +158,7 @@ async def _serve_kafka(
     page_of: PageOf | None,
     on_ready: Callable[[], object],
     role_metrics: Sequence[Metrics],
+    emit: EmitSpan,
 ) -> None:
     kafka = KafkaProducer(  # made here, since it belongs to this loop
         ProducerConfig(
@@ -177,6 +183,7 @@ async def _serve_kafka(
         door_keys,
         producer,
         counters=counters,
+        emit=emit,
         page_of=page_of,
         on_ready=on_ready,
         on_stopping=lambda: _end_whatever_happens(config),
@@ -190,6 +197,7 @@ async def serve(
     producer: Producer,
     *,
     counters: Counters | None = None,
+    emit: EmitSpan = emit_nowhere,
     page_of: PageOf | None = None,
     stop: asyncio.Event | None = None,
     on_listening: Callable[[str, int], object] = lambda host, port: None,
@@ -204,6 +212,7 @@ async def serve(
     Args:
         producer: started and stopped here.
         counters: for who wants to read them; None for new ones.
+        emit: where the pieces of work of requests that are followed go.
         page_of: makes the page at `/`; None for no page.
         stop: for a caller that runs it inside another program.
         on_listening: told host and port once requests are answered.
@@ -237,6 +246,7 @@ async def serve(
         BodyRoom(config.waiting.bytes_max),
         BodyRoom(max(config.waiting.bytes_max // KEYLESS_PART, config.limits.body_bytes_max)),
         is_local(config.host),
+        Follower(config.follow_every, emit),
     )
     if sites.admission.has_development_keys and not edge.on_loopback:
         log.warning("development keys are refused: other machines can reach %s", config.host)
