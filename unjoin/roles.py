@@ -28,6 +28,7 @@ from unjoin.confine.allowed_paths import confine_role
 from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.host.notify import notify_ready
 from unjoin.host.role_metrics import RoleMetrics
+from unjoin.host.tracing import spans_sent
 from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
 from unjoin.keys.announcer import Announcer, KeyDiffers
 from unjoin.keys.housekeeping import LOOK_EVERY_S, Housekeeping
@@ -75,7 +76,11 @@ def run_collector(
     number, count = _workers_of(worker)
     cache = settings.spool_folder / f"announcements-{number}.json"
     announcing = announcer_of_edge(settings, config.kafka, keyring, cache)
-    with _housekeeping(keyring, "edge", settings), announcing as announcer:
+    with (
+        spans_sent(settings.traces_url, "collector") as emit,
+        _housekeeping(keyring, "edge", settings),
+        announcing as announcer,
+    ):
         page_of = _playground_of(settings, count, door_metrics_url) if playground else None
         edge_keys = partial(announcer.checked_key, announced=True)
         return run(
@@ -85,6 +90,7 @@ def run_collector(
             on_ready=notify_ready,
             page_of=page_of,
             role_metrics=[_role_metrics(settings.spool_folder, keyring, settings)],
+            emit=emit,
         )
 
 
@@ -225,7 +231,9 @@ def run_sink(settings: Settings) -> int:
 
     config = _sink_config(settings)
     confine_role("sink", settings)
-    return run(config, on_ready=notify_ready, role_metrics=[_role_metrics(settings.clickhouse_dir, None, settings)])
+    own = [_role_metrics(settings.clickhouse_dir, None, settings)]
+    with spans_sent(settings.traces_url, "sink") as emit:
+        return run(config, on_ready=notify_ready, role_metrics=own, emit=emit)
 
 
 def run_migrations(settings: Settings) -> int:
