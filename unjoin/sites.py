@@ -5,6 +5,7 @@ import datetime
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -70,7 +71,7 @@ def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -
 
 def _list(sites: SitesFile, form: str) -> None:
     now_s = time.time()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "site": site.name,
             "key": key.key if key.kind == "browser" or form != "table" else f"{key.key}…",
