@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from faults.chaos.parts import running_pid_of
-from schemas.erasures import Erasure, State
 from schemas.kafka_access import KafkaAccess
+from schemas.subjects.erasures import Erasure, State
 from testkit.aimed_kill import FOLDERS, RENAMES, SYNCS, Aim, AimedKill, can_aim
 from testkit.kafka_node import kafka_home
 from testkit.processes import wait_for

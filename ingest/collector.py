@@ -135,11 +135,16 @@ class Collector:
             encoded = self._encode(batches, grant, address, user_agent_of(request.headers))
             del body, batches  # freed while they are in the CPU's cache, not when Kafka has answered
         began = edge.monotonic()
+        encoded.records.runs, followed = edge.follower.follow(encoded.records.runs)
         try:
             await edge.producer.produce(encoded.records)  # returns once durable
         except NotDurable as error:
+            if followed:
+                followed.ended(len(encoded.records), len(encoded.rejected), durable=False)
             raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=error.retry_after_s) from None
         edge.counters.count_batch(encoded.accepted, encoded.rejected, edge.monotonic() - began, encoded.implausible_ts)
+        if followed:
+            followed.ended(len(encoded.records), len(encoded.rejected), durable=True)
         warnings = Warnings(encoded.implausible_ts) if encoded.implausible_ts else UNSET
         return body_format.response(Receipt(sum(encoded.accepted.values()), encoded.rejected, warnings))
 

@@ -8,6 +8,7 @@ from ingest.access.quotas import Quotas
 from ingest.access.sites import WatchedSites
 from ingest.encode.edge_keys import WatchedKeys
 from ingest.encode.seals import Seals
+from ingest.following import Follower
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network
 from ingest.kafka.erasures import FollowedErasures
@@ -46,3 +47,4 @@ class Edge(msgspec.Struct, frozen=True):
     keyless_room: BodyRoom
     on_loopback: bool
     erasures: FollowedErasures
+    follower: Follower

@@ -56,6 +56,23 @@ EDGE = (
         tests=("tests/schemas/test_kafka_access.py::test_text_of_an_access_holds_addresses_alone",),
     ),
     Mutant(
+        name="a request with a label that is followed",
+        why="An id at the door ties what leaves it to a request.",
+        edits=(Edit("ingest/following.py", " or any(run.topic == LABELED for run in runs)", ""),),
+        tests=(
+            "tests/ingest/test_following.py::test_request_with_a_label_is_never_followed_and_moves_no_other_ones_turn",
+        ),
+    ),
+    Mutant(
+        name="a rotated key that never ends",
+        why="Nobody is there to revoke it when its overlap is over.",
+        edits=(Edit("ingest/access/grants.py", " and (not self.ends_at or now_s < self.ends_at)", ""),),
+        tests=(
+            "tests/ingest/access/test_sites.py::"
+            "test_rotated_key_with_an_overlap_ends_by_itself_though_the_file_does_not_change",
+        ),
+    ),
+    Mutant(
         name="collectors that may read labels",
         why="A broken collector would read who voted what; the broker is the one that can refuse it.",
         edits=(
@@ -494,8 +511,8 @@ EDGE = (
     Mutant(
         name="an address erased in the case it was asked in alone",
         why="Nobody who asks to be gone knows how they typed themselves in years ago.",
-        edits=(Edit("schemas/selectors.py", 'text.strip(" ")).casefold()', 'text.strip(" "))'),),
-        tests=("tests/schemas/test_selectors.py::test_an_address_is_one_however_its_case_is_written",),
+        edits=(Edit("schemas/subjects/selectors.py", 'text.strip(" ")).casefold()', 'text.strip(" "))'),),
+        tests=("tests/schemas/subjects/test_selectors.py::test_an_address_is_one_however_its_case_is_written",),
     ),
     Mutant(
         name="a search that is blind at the seams of what it reads",

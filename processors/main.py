@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
+from prometheus_client.registry import Collector
 
 from processors.door.crowd import Crowd, CrowdRule
 from processors.door.deidentify import EpochKeys, Mask
@@ -88,6 +89,7 @@ def run(
     mask: Mask,
     keys_compared: Callable[[], bool] = lambda: True,
     on_ready: Callable[[], None] = lambda: None,
+    role_metrics: Sequence[Collector] = (),
 ) -> int:
     """Blocks until SIGTERM or SIGINT, drains, commits, and gives the exit code.
 
@@ -98,9 +100,13 @@ def run(
         epoch_keys: gives the door its key of a day. Whatever it raises stops the processor with `EXIT_HALTED`.
         keys_compared: whether the keys are known to be those of every door; what it raises stops as well.
         on_ready: called once the group has given this worker its partitions.
+        role_metrics: what Prometheus is told besides.
     """
     quieten_libraries()
-    code = asyncio.run(_serve(config, epoch_keys, mask, keys_compared, on_ready))
+    metrics = DoorMetrics(config.crowd)
+    for one in role_metrics:
+        metrics.registry.register(one)
+    code = asyncio.run(_serve(config, epoch_keys, mask, keys_compared, on_ready, metrics))
     if code == EXIT_OK:
         log.info("stopped")
     return code
@@ -197,9 +203,9 @@ async def _serve(
     mask: Mask,
     keys_compared: Callable[[], bool],
     on_ready: Callable[[], None],
+    metrics: DoorMetrics,
 ) -> int:
     asked_to_stop = _stop_signals()
-    metrics = DoorMetrics(config.crowd)
     watchdog: Watchdog | None = None
     try:  # before Kafka, which may be away: then it is alive, and not ready
         metrics.serve(

@@ -43,7 +43,9 @@ from typing import Any
 
 import msgspec
 from prometheus_client import make_wsgi_app, start_http_server
+from prometheus_client.registry import Collector
 
+from schemas.following import EmitSpan, emit_nowhere
 from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import UnjoinError
 from schemas.web_pages import LOOPBACK_HOSTS, refusing_web_pages
@@ -161,11 +163,18 @@ class SinkConfig(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
+def run(
+    config: SinkConfig,
+    on_ready: Callable[[], None] = lambda: None,
+    role_metrics: Sequence[Collector] = (),
+    emit: EmitSpan = emit_nowhere,
+) -> int:
     """Runs the sink until SIGTERM or SIGINT, or until it fails in a way that only a restart can mend.
 
     Args:
         on_ready: called once queries are answered, and the groups' commits are known to be this database's.
+        role_metrics: what Prometheus is told besides.
+        emit: where the pieces of work of requests that are followed go.
 
     Returns:
         The exit status: 0 after a signal, 78 where the groups' commits are another database's, 1 otherwise.
@@ -174,9 +183,11 @@ def run(config: SinkConfig, on_ready: Callable[[], None] = lambda: None) -> int:
     # The driver warns of each failed connection with a traceback; `Outage` says the same in one line.
     quieten("clickhouse_driver", logging.ERROR)
     try:
-        metrics = SinkMetrics()
+        metrics = SinkMetrics(tables=[table.name for table in config.tables])
+        for one in role_metrics:
+            metrics.registry.register(one)
         isp_of = isps(config.asn_database, metrics.asn_errors.inc)
-        return asyncio.run(_serve(config, metrics, isp_of, on_ready))
+        return asyncio.run(_serve(config, metrics, isp_of, on_ready, emit))
     except UnjoinError as error:
         log.error("%s", error)
     except OSError as error:
@@ -213,7 +224,9 @@ def marks_of(config: SinkConfig) -> Iterator[Marks]:
         yield _prepared(engine, config)
 
 
-async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_ready: Callable[[], None]) -> int:
+async def _serve(
+    config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_ready: Callable[[], None], emit: EmitSpan
+) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -253,6 +266,7 @@ async def _serve(config: SinkConfig, metrics: SinkMetrics, isp_of: IspOf, on_rea
                 check=partial(check, table),
                 dead_letters=dead_letters,
                 metrics=metrics,
+                emit=emit,
             )
             for table in config.tables
         ]

@@ -1,12 +1,14 @@
 """Counters of a sink process, one series a table: none per partition, site, task or session."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
 
 class SinkMetrics:
     """The counters start at 0 with each process: they show its pace. Durable counts lie in Kafka and ClickHouse."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, tables: Iterable[str] = ()) -> None:
         # A counter's `_created` would publish, to the millisecond, when the first label was released.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry or CollectorRegistry()
@@ -42,3 +44,8 @@ class SinkMetrics:
             ["table"],
             registry=self.registry,
         )
+        # A rate over a series that appears with its first count misses that count.
+        by_table = (self.rows, self.blocks, self.repairs, self.refusals, self.unknown, self.dead_letters, self.expired)
+        for table in tables:
+            for one in by_table:
+                one.labels(table)

@@ -39,14 +39,15 @@ class ComposeStack:
         settings: further lines of the `.env`.
 
     Attributes:
-        services: of the file.
+        services: of the file, without those of a profile.
         passwords: by user of ClickHouse.
     """
 
     def __init__(self, engine: Engine, folder: Path, **settings: str) -> None:
         self.engine, self._folder = engine, folder
         document = yaml.safe_load(FILE.read_text())
-        self.services: dict[str, Document] = document["services"]
+        services: dict[str, Document] = document["services"]
+        self.services = {name: one for name, one in services.items() if "profiles" not in one}
         self.passwords = {user: secrets.token_hex(24) for user in ("sink", *READERS)}
         ports = {"COLLECTOR_PORT": str(free_port()), "CLICKHOUSE_PORT": str(free_port())}
         self.http = f"http://127.0.0.1:{ports['COLLECTOR_PORT']}"

@@ -1,6 +1,7 @@
 """The documents say what the code does, and their links lead somewhere."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 
 from schemas.outcomes import EXPLANATION, RejectionReason, RequestError
 from unjoin.audit.balance import Line
+from unjoin.cli import _parser
 
 ROOT = Path(__file__).parents[1]
+RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -30,6 +33,22 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
+def test_commands_of_runbooks_are_commands(runbook: Path) -> None:
+    """Whoever is woken copies them; this is no time to find out how an option is spelled now."""
+    shell = _shell(runbook)
+    called = re.findall(r"^(?:UNJOIN_\S+ )*unjoin (.*)$", shell, re.M)
+    called += re.findall(r"^docker compose run --rm \w+ (.*)$", shell, re.M)
+    for line in called:
+        words = shlex.split(line, comments=True)
+        end = min((words.index(mark) for mark in ("|", ">") if mark in words), default=len(words))
+        _parser().parse_args(words[:end])
+
+
+def _shell(document: Path) -> str:
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.M | re.S))
 
 
 def test_glossary_has_every_outcome_and_no_word_twice() -> None:

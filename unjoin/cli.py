@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,13 +16,17 @@ from rich.console import Console
 
 from schemas.outcomes import UnjoinError
 from unjoin.export.arguments import DATASETS, add_export_arguments
+from unjoin.host.logs import is_json, start_logging
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.output import add_format
 from unjoin.settings import Settings, settings_of
+from unjoin.sites import overlap_hours, quota
 from unjoin.subjects.arguments import add_search_arguments, add_selector_arguments, selector_named
 from unjoin.subjects.erase_arguments import add_erase_arguments
 from unjoin.terminal import escaped
 from unjoin.timestamps import timestamp_ms
+
+log = logging.getLogger(__name__)
 
 
 class AttackNotInstalled(UnjoinError):
@@ -49,15 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # what waits; results: output
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # of a locale that cannot write what somebody sent
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for noisy in ("aiokafka", "faust", "mode"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log keys and values
+    start_logging(options.command)
     try:
         command: Command = options.run
         code = command(options, settings_of(), console)
         sys.stdout.flush()
         return code
     except UnjoinError as error:
+        if is_json(options.command):
+            log.error("%s", error)
+            return 1
         text = escaped(f"unjoin: {error}")
         Console(stderr=True).print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
         return 1
@@ -117,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
 
     audit = add("audit", _audit, "add up what became of every accepted record; 0 where nothing is missing, else 1")
     add_format(audit)
+    audit.add_argument(
+        "--textfile", type=Path, metavar="FILE", help="write the verdict there besides, for node_exporter to show"
+    )
     audit.add_argument(
         "--spool", action="append", default=[], type=Path, metavar="DIR", help="a collector's spool (may be repeated)"
     )
@@ -185,15 +194,30 @@ def _add_sites(sites: argparse.ArgumentParser) -> None:
     add.add_argument("--origin", action="append", default=[], help="an origin its pages have (may be repeated)")
     add.add_argument("--categories", default=None, help="what the key may write; default signals,labeled")
     add.add_argument("--server", action="store_true", help="a secret key for a server, shown once")
+    add.add_argument(
+        "--quota", type=quota, default=0, metavar="N", help="events a second; default the collectors' setting"
+    )
     consent = actions.add_parser("consent", help="say what a site stores of visitors who decline; see docs/rights.md")
     consent.add_argument("name")
     consent.add_argument("--necessary", default="", help="what it stores whatever a visitor says: signals, analytics")
     consent.add_argument("--opt-in", default="", help="what it stores of visitors who said yes alone: the same")
     add_format(actions.add_parser("list", help="list sites and keys; secret keys show their first characters alone"))
-    for name, text in (("rotate", "replace a key; prints the new one"), ("revoke", "revoke a key")):
+    changes = {
+        "rotate": "replace a key; prints the new one",
+        "revoke": "revoke a key",
+        "quota": "set how many events a second a key may send",
+    }
+    for name, text in changes.items():
         action = actions.add_parser(name, help=text)
         action.add_argument("name")
         action.add_argument("key", help="the key, or its first characters as `list` shows them")
+        if name == "rotate":
+            action.add_argument(
+                "--overlap-hours", type=overlap_hours, default=0, metavar="H",
+                help="for so long the old key can still be used; default 0, for one that leaked",
+            )  # fmt: skip
+        if name == "quota":
+            action.add_argument("quota", type=quota, metavar="N", help="0 for the collectors' setting")
 
 
 def _up(_: argparse.Namespace, settings: Settings, console: Console) -> int:
@@ -305,11 +329,13 @@ def _replay(options: argparse.Namespace, settings: Settings, console: Console) -
 
 def _audit(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     from unjoin.audit.command import run_audit
-    from unjoin.audit.report import show
+    from unjoin.audit.report import show, write_textfile
     from unjoin.audit.snapshot import AuditError
 
     try:
         audit = run_audit(settings, options.spool, console, options.since)
+        if options.textfile:
+            write_textfile(audit, options.textfile, time.time())
     except AuditError as error:
         text = escaped(f"unjoin: {error}")
         console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)

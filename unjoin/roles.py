@@ -27,6 +27,8 @@ from schemas.topics import (
 from unjoin.confine.allowed_paths import confine_role
 from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.host.notify import notify_ready
+from unjoin.host.role_metrics import RoleMetrics
+from unjoin.host.tracing import spans_sent
 from unjoin.keys.announcement import Announcement, Role, door_announcement, edge_announcement
 from unjoin.keys.announcer import Announcer, KeyDiffers
 from unjoin.keys.housekeeping import LOOK_EVERY_S, Housekeeping
@@ -74,10 +76,22 @@ def run_collector(
     number, count = _workers_of(worker)
     cache = settings.spool_folder / f"announcements-{number}.json"
     announcing = announcer_of_edge(settings, config.kafka, keyring, cache)
-    with _housekeeping(keyring, "edge", settings), announcing as announcer:
+    with (
+        spans_sent(settings.traces_url, "collector") as emit,
+        _housekeeping(keyring, "edge", settings),
+        announcing as announcer,
+    ):
         page_of = _playground_of(settings, count, door_metrics_url) if playground else None
         edge_keys = partial(announcer.checked_key, announced=True)
-        return run(config, edge_keys, announcer.door_public_key, on_ready=notify_ready, page_of=page_of)
+        return run(
+            config,
+            edge_keys,
+            announcer.door_public_key,
+            on_ready=notify_ready,
+            page_of=page_of,
+            role_metrics=[_role_metrics(settings.spool_folder, keyring, settings)],
+            emit=emit,
+        )
 
 
 def _workers_of(worker: str | None) -> tuple[int, int]:
@@ -140,6 +154,7 @@ def collector_config(settings: Settings, worker: str | None = None) -> Collector
         session_labels_per_hour_max=settings.session_labels_per_hour_max,
         lame_duck_seconds=settings.lame_duck_seconds,
         labeled_partitions=settings.labeled_partitions,
+        follow_every=settings.follow_every,
     )
 
 
@@ -206,6 +221,7 @@ def run_processor(settings: Settings) -> int:
             mask=mask,
             keys_compared=lambda: _compared(announcer),
             on_ready=notify_ready,
+            role_metrics=[_role_metrics(settings.processor_dir, keyring, settings)],
         )
 
 
@@ -215,7 +231,9 @@ def run_sink(settings: Settings) -> int:
 
     config = _sink_config(settings)
     confine_role("sink", settings)
-    return run(config, on_ready=notify_ready)
+    own = [_role_metrics(settings.clickhouse_dir, None, settings)]
+    with spans_sent(settings.traces_url, "sink") as emit:
+        return run(config, on_ready=notify_ready, role_metrics=own, emit=emit)
 
 
 def run_migrations(settings: Settings) -> int:
@@ -271,6 +289,10 @@ def _sink_config(settings: Settings) -> SinkConfig:
 
 def _housekeeping(keyring: Keyring, role: str, settings: Settings) -> Housekeeping:
     return Housekeeping(keyring, role, settings.labeled_retention_hours, _now, LOOK_EVERY_S)
+
+
+def _role_metrics(folder: Path, keyring: Keyring | None, settings: Settings) -> RoleMetrics:
+    return RoleMetrics(folder, keyring, settings.labeled_retention_hours, _now)
 
 
 def _now() -> datetime.datetime:

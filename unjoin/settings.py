@@ -232,6 +232,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queries_bytes_max: Annotated[
         Positive, Meta(description="Bytes of memory that all queries of port 8123 may take together.")
     ] = 1_610_612_736
+    follow_every: Annotated[
+        NotNegative,
+        Meta(description="One of so many requests without labels is followed to its block, in logs; 0 for none."),
+    ] = 0
+    traces_url: Annotated[
+        str,
+        Meta(
+            pattern="^(https?://.+)?$",
+            description="Where these requests' spans are sent, OTLP over HTTP, as `http://collector:4318/v1/traces`; "
+            "with the extra `traces`.",
+        ),
+    ] = ""
     export_k: Annotated[
         Positive, Meta(description="Votes that have to say the same before `unjoin export` lets it out.")
     ] = 5

@@ -54,16 +54,18 @@ class Contender(ABC):
 
 
 class Unjoin(Contender):
-    """The product, as `unjoin collect` starts it."""
+    """The product, as `unjoin collect` starts it.
 
-    name = "unjoin"
+    Args:
+        settings: beside those that the bench needs.
+    """
 
-    def __init__(self, workers: int = 1) -> None:
-        self._workers = workers
+    def __init__(self, workers: int = 1, name: str = "unjoin", **settings: str) -> None:
+        self.name = name
+        self._settings = {"UNJOIN_COLLECT_WORKERS": str(workers), **settings}
 
     def start(self, bootstrap: str, folder: Path) -> None:
-        workers = {"UNJOIN_COLLECT_WORKERS": str(self._workers)}
-        self._collect = Collect(folder / "unjoin", bootstrap, **workers)
+        self._collect = Collect(folder / self.name.replace(" ", "-"), bootstrap, **self._settings)
         self._collect.start()
         self.port = self._collect.port
 

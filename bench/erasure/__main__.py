@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from schemas.erasures import Erasure, erasure_of
-from schemas.selectors import SessionSelector
+from schemas.subjects.erasures import Erasure, erasure_of
+from schemas.subjects.selectors import SessionSelector
 from sinks.clickhouse.embedded import Embedded
 from sinks.erasure import statements
 from sinks.erasure.rows import Rows

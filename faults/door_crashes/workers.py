@@ -62,7 +62,7 @@ class Worker:
 
     async def is_started(self) -> bool:
         """Whether it listens to signals; before, Python itself dies of them."""
-        return b" started: " in self._log.read_bytes()[self._log_bytes :]
+        return b"started: " in self._log.read_bytes()[self._log_bytes :]
 
     async def is_ready(self) -> bool:
         """Whether it has been given partitions since it was started."""

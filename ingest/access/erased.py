@@ -4,10 +4,10 @@ import msgspec
 
 from ingest.decode.batch import EventBatch
 from ingest.errors import RejectedEvent
-from schemas.erasures import Erased
 from schemas.events import AnyEvent, Contact, IdentityCheck, LabelerApplication, Verdict
 from schemas.outcomes import EXPLANATION, RejectionReason
-from schemas.selectors import AccountSelector, Selector, SessionSelector, email_selector
+from schemas.subjects.erasures import Erased
+from schemas.subjects.selectors import AccountSelector, Selector, SessionSelector, email_selector
 
 _OTHERS = {Contact, IdentityCheck, LabelerApplication, Verdict}  # about others than their batch's session
 

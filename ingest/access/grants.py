@@ -5,6 +5,7 @@ keys are secret, so they are stored as SHA-256, and whatever comes from a browse
 """
 
 import hashlib
+import math
 from collections.abc import Iterable
 from operator import itemgetter
 from typing import Annotated, Literal
@@ -42,6 +43,7 @@ class SiteKey(Redacted, frozen=True, kw_only=True):
         key: a browser key in clear; of a server key only its first characters, to tell it by.
         sha256: of a server key, in hexadecimal; empty for a browser key.
         events_per_second: a quota of its own; 0 for the collector's default, which may be none.
+        ends_at: Unix time in seconds from which on it counts as revoked; 0 for never.
     """
 
     kind: Kind
@@ -50,6 +52,11 @@ class SiteKey(Redacted, frozen=True, kw_only=True):
     sha256: str = ""
     revoked: bool = False
     events_per_second: Annotated[int, Meta(ge=0)] = 0
+    ends_at: Annotated[int, Meta(ge=0)] = 0
+
+    def in_use(self, now_s: float) -> bool:
+        """Whether it may be used at a Unix time."""
+        return not self.revoked and (not self.ends_at or now_s < self.ends_at)
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,21 +102,25 @@ class Admission:
 
     Args:
         events_per_second: the quota of a key that has none of its own; 0 for none.
+        now_s: Unix time.
 
     Attributes:
+        ends_at: Unix time at which the next key ends; infinity where none does.
         has_development_keys: whether one of the keys that `unjoin up` writes is in use.
     """
 
-    def __init__(self, sites: Iterable[Site], events_per_second: int) -> None:
+    def __init__(self, sites: Iterable[Site], events_per_second: int, now_s: float = 0.0) -> None:
         self._browser: dict[str, Grant] = {}
         self._server: dict[str, Grant] = {}
         self._origins: set[str] = set()
         self.has_development_keys = False
+        self.ends_at = math.inf
         for site in sites:
             origins = frozenset(site.origins)
             for key in site.keys:
-                if key.revoked:
+                if not key.in_use(now_s):
                     continue
+                self.ends_at = min(self.ends_at, key.ends_at or math.inf)
                 name = key.sha256 or key.key
                 quota = key.events_per_second or events_per_second
                 types, development = writable_types(key.kind, key.categories), name in _DEVELOPMENT_NAMES

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,11 +60,18 @@ class SitesFile:
 
     Args:
         token: makes the random part of a key from a number of bytes.
+        now_s: Unix time.
     """
 
-    def __init__(self, path: Path, token: Callable[[int], str] = secrets.token_urlsafe) -> None:
+    def __init__(
+        self,
+        path: Path,
+        token: Callable[[int], str] = secrets.token_urlsafe,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
         self._token = token
+        self._now_s = now_s
 
     def list(self) -> tuple[Site, ...]:
         """Every site, by name; empty where there is no file yet.
@@ -101,11 +109,12 @@ class SitesFile:
         """As `add`, with a key that the caller chose; nothing changes where the site has it already."""
         self._add_key(name, origins, site_key(kind, key, frozenset(categories), 0))
 
-    def rotate(self, name: str, key: str) -> str:
-        """Replaces a key by a new one that may do the same; the old one is revoked at once.
+    def rotate(self, name: str, key: str, overlap_s: int = 0) -> str:
+        """Replaces a key by a new one that may do the same.
 
         Args:
             key: the key, or enough of its first characters.
+            overlap_s: seconds for which the old one can still be used; with 0 it is revoked at once.
 
         Raises:
             SitesError: no such site, or not exactly one such key.
@@ -114,8 +123,23 @@ class SitesFile:
             old = self._one_key(sites, name, key)
             fresh = self._new_key(old.kind)
             renewed = site_key(old.kind, fresh, old.categories, old.events_per_second)
-            self._replace_key(sites, name, old, renewed)
+            ends_at = int(self._now_s()) + overlap_s
+            ending = {"ends_at": min(ends_at, old.ends_at or ends_at)} if overlap_s else {"revoked": True}
+            self._replace_key(sites, name, old, msgspec.structs.replace(old, **ending), renewed)
         return fresh
+
+    def set_quota(self, name: str, key: str, events_per_second: int) -> None:
+        """Gives a key a quota of its own.
+
+        Args:
+            events_per_second: 0 for the collectors' default, which may be none.
+
+        Raises:
+            SitesError: no such site, or not exactly one such key.
+        """
+        with self._changing() as sites:
+            old = self._one_key(sites, name, key)
+            self._replace_key(sites, name, old, msgspec.structs.replace(old, events_per_second=events_per_second))
 
     def revoke(self, name: str, key: str) -> None:
         """Revokes a key; it stays listed as revoked.
@@ -124,7 +148,8 @@ class SitesFile:
             SitesError: no such site, or not exactly one such key.
         """
         with self._changing() as sites:
-            self._replace_key(sites, name, self._one_key(sites, name, key), None)
+            old = self._one_key(sites, name, key)
+            self._replace_key(sites, name, old, msgspec.structs.replace(old, revoked=True))
 
     def set_consent(self, name: str, necessary: Iterable[str], opt_in: Iterable[str]) -> None:
         """Says which categories a site needs whatever a visitor says, and which it stores after a yes alone.
@@ -162,7 +187,8 @@ class SitesFile:
     def _one_key(self, sites: dict[str, Site], name: str, key: str) -> SiteKey:
         if name not in sites:
             raise SitesError(f"there is no site {name}; `unjoin sites list` shows them")
-        live = [known for known in sites[name].keys if not known.revoked]
+        now_s = self._now_s()
+        live = [known for known in sites[name].keys if known.in_use(now_s)]
         exact = [known for known in live if key and (known.sha256 or sha256_of(known.key)) == sha256_of(key)]
         found = exact or [known for known in live if key and known.key.startswith(key)]
         if len(found) != 1:
@@ -170,10 +196,9 @@ class SitesFile:
             raise SitesError(f"site {name} has {many} like that; `unjoin sites list` shows them")
         return found[0]
 
-    def _replace_key(self, sites: dict[str, Site], name: str, old: SiteKey, new: SiteKey | None) -> None:
-        revoked = msgspec.structs.replace(old, revoked=True)
-        keys = [revoked if known == old else known for known in sites[name].keys]
-        sites[name] = msgspec.structs.replace(sites[name], keys=(*keys, *([new] if new else [])))
+    def _replace_key(self, sites: dict[str, Site], name: str, old: SiteKey, *new: SiteKey) -> None:
+        keys = [one for known in sites[name].keys for one in (new if known == old else (known,))]
+        sites[name] = msgspec.structs.replace(sites[name], keys=tuple(keys))
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Site]]:
@@ -279,21 +304,24 @@ class WatchedSites:
 
     Args:
         events_per_second: the quota of a key that has none of its own; 0 for none.
+        now_s: Unix time.
 
     Attributes:
         admission: what the last good file allows.
         errors: how often the file was found broken, for metrics.
     """
 
-    def __init__(self, path: Path, events_per_second: int) -> None:
+    def __init__(self, path: Path, events_per_second: int, now_s: Callable[[], float] = time.time) -> None:
         self._path = path
         self._events_per_second = events_per_second
+        self._now_s = now_s
+        self._sites: tuple[Site, ...] = ()
         self._seen: tuple[int, int, int] | None = None
         self.errors = 0
         self.admission = Admission((), events_per_second)
 
     def look(self) -> bool:
-        """Reads the file if it changed since the last call; whether the admission changed. Never raises.
+        """Reads the file if it changed since the last call, and ends keys; whether the admission changed. Never raises.
 
         A file that is gone counts as broken: removing it by mistake must not refuse every client.
         """
@@ -301,18 +329,29 @@ class WatchedSites:
             status = self._path.stat()
             mark = (status.st_mtime_ns, status.st_ino, status.st_size)
             if mark == self._seen:
-                return False
+                return self._end_keys()
             self._seen = mark
-            self.admission = Admission(read_sites(self._path), self._events_per_second)
+            self._sites = read_sites(self._path)
+            self._admit()
         except FileNotFoundError:
             if self._seen is not None:
                 self._broken("it is gone")
             self._seen = None
-            return False
+            return self._end_keys()
         except (OSError, SitesError) as error:
             self._broken(type(error).__name__)
-            return False
+            return self._end_keys()
         return True
+
+    def _end_keys(self) -> bool:
+        """Ends keys whose time is over, also while the file is broken; whether there were any."""
+        if self._now_s() < self.admission.ends_at:
+            return False
+        self._admit()
+        return True
+
+    def _admit(self) -> None:
+        self.admission = Admission(self._sites, self._events_per_second, self._now_s())
 
     def _broken(self, why: str) -> None:
         self.errors += 1

@@ -42,13 +42,18 @@ class Record(Redacted, frozen=True):
 
 
 class Run(Redacted, frozen=True):
-    """Records that share topic, key, stamp and partition, as all the signals of a request do."""
+    """Records that share topic, key, stamp and partition, as all the signals of a request do.
+
+    Attributes:
+        headers: of each record; none of a label's.
+    """
 
     topic: str
     key: bytes | None
     timestamp_ms: int
     values: list[bytes]
     partition: int | None = None
+    headers: list[tuple[str, bytes]] = msgspec.field(default_factory=list)
 
 
 class Records(Sequence[Record]):

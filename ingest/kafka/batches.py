@@ -97,17 +97,18 @@ def size_of(run: Run, first: int = 0, end: int | None = None) -> int:
 class RecordBatchBuilder(BatchBuilder):  # type: ignore[misc]
     """aiokafka's builder, which can also add many values at once: its own `append` doubles the cost of a record."""
 
-    def extend(self, timestamp_ms: int, key: bytes | None, values: Sequence[bytes], first: int = 0) -> int:
-        """Adds records that share timestamp and key, from `values[first]` on, while there is room.
+    def extend(
+        self, timestamp_ms: int, key: bytes | None, values: Sequence[bytes], first: int, headers: list[Any]
+    ) -> int:
+        """Adds records that share timestamp, key and headers, from `values[first]` on, while there is room.
 
         Returns:
             The index of the first value that was not added, `len(values)` when all were.
         """
         append = self._builder.append
-        no_headers: list[Any] = []
         shift: int = self._relative_offset - first  # type: ignore[has-type]
         for index in range(first, len(values)):
-            if append(index + shift, timestamp_ms, key, values[index], no_headers) is None:
+            if append(index + shift, timestamp_ms, key, values[index], headers) is None:
                 break
         else:
             index = len(values)
@@ -178,7 +179,7 @@ class PartitionQueue:
         first, last = 0, len(run.values)
         while first < last:
             batch = self.open or self.open_batch()
-            index = batch.builder.extend(run.timestamp_ms, run.key, run.values, first)
+            index = batch.builder.extend(run.timestamp_ms, run.key, run.values, first, run.headers)
             if index > first:
                 batch.bytes += size_of(run, first, index)
                 touched.append(batch)

@@ -7,8 +7,8 @@ from contextlib import suppress
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.erasures import Erased, Erasure, ErasureError, decoded
 from schemas.kafka_access import KafkaAccess
+from schemas.subjects.erasures import Erased, Erasure, ErasureError, decoded
 from schemas.topics import ERASURES
 
 AGAIN_SECONDS = 5.0

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import uvicorn
 import uvloop
+from prometheus_client.registry import Collector as Metrics
 
 from ingest.access.quotas import Quotas
 from ingest.access.sites import WatchedSites
@@ -27,6 +28,7 @@ from ingest.edge import Edge
 from ingest.encode.edge_keys import WatchedKeys
 from ingest.encode.pseudonym import EdgeKeys, day_of_event
 from ingest.encode.seals import DoorKeys, Seals
+from ingest.following import Follower
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network, is_local, networks_of
 from ingest.http.protocol import bounded_protocol, raise_file_limit
@@ -48,6 +50,7 @@ from ingest.spool.producer import SpoolingProducer
 from ingest.spool.writer import Spool, SpoolConfig
 from ingest.web.app import Web
 from ingest.web.page import CollectorView, PageOf
+from schemas.following import EmitSpan, emit_nowhere
 from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import UnjoinError
 from schemas.topics import LABELED, TOPIC_OF_CATEGORY
@@ -114,6 +117,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     session_labels_per_hour_max: int
     lame_duck_seconds: float
     labeled_partitions: int
+    follow_every: int
 
 
 def run(
@@ -122,6 +126,8 @@ def run(
     door_keys: DoorKeys,
     on_ready: Callable[[], object] = lambda: None,
     page_of: PageOf | None = None,
+    role_metrics: Sequence[Metrics] = (),
+    emit: EmitSpan = emit_nowhere,
 ) -> int:
     """Runs a collector in this process until it is told to stop; the exit code.
 
@@ -130,6 +136,8 @@ def run(
         door_keys: the door's public key of a day.
         on_ready: called once, when requests are answered and events can be made durable.
         page_of: makes the page at `/`; None for no page.
+        role_metrics: what Prometheus is told besides.
+        emit: where the pieces of work of requests that are followed go.
 
     Raises:
         CollectorError: it cannot start.
@@ -140,7 +148,7 @@ def run(
         on_ready()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve_kafka(config, edge_keys, door_keys, page_of, settled))
+        runner.run(_serve_kafka(config, edge_keys, door_keys, page_of, settled, role_metrics, emit))
     return 0
 
 
@@ -150,6 +158,8 @@ async def _serve_kafka(
     door_keys: DoorKeys,
     page_of: PageOf | None,
     on_ready: Callable[[], object],
+    role_metrics: Sequence[Metrics],
+    emit: EmitSpan,
 ) -> None:
     kafka = KafkaProducer(  # made here, since it belongs to this loop
         ProducerConfig(
@@ -165,6 +175,9 @@ async def _serve_kafka(
         left = [Spool(msgspec.structs.replace(config.spool, folder=folder)) for folder in config.spools_left]
         producer = SpoolingProducer(kafka, Spool(config.spool), config.produce_seconds_max, left)
         producer.too_few_copies = kafka.copies.too_few
+    counters = Counters()
+    for one in role_metrics:
+        counters.registry.register(one)
     erasures = FollowedErasures()
     following = asyncio.create_task(erasures.follow(config.kafka))
     try:
@@ -173,6 +186,8 @@ async def _serve_kafka(
             edge_keys,
             door_keys,
             producer,
+            counters=counters,
+            emit=emit,
             page_of=page_of,
             on_ready=on_ready,
             on_stopping=lambda: _end_whatever_happens(config),
@@ -190,6 +205,7 @@ async def serve(
     producer: Producer,
     *,
     counters: Counters | None = None,
+    emit: EmitSpan = emit_nowhere,
     page_of: PageOf | None = None,
     stop: asyncio.Event | None = None,
     on_listening: Callable[[str, int], object] = lambda host, port: None,
@@ -205,6 +221,7 @@ async def serve(
     Args:
         producer: started and stopped here.
         counters: for who wants to read them; None for new ones.
+        emit: where the pieces of work of requests that are followed go.
         page_of: makes the page at `/`; None for no page.
         stop: for a caller that runs it inside another program.
         on_listening: told host and port once requests are answered.
@@ -240,6 +257,7 @@ async def serve(
         BodyRoom(max(config.waiting.bytes_max // KEYLESS_PART, config.limits.body_bytes_max)),
         is_local(config.host),
         erasures or FollowedErasures(),
+        Follower(config.follow_every, emit),
     )
     if sites.admission.has_development_keys and not edge.on_loopback:
         log.warning("development keys are refused: other machines can reach %s", config.host)

@@ -191,6 +191,7 @@ class Spool:
         return [
             ("records", "Records that wait in the spool for Kafka.", True, lambda: self.counts.waiting),
             ("bytes", "Bytes of the spool's file in use.", True, lambda: self.counts.used_bytes),
+            ("bytes_max", "Bytes that the file may use.", True, lambda: self._config.bytes_max),
             ("works", "1 while the spool's disk takes writes.", True, lambda: float(self.works)),
             ("spooled", "Records ever spooled, over restarts.", False, lambda: self.counts.spooled),
             ("drained", "Spooled records acknowledged by Kafka, over restarts.", False, lambda: self.counts.drained),

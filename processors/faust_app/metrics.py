@@ -69,6 +69,9 @@ class DoorMetrics:
             rule.voters_target
         )
         self._gauge("crowd_wait_seconds", "How long labels wait for that many.").set(rule.wait_ms / 1_000)
+        self._gauge("hold_seconds_max", "How long a label may wait before it is suppressed as expired.").set(
+            rule.hold_ms_max / 1_000
+        )
         for reason in Suppression:
             self.suppressed.labels(str(reason))
         self._shown: dict[Partition, _Held] = {}
@@ -126,6 +129,9 @@ class DoorMetrics:
         """
         if not port:
             return
+        self._gauge("makes_progress", "1 while nothing waits for the door without progress.").set_function(
+            lambda: float(is_ready())
+        )
         server, _ = start_http_server(port, addr=host, registry=self.registry)
         metrics = make_wsgi_app(self.registry)
 

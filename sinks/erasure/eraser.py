@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from schemas.erasures import TABLES, Erasure, Kind, State
+from schemas.subjects.erasures import TABLES, Erasure, Kind, State
 from sinks.erasure import progress
 from sinks.erasure.progress import Patience
 from sinks.erasure.rows import LeftOnDisk, Rows

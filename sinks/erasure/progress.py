@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from schemas.erasures import DAY_MS, Erasure, State
+from schemas.subjects.erasures import DAY_MS, Erasure, State
 from sinks.erasure.rows import LeftOnDisk
 
 

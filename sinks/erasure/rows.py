@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.erasures import Erasure
+from schemas.subjects.erasures import Erasure
 from sinks.clickhouse.errors import ACCESS_DENIED, QueryFailed
 from sinks.engine import EngineError
 from sinks.erasure import statements

@@ -1,14 +1,14 @@
 """Pure: the SQL that looks for the rows of requests and deletes them.
 
-A row's digest is computed as `schemas/selectors.py` computes it, so that no statement names a person: the engine keeps
-the text of a mutation in a file beside the parts, and a server in its logs. HMAC (RFC 2104) is written out as two
-SHA-256, for the engine's own function takes seven times as long (measured with 26.9).
+A row's digest is computed as `schemas/subjects/selectors.py` computes it, so that no statement names a person: the
+engine keeps the text of a mutation in a file beside the parts, and a server in its logs. HMAC (RFC 2104) is written out
+as two SHA-256, for the engine's own function takes seven times as long (measured with 26.9).
 """
 
 from collections.abc import Sequence
 
-from schemas.erasures import SELECTOR_OF, Erasure, Kind
-from schemas.selectors import EXPRESSIONS
+from schemas.subjects.erasures import SELECTOR_OF, Erasure, Kind
+from schemas.subjects.selectors import EXPRESSIONS
 
 # Names of tables are our own, and values are hexadecimal: hence S608 is off below.
 

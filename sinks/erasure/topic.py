@@ -16,9 +16,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from schemas.erasures import Erasure, ErasureError, decoded
 from schemas.kafka_access import KafkaAccess
 from schemas.kafka_probe import reason_of
+from schemas.subjects.erasures import Erasure, ErasureError, decoded
 from schemas.topics import ERASURES, dead_letter_topic
 from sinks.engine import EngineError, Table
 from sinks.erasure.eraser import Eraser, Positions

@@ -35,6 +35,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from schemas.following import EmitSpan, emit_nowhere
 from schemas.kafka_access import KafkaAccess
 from schemas.kafka_probe import reason_of
 from sinks.engine import Engine, Table, Unknown
@@ -105,6 +106,7 @@ class TableConsumer:
 
     Args:
         datum_of, check: the functions of `rows/tables.py` for this table; `WorkerContext` says what they do.
+        emit: where the pieces of work of requests that are followed go.
         clock: seconds, monotonic.
 
     Attributes:
@@ -123,6 +125,7 @@ class TableConsumer:
         check: Callable[[bytes | None], None],
         dead_letters: DeadLetterSender,
         metrics: SinkMetrics | None = None,
+        emit: EmitSpan = emit_nowhere,
         clock: Callable[[], float] = time.monotonic,
         jitter: random.Random | None = None,
     ) -> None:
@@ -131,7 +134,18 @@ class TableConsumer:
         jitter = jitter or random.Random()  # noqa: S311  # spreads retries, guards nothing
         metrics = metrics or SinkMetrics()
         self._context = WorkerContext(
-            table, config.group, engine, marks, dead_letters, config.limits, datum_of, check, metrics, clock, jitter
+            table,
+            config.group,
+            engine,
+            marks,
+            dead_letters,
+            config.limits,
+            datum_of,
+            check,
+            metrics,
+            clock,
+            jitter,
+            emit,
         )
         self.marks = marks
         self.joined = False

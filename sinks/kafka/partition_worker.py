@@ -20,6 +20,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.dead_letters import too_many
+from schemas.following import EmitSpan, emit_nowhere
 from schemas.outcomes import DeadLetterReason, DecodeError, UnjoinError
 from sinks.engine import Block, Engine, Refused, Table, Unknown
 from sinks.kafka.block_planner import (
@@ -37,6 +38,7 @@ from sinks.kafka.block_planner import (
 )
 from sinks.kafka.commit_marks import REFUSED, Kind, Meaning
 from sinks.kafka.commit_marks import Commit as GroupCommit
+from sinks.kafka.following import FollowedRecords
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage
 
@@ -127,6 +129,7 @@ class WorkerContext(msgspec.Struct, frozen=True):
         check: raises DecodeError where a record's value is not exactly one datum.
         clock: seconds, monotonic.
         jitter: spreads the retries of many partitions.
+        emit: where the pieces of work of requests that are followed go.
     """
 
     table: Table
@@ -140,6 +143,7 @@ class WorkerContext(msgspec.Struct, frozen=True):
     metrics: SinkMetrics
     clock: Callable[[], float]
     jitter: random.Random
+    emit: EmitSpan = emit_nowhere
 
 
 class PartitionWorker:
@@ -160,6 +164,7 @@ class PartitionWorker:
         self._kafka = Outage(f"Kafka for {name}", log, context.clock, context.jitter)
         self._engine = Outage(f"ClickHouse for {name}", log, context.clock, context.jitter)
         self._name = name
+        self._followed = FollowedRecords(context.table.name, partition_log.partition, context.emit)
 
     # Called by the reader.
 
@@ -322,6 +327,7 @@ class PartitionWorker:
         else:
             self._engine.over()
             blocks.stored()
+            self._followed.stored(insert.first, insert.end, count)
             context.metrics.rows.labels(name).inc(count)
             context.metrics.blocks.labels(name).inc()
             if insert.missing:
@@ -381,6 +387,8 @@ class PartitionWorker:
         datum_of = self._context.datum_of
         prepared: list[PreparedRecord] = []
         for record in records:
+            if getattr(record, "headers", None):
+                self._followed.note(record.offset, record.headers)
             try:
                 schema, datum = datum_of(record)
             except DecodeError as error:

@@ -16,7 +16,8 @@ from unjoin.settings import PREFIX, Settings, settings_of
 
 VARIABLE_NAMES = re.compile(r"\$\{(\w+):\?")
 ROLES = ("collector", "processor", "sink", "topics")
-LONG_RUNNING = ("kafka", "clickhouse", "collector", "processor", "sink")
+MONITORING = ("prometheus", "grafana")
+LONG_RUNNING = ("kafka", "clickhouse", "collector", "processor", "sink", *MONITORING)
 SECRETS = {
     "CLICKHOUSE_SINK_PASSWORD",
     "CLICKHOUSE_ANALYST_PASSWORD_SHA256",
@@ -50,7 +51,7 @@ def test_docker_compose_accepts_the_file_and_sees_the_same_services() -> None:
     if program is None:
         pytest.skip("docker-compose is not installed (Debian: apt-get install docker-compose)")
     done = subprocess.run(
-        [program, "--file", str(FILE), "config"],
+        [program, "--file", str(FILE), "--profile", "monitoring", "config"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **environment()},
         capture_output=True,
@@ -131,7 +132,7 @@ def test_image_is_pinned(name: str) -> None:
     """`latest`, or no tag, is another image tomorrow."""
     image, _, tag = SERVICES[name]["image"].rpartition(":")
     assert image
-    assert re.fullmatch(r"\d+\.\d+(\.\d+)*", tag), tag
+    assert re.fullmatch(r"v?\d+\.\d+(\.\d+)*", tag), tag
 
 
 def test_versions_are_those_that_are_tested_here() -> None:
@@ -235,13 +236,28 @@ def test_no_volume_of_state_is_shared() -> None:
 
 def test_mounted_files_exist_and_are_read_only() -> None:
     """Docker makes a folder where a file is missing, and ClickHouse then starts with its default user."""
-    files = [volume for service in SERVICES.values() for volume in service.get("volumes", []) if volume.startswith(".")]
-    assert len(files) == 2
-    for volume in files:
-        source, target, mode = volume.split(":")
-        assert (ROOT / source).is_file()
-        assert target.startswith("/etc/clickhouse-server/")
-        assert mode == "ro"
+    files = {
+        name: [volume.split(":") for volume in service.get("volumes", []) if volume.startswith(".")]
+        for name, service in SERVICES.items()
+    }
+    assert {name: len(found) for name, found in files.items() if found} == {
+        "clickhouse": 2,
+        "prometheus": 2,
+        "grafana": 2,
+    }
+    for name, found in files.items():
+        for source, target, mode in found:
+            assert (ROOT / source).is_file() or (name == "grafana" and (ROOT / source).is_dir())
+            assert target.startswith("/etc/")
+            assert mode == "ro"
+
+
+def test_monitoring_is_a_profile_and_asks_nobody_to_be_trusted() -> None:
+    """Whoever does not want it starts nothing of it; whoever does gets no default password with it."""
+    assert {name for name, service in SERVICES.items() if service.get("profiles")} == set(MONITORING)
+    grafana = SERVICES["grafana"]["environment"]
+    assert grafana["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert (grafana["GF_AUTH_DISABLE_LOGIN_FORM"], grafana["GF_AUTH_BASIC_ENABLED"]) == ("true", "false")
 
 
 def test_networks_keep_the_edge_from_the_store() -> None:
@@ -254,9 +270,11 @@ def test_networks_keep_the_edge_from_the_store() -> None:
         "processor": {"stream", "metrics"},
         "sink": {"stream", "store", "metrics"},
         "clickhouse": {"store", "readers"},
+        "prometheus": {"metrics", "panels"},
+        "grafana": {"panels", "watchers"},
     }
     assert not on["collector"] & on["clickhouse"]
-    assert all(COMPOSE["networks"][name]["internal"] for name in ("stream", "store", "metrics"))
+    assert all(COMPOSE["networks"][name]["internal"] for name in ("stream", "store", "metrics", "panels"))
     assert not document({**environment(), "STREAM_INTERNAL": "false"})["networks"]["stream"].get("internal")
 
 
@@ -275,7 +293,11 @@ def test_a_rebuild_is_what_runs() -> None:
 def test_ports_are_published_on_loopback_unless_somebody_says_otherwise() -> None:
     """A published port passes by the host's firewall."""
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert ports == {"collector": ["127.0.0.1:8080:8080"], "clickhouse": ["127.0.0.1:8123:8123"]}
+    assert ports == {
+        "collector": ["127.0.0.1:8080:8080"],
+        "clickhouse": ["127.0.0.1:8123:8123"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
 
 
 def test_roles_wait_for_what_they_need() -> None:

@@ -15,7 +15,7 @@ ROOMS = [pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packa
 RUN = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
 # An extra, and the one file that asks for it, where it is installed.
 NAMES = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["optional-dependencies"]["names"]}
-OPTIONAL = {name: {"unjoin/person_names.py"} for name in NAMES}
+OPTIONAL = {name: {"unjoin/person_names.py"} for name in NAMES} | {"opentelemetry": {"unjoin/host/tracing.py"}}
 # Of the standard library, since Python 3.14.
 NEWER = {"compression"}
 # Found by name alone: uvicorn is told to use them.

@@ -15,6 +15,7 @@ WANTED = {
     "run": PYPROJECT["project"]["dependencies"],
     "dev": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["dev"],
     "names": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["names"],
+    "traces": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["traces"],
     "bench": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["bench"],
 }
 PINNED = re.compile(

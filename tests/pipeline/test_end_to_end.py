@@ -1,18 +1,23 @@
 """The product's main job on real parts: what is accepted over HTTP is a row, once, and nothing else is."""
 
 import json
+import re
 import signal
 import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from testkit.dashboards import dashboards
 from testkit.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
 TABLES = {"signals": "signals", "analytics": "analytics", "personal": "personal", "labelers": "labelers"}
+PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
 NOW_MS = 1_790_000_000_123
 
 
@@ -52,6 +57,23 @@ def test_one_event_of_each_category_is_one_row(stack: RunningStack) -> None:
     }  # fmt: skip
     (row,) = stack.rows(f"SELECT ip, url, properties FROM analytics WHERE event_id = '{view}'")
     assert row == {"ip": "127.0.0.1", "url": "https://example.test/", "properties": '{"plan":"free"}'}
+
+
+def test_alerts_and_dashboards_ask_for_metrics_that_roles_tell(stack: RunningStack) -> None:
+    """An alert on a name that nobody tells never fires, and nobody notices."""
+    asked = set(re.findall(r"(?:unjoin|process)_[a-z_]+", " ".join(_expressions())))
+    told = set(re.findall(r"^((?:unjoin|process)_\w+)", b"".join(stack.metrics().values()).decode(), re.M))
+    done = stack.command("audit", "--textfile", str(stack.data_dir / "audit.prom"))
+    told |= set(re.findall(r"^(unjoin_\w+)", (stack.data_dir / "audit.prom").read_text(), re.M))
+    assert done.returncode == 0, done.stderr
+    assert asked - told == set()
+
+
+def _expressions() -> Iterator[str]:
+    groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
+    yield from (rule["expr"] for group in groups for rule in group["rules"])
+    panels = [panel for dashboard in dashboards().values() for panel in dashboard.panels.values()]
+    yield from (query for panel in panels for query in panel.queries.values())
 
 
 def test_event_sent_twice_is_one_row(stack: RunningStack) -> None:

@@ -29,6 +29,8 @@ from schemas.kafka_access import KafkaAccess
 from schemas.outcomes import DecodeError, EventWarning, RejectionReason, RequestError, Suppression
 from schemas.topics import DEIDENTIFIED, LABELED, LABELED_DEAD_LETTERS
 from sinks.rows.tables import TABLES
+from testkit.kafka_node import stored_records
+from testkit.processes import wait_for
 from testkit.running_stack import RunningStack
 from testkit.seals import opened_datum
 from tests.privacy.short_day import AGENT, ANSWERS, CROWD_MIN, KINDS, LABELS_EACH, URL, Day, today
@@ -42,7 +44,8 @@ LABEL_FIELDS = {"row_id", "day", "task", "kind", "answer", "version"}
 
 @pytest.fixture(scope="module")
 def day(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
-    stack = RunningStack(kafka_home, tmp_path_factory.mktemp("channels"), UNJOIN_CROWD_MIN=str(CROWD_MIN))
+    settings = {"UNJOIN_CROWD_MIN": str(CROWD_MIN), "UNJOIN_FOLLOW_EVERY": "1"}
+    stack = RunningStack(kafka_home, tmp_path_factory.mktemp("channels"), **settings)
     stack.start()
     try:
         yield Day(stack)
@@ -281,7 +284,7 @@ SINK_METRICS = (
 )
 DOOR_METRICS = (
     *("released", "dead_lettered", "verdicts", "held_labels", "held_voters", "held_bytes", "oldest_wait_seconds"),
-    *("lag_records", "crowd_min", "crowd_target", "crowd_wait_seconds"),
+    *("lag_records", "crowd_min", "crowd_target", "crowd_wait_seconds", "hold_seconds_max", "makes_progress"),
 )
 SERIES: dict[str, dict[str, Collection[str]]] = {
     "unjoin_requests": {"outcome": {*RequestError, "answered", "client_gone"}},
@@ -296,6 +299,8 @@ TOTALS = {
     *(f"unjoin_door_{name}" for name in DOOR_METRICS),
     *("unjoin_produce_seconds", "unjoin_sites_errors", "unjoin_ready", "unjoin_edge_keys_missing"),
     *(f"unjoin_waiting_{name}" for name in ("requests", "bytes", "receiving_bytes", "turn_seconds")),
+    *("unjoin_role_started_seconds", "unjoin_disk_free_bytes", "unjoin_disk_size_bytes", "unjoin_keys"),
+    *("unjoin_keys_overdue", "unjoin_keys_oldest_seconds"),
     *("unjoin_sink_malformed_http", "unjoin_sink_refused_web_pages", "unjoin_sink_asn_errors"),
     *("unjoin_overload_waited", "unjoin_overload_shed_early", "unjoin_overload_shed_late"),
 }
@@ -397,6 +402,31 @@ def test_no_log_or_error_text_repeats_what_was_sent(day: Day) -> None:
     assert b"unjoin" in logs
     for trace in (b"secret", b"lovelace", b"beagle", b"task-of"):
         assert trace not in logs
+
+
+FIELDS = {"time", "level", "role", "logger", "event", "error", "place", "trace", "records", "rejected", "durable", "ms"}
+FIELDS |= {"table", "partition", "first", "end", "rows"}
+
+
+def test_request_is_followed_to_its_block_unless_a_label_is_in_it(day: Day) -> None:
+    """The id that ties a request to a block must end where a label begins."""
+    pointer = {"id": "followed", "type": "pointer", "ts": 1_790_000_000_000, "t": [0], "x": [1], "y": [1]}
+    assert day.stack.post({"session": "followed", "events": [pointer]})[0] == 200
+
+    def traces(role: str, event: str) -> set[str]:
+        lines = map(json.loads, (day.stack.data_dir / "logs" / f"{role}.log").read_text().splitlines())
+        return {line["trace"] for line in lines if line["event"] == event}
+
+    wait_for(lambda: traces("collector", "followed a request") & traces("sink", "stored a block"), lambda: "", 30)
+    for topic in (LABELED, DEIDENTIFIED):
+        records = stored_records(day.stack.bootstrap, topic)
+        assert records
+        assert not any(record.headers() for record in records)
+    documented = (ROOT / "docs" / "logs.md").read_text()
+    for role in ("collector", "processor", "sink"):
+        for line in (day.stack.data_dir / "logs" / f"{role}.log").read_text().splitlines():
+            assert json.loads(line).keys() <= FIELDS
+    assert all(f"`{field}`" in documented for field in FIELDS)
 
 
 def test_dead_letters_of_labels_live_no_longer_than_labels(day: Day) -> None:

@@ -23,3 +23,39 @@ def test_consent_rules_are_set_shown_and_taken_back(
     for wrong in (["--necessary", "labels"], ["--necessary", "signals", "--opt-in", "signals"]):
         assert main([*sites, *wrong]) == 1
         assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.fixture(autouse=True)
+def _data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNJOIN_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_quota_and_overlap_are_flags_and_the_list_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be seen is changed twice."""
+    assert main(["sites", "add", "shop", "--origin", "https://shop.example", "--quota", "7"]) == 0
+    old = capsys.readouterr().out.strip()
+    assert main(["sites", "quota", "shop", old, "9"]) == 0
+    assert main(["sites", "rotate", "shop", old, "--overlap-hours", "48"]) == 0
+    new = capsys.readouterr().out.strip().splitlines()[-1]
+    assert main(["sites", "list"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "shop" in line]
+    assert [key in line for key, line in zip((old, new), lines, strict=True)] == [True, True]
+    assert all(" 9 " in line for line in lines)
+    assert ["ends 20" in line for line in lines] == [True, False]
+
+
+@pytest.mark.parametrize("bad", ["-1", "1e9", "", "٣", "1000000001", "9" * 5_000, "1.5", "nan"])
+def test_what_is_no_number_is_one_sentence_and_changes_nothing(
+    bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A quota that the file cannot hold would turn every client away."""
+    assert main(["sites", "add", "shop", "--origin", "https://shop.example"]) == 0
+    key = capsys.readouterr().out.strip()
+    before = (tmp_path / "sites" / "sites.json").read_bytes()
+    for words in (["quota", "shop", key, bad], ["rotate", "shop", key, "--overlap-hours", bad]):
+        with pytest.raises(SystemExit) as ended:
+            main(["sites", *words])
+        assert ended.value.code == 2
+        assert "write a whole number of" in capsys.readouterr().err or bad.startswith("-")
+    assert (tmp_path / "sites" / "sites.json").read_bytes() == before

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from aiokafka import TopicPartition
 
 from schemas.codec import decode
-from schemas.erasures import Erased, Erasure, ErasureError, decoded
 from schemas.outcomes import DecodeError
-from schemas.selectors import selectors_of
+from schemas.subjects.erasures import Erased, Erasure, ErasureError, decoded
+from schemas.subjects.selectors import selectors_of
 from schemas.topics import ERASURES
 from unjoin.audit.logs import records
 from unjoin.audit.snapshot import KafkaReader, OffsetRange

@@ -1,6 +1,11 @@
 """Shows an audit, to people or to programs."""
 
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+
 from unjoin.audit.balance import Audit, Line
+from unjoin.audit.snapshot import AuditError
 from unjoin.output import print_json, print_table, say
 
 COLUMNS = (
@@ -56,6 +61,32 @@ def _document(audit: Audit) -> dict[str, object]:
         "doubts": audit.doubts,
         "notes": audit.notes,
     }
+
+
+def write_textfile(audit: Audit, file: Path, now_s: float) -> None:
+    """The verdict as metrics, in a file that node_exporter's textfile collector shows; it appears whole.
+
+    Args:
+        now_s: Unix time.
+
+    Raises:
+        AuditError: it cannot be written.
+    """
+    registry = CollectorRegistry()
+
+    def gauge(name: str, text: str, value: float) -> None:
+        Gauge(f"unjoin_audit_{name}", text, registry=registry).set(value)
+
+    difference = Gauge("unjoin_audit_difference", "Records not accounted for.", ["line"], registry=registry)
+    for line in audit.lines:
+        difference.labels(line.name).set(line.difference)
+    gauge("findings", "What the last audit found wrong.", len(audit.findings))
+    gauge("told", "1 where the last audit could tell of everything.", float(not audit.doubts))
+    gauge("finished_seconds", "Unix time at which the last audit ended.", int(now_s))
+    try:
+        write_to_textfile(str(file), registry)
+    except OSError as error:
+        raise AuditError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def _columns(line: Line) -> dict[str, int | str]:

@@ -13,8 +13,8 @@ import msgspec
 from aiokafka import TopicPartition
 from rich.progress import Progress
 
-from schemas.erasures import TABLES as TABLES_OF
 from schemas.outcomes import DecodeError
+from schemas.subjects.erasures import TABLES as TABLES_OF
 from schemas.topics import dead_letter_topic
 from sinks.engine import Table
 from sinks.kafka.block_planner import split_expired

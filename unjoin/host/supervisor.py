@@ -13,6 +13,7 @@ from typing import IO
 import msgspec
 
 from schemas.outcomes import UnjoinError
+from unjoin.host.logs import event_of
 
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 HALTED_PAUSE_S = 60.0
@@ -133,7 +134,7 @@ class Part:
             lines = self.log_file.read_text(errors="replace").strip().splitlines()
         except FileNotFoundError:
             return ""
-        return lines[-1][:300] if lines else "it said nothing"
+        return event_of(lines[-1])[:300] if lines else "it said nothing"
 
     async def _spawn(self) -> None:
         self.ready.clear()

@@ -15,14 +15,22 @@ LOOK_EVERY_S = 30.0
 """Half of the minute within which a role stops using a key that another process destroyed: one look may come late."""
 
 
+def days_due(keyring: Keyring, now: datetime.datetime, labeled_hours: int) -> list[datetime.date]:
+    """The days whose key is there and due, or is what a crash left of one that was destroyed.
+
+    Raises:
+        KeyringError: the folder cannot be read.
+    """
+    return [day for day in keyring.days() if keyring.is_destroyed(day) or destroy_due(day, labeled_hours) <= now]
+
+
 def destroy_expired(keyring: Keyring, now: datetime.datetime, labeled_hours: int) -> list[datetime.date]:
     """Destroys every key that is due, and what a crash left of those destroyed before; gives their days.
 
     Raises:
         KeyringError: the folder cannot be read or written.
     """
-    over = [day for day in keyring.days() if keyring.is_destroyed(day) or destroy_due(day, labeled_hours) <= now]
-    return [day for day in over if keyring.destroy(day)]
+    return [day for day in days_due(keyring, now, labeled_hours) if keyring.destroy(day)]
 
 
 class Housekeeping:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ingest.decode.segment_event import fitted
-from schemas.selectors import Selector, selector_of
+from schemas.subjects.selectors import Selector, selector_of
 
 SESSION_CHARACTERS_MAX = 64
 

@@ -19,9 +19,9 @@ import msgspec
 from rich.console import Console
 from rich.status import Status
 
-from schemas.erasures import MEANS, SALT_BYTES, TABLES, Erasure, State, erasure_of
 from schemas.outcomes import UnjoinError
-from schemas.selectors import Selector, SelectorError, selector_of
+from schemas.subjects.erasures import MEANS, SALT_BYTES, TABLES, Erasure, State, erasure_of
+from schemas.subjects.selectors import Selector, SelectorError, selector_of
 from sinks.erasure.rows import Rows
 from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.output import print_table, say

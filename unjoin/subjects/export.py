@@ -18,7 +18,7 @@ from typing import IO, Any
 import msgspec
 from rich.console import Console
 
-from schemas.selectors import Selector, tables_of
+from schemas.subjects.selectors import Selector, tables_of
 from sinks.engine import Table
 from sinks.rows.tables import TABLES
 from unjoin.audit.command import SINK_GROUP

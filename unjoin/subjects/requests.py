@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.erasures import Erasure, ErasureError, decoded
 from schemas.kafka_access import KafkaAccess, refusal_of
 from schemas.kafka_probe import why_refused
 from schemas.outcomes import UnjoinError
+from schemas.subjects.erasures import Erasure, ErasureError, decoded
 from schemas.topics import ERASURES
 
 ANSWER_SECONDS_MAX = 30.0

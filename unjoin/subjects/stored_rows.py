@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from schemas.outcomes import UnjoinError
-from schemas.selectors import Selector, where
+from schemas.subjects.selectors import Selector, where
 from sinks.clickhouse.server import Server
 from sinks.engine import EngineError, Table
 from unjoin.connections.clickhouse_address import server_address_of

@@ -4,10 +4,10 @@ import msgspec
 
 from ingest.access.erased import not_erased
 from ingest.decode.batch import EventBatch
-from schemas.erasures import Erased, erasure_of
 from schemas.events import AnyEvent
 from schemas.outcomes import RejectionReason
-from schemas.selectors import AccountSelector, Selector, SessionSelector, email_selector
+from schemas.subjects.erasures import Erased, erasure_of
+from schemas.subjects.selectors import AccountSelector, Selector, SessionSelector, email_selector
 
 EVENTS: list[AnyEvent] = [
     msgspec.convert({"id": f"e-{number}", "ts": 1, **fields}, AnyEvent)

@@ -63,6 +63,52 @@ def test_rotated_key_is_unknown_at_once_and_the_new_one_may_do_the_same(path: Pa
         file.revoke("shop", new)
 
 
+def test_rotated_key_with_an_overlap_ends_by_itself_though_the_file_does_not_change(path: Path) -> None:
+    """Nobody is there at night to revoke it; a cached page has to work until then, and not a second longer."""
+    now_s = 1_790_000_000.0
+    file = SitesFile(path, now_s=lambda: now_s)
+    old = file.add("shop", ["https://shop.example"])
+    watched = WatchedSites(path, 0, lambda: now_s)
+    new = file.rotate("shop", old, overlap_s=3_600)
+    assert watched.look()
+    now_s += 3_599
+    assert not watched.look()
+    assert watched.admission.grant_of(old).site == watched.admission.grant_of(new).site
+    path.write_bytes(b"{")  # nor does a broken file give it longer
+    now_s += 1
+    assert watched.look()
+    assert not watched.look()
+    with pytest.raises(Rejection):
+        watched.admission.grant_of(old)
+    assert watched.admission.grant_of(new)
+
+
+def test_second_rotation_does_not_lengthen_the_overlap_of_the_first(path: Path) -> None:
+    """Else a key that should die lives for as long as somebody goes on rotating it."""
+    file = SitesFile(path, now_s=lambda: 1_790_000_000.0)
+    old = file.add("shop", ["https://shop.example"])
+    file.rotate("shop", old, overlap_s=60)
+    file.rotate("shop", old, overlap_s=3_600)
+    assert [key.ends_at for key in file.list()[0].keys] == [1_790_000_060, 0, 0]
+
+
+def test_quota_is_changed_in_force_and_passed_on(path: Path) -> None:
+    """One site that sends too much is held back without a restart, and not let go by a rotation."""
+    file = SitesFile(path)
+    watched = WatchedSites(path, 100)
+    key = file.add("shop", ["https://shop.example"], events_per_second=7)
+    watched.look()
+    assert watched.admission.grant_of(key).events_per_second == 7
+    file.set_quota("shop", key, 9)
+    assert watched.look()
+    new = file.rotate("shop", key, overlap_s=60)
+    watched.look()
+    assert [watched.admission.grant_of(one).events_per_second for one in (key, new)] == [9, 9]
+    file.set_quota("shop", new, 0)
+    watched.look()
+    assert watched.admission.grant_of(new).events_per_second == 100
+
+
 def test_what_cannot_be_is_refused_and_changes_nothing(path: Path) -> None:
     """Each with a text that says what can."""
     file = SitesFile(path)

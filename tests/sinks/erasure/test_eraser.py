@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.erasures import Erasure, State, erasure_of
-from schemas.selectors import AccountSelector, Selector, SessionSelector, email_selector
+from schemas.subjects.erasures import Erasure, State, erasure_of
+from schemas.subjects.selectors import AccountSelector, Selector, SessionSelector, email_selector
 from sinks.clickhouse.embedded import Embedded
 from sinks.engine import EngineError, Unknown
 from sinks.erasure.eraser import Eraser, Positions

@@ -4,8 +4,8 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.erasures import KIND_OF, TABLES
-from schemas.selectors import AccountSelector, Selector, SessionSelector, digest, email_selector
+from schemas.subjects.erasures import KIND_OF, TABLES
+from schemas.subjects.selectors import AccountSelector, Selector, SessionSelector, digest, email_selector
 from sinks.clickhouse.embedded import Embedded
 from sinks.erasure.statements import digest_sql
 

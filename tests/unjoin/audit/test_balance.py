@@ -2,13 +2,15 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unjoin.audit.balance import Audit, Finding, Line, Released, ranges
-from unjoin.audit.report import show
+from unjoin.audit.report import show, write_textfile
+from unjoin.audit.snapshot import AuditError
 
 COUNTS = st.integers(0, 1 << 40)
 OUTCOMES = ("stored", "passed_on", "verdicts", "collapsed", "dead_lettered", "suppressed", "expired", "held")
@@ -82,3 +84,16 @@ def test_people_are_told_what_is_wrong_where_to_look_and_the_verdict(capsys: pyt
     assert shown.endswith("difference 2: see what is wrong above\n")
     show(Audit(lines=[Line(name="signals", accepted=2, held=2)]), "table")
     assert capsys.readouterr().out.endswith("difference 0: every accepted record is accounted for\n")
+
+
+def test_textfile_tells_what_alerts_ask_for_and_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    """Nobody reads the mail of a timer; an alert is read."""
+    audit = Audit(lines=[Line(name="signals", accepted=3, stored=1)], findings=[Finding("wrong")], doubts=["no spool"])
+    write_textfile(audit, tmp_path / "unjoin.prom", 1_790_000_000.5)
+    text = (tmp_path / "unjoin.prom").read_text()
+    assert 'unjoin_audit_difference{line="signals"} 2.0\n' in text
+    assert "unjoin_audit_findings 1.0\n" in text
+    assert "unjoin_audit_told 0.0\n" in text
+    assert "unjoin_audit_finished_seconds 1.79e+09\n" in text
+    with pytest.raises(AuditError, match="No such file or directory"):
+        write_textfile(audit, tmp_path / "none" / "unjoin.prom", 0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from schemas.events import TS_MAX
-from schemas.selectors import AccountSelector, Selector, SessionSelector, email_selector, tables_of
+from schemas.subjects.selectors import AccountSelector, Selector, SessionSelector, email_selector, tables_of
 from sinks.clickhouse.embedded import Embedded
 from sinks.rows.tables import TABLES
 from testkit.sink_records import NOW_MS, signal, signals

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from schemas.selectors import Selector
+from schemas.subjects.selectors import Selector
 from unjoin.audit.snapshot import AuditError
 from unjoin.audit.stored import source_of
 from unjoin.connections.kafka_login import kafka_access_of

@@ -10,8 +10,8 @@ import asyncio
 import msgspec
 from rich.console import Console
 
-from schemas.erasures import MEANS, Erasure, State
-from schemas.selectors import digest
+from schemas.subjects.erasures import MEANS, Erasure, State
+from schemas.subjects.selectors import digest
 from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.settings import Settings
 from unjoin.subjects.arguments import selector_named

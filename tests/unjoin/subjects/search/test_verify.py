@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from schemas.erasures import Erasure, State, erasure_of
-from schemas.selectors import email_selector
+from schemas.subjects.erasures import Erasure, State, erasure_of
+from schemas.subjects.selectors import email_selector
 from unjoin.cli import main
 from unjoin.subjects.search.places import Finding
 from unjoin.subjects.search.stored import Searched

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.selectors import (
+from schemas.subjects.selectors import (
     EXPRESSIONS,
     AccountSelector,
     EmailSelector,

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from schemas.outcomes import UnjoinError
-from schemas.selectors import AccountSelector, EmailSelector, Selector, SessionSelector, digest
+from schemas.subjects.selectors import AccountSelector, EmailSelector, Selector, SessionSelector, digest
 
 DAY_MS = 86_400_000
 SALT_BYTES = 32

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.erasures import Erased, ErasureError, State, decoded, erasure_of
-from schemas.selectors import AccountSelector, SessionSelector, email_selector
+from schemas.subjects.erasures import Erased, ErasureError, State, decoded, erasure_of
+from schemas.subjects.selectors import AccountSelector, SessionSelector, email_selector
 
 ROWS = st.dictionaries(st.sampled_from(["personal", "labelers"]), st.integers(0, 5), max_size=2)
 

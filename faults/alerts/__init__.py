@@ -1,0 +1,1 @@
+"""Alerts on the running pipeline: each has to fire when its fault is made, and none while nothing is wrong."""

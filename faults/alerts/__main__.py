@@ -1,0 +1,86 @@
+"""Does each alert fire when its fault is made, and none while nothing is wrong?
+
+python -m faults.alerts                            an hour of the rules' time without a fault, then every fault
+python -m faults.alerts --only SinkLags            one alert's faults
+python -m faults.alerts --healthy-minutes 60 --factor 1 --only none    an hour by the clock
+
+`unjoin up` under load, in front of a ClickHouse server, and a real Prometheus with the rules of deploy/prometheus, of
+which every window and `for` is shorter by the factor, and so is the scrape interval: an hour of the rules' time takes
+four minutes.
+Exit code 0 where every alert fired that should, and none that should not. Needs root, for a disk of its own.
+"""
+
+import argparse
+import csv
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from faults.alerts.environment import Environment, say
+from faults.alerts.faults import FAULTS, LOAD_RATE, Fault
+from testkit.kafka_node import kafka_home
+
+SCRAPE_SECONDS = 15
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", default=[], help="an alert, without `Unjoin` (may be repeated)")
+    parser.add_argument("--factor", type=int, default=15)
+    parser.add_argument("--healthy-minutes", type=float, default=60.0, help="of the rules' time")
+    parser.add_argument("--out", type=Path, help="a folder for alerts.csv")
+    options = parser.parse_args()
+    chosen = [fault for fault in FAULTS if not options.only or fault.alert in options.only]
+    lines: list[tuple[str, str, str, str]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="alerts-", ignore_cleanup_errors=True) as folder,
+        Environment(kafka_home(), Path(folder), options.factor) as environment,
+    ):
+        environment.load(LOAD_RATE)
+        false = _healthy(environment, options.healthy_minutes * 60 / options.factor)
+        lines.append(("none", f"{options.healthy_minutes:g} minutes of load", ", ".join(sorted(false)) or "none", ""))
+        lines += [_tried(environment, fault) for fault in chosen]
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        with (options.out / "alerts.csv").open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([("alert", "fault", "fired", "seconds"), *lines])
+    return int(bool(false) or any(fired == "no" for _, _, fired, _ in lines))
+
+
+def _healthy(environment: Environment, seconds: float) -> set[str]:
+    """The alerts that fired in that time, none of which should."""
+    end, fired = time.monotonic() + seconds, set[str]()
+    while time.monotonic() < end:
+        fired |= environment.prometheus.firing()
+        time.sleep(1)
+    say(f"healthy: {seconds:.0f} s at {LOAD_RATE} events/s, fired: {', '.join(sorted(fired)) or 'none'}")
+    return fired
+
+
+def _tried(environment: Environment, fault: Fault) -> tuple[str, str, str, str]:
+    name = f"Unjoin{fault.alert}"
+    _quiet(environment, name)
+    began = time.monotonic()
+    with fault.make(environment):
+        while name not in (firing := environment.prometheus.firing()):
+            if time.monotonic() - began > fault.seconds_max:
+                break
+            time.sleep(0.5)
+        seconds = time.monotonic() - began
+    fired = name in firing
+    others = ", ".join(sorted(firing - {name}))
+    how = f"{'fired' if fired else 'NOT fired'} after {seconds:.0f} s"
+    say(f"{fault.alert}: {fault.what}: {how}; beside it: {others or 'none'}")
+    return fault.alert, fault.what, "yes" if fired else "no", f"{seconds:.0f}"
+
+
+def _quiet(environment: Environment, name: str) -> None:
+    """Waits until the alert is over that the fault before it may have made."""
+    end = time.monotonic() + 400
+    while name in environment.prometheus.firing() and time.monotonic() < end:
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
