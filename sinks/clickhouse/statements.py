@@ -64,6 +64,13 @@ def transcode(table: Table, file: File) -> str:
     return f"SELECT {_names(_columns(table))} FROM {_read(table, file)} SETTINGS {_ONE_BLOCK}"  # noqa: S608
 
 
+def temporary_table(table: str, columns: Sequence[tuple[str, str]], input_format: str, path: str) -> str:
+    """Makes a table of the session from the rows of a file."""
+    structure = literal(", ".join(f"{name(column)} {kind}" for column, kind in columns))
+    rows = f"SELECT * FROM file({literal(path)}, {literal(input_format)}, {structure})"  # noqa: S608
+    return f"CREATE TEMPORARY TABLE {name(table)} ENGINE = Memory AS {rows} SETTINGS log_queries = 0"
+
+
 def into_file(canonical: str, output_format: str, path: str) -> str:
     """The statement, which then writes its answer into a file instead of memory.
 
