@@ -378,7 +378,7 @@ class _ServerLog(logging.LoggerAdapter[logging.Logger]):
     def exception(self, msg: object, *args: object, **options: Any) -> None:
         """Called by aiohttp with the exception as `exc_info`."""
         error = options.get("exc_info")
-        if isinstance(error, HttpProcessingError):
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
             self._metrics.malformed_http.inc()
             if time.monotonic() - self._said_at >= MALFORMED_SECONDS:
                 self._said_at = time.monotonic()
