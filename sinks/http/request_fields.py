@@ -63,6 +63,14 @@ HONOURED = frozenset(
 )
 
 
+def harmless_table() -> str:
+    """`HARMLESS` as the documentation shows it, in Markdown."""
+    fields: dict[str, list[str]] = {}
+    for name, why in HARMLESS.items():
+        fields.setdefault(why, []).append(f"`{name}`")
+    return "\n".join(("| field | why |", "|---|---|", *(f"| {', '.join(of)} | {why} |" for why, of in fields.items())))
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A request, understood.
 

@@ -40,7 +40,7 @@ def last_settings(canonical: str) -> tuple[str, dict[str, str]]:
         return canonical, {}
     settings: dict[str, str] = {}
     kept = []
-    for line in tail[0].splitlines()[1:]:
+    for line in tail[0].split("\n")[1:]:
         pairs = _pairs(line.removeprefix("SETTINGS ")) if line.startswith("SETTINGS ") else None
         if pairs is None:
             kept.append(line)

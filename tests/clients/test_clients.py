@@ -1,4 +1,4 @@
-"""Port 8123 asked by stock ClickHouse clients, unchanged: each mode works, or ends with a sentence, as the docs list."""
+"""Port 8123 asked by stock ClickHouse clients, unchanged: each mode works, or ends with a sentence as the docs list."""
 
 import json
 import re
