@@ -64,6 +64,10 @@ class TemporaryTable(Protocol):
     def data(self) -> bytes:
         """The rows."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the engine may allocate to make it."""
+
 
 class Embedded:
     """An `Engine`, and the reader behind the HTTP interface. Any thread may call its methods.
@@ -246,7 +250,9 @@ def _make(session: Any, table: TemporaryTable) -> None:
         file.write(table.data)
         file.flush()
         path = f"/proc/self/fd/{descriptor}"
-        session.query(statements.temporary_table(table.name, table.columns, table.input_format, path), "Null")
+        session.query(
+            statements.temporary_table(table.name, table.columns, table.input_format, path, table.memory_bytes), "Null"
+        )
 
 
 def _collect(reading: int, body: bytearray, bytes_max: int) -> None:

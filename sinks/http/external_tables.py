@@ -19,6 +19,7 @@ FORMATS = (
     *("TabSeparated", "TSV", "TabSeparatedWithNames", "TSVWithNames", "CSV", "CSVWithNames"),
     *("JSONEachRow", "JSONCompactEachRow", "RowBinary", "Native"),
 )
+TABLES_MAX = 16
 _ATTRIBUTES = ("format", "structure", "types")
 
 _PLAIN = re.compile(
@@ -37,12 +38,15 @@ class ExternalTable(msgspec.Struct, frozen=True):
     Attributes:
         columns: name and type of each.
         input_format: how `data` is to be read.
+        memory_bytes: that the engine may allocate for it. The table keeps them until the query has ended, and a row may
+            take many times as many bytes as in `data`.
     """
 
     name: str
     columns: tuple[tuple[str, str], ...]
     input_format: str
     data: bytes
+    memory_bytes: int = 0
 
 
 def external_tables(
@@ -57,6 +61,8 @@ def external_tables(
     Raises:
         NotAllowed: BAD_ARGUMENTS, INCORRECT_DATA or UNKNOWN_FORMAT.
     """
+    if len(files) > TABLES_MAX:
+        raise NotAllowed(BAD_ARGUMENTS, f"A query has at most {TABLES_MAX} external tables here. (BAD_ARGUMENTS)")
     others = dict(fields)
     tables = []
     for name, data in files.items():

@@ -8,6 +8,7 @@ more, and that runs again in the large place. A place is free again once the ans
 
     a place of N bytes     at most
     while a query runs     N * ENGINE_SHARE by the engine's `max_memory_usage`, and the rest for the answer
+                           (of the former, a quarter for its external tables)
     while it is sent       two copies of the answer
 
 Source: ClickHouse documentation, "HTTP Interface"; status codes: src/Server/HTTP/exceptionCodeToHTTPStatus.cpp.
@@ -272,13 +273,14 @@ class HttpInterface:
         canonical, in_statement = last_settings(self._canonical(question.sql))
         asked = question.settings | in_statement
         judged = self._policy.judged(canonical, question.parameters, question.database)
-        bounds = msgspec.structs.replace(self._bounds, max_memory_usage=int(place_bytes * ENGINE_SHARE))
+        self._policy.admit(canonical, judged)
+        tables, engine_bytes = _bounded(question.tables, int(place_bytes * ENGINE_SHARE))
+        bounds = msgspec.structs.replace(self._bounds, max_memory_usage=engine_bytes)
         of_labels = settings_of_labels(judged, asked)
         settings = {**of_labels, **self._policy.session_settings(asked, bounds)}  # `readonly` last
         output_format = output_format_of(canonical, question.output_format)
         if of_labels and PROGRESS.search(output_format):
             raise NotAllowed(UNKNOWN_FORMAT, "No progress is told where labels are read. (UNKNOWN_FORMAT)")
-        self._policy.admit(canonical, judged)
         try:
             result = self._reader.read_bounded(
                 changeable_settings(canonical),
@@ -287,7 +289,7 @@ class HttpInterface:
                 question.parameters,
                 question.database,
                 int(place_bytes * (1 - ENGINE_SHARE)),
-                question.tables,
+                tables,
             )
         finally:
             # The engine's allocator keeps freed memory for some seconds, in which other queries may need as much.
@@ -422,6 +424,15 @@ async def serve_http(reader: Reader, settings: HttpInterfaceConfig, metrics: Sin
 
 async def _ok(_request: web.Request) -> web.Response:
     return web.Response(text="Ok.\n", content_type="text/html", charset="UTF-8")
+
+
+def _bounded(tables: tuple[ExternalTable, ...], engine_bytes: int) -> tuple[list[ExternalTable], int]:
+    """External tables with their shares of the engine's bytes, a quarter together; and what is left for the query."""
+    if not tables:
+        return [], engine_bytes
+    of_tables = engine_bytes // 4
+    share = of_tables // len(tables)
+    return [msgspec.structs.replace(table, memory_bytes=share) for table in tables], engine_bytes - of_tables
 
 
 def _encoded(result: QueryResult, output_format: str, question: Question) -> _Answer:

@@ -45,6 +45,10 @@ OF_A_PART = re.compile(
     re.IGNORECASE,
 )
 
+# What `last_settings` has left in a statement. Those of a subquery the engine drops without a word in a read-only
+# session; they are refused, for they would seem to count, and some hold SQL (`additional_table_filters`).
+SETTINGS_WITHIN = re.compile(r"(?<![\w$])SETTINGS\s+\w+\s*=")
+
 # SHOW is rewritten by the engine as another statement; a placeholder of an Identifier puts a value where names stand.
 MAKES_CODE = re.compile(r"\A[\s(]*SHOW(?!\w)|(?<!\w)Identifier(?!\w)", re.IGNORECASE)
 
@@ -166,6 +170,12 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
         word = re.match(r"[\s(]*(\w*)", canonical)
         if word is None or word[1].upper() not in READING:
             raise NotAllowed(READONLY, "Cannot execute query in readonly mode. (READONLY)")
+        if SETTINGS_WITHIN.search(judged):
+            raise NotAllowed(
+                READONLY,
+                "Cannot modify settings of a subquery here, nor any to a value that is neither a number nor a string. "
+                "(READONLY)",
+            )
         if CLOSED.search(judged) and OF_THE_ENGINE.search(judged):
             raise NotAllowed(
                 ACCESS_DENIED, "Not enough privileges. This table of the engine is closed. (ACCESS_DENIED)"

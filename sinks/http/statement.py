@@ -33,7 +33,7 @@ def last_settings(canonical: str) -> tuple[str, dict[str, str]]:
 
     A session with `readonly` runs no statement with such a clause, whatever it sets. The clause of the whole statement
     is the same as settings of the request, so it is judged and set as they are. A clause of a subquery stays where it
-    is, and so does one with a value that is neither a number nor a string: the engine refuses both.
+    is, and so does one with a value that is neither a number nor a string: the policy refuses both.
     """
     tail = _TAIL.search(canonical)
     if tail is None:

@@ -1,6 +1,5 @@
 """Attacks on port 8123: a literal, a parameter, a setting, a form that becomes code; and text that is only text."""
 
-import json
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -111,6 +110,10 @@ CALLED = (
     "SELECT 1 FORMAT CSV SETTINGS readonly = 0",
     "SELECT 1 SETTINGS additional_result_filter = 'file(\\'PATH\\') = \\'\\''",
     "SELECT 1 SETTINGS additional_table_filters = {'labels': 'file(\\'PATH\\') = \\'\\''}",
+    "SELECT * FROM (SELECT 1 SETTINGS additional_result_filter = 'file(\\'PATH\\') = \\'\\'')",
+    "SELECT * FROM view(SELECT 1 FROM labels SETTINGS additional_table_filters = {'labels': 'file(\\'PATH\\') = 1'})",
+    "SELECT (SELECT * FROM labels SETTINGS additional_table_filters = {'labels': 'throwIf(1, file(\\'PATH\\'))'})",
+    "SELECT 1 SETTINGS limit = 1 UNION ALL SELECT 2 FROM labels",
     "SELECT 1 SETTINGS output_format_schema = 'PATH'",
     "SELECT 1 SETTINGS format_schema = 'PATH'",
     "SELECT 1 SETTINGS a = 1, readonly = 2",
@@ -201,6 +204,12 @@ def canonical_of(engine: Embedded, sql: str) -> str:
     return engine.read("SELECT formatQuery({q:String})", "RawBLOB", None, {"q": as_parameter(sql)}).body.decode()
 
 
+def test_an_external_table_that_swells_is_refused(port: int) -> None:
+    """A byte of a form can be hundreds of a row, and the engine would keep them beside the query's own bound."""
+    status, text = ask(port, "SELECT count() FROM t", {"t_types": "FixedString(255)", "@t": "\n" * 1_000_000})
+    assert (status, text.split(".")[0]) == (500, "Code: 241")
+
+
 TEXTS = (
     "a file", "file('/etc/passwd')", "INTO OUTFILE 'x'", "eval(1)", "aiGenerate('x')", "errors in the system", "_part",
     "url('http://x')", "SHOW", "it's", "\\", "\\'", "-- x", "/* x */", "‘x’", "$$x$$", "`x`", '"x"',
@@ -226,7 +235,7 @@ LITERAL, CALL = "inliteral", "outside"
 
 @st.composite
 def statements(draw: st.DrawFn) -> str:
-    """A SELECT of literals with nasty text and the one marker, and of names in nasty quotes and calls with the other."""
+    """A SELECT of literals with nasty text and one marker, names in nasty quotes, and calls with the other marker."""
 
     def item() -> str:
         text = draw(NASTY) + LITERAL + draw(NASTY)
@@ -263,10 +272,16 @@ def test_settings_are_taken_from_the_engine_s_text_as_written(embedded: Embedded
     assert last_settings(canonical) == ("SELECT 1\nFORMAT JSON", settings)
 
 
-def test_a_structure_of_the_engine_s_own_tables_of_functions_runs_expressions(embedded: Embedded, secret: str) -> None:
+def test_a_read_only_session_drops_settings_of_a_subquery_without_a_word(embedded: Embedded) -> None:
+    """Why they are refused: they would seem to count. Once the engine says so itself, the policy need not."""
+    asked = "SELECT * FROM (SELECT getSetting('max_threads') SETTINGS max_threads = 7)"
+    assert embedded.read(asked, "TSV").body == b"7\n"
+    assert embedded.read(asked, "TSV", {"readonly": "1"}).body != b"7\n"
+
+
+def test_a_table_function_s_structure_runs_expressions_in_a_read_only_session(embedded: Embedded, secret: str) -> None:
     """Why literals count beside a table function. Once the engine refuses it, they may be data there too."""
     rows = embedded.read(
         f"SELECT a FROM values('x UInt8, a String ALIAS file(\\'{secret}\\')', 1)", "TSV", {"readonly": "1"}
     )
     assert CANARY in rows.body.decode()
-    assert json.loads(embedded.select("SELECT count() AS n FROM system.table_functions"))["n"]
