@@ -90,7 +90,7 @@ def _block_data(method: int, compressed: bytes, data_bytes: int) -> bytes:
         case _Method.LZ4:
             return _tried(lz4.block.decompress, compressed, uncompressed_size=data_bytes)
         case _Method.ZSTD:
-            return _tried(zstd.ZstdDecompressor().decompress, compressed, data_bytes)
+            return _tried(zstd.ZstdDecompressor().decompress, compressed, data_bytes + 1)  # 0 were no bound
     raise NotCompressed("has a block that is neither LZ4 nor ZSTD")
 
 

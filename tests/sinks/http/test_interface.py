@@ -1,5 +1,6 @@
 """Port 8123: what stock clients need, and the layers that keep it read-only."""
 
+import gzip
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from sinks.clickhouse.embedded import Embedded
 from sinks.http import interface
+from sinks.http.compression import coded
 from sinks.metrics import SinkMetrics
 from testkit.http_interface import running_interface
 from testkit.sink_configs import query_bounds, sink_config
@@ -474,8 +476,37 @@ def test_settings_by_url_are_welcome_refused_or_unknown(port: int) -> None:
     assert ask(port, "SELECT name FROM tables LIMIT 0", database="system")[0] == 200
 
 
-def test_a_large_body_is_refused(port: int) -> None:
-    assert ask(port, "SELECT '" + "x" * 2_000_000 + "'")[0] == 413
+@pytest.mark.parametrize(
+    ("body", "headers", "url", "code"),
+    [
+        (b"SELECT '" + b"x" * 2_000_000 + b"'", {}, {}, "307"),
+        (gzip.compress(b" " * 20_000_000), {"Content-Encoding": "gzip"}, {}, "307"),
+        (b"SELECT 1", {"Content-Encoding": "gzip"}, {}, "117"),
+        (b"SELECT 1", {"Content-Encoding": "lz4"}, {}, "271"),
+        (b"SELECT 1", {"Content-Encoding": "xz"}, {}, "271"),
+        (b"SELECT 1", {}, {"decompress": "1"}, "271"),
+        (b"SELECT 1", {"Content-Type": "multipart/form-data"}, {}, "117"),
+        (b"SELECT 1", {"Content-Type": "multipart/form-data; boundary=b"}, {}, "117"),
+        (b"--b\r\n\r\nSELECT 1", {"Content-Type": "multipart/form-data; boundary=b"}, {}, "117"),
+        (b"--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}, {"decompress": "1"}, "271"),
+        (b"SELECT '\xff'", {}, {}, "164"),
+        (b"SELECT '\\xff'", {}, {}, "48"),
+    ],
+)
+def test_a_body_that_is_not_as_it_says_ends_with_a_sentence(
+    port: int, body: bytes, headers: dict[str, str], url: dict[str, str], code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of one line, without what was in it, and with nothing in the log but that there was one."""
+    _, text, got = ask(port, body, headers=headers, **url)
+    assert got["X-ClickHouse-Exception-Code"] == code
+    assert text.count("\n") == 1
+    assert "Traceback" not in caplog.text
+    assert "File " not in caplog.text
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd", "br", "lz4"])
+def test_a_body_in_a_coding_is_read(port: int, coding: str) -> None:
+    assert ask(port, coded(b"SELECT 1", coding, 3), headers={"Content-Encoding": coding})[:2] == (200, "1\n")
 
 
 def test_clickhouse_connect_reads_a_table_into_a_data_frame(port: int, engine: Embedded) -> None:
