@@ -50,8 +50,32 @@ SINK = (
     Mutant(
         name="virtual columns that anybody reads",
         why="An insert's part holds the members of its crowds until it is merged.",
-        edits=(Edit("sinks/http/read_only.py", "        if OF_A_PART.search(whole):\n", "        if False:\n"),),
+        edits=(Edit("sinks/http/read_only.py", "        if OF_A_PART.search(judged):\n", "        if False:\n"),),
         tests=("tests/sinks/http/test_interface.py::test_nobody_is_told_which_part_a_row_lies_in",),
+    ),
+    Mutant(
+        name="a structure is text like any other",
+        why="The engine runs the expressions of a table function's structure: `values('a String ALIAS file(…)', 1)`.",
+        edits=(Edit("sinks/http/read_only.py", " or self.reads_literals.search(code)", ""),),
+        tests=("tests/sinks/http/test_attacks.py::test_no_text_becomes_code",),
+    ),
+    Mutant(
+        name="a text that cannot be cut is cut anyway",
+        why="Where the engine may see a literal's end elsewhere, everything has to count as code.",
+        edits=(
+            Edit(
+                "sinks/http/statement.py",
+                '    if _STRANGE.search(_QUOTED.sub("", canonical)):\n        return None\n',
+                "",
+            ),
+        ),
+        tests=("tests/sinks/http/test_read_only.py::test_what_reaches_outside_is_refused_wherever_it_stands",),
+    ),
+    Mutant(
+        name="an external table with expressions",
+        why="Its structure is part of a statement that runs before the session is read-only.",
+        edits=(Edit("sinks/http/external_tables.py", "        if not _plain(kind):\n", "        if False:\n"),),
+        tests=("tests/sinks/http/test_attacks.py::test_no_external_table_becomes_code",),
     ),
     Mutant(
         name="labels are read part by part",
@@ -71,7 +95,7 @@ SINK = (
         edits=(
             Edit(
                 "sinks/http/read_only.py",
-                "if may_read_labels(canonical, parameters) and EXPLAIN_OF_PARTS.search(canonical):",
+                "if may_read_labels(judged) and EXPLAIN_OF_PARTS.search(canonical):",
                 "if False:",
             ),
         ),

@@ -9,10 +9,10 @@ import os
 import re
 import resource
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -43,6 +43,30 @@ class QueryResult(msgspec.Struct, frozen=True):
     bytes_read: int
     rows: int
     elapsed_s: float
+
+
+class TemporaryTable(Protocol):
+    """A table that one session has."""
+
+    @property
+    def name(self) -> str:
+        """An identifier."""
+
+    @property
+    def columns(self) -> Sequence[tuple[str, str]]:
+        """Name and type of each."""
+
+    @property
+    def input_format(self) -> str:
+        """How the engine is to read `data`."""
+
+    @property
+    def data(self) -> bytes:
+        """The rows."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the engine may allocate to make it."""
 
 
 class Embedded:
@@ -113,6 +137,7 @@ class Embedded:
         settings: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
         database: str = "unjoin",
+        tables: Sequence[TemporaryTable] = (),
     ) -> QueryResult:
         """Runs one statement in a session of its own.
 
@@ -120,6 +145,7 @@ class Embedded:
             output_format: where the statement names none.
             settings: set in the session before the statement; if `readonly` is among them, the statement changes none.
             parameters: values of `{name:Type}` placeholders, escaped as in TabSeparated.
+            tables: that the session has beside the database's, gone with it. They are made before the settings count.
 
         Raises:
             QueryFailed: the engine refused a setting or the statement.
@@ -129,6 +155,8 @@ class Embedded:
         with self._session() as session:
             try:
                 session.query(f"USE {statements.name(database)}", "Null")
+                for table in tables:
+                    _make(session, table)
                 if settings:
                     pairs = ", ".join(f"{name} = {statements.literal(value)}" for name, value in settings.items())
                     session.query(f"SET {pairs}", "Null")
@@ -151,6 +179,7 @@ class Embedded:
         parameters: Mapping[str, str],
         database: str,
         body_bytes_max: int,
+        tables: Sequence[TemporaryTable] = (),
     ) -> QueryResult:
         """Runs one statement as `read` does, and refuses an answer that is too long.
 
@@ -170,7 +199,7 @@ class Embedded:
         reader.start()
         try:
             statement = statements.into_file(canonical, output_format, f"/proc/self/fd/{writing}")
-            result = self.read(statement, output_format, settings, parameters, database)
+            result = self.read(statement, output_format, settings, parameters, database, tables)
         finally:
             os.close(writing)
             reader.join()
@@ -213,6 +242,17 @@ class Embedded:
         if code in DATA_ERRORS:
             raise Refused(f"clickhouse refused the block: {code} ({DATA_ERRORS[code]})")
         raise Unknown(f"clickhouse failed on the block with code {code}")
+
+
+def _make(session: Any, table: TemporaryTable) -> None:
+    descriptor = os.memfd_create("table", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(table.data)
+        file.flush()
+        path = f"/proc/self/fd/{descriptor}"
+        session.query(
+            statements.temporary_table(table.name, table.columns, table.input_format, path, table.memory_bytes), "Null"
+        )
 
 
 def _collect(reading: int, body: bytearray, bytes_max: int) -> None:

@@ -35,6 +35,9 @@ _ONE_BLOCK = (
 )
 
 
+_SMALL = "log_queries = 0, max_threads = 1, max_insert_threads = 1, input_format_parallel_parsing = 0"
+
+
 class File(NamedTuple):
     """A file of datums that the engine can read.
 
@@ -62,6 +65,16 @@ def insert_missing(table: Table, file: File) -> str:
 def transcode(table: Table, file: File) -> str:
     """Reads every row of the file as one block of the table's columns, before the table's expressions."""
     return f"SELECT {_names(_columns(table))} FROM {_read(table, file)} SETTINGS {_ONE_BLOCK}"  # noqa: S608
+
+
+def temporary_table(
+    table: str, columns: Sequence[tuple[str, str]], input_format: str, path: str, memory_bytes: int
+) -> str:
+    """Makes a table of the session from the rows of a file, within so many bytes of memory."""
+    structure = literal(", ".join(f"{name(column)} {kind}" for column, kind in columns))
+    rows = f"SELECT * FROM file({literal(path)}, {literal(input_format)}, {structure})"  # noqa: S608
+    settings = f"{_SMALL}, max_memory_usage = {memory_bytes}"
+    return f"CREATE TEMPORARY TABLE {name(table)} ENGINE = Memory AS {rows} SETTINGS {settings}"
 
 
 def into_file(canonical: str, output_format: str, path: str) -> str:

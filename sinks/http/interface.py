@@ -8,6 +8,7 @@ more, and that runs again in the large place. A place is free again once the ans
 
     a place of N bytes     at most
     while a query runs     N * ENGINE_SHARE by the engine's `max_memory_usage`, and the rest for the answer
+                           (of the former, a quarter for its external tables)
     while it is sent       two copies of the answer
 
 Source: ClickHouse documentation, "HTTP Interface"; status codes: src/Server/HTTP/exceptionCodeToHTTPStatus.cpp.
@@ -19,10 +20,10 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
@@ -33,24 +34,25 @@ from schemas.web_pages import LOOPBACK_HOSTS, REFUSED, is_web_page
 from sinks.clickhouse.embedded import QueryResult
 from sinks.clickhouse.errors import MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES, UNKNOWN_EXCEPTION, QueryFailed
 from sinks.engine import EngineError
+from sinks.http.compression import as_blocks, coded
+from sinks.http.external_tables import ExternalTable
+from sinks.http.native_blocks import UnknownType, with_version
 from sinks.http.read_only import (
-    NOT_IMPLEMENTED,
     PROGRESS,
-    READONLY,
-    TRANSPORT,
-    NotAllowed,
     QueryBounds,
     ReadOnlyPolicy,
     changeable_settings,
-    output_format_of,
     policy_of,
     settings_of_labels,
 )
+from sinks.http.refusals import NOT_IMPLEMENTED, TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT, NotAllowed
+from sinks.http.request_body import BODY_BYTES_MAX, asked_by
+from sinks.http.request_fields import Question, question_of
+from sinks.http.statement import last_settings, output_format_of
 from sinks.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 
-BODY_BYTES_MAX = 1_048_576
 THREADS = 4
 WAITING_MAX = 64
 LINE_BYTES_MAX = 1_048_576  # of a request: @clickhouse/client sends parameters in the URL
@@ -60,11 +62,9 @@ MALFORMED_SECONDS = 60
 ENGINE_SHARE = 0.75
 SEND_SECONDS_MAX = 60
 
-TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT = 202, 73
-
 _STATUS = {
-    400: (36, 427, 6, 25, 26, 38, 41, 72, 441, 675, 676, 27, 376, 15, 44, 10, 168, 167, 8, 62, 117, 53, 321, 457),
-    404: (60, 46, 47, 50, 56, 81, 115, 99, 63, 73, 336, 78, 511, 82),
+    400: (36, 271, 427, 6, 25, 26, 38, 41, 72, 441, 675, 676, 27, 376, 15, 44, 10, 168, 167, 8, 62, 117, 53, 321, 457),
+    404: (372, 60, 46, 47, 50, 56, 81, 115, 99, 63, 73, 336, 78, 511, 82),
     403: (497,),
     408: (159,),
     413: (317, 307),
@@ -110,6 +110,7 @@ class Reader(Protocol):
         parameters: Mapping[str, str],
         database: str,
         body_bytes_max: int,
+        tables: Sequence[ExternalTable] = (),
     ) -> QueryResult:
         """Runs one statement and refuses an answer that is too long; `Embedded.read_bounded` says how."""
 
@@ -136,6 +137,18 @@ def places_of_queries(query_bytes_max: int, queries_bytes_max: int) -> tuple[int
         least = LIGHT_QUERIES * LIGHT_BYTES_MIN
         raise QueryMemoryError(f"UNJOIN_QUERIES_BYTES_MAX must be at least UNJOIN_QUERY_BYTES_MAX and {least} more")
     return query_bytes_max, light
+
+
+class _Answer(NamedTuple):
+    """A result as it is sent.
+
+    Attributes:
+        coding: its content coding.
+    """
+
+    result: QueryResult
+    output_format: str
+    coding: str | None
 
 
 class HttpInterfaceConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +197,7 @@ class HttpInterface:
         app.router.add_get("/ping", _ok)
         app.router.add_get("/replicas_status", _ok)
         app.router.add_get("/", self._get)
-        app.router.add_post("/", self._post)
+        app.router.add_post("/", self._answer)
         return app
 
     def close(self) -> None:
@@ -204,27 +217,17 @@ class HttpInterface:
     async def _get(self, request: web.Request) -> web.StreamResponse:
         if "query" not in request.query:
             return await _ok(request)
-        return await self._answer(request, request.query["query"])
+        return await self._answer(request)
 
-    async def _post(self, request: web.Request) -> web.StreamResponse:
-        try:
-            body = await request.text()
-        except (UnicodeDecodeError, LookupError):
-            refused = NotAllowed(READONLY, "Cannot execute query in readonly mode: its body is no text. (READONLY)")
-            return self._refusal(refused, "")
-        # As a server does: the statement is the URL's query, a line break and the body.
-        return await self._answer(request, "\n".join(part for part in (request.query.get("query"), body) if part))
-
-    async def _answer(self, request: web.Request, sql: str) -> web.StreamResponse:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         query_id = request.query.get("query_id") or str(uuid.uuid4())
         if self._waiting >= WAITING_MAX:
             return self._refusal(NotAllowed(TOO_MANY_SIMULTANEOUS_QUERIES, "Too many simultaneous queries."), query_id)
-        query = dict(request.query.items())
-        asked_format = query.get("default_format") or request.headers.get("X-ClickHouse-Format") or "TabSeparated"
-        database = query.get("database") or request.headers.get("X-ClickHouse-Database") or "unjoin"
-        read = partial(self._read, sql, query, asked_format, database)
         self._waiting += 1
         try:
+            asked = await asked_by(request)
+            query_id = asked.fields.get("query_id") or query_id
+            read = partial(self._read, question_of(asked.sql, asked.fields, request.headers, asked.files))
             async with self._light_places:
                 try:
                     return await self._sent(request, query_id, read, self._light_bytes)
@@ -242,17 +245,18 @@ class HttpInterface:
             self._waiting -= 1
 
     async def _sent(
-        self, request: web.Request, query_id: str, read: Callable[[int], tuple[QueryResult, str]], place_bytes: int
+        self, request: web.Request, query_id: str, read: Callable[[int], _Answer], place_bytes: int
     ) -> web.Response:
         """Runs a query in a place of so many bytes and sends its answer, for `SEND_SECONDS_MAX` at most."""
         loop = asyncio.get_running_loop()
-        answer, output_format = await loop.run_in_executor(self._threads, read, place_bytes)
+        answer, output_format, coding = await loop.run_in_executor(self._threads, read, place_bytes)
         headers = {
             **self._headers(query_id),
             "Content-Type": _MIME.get(output_format, "text/plain; charset=UTF-8"),
             "X-ClickHouse-Format": output_format,
             "X-ClickHouse-Timezone": self._timezone,
             "X-ClickHouse-Summary": _summary(answer),
+            **({"Content-Encoding": coding} if coding else {}),
         }
         response = web.Response(body=answer.body, headers=headers)
         try:
@@ -264,44 +268,36 @@ class HttpInterface:
                 request.transport.abort()  # what it did not read would stay in memory
         return response
 
-    def _read(
-        self, sql: str, query: Mapping[str, str], asked_format: str, database: str, place_bytes: int
-    ) -> tuple[QueryResult, str]:
+    def _read(self, question: Question, place_bytes: int) -> _Answer:
         """Checks and runs one query; called in a thread."""
-        parameters = {name.removeprefix("param_"): value for name, value in query.items() if name.startswith("param_")}
-        for name in ("compress", "decompress"):
-            if query.get(name, "0") not in ("", "0"):
-                raise NotAllowed(NOT_IMPLEMENTED, f"`{name}` is not implemented here. (NOT_IMPLEMENTED)")
-        asked = {
-            name: value for name, value in query.items() if name not in TRANSPORT and not name.startswith("param_")
-        }
-        bounds = msgspec.structs.replace(self._bounds, max_memory_usage=int(place_bytes * ENGINE_SHARE))
-        settings = self._policy.session_settings(asked, bounds)
-        if not re.fullmatch(r"\w{1,64}", asked_format):
-            raise NotAllowed(UNKNOWN_FORMAT, "Unknown format. (UNKNOWN_FORMAT)")
-        canonical = self._canonical(sql)
-        of_labels = settings_of_labels(canonical, parameters, asked)
-        settings = {**of_labels, **settings}  # `readonly` last
-        output_format = output_format_of(canonical, asked_format)
+        canonical, in_statement = last_settings(self._canonical(question.sql))
+        asked = question.settings | in_statement
+        judged = self._policy.judged(canonical, question.parameters, question.database)
+        self._policy.admit(canonical, judged)
+        tables, engine_bytes = _bounded(question.tables, int(place_bytes * ENGINE_SHARE))
+        bounds = msgspec.structs.replace(self._bounds, max_memory_usage=engine_bytes)
+        of_labels = settings_of_labels(judged, asked)
+        settings = {**of_labels, **self._policy.session_settings(asked, bounds)}  # `readonly` last
+        output_format = output_format_of(canonical, question.output_format)
         if of_labels and PROGRESS.search(output_format):
             raise NotAllowed(UNKNOWN_FORMAT, "No progress is told where labels are read. (UNKNOWN_FORMAT)")
-        self._policy.admit(canonical, parameters, database)
         try:
-            answer = self._reader.read_bounded(
+            result = self._reader.read_bounded(
                 changeable_settings(canonical),
-                asked_format,
+                question.output_format,
                 settings,
-                parameters,
-                database,
+                question.parameters,
+                question.database,
                 int(place_bytes * (1 - ENGINE_SHARE)),
+                tables,
             )
         finally:
             # The engine's allocator keeps freed memory for some seconds, in which other queries may need as much.
             if place_bytes > self._light_bytes:
                 self._reader.release_memory()
         if of_labels:
-            answer = msgspec.structs.replace(answer, rows_read=answer.rows, bytes_read=len(answer.body))
-        return answer, output_format
+            result = msgspec.structs.replace(result, rows_read=result.rows, bytes_read=len(result.body))
+        return _encoded(result, output_format, question)
 
     def _canonical(self, sql: str) -> str:
         """The one statement of a text, as `formatQuery` writes it.
@@ -319,7 +315,14 @@ class HttpInterface:
                 r"\.? ?: In scope SELECT formatQuery\(.*\)\. (?=\(\w+\)\Z)", ". ", error.detail, flags=re.DOTALL
             )
             raise QueryFailed(error.code, detail) from None
-        return answer.body.decode()
+        try:
+            return answer.body.decode()
+        except UnicodeDecodeError:
+            raise NotAllowed(
+                NOT_IMPLEMENTED,
+                "A literal of other bytes than UTF-8 is not implemented here: write it with unhex('…'). "
+                "(NOT_IMPLEMENTED)",
+            ) from None
 
     def _names(self, sql: str) -> list[str]:
         rows = self._reader.read(sql, "JSONCompactEachRow").body.splitlines()
@@ -377,7 +380,7 @@ class _ServerLog(logging.LoggerAdapter[logging.Logger]):
     def exception(self, msg: object, *args: object, **options: Any) -> None:
         """Called by aiohttp with the exception as `exc_info`."""
         error = options.get("exc_info")
-        if isinstance(error, HttpProcessingError):
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
             self._metrics.malformed_http.inc()
             if time.monotonic() - self._said_at >= MALFORMED_SECONDS:
                 self._said_at = time.monotonic()
@@ -421,6 +424,35 @@ async def serve_http(reader: Reader, settings: HttpInterfaceConfig, metrics: Sin
 
 async def _ok(_request: web.Request) -> web.Response:
     return web.Response(text="Ok.\n", content_type="text/html", charset="UTF-8")
+
+
+def _bounded(tables: tuple[ExternalTable, ...], engine_bytes: int) -> tuple[list[ExternalTable], int]:
+    """External tables with their shares of the engine's bytes, a quarter together; and what is left for the query."""
+    if not tables:
+        return [], engine_bytes
+    of_tables = engine_bytes // 4
+    share = of_tables // len(tables)
+    return [msgspec.structs.replace(table, memory_bytes=share) for table in tables], engine_bytes - of_tables
+
+
+def _encoded(result: QueryResult, output_format: str, question: Question) -> _Answer:
+    """A result as its client can read it: Native of its version, in compressed blocks, in a content coding."""
+    body = result.body
+    coding = question.coding if body else None
+    if question.version and output_format == "Native":
+        try:
+            body = with_version(body, question.version)
+        except UnknownType as unknown:
+            raise NotAllowed(
+                NOT_IMPLEMENTED,
+                f"Native for this client cannot hold {unknown} here: make a String of the column, or leave "
+                "`client_protocol_version` out. (NOT_IMPLEMENTED)",
+            ) from None
+    if question.blocks:
+        body = as_blocks(body)
+    elif coding:
+        body = coded(body, coding, question.coding_level)
+    return _Answer(msgspec.structs.replace(result, body=body), output_format, coding)
 
 
 def _summary(answer: QueryResult) -> str:

@@ -2,7 +2,8 @@
 
 `readonly = 1` alone does not make chdb read-only: scalar `file()`, `INTO OUTFILE`, `KILL QUERY` and `DESCRIBE url(…)`
 pass it. So the policy examines the text that `formatQuery` makes of a statement, which has no comments, escapes or
-keywords in odd case, and the engine runs this text.
+keywords in odd case, and the engine runs this text. Of this text only what can be called or named counts: a string
+literal or a parameter is data, but where the engine would read it as code (`ReadOnlyPolicy.judged`).
 """
 
 import re
@@ -10,14 +11,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from schemas.outcomes import UnjoinError
-
-# ClickHouse's numbers, so that clients understand: src/Common/ErrorCodes.cpp.
-READONLY, UNKNOWN_SETTING, ACCESS_DENIED, NOT_IMPLEMENTED, TYPE_MISMATCH = 164, 115, 497, 48, 53
+from sinks.http.refusals import ACCESS_DENIED, READONLY, TYPE_MISMATCH, UNKNOWN_SETTING, NotAllowed
+from sinks.http.request_fields import HARMLESS
+from sinks.http.statement import without_literals
 
 READING = frozenset({"SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN", "EXISTS"})
 
-# These names are refused anywhere in a statement, in literals too: `eval` runs a literal as SQL.
+# These names are refused anywhere in what counts of a statement, called or not: `APPLY(file)` calls without brackets.
 FORBIDDEN = re.compile(
     r"(?<![\w$])(?:file|outfile|executable|eval|getServerSetting|server_settings)(?![\w$])"
     r"|(?<![\w$])eval\w*[`\"]?\s*\("
@@ -44,6 +44,13 @@ OF_A_PART = re.compile(
     r"|neighbor|runningDifference\w*|runningAccumulate|runningConcurrency)(?![\w$])",
     re.IGNORECASE,
 )
+
+# What `last_settings` has left in a statement. Those of a subquery the engine drops without a word in a read-only
+# session; they are refused, for they would seem to count, and some hold SQL (`additional_table_filters`).
+SETTINGS_WITHIN = re.compile(r"(?<![\w$])SETTINGS\s+\w+\s*=")
+
+# SHOW is rewritten by the engine as another statement; a placeholder of an Identifier puts a value where names stand.
+MAKES_CODE = re.compile(r"\A[\s(]*SHOW(?!\w)|(?<!\w)Identifier(?!\w)", re.IGNORECASE)
 
 # All kinds of EXPLAIN but those of the text alone: the others count the parts that a condition on the key reaches.
 EXPLAIN_OF_PARTS = re.compile(r"^[\s(]*EXPLAIN(?! (?:AST|SYNTAX|QUERY TREE)$)", re.MULTILINE)
@@ -72,6 +79,9 @@ INWARD = frozenset(
     }
 )
 
+# Of them, those whose arguments are numbers or a statement, no structure.
+WITHOUT_STRUCTURE = INWARD - {"values", "SQLStandardValues", "null", "generateRandom", "viewIfPermitted"}
+
 # Settings that a client may change, beside `output_format_…`; none of them lets a statement reach more.
 CHANGEABLE = frozenset(
     {
@@ -87,35 +97,16 @@ CHANGEABLE = frozenset(
 OUTPUT_FORMAT = "output_format_"
 NOT_CHANGEABLE = frozenset({"output_format_schema"})  # the engine writes to this path
 
+# Settings that stock clients offer as arguments of their own, and what to do in place of them.
+_FILTER = "its text is SQL that a statement's judge would not see; write the condition into WHERE"
+INSTEAD = {
+    "additional_table_filters": _FILTER,
+    "additional_result_filter": _FILTER,
+    "http_response_headers": "an answer has the headers of this port alone",
+}
+
 # Settings with an upper bound, which is also what a client gets that sets none. To the engine 0 means no bound.
 BOUNDED = ("max_execution_time", "max_memory_usage", "max_result_rows", "max_result_bytes", "max_threads")
-
-# URL parameters of a server's HTTP interface that are not settings. There are no sessions, roles or users here.
-TRANSPORT = frozenset(
-    {
-        *("query", "database", "default_format", "user", "password", "quota_key", "query_id", "role", "stacktrace"),
-        *("session_id", "session_timeout", "session_check", "wait_end_of_query", "buffer_size", "log_comment"),
-        *("enable_http_compression", "http_zlib_compression_level", "network_compression_method"),
-        *("send_progress_in_http_headers", "http_headers_progress_interval_ms", "client_protocol_version"),
-        *("cancel_http_readonly_queries_on_client_close", "add_http_cors_header", "http_response_headers"),
-        *("http_receive_timeout", "http_send_timeout"),
-        *("compress", "decompress", "readonly", "log_queries", "async_insert", "wait_for_async_insert"),
-    }
-)
-
-
-class NotAllowed(UnjoinError):
-    """A statement, parameter or setting that the HTTP interface refuses.
-
-    Attributes:
-        code: ClickHouse's.
-        detail: the sentence that the client gets.
-    """
-
-    def __init__(self, code: int, detail: str) -> None:
-        super().__init__(f"refused with code {code}")
-        self.code = code
-        self.detail = detail
 
 
 class QueryBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,18 +132,37 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
     Attributes:
         setting_names: all settings of the engine.
         outward: matches a call of a table function that reads or writes outside the tables.
+        reads_literals: matches what makes code of a literal: a table function, whose structure may hold expressions
+            (`values('a String ALIAS file(…)', 1)`).
     """
 
     setting_names: frozenset[str]
     outward: re.Pattern[str]
+    reads_literals: re.Pattern[str]
 
-    def admit(self, canonical: str, parameters: Mapping[str, str], database: str = "unjoin") -> None:
-        """Raises unless the statement only reads tables.
+    def judged(self, canonical: str, parameters: Mapping[str, str], database: str = "unjoin") -> str:
+        """What counts of a statement: its text without literals, and the names that came beside it.
+
+        Literals and parameters stay in it where they can become code or names: in a statement that calls such a
+        function, in SHOW, which the engine rewrites as another statement, with a placeholder of an Identifier, and
+        where it cannot be told what is a literal.
 
         Args:
             canonical: the statement as `formatQuery` writes it.
             parameters: the values of its placeholders.
             database: the default database of its names.
+        """
+        code = without_literals(canonical)
+        if code is None or self.reads_literals.search(code) or MAKES_CODE.search(code):
+            return "\n".join((canonical, *parameters.values(), database))
+        return f"{code}\n{database}"
+
+    def admit(self, canonical: str, judged: str) -> None:
+        """Raises unless the statement only reads tables.
+
+        Args:
+            canonical: the statement as `formatQuery` writes it.
+            judged: what counts of it.
 
         Raises:
             NotAllowed: READONLY or ACCESS_DENIED.
@@ -160,34 +170,39 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
         word = re.match(r"[\s(]*(\w*)", canonical)
         if word is None or word[1].upper() not in READING:
             raise NotAllowed(READONLY, "Cannot execute query in readonly mode. (READONLY)")
-        whole = "\n".join((canonical, *parameters.values(), database))
-        if CLOSED.search(whole) and OF_THE_ENGINE.search(whole):
+        if SETTINGS_WITHIN.search(judged):
+            raise NotAllowed(
+                READONLY,
+                "Cannot modify settings of a subquery here, nor any to a value that is neither a number nor a string. "
+                "(READONLY)",
+            )
+        if CLOSED.search(judged) and OF_THE_ENGINE.search(judged):
             raise NotAllowed(
                 ACCESS_DENIED, "Not enough privileges. This table of the engine is closed. (ACCESS_DENIED)"
             )
-        if OF_A_PART.search(whole):
+        if OF_A_PART.search(judged):
             raise NotAllowed(
                 ACCESS_DENIED, "Not enough privileges. Nobody is told which part a row lies in. (ACCESS_DENIED)"
             )
-        if may_read_labels(canonical, parameters) and EXPLAIN_OF_PARTS.search(canonical):
+        if may_read_labels(judged) and EXPLAIN_OF_PARTS.search(canonical):
             raise NotAllowed(
                 ACCESS_DENIED,
                 "Not enough privileges. Of labels there are EXPLAIN AST, SYNTAX and QUERY TREE: the other kinds count "
                 "parts. (ACCESS_DENIED)",
             )
-        for text in (canonical, *parameters.values()):
-            if FORBIDDEN.search(text) or FORBIDDEN_AI.search(text) or self.outward.search(text):
-                raise NotAllowed(
-                    ACCESS_DENIED,
-                    "Not enough privileges. This interface reads tables only: names of functions that reach outside "
-                    "are refused wherever they stand, in literals too. (ACCESS_DENIED)",
-                )
+        if FORBIDDEN.search(judged) or FORBIDDEN_AI.search(judged) or self.outward.search(judged):
+            raise NotAllowed(
+                ACCESS_DENIED,
+                "Not enough privileges. This interface reads tables only: names of functions that reach outside "
+                "are refused as names, and in literals of a statement that can make code of them: one with a table "
+                "function, an Identifier's placeholder or SHOW. (ACCESS_DENIED)",
+            )
 
     def session_settings(self, asked: Mapping[str, str], bounds: QueryBounds) -> dict[str, str]:
         """The settings of a request's session, `readonly` last.
 
         Args:
-            asked: URL parameters that are neither transport nor `param_…`.
+            asked: what the request and the statement's last SETTINGS set.
 
         Raises:
             NotAllowed: READONLY or UNKNOWN_SETTING, as a server answers; TYPE_MISMATCH where a bound is no number.
@@ -195,6 +210,10 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
         settings = {"final": "1"}
         for name, value in asked.items():
             if not changeable(name):
+                if name in HARMLESS and name != "readonly":  # in a statement's SETTINGS; a request has lost them
+                    continue
+                if name in INSTEAD:
+                    raise NotAllowed(READONLY, f"Cannot modify '{name}' here: {INSTEAD[name]}. (READONLY)")
                 if name in self.setting_names:
                     raise NotAllowed(READONLY, f"Cannot modify '{name}' setting in readonly mode. (READONLY)")
                 raise NotAllowed(UNKNOWN_SETTING, f"Unknown setting '{name[:100]}'. (UNKNOWN_SETTING)")
@@ -214,16 +233,25 @@ def policy_of(setting_names: Iterable[str], table_functions: Iterable[str], func
             not refused here, for the text does not tell them apart; `readonly = 1` refuses the table function.
     """
     outward = sorted(set(table_functions) - INWARD - set(functions))
-    pattern = r"(?<![\w$])(?:" + "|".join(map(re.escape, outward)) + r")[`\"]?\s*\("
-    return ReadOnlyPolicy(frozenset(setting_names), re.compile(pattern if outward else r"(?!)", re.IGNORECASE))
+    return ReadOnlyPolicy(
+        setting_names=frozenset(setting_names),
+        outward=_calls(outward),
+        reads_literals=_calls(sorted(set(table_functions) - WITHOUT_STRUCTURE)),
+    )
 
 
-def may_read_labels(canonical: str, parameters: Mapping[str, str]) -> bool:
+def _calls(names: Iterable[str]) -> re.Pattern[str]:
+    """Matches a call of one of the functions."""
+    pattern = r"(?<![\w$])(?:" + "|".join(map(re.escape, names)) + r")[`\"]?\s*\("
+    return re.compile(pattern if names else r"(?!)", re.IGNORECASE)
+
+
+def may_read_labels(judged: str) -> bool:
     """Whether a statement may be about labels: every table and view of them has the word in its name."""
-    return any(OF_LABELS.search(text) for text in (canonical, *parameters.values()))
+    return bool(OF_LABELS.search(judged))
 
 
-def settings_of_labels(canonical: str, parameters: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
+def settings_of_labels(judged: str, asked: Mapping[str, str]) -> dict[str, str]:
     """What a statement about labels cannot change; empty for any other.
 
     `final` is no such setting: an audit counts the rows that a merge will drop, and asks for them by `final = 0`.
@@ -231,9 +259,9 @@ def settings_of_labels(canonical: str, parameters: Mapping[str, str], asked: Map
     Raises:
         NotAllowed: READONLY, a request asks for another value.
     """
-    if not may_read_labels(canonical, parameters):
+    if not may_read_labels(judged):
         return {}
-    rows = any(LABELS_ROWS.search(text) for text in (canonical, *parameters.values()))
+    rows = LABELS_ROWS.search(judged)
     fixed = {**NO_COUNTS_OF_READ, **(MERGED_BY_KEY if rows else {})}
     for name, value in asked.items():
         if name in NOT_FOR_LABELS or fixed.get(name, value) != value:
@@ -244,13 +272,6 @@ def settings_of_labels(canonical: str, parameters: Mapping[str, str], asked: Map
 def changeable(name: str) -> bool:
     """Whether a client may set this setting."""
     return name in CHANGEABLE or (name.startswith(OUTPUT_FORMAT) and name not in NOT_CHANGEABLE)
-
-
-def output_format_of(canonical: str, default: str) -> str:
-    """The format that a statement names in its own text, else the default."""
-    # A canonical literal holds no line break, so a line that starts with FORMAT is the clause.
-    named = re.findall(r"^FORMAT `?(\w+)`?$", canonical, re.MULTILINE)
-    return named[-1] if named else default
 
 
 def changeable_settings(canonical: str) -> str:

@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 
 from sinks.clickhouse.embedded import QueryResult
 from sinks.clickhouse.errors import MEMORY_LIMIT_EXCEEDED, QueryFailed
+from sinks.http.external_tables import ExternalTable
 from sinks.http.interface import LIGHT_QUERIES, serve_http
 from sinks.metrics import SinkMetrics
 from testkit.sink_configs import SETTINGS, http_config
@@ -46,6 +47,7 @@ class Greedy:
         parameters: Mapping[str, str],
         database: str,
         body_bytes_max: int,
+        tables: Sequence[ExternalTable] = (),
     ) -> QueryResult:
         allowed = int(settings["max_memory_usage"]) + body_bytes_max
         with self._lock:

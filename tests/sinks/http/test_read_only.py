@@ -4,21 +4,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.http.read_only import (
-    NotAllowed,
-    ReadOnlyPolicy,
-    changeable,
-    changeable_settings,
-    output_format_of,
-    policy_of,
-)
+from sinks.http.read_only import ReadOnlyPolicy, changeable, changeable_settings, policy_of
+from sinks.http.refusals import NotAllowed
+from sinks.http.request_fields import HARMLESS
+from sinks.http.statement import last_settings, output_format_of
 from testkit.sink_configs import query_bounds
 
 POLICY: ReadOnlyPolicy = policy_of(
-    setting_names=["final", "max_threads", "max_ast_depth", "format_schema", "output_format_schema", "limit"],
+    setting_names=[
+        "final",
+        "max_threads",
+        "max_ast_depth",
+        "format_schema",
+        "output_format_schema",
+        "limit",
+        "readonly",
+    ],
     table_functions=["file", "url", "s3", "s3Cluster", "numbers", "values", "format", "remote", "python"],
     functions=["file", "format", "upper"],
 )
+
+
+def admit(canonical: str, parameters: dict[str, str] | None = None) -> None:
+    """Raises unless the statement passes."""
+    POLICY.admit(canonical, POLICY.judged(canonical, parameters or {}))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +48,7 @@ POLICY: ReadOnlyPolicy = policy_of(
     ],
 )
 def test_reading_passes(canonical: str) -> None:
-    POLICY.admit(canonical, {})
+    admit(canonical)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,7 @@ def test_reading_passes(canonical: str) -> None:
 def test_anything_but_reading_is_refused(canonical: str) -> None:
     """`KILL QUERY` passes `readonly = 1`, and could end the sink's own insert."""
     with pytest.raises(NotAllowed) as raised:
-        POLICY.admit(canonical, {})
+        admit(canonical)
     assert raised.value.code == 164
 
 
@@ -69,7 +78,16 @@ def test_anything_but_reading_is_refused(canonical: str) -> None:
         "SELECT file('/etc/passwd')",
         "SELECT `file`('/etc/passwd')",
         "SELECT FILE('/etc/passwd')",
-        "SELECT 'file'",
+        "SELECT * APPLY(file)",
+        "SELECT arrayMap(file, ['/etc/passwd'])",
+        "SELECT '\\'', file('/etc/passwd'), '\\''",
+        "SELECT 'it''s', file('/etc/passwd')",
+        "SELECT *\nFROM values('a String ALIAS file(\\'/etc/passwd\\')', 1)",
+        "SELECT *\nFROM `values`('a String ALIAS eval(1)', 1)",
+        "SHOW TABLES LIKE 'file'",
+        "SELECT 'file' -- '",
+        "SELECT ‘file’",
+        "SELECT 'file\n'",
         "SELECT 1\nINTO OUTFILE 'x'\nFORMAT CSV",
         "SELECT *\nFROM executable('a')",
         "SELECT *\nFROM eval('SELECT 1')",
@@ -78,7 +96,6 @@ def test_anything_but_reading_is_refused(canonical: str) -> None:
         "SELECT *\nFROM system.server_settings",
         "SELECT aiGenerate('x')",
         "SELECT AIGenerate('x')",
-        "SELECT 'aiGenerate'",
         "SELECT *\nFROM url('http://127.0.0.1/', 'CSV', 'a String')",
         "DESCRIBE TABLE url('http://127.0.0.1/')",
         "SELECT *\nFROM `s3Cluster`('a')",
@@ -89,21 +106,54 @@ def test_anything_but_reading_is_refused(canonical: str) -> None:
 )
 def test_what_reaches_outside_is_refused_wherever_it_stands(canonical: str) -> None:
     with pytest.raises(NotAllowed) as raised:
-        POLICY.admit(canonical, {})
+        admit(canonical)
     assert raised.value.code == 497
 
 
-def test_parameters_are_judged_like_literals() -> None:
-    with pytest.raises(NotAllowed):
-        POLICY.admit("SELECT {x:String}", {"x": "file"})
+TEXT_OF_PEOPLE = (
+    "a file",
+    "INTO OUTFILE",
+    "eval(1)",
+    "aiGenerate(x)",
+    "errors in the system",
+    "_part",
+    "url('x')",
+    "it's",
+)
 
 
-@given(st.text(max_size=60), st.sampled_from(["file", "outfile", "executable", "eval", "getServerSetting"]), st.text())
+@pytest.mark.parametrize("text", TEXT_OF_PEOPLE)
+def test_text_is_data_in_a_literal_and_in_a_parameter(text: str) -> None:
+    """A label that somebody wrote has to be found by its own words."""
+    literal = text.replace("'", "\\'")
+    admit(f"SELECT count()\nFROM labels\nWHERE (answer = '{literal}') OR (answer IN ('{literal}', 'x'))")
+    admit("SELECT count()\nFROM labels\nWHERE answer = {x:String}", {"x": text})
+
+
+@pytest.mark.parametrize(
+    ("canonical", "parameters"),
+    [
+        ("SELECT *\nFROM {x:Identifier}", {"x": "file"}),
+        ("SELECT *\nFROM {a:Identifier}.{b:Identifier}", {"a": "system", "b": "errors"}),
+        ("SELECT *\nFROM values({x:String}, 1)", {"x": "a String ALIAS file('/etc/passwd')"}),
+        ("SHOW TABLES LIKE {x:String}", {"x": "file"}),
+    ],
+)
+def test_a_parameter_is_judged_where_it_can_become_code(canonical: str, parameters: dict[str, str]) -> None:
+    with pytest.raises(NotAllowed) as raised:
+        admit(canonical, parameters)
+    assert raised.value.code == 497
+
+
+NO_QUOTE = st.text(st.characters(exclude_characters="'"), max_size=60)
+
+
+@given(NO_QUOTE, st.sampled_from(["file", "outfile", "executable", "eval", "getServerSetting"]), NO_QUOTE)
 def test_a_forbidden_word_is_found_in_any_surroundings(before: str, word: str, after: str) -> None:
     """Letters, digits and underscores around it would make it another word."""
     text = f"SELECT {before} {word} {after}"
     with pytest.raises(NotAllowed):
-        POLICY.admit(text, {})
+        admit(text)
 
 
 def test_readonly_is_the_last_setting_of_a_session_and_every_bound_is_set() -> None:
@@ -129,6 +179,9 @@ def test_a_bound_can_be_lowered_and_never_lifted(asked: str, got: str) -> None:
     ("name", "value", "code"),
     [
         ("max_ast_depth", "1", 164),
+        ("additional_table_filters", "{'labels': 'file(1)'}", 164),
+        ("http_response_headers", "{'a': 'b'}", 164),
+        ("readonly", "0", 164),
         ("format_schema", "x", 164),
         ("output_format_schema", "/tmp/x", 164),
         ("nonsense", "1", 115),
@@ -159,6 +212,33 @@ def test_no_setting_that_is_welcome_names_a_path() -> None:
 )
 def test_the_format_is_the_statement_s_own_or_the_default(canonical: str, named: str) -> None:
     assert output_format_of(canonical, "TabSeparated") == named
+
+
+@pytest.mark.parametrize(
+    ("canonical", "kept", "settings"),
+    [
+        ("SELECT 1\nSETTINGS a = 1, b = 'it\\'s', c = true\nFORMAT JSON", "SELECT 1\nFORMAT JSON", ["1", "it's", "1"]),
+        ("SELECT 1\nFORMAT JSON\nSETTINGS a = -1.5", "SELECT 1\nFORMAT JSON", ["-1.5"]),
+        ("SELECT 1\nSETTINGS a = 1\nFORMAT CSV\nSETTINGS b = 2", "SELECT 1\nFORMAT CSV", ["1", "2"]),
+        ("SELECT '\\nSETTINGS a = 1'", None, []),
+        ("SELECT *\nFROM\n(\n    SELECT 1\n    SETTINGS a = 1\n)", None, []),
+        ("SELECT 1\nSETTINGS a = 1\nUNION ALL\nSELECT 2", None, []),
+        ("SELECT 1\nSETTINGS a = {'labels': 'file(1)'}", None, []),
+        ("SELECT 1\nSETTINGS a = DEFAULT", None, []),
+    ],
+)
+def test_only_last_settings_of_plain_values_are_taken_from_a_statement(
+    canonical: str, kept: str | None, settings: list[str]
+) -> None:
+    """What stays there is refused by the engine, for its session is read-only."""
+    rest, taken = last_settings(canonical)
+    assert (rest, list(taken.values())) == (kept or canonical, settings)
+
+
+def test_what_changes_nothing_changes_nothing_in_a_statement_s_settings_either() -> None:
+    """Tools mark their statements so: `SETTINGS log_comment = 'dbt'`."""
+    asked = {name: "1" for name in HARMLESS if name != "readonly"}
+    assert POLICY.session_settings(asked, query_bounds()) == POLICY.session_settings({}, query_bounds())
 
 
 def test_only_a_question_about_settings_is_rewritten() -> None:
