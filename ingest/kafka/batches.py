@@ -6,7 +6,7 @@ A request appends its records to the open batches of their partitions and waits 
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from aiokafka.codec import has_snappy, has_zstd
@@ -61,36 +61,70 @@ def codec_of(compression: str) -> int:
     return COMPRESSION_CODEC[compression]
 
 
+# Told once what became of a request's records: why they are not known to be durable, or None where they are.
+Settled = Callable[[NotDurableReason | None], object]
+
+
 class Waiter:
     """One request that waits until all batches with its records are acknowledged, or the first of them fails.
 
     Attributes:
-        future: belongs to this request alone, so that cancelling the request cancels no other. Its result is the reason
-            why the records are not known to be durable, or None when they are durable.
         batches_left: how many of the batches are not settled yet.
+        deadline: when it gives up, seconds on the event loop's clock.
+        done: whether it waits no longer.
     """
 
-    __slots__ = ("batches_left", "future")
+    __slots__ = ("_settled", "batches_left", "deadline", "done")
 
-    def __init__(self, future: "asyncio.Future[NotDurableReason | None]") -> None:
-        self.future = future
+    def __init__(self, settled: Settled, deadline: float) -> None:
+        self._settled = settled
         self.batches_left = 0
+        self.deadline = deadline
+        self.done = False
 
     def settle(self, failure: NotDurableReason | None) -> None:
         """Notes that one of the batches is settled; `failure` is None when it was acknowledged."""
         self.batches_left -= 1
-        if (failure is not None or self.batches_left == 0) and not self.future.done():
-            self.future.set_result(failure)
+        if (failure is not None or self.batches_left == 0) and not self.done:
+            self.done = True
+            self._settled(failure)
 
     def give_up(self, reason: NotDurableReason) -> None:
         """Ends the wait; the records stay in their batches."""
-        if not self.future.done():
-            self.future.set_result(reason)
+        if not self.done:
+            self.done = True
+            self._settled(reason)
+
+
+class Deadlines:
+    """Gives up waiters whose time has come, with one timer for all: requests wait equally long, the first the least."""
+
+    def __init__(self) -> None:
+        self._waiters: deque[Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, waiter: Waiter) -> None:
+        """Gives the waiter up at its deadline; a waiter whose deadline is sooner than one before is given up late."""
+        waiters = self._waiters
+        while waiters and waiters[0].done:
+            waiters.popleft()
+        waiters.append(waiter)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(waiter.deadline, self._look)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._timer = None
+        while self._waiters and (self._waiters[0].done or self._waiters[0].deadline <= now):
+            self._waiters.popleft().give_up("timed_out")
+        if self._waiters:
+            self._timer = loop.call_at(self._waiters[0].deadline, self._look)
 
 
 def size_of(run: Run, first: int = 0, end: int | None = None) -> int:
     """Bytes that `values[first:end]` of a run count against the bound on bytes in flight."""
-    values = run.values[first:end]
+    values = run.values if first == 0 and end is None else run.values[first:end]
     return (RECORD_OVERHEAD_BYTES + len(run.key or b"")) * len(values) + sum(map(len, values))
 
 
@@ -173,15 +207,19 @@ class PartitionQueue:
         self.filled.set()
         return self.open
 
-    def extend(self, run: Run) -> list[RecordBatch]:
-        """Adds a run's records to the open batch, and to new batches as batches fill up; returns those batches."""
+    def extend(self, run: Run, size: int) -> list[RecordBatch]:
+        """Adds a run's records to the open batch, and to new batches as batches fill up; returns those batches.
+
+        Args:
+            size: of the run, as `size_of` gives it.
+        """
         touched = []
         first, last = 0, len(run.values)
         while first < last:
             batch = self.open or self.open_batch()
             index = batch.builder.extend(run.timestamp_ms, run.key, run.values, first, run.headers)
             if index > first:
-                batch.bytes += size_of(run, first, index)
+                batch.bytes += size if index - first == last else size_of(run, first, index)
                 touched.append(batch)
             if index < last:
                 self.open_batch()

@@ -17,16 +17,26 @@ same way, but its batches fail at once.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Literal, Protocol
 
 import msgspec
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
-from ingest.encode.records import Record, Run, runs_of
+from ingest.encode.records import Record, Records, Run, runs_of
 from ingest.kafka.aiokafka_client import BrokerAccess, ProducerSession, end_tasks, limit_aiokafka_logs
-from ingest.kafka.batches import NotDurableReason, PartitionQueue, RecordBatch, TopicQueues, Waiter, codec_of, size_of
+from ingest.kafka.batches import (
+    Deadlines,
+    NotDurableReason,
+    PartitionQueue,
+    RecordBatch,
+    Settled,
+    TopicQueues,
+    Waiter,
+    codec_of,
+    size_of,
+)
 from ingest.kafka.congestion import WINDOW_BYTES_MIN, CongestionWindow
 from ingest.kafka.copies import InSyncCopies
 from ingest.kafka.partitioner import positive_hash
@@ -137,6 +147,15 @@ class Producer(Protocol):
             NotDurable: at least one of them is not known to be durable.
         """
 
+    def begin(self, records: Records, settled: Settled) -> bool:
+        """As `produce`, without a task: hands the records over, and tells `settled` what became of them, once.
+
+        False where something has to be awaited first; then nothing was handed over.
+
+        Raises:
+            NotDurable: at once, and then `settled` is told nothing.
+        """
+
 
 class KafkaProducer:
     """Idempotent, acks=all, deadlines on every wait, bounded bytes in flight. Belongs to one event loop.
@@ -160,6 +179,7 @@ class KafkaProducer:
         self._keyless_turn = 0
         self._sending: list[asyncio.Task[None]] = []
         self._window = CongestionWindow(config.produce_seconds_max)
+        self._deadlines = Deadlines()
         self._stopping = False
         self._settled_all = asyncio.Event()
         self._lifecycle = ProducerLifecycle(
@@ -228,25 +248,60 @@ class KafkaProducer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (seconds_max or self._config.produce_seconds_max)
         runs = runs_of(records)
-        size = sum([size_of(run) for run in runs])
-        self._admit(size)
         names = {run.topic for run in runs}
         if not names <= self._topics.keys():
+            size = sum([size_of(run) for run in runs])
+            self._admit(size)
             await self._find_topics(names, size, deadline)
-        if not all(map(self._has_partition, runs)):
-            self._lifecycle.refresh_metadata()
-            raise NotDurable("no_partition")
-        waiter = Waiter(loop.create_future())
-        self.stats.bytes_in_flight += size
-        self._append(runs, waiter)
+        future: asyncio.Future[NotDurableReason | None] = loop.create_future()
+
+        def settled(failure: "NotDurableReason | None") -> None:
+            if not future.done():  # as a cancelled one is
+                future.set_result(failure)
+
+        waiter = self._begin(runs, settled, deadline)
         timer = loop.call_at(deadline, waiter.give_up, "timed_out")
         try:
-            failure = await waiter.future
+            failure = await future
         finally:
             timer.cancel()
         if failure is not None:
             self.stats.unknown += 1
             raise NotDurable(failure)
+
+    def begin(self, records: Records, settled: Settled) -> bool:
+        """As `produce`, without a task: `settled` is told the outcome, once; False where something has to be awaited.
+
+        Raises:
+            NotDurable: at once, and then `settled` is told nothing.
+        """
+        topics = self._topics
+        for run in records.runs:
+            if run.topic not in topics:
+                return False
+
+        def counted(failure: "NotDurableReason | None") -> None:
+            if failure is not None:
+                self.stats.unknown += 1
+            settled(failure)
+
+        deadline = asyncio.get_running_loop().time() + self._config.produce_seconds_max
+        self._deadlines.watch(self._begin(records.runs, counted, deadline))
+        return True
+
+    def _begin(self, runs: Sequence[Run], settled: Settled, deadline: float) -> Waiter:
+        """Adds the records to their batches; the topics are known."""
+        sizes = [size_of(run) for run in runs]
+        size = sum(sizes)
+        self._admit(size)
+        for run in runs:
+            if run.partition is not None and run.partition >= len(self._topics[run.topic].queues):
+                self._lifecycle.refresh_metadata()
+                raise NotDurable("no_partition")
+        self.stats.bytes_in_flight += size
+        waiter = Waiter(settled, deadline)
+        self._append(runs, sizes, waiter)
+        return waiter
 
     async def stop(self, deadline_s: float) -> None:
         """Takes no more records, and waits at most `deadline_s` seconds until those in flight are acknowledged.
@@ -274,20 +329,18 @@ class KafkaProducer:
             self.stats.shed += 1
             raise NotDurable("full")
 
-    def _has_partition(self, run: Run) -> bool:
-        return run.partition is None or run.partition < len(self._topics[run.topic].queues)
-
-    def _append(self, runs: Sequence[Run], waiter: Waiter) -> None:
+    def _append(self, runs: Sequence[Run], sizes: Sequence[int], waiter: Waiter) -> None:
         """Adds the records to the open batches of their partitions: the hot path, with no await in it."""
-        touched: set[RecordBatch] = set()
+        touched: Collection[RecordBatch] = ()
         self._keyless_turn += 1
-        for run in runs:
+        for run, size in zip(runs, sizes, strict=True):
             queues = self._topics[run.topic].queues
             if run.partition is not None:
                 queue = queues[run.partition]
             else:
                 queue = queues[(self._keyless_turn if run.key is None else positive_hash(run.key)) % len(queues)]
-            touched.update(queue.extend(run))
+            batches = queue.extend(run, size)
+            touched = {*touched, *batches} if touched else batches
         waiter.batches_left = len(touched)
         for batch in touched:
             batch.waiters.append(waiter)

@@ -20,7 +20,7 @@ UnjoinError
 import asyncio
 import contextvars
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -73,6 +73,19 @@ class Waiting(asyncio.Future[None]):
         self._context.run(self._step, self)
 
 
+class Turn(Protocol):
+    """What waits for its turn: `Waiting`, or what needs no task."""
+
+    def grant(self) -> None:
+        """Does the work now."""
+
+    def done(self) -> bool:
+        """Whether nobody wants the turn any more."""
+
+    def set_exception(self, exception: Rejection) -> None:
+        """Told in place of a turn: there is none."""
+
+
 class RequestScheduler:
     """Belongs to one event loop.
 
@@ -88,7 +101,7 @@ class RequestScheduler:
         self, bounds: QueueBounds, clock: Callable[[], float], congested: Callable[[], bool] = lambda: False
     ) -> None:
         self.stats = SchedulerStats()
-        self.queue: FairQueue[Waiting] = FairQueue(bounds)
+        self.queue: FairQueue[Turn] = FairQueue(bounds)
         self._clock = clock
         self._congested = congested
         self._in_round = False
@@ -127,17 +140,26 @@ class RequestScheduler:
         Raises:
             Rejection: 503.
         """
+        if not self.free():
+            waiting = Waiting(loop=asyncio.get_running_loop())
+            self.wait(key, address, size, waiting)
+            await waiting
+        return self
+
+    def free(self) -> bool:
+        """Whether a request may work at once, as `with scheduler:`; else it has to wait."""
         now = self._clock()
         if not self._in_round:
             self._begin_round(now)
-        if self.queue.count or now >= self._round_ends or self._congested():
-            waiting = Waiting(loop=asyncio.get_running_loop())
-            if not self.queue.push(key, address, size, now, waiting):
-                raise self.refusal(early=False)
-            self._waited_at = now
-            self.stats.waited += 1
-            await waiting
-        return self
+        return not self.queue.count and now < self._round_ends and not self._congested()
+
+    def wait(self, key: str, address: int, size: int, waiting: Turn) -> None:
+        """Grants a turn later. Arguments and errors as of `turn`."""
+        now = self._clock()
+        if not self.queue.push(key, address, size, now, waiting):
+            raise self.refusal(early=False)
+        self._waited_at = now
+        self.stats.waited += 1
 
     def __enter__(self) -> None:
         pass

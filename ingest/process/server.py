@@ -270,7 +270,7 @@ async def serve(
     address = listener.getsockname()[:2]
     shedding = Shedding(edge.scheduler, sites, edge.counters, edge.trusted_proxies)
     server = _Server(
-        _uvicorn_config(config, Application(Collector(edge), web), shedding, RefusalLog(edge.counters, edge.monotonic)),
+        _uvicorn_config(config, Collector(edge), web, shedding, RefusalLog(edge.counters, edge.monotonic)),
         lambda: on_listening(*address),
         grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max),
     )
@@ -337,13 +337,15 @@ def _view(producer: Producer) -> CollectorView:
 
 
 def _uvicorn_config(
-    config: CollectorConfig, application: Application, shedding: Shedding, refusals: RefusalLog
+    config: CollectorConfig, collector: Collector, web: Web, shedding: Shedding, refusals: RefusalLog
 ) -> uvicorn.Config:
     grace = grace_seconds(config.limits.body_seconds_max, config.produce_seconds_max)
     connections_max = raise_file_limit(config.connections_max)
     return uvicorn.Config(
-        application,
-        http=bounded_protocol(config.limits, shedding.refusal_of, refusals.note, connections_max, config.path_alias),
+        Application(collector, web),
+        http=bounded_protocol(
+            config.limits, shedding.refusal_of, refusals.note, connections_max, collector, config.path_alias
+        ),
         ws="none",
         loop="none",
         lifespan="off",

@@ -14,7 +14,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from ingest.encode.records import Record
+from ingest.encode.records import Record, Records
+from ingest.kafka.batches import NotDurableReason, Settled
 from ingest.kafka.producer import NotDurable, Producer
 from ingest.limits import SPOOL_SECONDS_MAX
 from ingest.spool.file import SpoolError, SpoolFull, SpoolHeld
@@ -74,6 +75,7 @@ class SpoolingProducer:
         self._unresponsive = False
         self._stopping = asyncio.Event()
         self._drainers: list[asyncio.Task[None]] = []
+        self._late: set[asyncio.Task[None]] = set()  # what Kafka did not acknowledge, on its way to the spool
 
     async def start(self) -> None:
         """Returns soon, reachable brokers or not.
@@ -122,9 +124,9 @@ class SpoolingProducer:
 
     def congested(self) -> bool:
         """Whether records become durable later than they should, in Kafka or in the spool."""
-        if self.reaches_kafka():
-            return self._producer.congested()
-        return self.spool.pending_bytes > CONGESTED_BYTES
+        if self.spool.pending_bytes > CONGESTED_BYTES and not self.reaches_kafka():
+            return True
+        return self._producer.congested() and self.reaches_kafka()
 
     def partitions_of(self, topic: str) -> int | None:
         """How many partitions a topic has, as Kafka last said; None where it said nothing so far."""
@@ -142,8 +144,7 @@ class SpoolingProducer:
         """
         if not records:
             return
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (seconds_max or self._answer_seconds_max)
+        deadline = asyncio.get_running_loop().time() + (seconds_max or self._answer_seconds_max)
         if self.reaches_kafka():
             try:
                 await self.send(records)
@@ -151,6 +152,44 @@ class SpoolingProducer:
                 pass
             else:
                 return
+        await self._append(records, deadline)
+
+    def begin(self, records: Records, settled: Settled) -> bool:
+        """As `produce`, without a task for as long as Kafka acknowledges; False while it does not."""
+        if not self.reaches_kafka():
+            return False
+        deadline = asyncio.get_running_loop().time() + self._answer_seconds_max
+
+        def sent(failure: "NotDurableReason | None") -> None:
+            self._note_answer(failure)
+            if failure is None:
+                settled(None)
+            else:
+                late = asyncio.create_task(self._append_late(records, deadline, settled))
+                self._late.add(late)
+                late.add_done_callback(self._late.discard)
+
+        try:
+            return self._producer.begin(records, sent)
+        except NotDurable as refusal:
+            sent(refusal.reason)
+            return True
+
+    async def _append_late(self, records: Records, deadline: float, settled: Settled) -> None:
+        try:
+            await self._append(records, deadline)
+        except NotDurable as refusal:
+            settled(refusal.reason)
+        else:
+            settled(None)
+
+    async def _append(self, records: Sequence[Record], deadline: float) -> None:
+        """Returns once the records are written and synced.
+
+        Raises:
+            NotDurable: the spool did not take them.
+        """
+        loop = asyncio.get_running_loop()
         try:
             await self.spool.append(records, deadline - loop.time())
         except SpoolFull:
@@ -163,12 +202,15 @@ class SpoolingProducer:
         try:
             await self._producer.produce(records, seconds_max)
         except NotDurable as refusal:
-            if refusal.reason in {"timed_out", "no_topic"}:
-                self._note_unresponsive(True)
-            elif refusal.reason == "failed":
-                self._note_unresponsive(False)  # a refusal is an answer
+            self._note_answer(refusal.reason)
             raise
-        self._note_unresponsive(False)
+        self._note_answer(None)
+
+    def _note_answer(self, failure: NotDurableReason | None) -> None:
+        if failure in ("timed_out", "no_topic"):
+            self._note_unresponsive(True)
+        elif failure is None or failure == "failed":  # a refusal is an answer
+            self._note_unresponsive(False)
 
     def _note_unresponsive(self, now: bool) -> None:
         if now != self._unresponsive:

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from ingest.encode.records import Record
-from ingest.kafka.batches import RECORD_OVERHEAD_BYTES
+from ingest.encode.records import Record, Records
+from ingest.kafka.batches import RECORD_OVERHEAD_BYTES, Settled
 from ingest.kafka.partitioner import positive_hash
 from ingest.kafka.producer import NotDurable, ProducerConfig, ProducerStats
 
@@ -44,6 +44,7 @@ class MemoryProducer:
         self._broker = broker
         self._stopping = False
         self._on_the_way: dict[asyncio.Task[None], asyncio.Future[bool]] = {}
+        self._begun: set[asyncio.Task[None]] = set()
         self._turn = 0
 
     async def start(self) -> None:
@@ -94,6 +95,24 @@ class MemoryProducer:
             self.stats.unknown += 1
             raise NotDurable("stopped")
 
+    def begin(self, records: Records, settled: Settled) -> bool:
+        if any(run.topic not in self._broker.topics for run in records.runs):
+            return False
+        if self._stopping:
+            raise NotDurable("stopped")
+
+        async def produce() -> None:
+            try:
+                await self.produce(records)
+            except NotDurable as error:
+                settled(error.reason)
+            else:
+                settled(None)
+
+        self._begun.add(task := asyncio.create_task(produce()))
+        task.add_done_callback(self._begun.discard)
+        return True
+
     async def stop(self, deadline_s: float) -> None:
         self._stopping = True
         if self._on_the_way:
@@ -101,7 +120,7 @@ class MemoryProducer:
         for task, durable in list(self._on_the_way.items()):
             task.cancel()
             durable.set_result(False)
-        await asyncio.gather(*self._on_the_way, return_exceptions=True)
+        await asyncio.gather(*self._on_the_way, *self._begun, return_exceptions=True)
 
     def _send(self, records: Sequence[Record], size: int) -> "asyncio.Future[bool]":
         durable: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

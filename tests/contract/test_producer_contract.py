@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from ingest.encode.records import Record
+from ingest.encode.records import Record, Records, runs_of
+from ingest.kafka.batches import NotDurableReason
 from ingest.kafka.partitioner import positive_hash
 from ingest.kafka.producer import KafkaProducer, NotDurable, Producer
 from testkit.clean_loop import run, seconds_of, until
@@ -299,5 +300,41 @@ def test_missing_topic_is_not_durable_in_time_and_found_once_it_is_there(make_ba
             await until(producer.ready)
             await producer.produce(records_of(name, 1, 1))
         assert len(await backend.stored(name)) == 1
+
+    run(main())
+
+
+def test_what_was_begun_without_a_task_is_told_once_what_became_of_it(make_backend: Callable[[], Backend]) -> None:
+    """Nobody waits for it in a task, so that nobody would see it forgotten, or answered twice."""
+
+    async def main() -> None:
+        backend = make_backend()
+        topic = await backend.create_topic(4)
+        told: dict[int, list[NotDurableReason | None]] = {}
+
+        def begin(session: int, count: int, name: str = topic) -> bool:
+            records = Records(runs_of(records_of(name, session, count)))
+            return producer.begin(records, told.setdefault(session, []).append)
+
+        async with started(backend.producer(produce_seconds_max=0.5, topics=(topic,))) as producer:
+            assert not begin(-1, 1, "nobody's")
+            assert all(begin(session, 1 + session % 50) for session in range(200))
+            await until(lambda: all(told[session] for session in range(200)))
+            stored = await backend.stored(topic)
+            backend.pause()
+            assert all(begin(session, 1) for session in range(200, 205))
+            await until(lambda: all(told[session] for session in range(200, 205)))
+            backend.resume()
+            await until(producer.ready)
+            assert begin(205, 1)
+            await until(lambda: bool(told[205]))
+        assert told.pop(-1) == []
+        assert told.pop(205) == [None]
+        assert all(told.pop(session) == ["timed_out"] for session in range(200, 205))
+        assert all(outcomes == [None] for outcomes in told.values())
+        sent = [record for session in range(200) for record in records_of(topic, session, 1 + session % 50)]
+        assert Counter(stored) == expected(sent, 4)
+        with pytest.raises(NotDurable, match="stopped"):
+            begin(206, 1)
 
     run(main())

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from ingest.encode.records import Record
+from ingest.encode.records import Record, Records
+from ingest.kafka.batches import Settled
 from ingest.kafka.producer import NotDurable
 
 
@@ -50,3 +51,12 @@ class MemoryProducer:
         if self.refusal is not None:
             raise self.refusal
         self.records.extend(records)
+
+    def begin(self, records: Records, settled: Settled) -> bool:
+        if not self.gate.is_set():
+            return False
+        if self.refusal is not None:
+            raise self.refusal
+        self.records.extend(records)
+        asyncio.get_running_loop().call_soon(settled, None)
+        return True

@@ -14,6 +14,7 @@ from ingest.kafka.batches import (
     BATCH_BYTES_MIN,
     RECORD_OVERHEAD_BYTES,
     CompressionMissing,
+    Deadlines,
     PartitionQueue,
     TopicQueues,
     Waiter,
@@ -21,6 +22,7 @@ from ingest.kafka.batches import (
     size_of,
 )
 from ingest.kafka.producer import KafkaProducer, NotDurable
+from testkit.clean_loop import until
 from tests.ingest.configs import producer_config
 
 
@@ -69,11 +71,12 @@ def test_runs_lie_in_the_batches_that_records_one_by_one_would_make(
     for key, values in runs:
         run = Run("topic", key, 1_790_000_000_000, values)
         held = sum(batch.bytes for batch in batches_of(at_once))
-        touched = at_once.extend(run)
+        touched = at_once.extend(run, size_of(run))
         assert len(set(touched)) == len(touched) <= len(values)
         assert sum(batch.bytes for batch in batches_of(at_once)) - held == size_of(run)
         for value in values:
-            one_by_one.extend(Run("topic", key, 1_790_000_000_000, [value]))
+            one = Run("topic", key, 1_790_000_000_000, [value])
+            one_by_one.extend(one, size_of(one))
     assert [batch.records for batch in batches_of(at_once)] == [batch.records for batch in batches_of(one_by_one)]
     written = [bytes(batch.builder._build()) for batch in batches_of(at_once)]
     assert written == [bytes(batch.builder._build()) for batch in batches_of(one_by_one)]
@@ -115,14 +118,31 @@ def test_request_is_durable_when_all_of_its_batches_are_and_fails_with_the_first
 ) -> None:
     """An answer of 200 covers every record of the request."""
 
+    told: list[Any] = []
+    waiter = Waiter(told.append, 0.0)
+    waiter.batches_left = len(outcomes)
+    for number, outcome in enumerate(outcomes):
+        assert waiter.done == ("failed" in outcomes[:number])
+        waiter.settle(outcome)
+    waiter.give_up("timed_out")
+    assert told == (["failed"] if "failed" in outcomes else [None])
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.01), st.booleans()), min_size=1, max_size=20))
+def test_every_waiter_is_given_up_at_its_deadline_unless_it_is_done(waits: list[tuple[float, bool]]) -> None:
+    """One timer serves all of them; a request without an answer would hold its connection for ever."""
+
     async def main() -> None:
-        waiter = Waiter(asyncio.get_running_loop().create_future())
-        waiter.batches_left = len(outcomes)
-        for number, outcome in enumerate(outcomes):
-            assert waiter.future.done() == ("failed" in outcomes[:number])
-            waiter.settle(outcome)
-        assert waiter.future.result() == ("failed" if "failed" in outcomes else None)
-        waiter.give_up("timed_out")
+        deadlines, now, told = Deadlines(), asyncio.get_running_loop().time(), {}
+        for number, (seconds, done) in enumerate(sorted(waits)):
+            told[number] = list[Any]()
+            waiter = Waiter(told[number].append, now + seconds)
+            waiter.batches_left = 1
+            deadlines.watch(waiter)
+            if done:
+                waiter.settle(None)
+        await until(lambda: all(told.values()))
+        assert list(told.values()) == [[None if done else "timed_out"] for _, done in sorted(waits)]
 
     run(main())
 

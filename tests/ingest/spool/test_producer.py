@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ingest.encode.records import Record
+from ingest.encode.records import Record, Records, runs_of
 from ingest.kafka.producer import NotDurable
 from ingest.limits import SPOOL_SECONDS_MAX
 from ingest.spool.file import SpoolError
@@ -108,6 +108,29 @@ def test_only_the_first_requests_of_an_outage_wait_and_all_arrive_in_order_after
         late = [value for value in stored if int(value) >= 5]
         assert late == values(5, 96)
         assert len(stored) == 101 + 5
+
+    run(main())
+
+
+def test_what_is_begun_without_a_task_is_spooled_where_kafka_does_not_acknowledge_it() -> None:
+    """A request without a task is answered as any other: not before its records are durable, and then once."""
+
+    async def main() -> None:
+        edge = Edge()
+        told: list[Any] = []
+        async with edge.running() as producer:
+            assert producer.begin(Records(runs_of(records(0, 1))), told.append)
+            await until(lambda: told == [None])
+            edge.broker.pause()
+            edge.kafka.ready = lambda: True  # type: ignore[method-assign]  # it notices late
+            assert producer.begin(Records(runs_of(records(1, 1))), told.append)
+            await until(lambda: told == [None, None])
+            assert edge.spool.counts.waiting == 1
+            assert not producer.begin(Records(runs_of(records(2, 1))), told.append)
+            edge.broker.resume()
+            await until(lambda: edge.spool.counts.waiting == 0)
+        assert told == [None, None]
+        assert sorted(set(edge.stored())) == values(0, 2)
 
     run(main())
 
