@@ -9,11 +9,31 @@ EDGE = (
         edits=(
             Edit(
                 "ingest/kafka/producer.py",
-                "            failure = await waiter.future\n",
+                "            failure = await future\n",
                 "            failure = None\n",
             ),
         ),
         tests=("tests/ingest/kafka/test_producer.py::test_produce_does_not_return_while_its_broker_is_silent",),
+    ),
+    Mutant(
+        name="known request answered before the acknowledgement",
+        why="A request without a task is answered by whoever settles its batches, and by nobody else.",
+        edits=(
+            Edit(
+                "ingest/collector.py",
+                "        if not records:\n            settled(None)\n",
+                "        if records:\n            settled(None)\n",
+            ),
+        ),
+        tests=(
+            "tests/ingest/http/test_known_heads.py::test_what_comes_meanwhile_is_answered_in_order_and_so_is_an_end",
+        ),
+    ),
+    Mutant(
+        name="head known by what stands before its length",
+        why="Two heads that differ behind their Content-Length, as two keys do, would be taken for one.",
+        edits=(Edit("ingest/http/known_heads.py", "data[:at] + data[stop:end]", "data[:at]"),),
+        tests=("tests/ingest/http/test_known_heads.py::test_one_whole_message_is_split_and_none_else",),
     ),
     Mutant(
         name="producer without idempotence",
@@ -158,7 +178,14 @@ EDGE = (
     Mutant(
         name="events kept while their records wait for Kafka",
         why="A slow Kafka would hold the decoded events of all requests that wait, and their memory.",
-        edits=(Edit("ingest/collector.py", "            del body, batches", "            del body"),),
+        edits=(
+            Edit(
+                "ingest/collector.py",
+                "        return Encoded(Records(runs), accepted, rejected, implausible_ts, followed)\n",
+                "        self.kept = batches  # type: ignore[attr-defined]\n"
+                "        return Encoded(Records(runs), accepted, rejected, implausible_ts, followed)\n",
+            ),
+        ),
         tests=("tests/ingest/test_collector.py::test_events_are_freed_before_their_records_wait_for_kafka",),
     ),
     Mutant(

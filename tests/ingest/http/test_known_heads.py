@@ -17,6 +17,7 @@ from ingest.errors import Rejection
 from ingest.http.known_heads import HEADS_MAX, KnownHeads, framed
 from ingest.kafka.producer import NotDurable
 from schemas.outcomes import RequestError
+from testkit.processes import wait_for
 from tests.ingest.http.test_fast_path import answers_of
 from tests.ingest.running_collector import ORIGIN, RunningCollector, read_all, running
 
@@ -131,8 +132,7 @@ def test_what_comes_meanwhile_is_answered_in_order_and_so_is_an_end(
         known(connection)
         until_done(collector, collector.producer.gate.clear)
         connection.sendall(request(body_of("first")))
-        while not collector.producer.waiting:
-            collector.request("GET", "/healthz")
+        wait_for(lambda: collector.producer.waiting > 0, "no request waits", 20)
         connection.sendall(request(b"{") + request(body_of("third")) + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)
         collector.request("GET", "/healthz")  # another connection is served meanwhile
@@ -151,11 +151,9 @@ def test_client_that_goes_meanwhile_costs_nobody_anything(
         known(connection)
         until_done(collector, collector.producer.gate.clear)
         connection.sendall(request(body_of("gone")))
-        while not collector.producer.waiting:
-            collector.request("GET", "/healthz")
+        wait_for(lambda: collector.producer.waiting > 0, "no request waits", 20)
     until_done(collector, collector.producer.gate.set)
-    while len(collector.producer.records) < before + 3:
-        collector.request("GET", "/healthz")
+    wait_for(lambda: len(collector.producer.records) == before + 3, "its records are missing", 20)
     assert not caplog.records
 
 
@@ -198,11 +196,9 @@ def test_stop_answers_what_is_under_way(tmp_path_factory: pytest.TempPathFactory
         known(connection)
         until_done(collector, collector.producer.gate.clear)
         connection.sendall(request(body_of("last")))
-        while not collector.producer.waiting:
-            collector.request("GET", "/healthz")
+        wait_for(lambda: collector.producer.waiting > 0, "no request waits", 20)
         collector.begin_stop()
-        while accepts(collector):
-            pass
+        wait_for(lambda: not accepts(collector), "it goes on listening", 20)
         until_done(collector, collector.producer.gate.set)
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 200")
