@@ -56,8 +56,22 @@ SINK = (
     Mutant(
         name="a structure is text like any other",
         why="The engine runs the expressions of a table function's structure: `values('a String ALIAS file(…)', 1)`.",
-        edits=(Edit("sinks/http/read_only.py", " or self.reads_literals.search(code)", ""),),
+        edits=(
+            Edit("sinks/http/read_only.py", "        if not _values_are_plain(canonical):\n", "        if False:\n"),
+        ),
         tests=("tests/sinks/http/test_attacks.py::test_no_text_becomes_code",),
+    ),
+    Mutant(
+        name="a setting has any name",
+        why="A name becomes part of a statement that runs before the session is read-only.",
+        edits=(Edit("sinks/http/read_only.py", " or name not in self.setting_names:", ":"),),
+        tests=("tests/sinks/http/test_attacks.py::test_no_field_of_the_url_becomes_code",),
+    ),
+    Mutant(
+        name="labels may be read without FINAL",
+        why="Without it the rows of one insert follow each other, and they left the door together.",
+        edits=(Edit("sinks/http/read_only.py", " and not _counts_labels(judged, asked):", " and False:"),),
+        tests=("tests/sinks/http/test_interface.py::test_without_final_there_are_counts_of_labels_alone",),
     ),
     Mutant(
         name="a text that cannot be cut is cut anyway",

@@ -40,23 +40,45 @@ def consent_of(value: Any) -> Consent:
 def consent_of_context(context: dict[str, Any]) -> Consent | None:
     """What the `context` of a call says of the category `analytics`, in any case; None where it says nothing.
 
-    Segment has `consent.categoryPreferences: {"Analytics": false}`, RudderStack `consentManagement` with lists of
-    `allowedConsentIds` and `deniedConsentIds`. Their categories are named by each site, so another name says nothing
-    here. What cannot be read, or says both, is a no: a doubt about somebody's word is theirs.
+    Segment has `consent.categoryPreferences: {"Analytics": false}`, RudderStack `consentManagement` with
+    `allowedConsentIds` and `deniedConsentIds`, lists or objects of names. Their categories are named by each site, so
+    another name says nothing here. What is there and cannot be read, or says both, is a no: a doubt about somebody's
+    word is theirs.
 
     Source: Segment, "Consent in Segment Connections"; RudderStack, "Consent management in event payload".
     """
-    said: set[bool] = set()
-    preferences = _member(_member(context, "consent"), "categoryPreferences")
-    if isinstance(preferences, dict):
-        said |= {value is True for name, value in preferences.items() if name.casefold() == "analytics"}
-    managed = _member(context, "consentManagement")
-    for name, meaning in (("allowedConsentIds", True), ("deniedConsentIds", False)):
-        ids = _member(managed, name)
-        if isinstance(ids, list) and any(isinstance(one, str) and one.casefold() == "analytics" for one in ids):
-            said.add(meaning)
+    try:
+        said = _said_in(_object(context, "consent"), _object(context, "consentManagement"))
+    except TypeError:
+        return Consent(analytics=False)
     return Consent(analytics=said == {True}) if said else None
 
 
-def _member(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
+def _said_in(consent: dict[str, Any], managed: dict[str, Any]) -> set[bool]:
+    preferences = _object(consent, "categoryPreferences")
+    said = {value is True for name, value in preferences.items() if _is_analytics(name)}
+    for member, meaning in (("allowedConsentIds", True), ("deniedConsentIds", False)):
+        ids = managed.get(member) or []
+        if not isinstance(ids, list | dict):
+            raise TypeError
+        if any(map(_is_analytics, [*ids, *(ids.values() if isinstance(ids, dict) else ())])):
+            said.add(meaning)
+    return said
+
+
+def _object(of: dict[str, Any], name: str) -> dict[str, Any]:
+    """A member that is an object, or absent.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    value = of.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
+def _is_analytics(name: Any) -> bool:
+    return isinstance(name, str) and name.strip().casefold() == "analytics"

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ingest.decode.batch import EventBatch
-from ingest.decode.consent import Consent
+from ingest.decode.consent import Consent, consent_of_context
 from ingest.decode.envelope import check_containers, without_lone_surrogates
 from ingest.decode.segment_event import NO_SESSION, Mapped, id_of_call, map_call, ms_of
 from ingest.errors import RejectedEvent, Rejection
@@ -26,6 +26,7 @@ class _Calls(msgspec.Struct):
     """A body's calls. SDKs add its other members by themselves; they are left out."""
 
     batch: list[Raw]
+    context: Raw | UnsetType = UNSET
     sentAt: Raw | UnsetType = UNSET  # noqa: N815
 
 
@@ -39,6 +40,7 @@ class _Keyed(msgspec.Struct):
 
 _batch = msgspec.json.Decoder(_Calls)
 _any = msgspec.json.Decoder(Raw)
+_anything = msgspec.json.Decoder()
 _sent = msgspec.json.Decoder(_Sent)
 _text = msgspec.json.Decoder(str)
 _keyed = msgspec.json.Decoder(_Keyed)
@@ -67,7 +69,7 @@ def parse_segment_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
         raise Rejection(400, RequestError.NOT_A_BATCH, _NO_BATCH) from None
     if len(parsed.batch) > limits.batch_calls_max:
         raise Rejection(413, RequestError.TOO_MANY_EVENTS)
-    return _mapped(parsed.batch, None, limits, stand_in, _ms_of(parsed.sentAt))
+    return _mapped(parsed.batch, None, limits, stand_in, _ms_of(parsed.sentAt), _consent_in(parsed.context))
 
 
 def parse_segment_call(kind: str, body: bytes, limits: RequestLimits) -> list[EventBatch]:
@@ -82,6 +84,17 @@ def parse_segment_call(kind: str, body: bytes, limits: RequestLimits) -> list[Ev
     except msgspec.DecodeError:  # no object: its own rejection says so
         sent_at = 0
     return _mapped([call], kind, limits, stand_in, sent_at)
+
+
+def _consent_in(context: Raw | UnsetType) -> Consent | None:
+    """What a body's own context says, which is that of every call with none of its own (Segment, "Batch")."""
+    if context is UNSET:
+        return None
+    try:
+        said = _anything.decode(context)
+    except (msgspec.DecodeError, RecursionError):
+        return Consent(analytics=False)
+    return consent_of_context(said) if isinstance(said, dict) else None
 
 
 def _ms_of(sent_at: Raw | UnsetType) -> int:
@@ -111,7 +124,12 @@ def _decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[T, str | No
 
 
 def _mapped(
-    calls: list[Raw], kind: str | None, limits: RequestLimits, stand_in: str | None, sent_at: int
+    calls: list[Raw],
+    kind: str | None,
+    limits: RequestLimits,
+    stand_in: str | None,
+    sent_at: int,
+    consent: Consent | None = None,
 ) -> list[EventBatch]:
     """At least one batch; the first holds all rejected calls, and the events that have no session."""
     sessions: dict[str, list[tuple[int, AnyEvent]]] = {NO_SESSION: []}
@@ -125,8 +143,8 @@ def _mapped(
                 consents[index] = mapped.consent
         else:
             rejected.append(RejectedEvent(index, id_of_call(raw), mapped.reason, mapped.field, mapped.detail))
-    first = EventBatch(NO_SESSION, sessions.pop(NO_SESSION), rejected, sent_at, None, consents)
-    others = [EventBatch(session, events, [], sent_at, None, consents) for session, events in sessions.items()]
+    first = EventBatch(NO_SESSION, sessions.pop(NO_SESSION), rejected, sent_at, consent, consents)
+    others = [EventBatch(session, events, [], sent_at, consent, consents) for session, events in sessions.items()]
     return [first, *others] if first.events or first.rejected or not others else others
 
 

@@ -51,7 +51,9 @@ class EmailSelector(Redacted, frozen=True):
 
 Selector = SessionSelector | AccountSelector | EmailSelector
 
-_EMAIL = "caseFoldUTF8(normalizeUTF8NFC(toValidUTF8(trimBoth(email))))"  # what `canonical_email` does
+# What `canonical_email` does. The engine may know letters that Python does not, so `where` has it do the value, too.
+_CANONICAL = "caseFoldUTF8(normalizeUTF8NFC(toValidUTF8(trimBoth({}))))"
+_EMAIL = _CANONICAL.format("email")
 # For each table the expressions that are compared with the selector's fields, in their order.
 EXPRESSIONS: Mapping[type[Selector], Mapping[str, tuple[str, ...]]] = {
     SessionSelector: {"signals": ("site", "session"), "analytics": ("site", "session")},
@@ -64,7 +66,8 @@ def canonical_email(text: str) -> str:
     """The address as its owner means it: nobody who asks to be gone knows in which case it was typed.
 
     RFC 5321 (2.3.11) lets a host tell `A@example.com` from `a@example.com`; none is known to. Dots and `+tags` stay,
-    since what they mean is the host's own rule: another spelling is another selector.
+    since what they mean is the host's own rule: another spelling is another selector. So is a host in Punycode
+    (`xn--…`), and an address with characters that nobody sees.
     """
     return unicodedata.normalize("NFC", text.strip(" ")).casefold()
 
@@ -95,7 +98,8 @@ def selector_of(
     if account is not None:
         return AccountSelector(_fitting(account, Name, "an account has 1 to 256 characters"))
     assert email is not None
-    if len(email) > EMAIL_CHARACTERS_MAX or email.strip().count("@") != 1 or " " in email.strip():
+    email = email.strip()
+    if len(email) > EMAIL_CHARACTERS_MAX or email.count("@") != 1 or any(map(str.isspace, email)):
         raise SelectorError("an e-mail address has one @ and no spaces: name@example.com")
     return email_selector(_utf8(email, "an e-mail address is text in UTF-8"))
 
@@ -110,9 +114,11 @@ def where(selector: Selector, table: str) -> str:
 
     Values are in hexadecimal: no text of a client's is ever read as SQL, nor refused as a word of it.
     """
-    values = [text.encode().hex() for text in msgspec.structs.astuple(selector)]
+    values = [f"unhex('{text.encode().hex()}')" for text in msgspec.structs.astuple(selector)]
     pairs = zip(EXPRESSIONS[type(selector)][table], values, strict=True)
-    return " AND ".join(f"{expression} = unhex('{value}')" for expression, value in pairs)
+    return " AND ".join(
+        f"{expression} = {_CANONICAL.format(value) if expression == _EMAIL else value}" for expression, value in pairs
+    )
 
 
 def selectors_of(category: str, site: str, session: str, event: Mapping[str, Any]) -> tuple[Selector, ...]:

@@ -158,6 +158,8 @@ class Embedded:
                 for table in tables:
                     _make(session, table)
                 if settings:
+                    if strange := [name for name in settings if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)]:
+                        raise QueryFailed(115, f"Unknown setting '{strange[0][:100]}'. (UNKNOWN_SETTING)")
                     pairs = ", ".join(f"{name} = {statements.literal(value)}" for name, value in settings.items())
                     session.query(f"SET {pairs}", "Null")
                 result = session.query(sql, output_format, params=dict(parameters or {}))

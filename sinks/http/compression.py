@@ -40,6 +40,10 @@ class NotCompressed(ValueError):
     """A body is not compressed as its request says, or is longer than it may be; the text is a sentence's end."""
 
 
+class TooLong(NotCompressed):
+    """A body is longer than it may be."""
+
+
 def as_blocks(body: bytes | bytearray) -> bytes:
     """A body as ClickHouse's blocks of LZ4; none where it is empty."""
     compressor, blocks = Compressor(), BytesIO()
@@ -68,7 +72,7 @@ def from_blocks(body: bytes, bytes_max: int) -> bytes:
         if size < _HEADER.size or at > len(body):
             raise NotCompressed("ends within a block")
         if len(data) + data_bytes > bytes_max:
-            raise NotCompressed(f"is over {bytes_max} bytes")
+            raise TooLong(f"is over {bytes_max} bytes")
         if _checksum(body[start:at]) != body[start - _HASH_BYTES : start]:
             raise NotCompressed("has a block whose checksum differs")
         piece = _block_data(method, body[start + _HEADER.size : at], data_bytes)
@@ -94,18 +98,54 @@ def _block_data(method: int, compressed: bytes, data_bytes: int) -> bytes:
     raise NotCompressed("has a block that is neither LZ4 nor ZSTD")
 
 
-def from_lz4(body: bytes, bytes_max: int) -> bytes:
-    """The data of an LZ4 frame, the one content coding that aiohttp leaves to its caller.
+def decoded(body: bytes, coding: str, bytes_max: int) -> bytes:
+    """The data of a body in a content coding, whole.
 
     Raises:
-        NotCompressed: it is none, or longer than `bytes_max`.
+        NotCompressed: it is none, ends early, is longer than `bytes_max`, or the coding is unknown.
     """
-    frame = lz4.frame.LZ4FrameDecompressor()
-    data = _tried(frame.decompress, body, max_length=bytes_max + 1)
+    match coding:
+        case "" | "identity":
+            return body
+        case "gzip" | "x-gzip":
+            return _whole(lambda: zlib.decompressobj(31), body, bytes_max)
+        case "deflate":  # in zlib's format, or as many clients send it, without
+            is_zlib = len(body) > 1 and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+            return _whole(lambda: zlib.decompressobj(15 if is_zlib else -15), body, bytes_max)
+        case "zstd":
+            return _whole(zstd.ZstdDecompressor, body, bytes_max)
+        case "lz4":
+            return _whole(lz4.frame.LZ4FrameDecompressor, body, bytes_max)
+        case "br":
+            return _from_brotli(body, bytes_max)
+    raise NotCompressed("is in a coding that is not read here; gzip, deflate, br, zstd and lz4 are")
+
+
+def _whole(decompressor: Callable[[], Any], body: bytes, bytes_max: int) -> bytes:
+    """The data of one stream or of several, one after the other, each to its own end."""
+    data = b""
+    while body or not data:
+        one = decompressor()
+        data += _tried(one.decompress, body, bytes_max + 1 - len(data))
+        if len(data) > bytes_max:
+            raise TooLong(f"is over {bytes_max} bytes")
+        if not one.eof:
+            raise NotCompressed("ends early")
+        if not one.unused_data:
+            break
+        body = one.unused_data
+    return data
+
+
+def _from_brotli(body: bytes, bytes_max: int) -> bytes:
+    one = brotli.Decompressor()
+    data = _tried(one.process, body, output_buffer_limit=bytes_max + 1)
+    while len(data) <= bytes_max and not one.can_accept_more_data():
+        data += _tried(one.process, b"", output_buffer_limit=bytes_max + 1 - len(data))
     if len(data) > bytes_max:
-        raise NotCompressed(f"is over {bytes_max} bytes")
-    if not frame.eof:
-        raise NotCompressed("ends within its LZ4 frame")
+        raise TooLong(f"is over {bytes_max} bytes")
+    if not one.is_finished():
+        raise NotCompressed("ends early")
     return data
 
 

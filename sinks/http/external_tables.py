@@ -101,6 +101,15 @@ def _columns(table: str, structure: str, types: str) -> tuple[tuple[str, str], .
     return tuple(columns)
 
 
+def is_plain_structure(structure: str) -> bool:
+    """Whether a structure has names and types of the closed list alone, no expression."""
+    try:
+        _columns("", structure, "")
+    except NotAllowed:
+        return False
+    return True
+
+
 def _plain(kind: str, depth: int = 0) -> bool:
     """Whether a type is one of the closed list; names of a tuple's elements are left out of it."""
     nested = _NESTED.fullmatch(kind)

@@ -37,6 +37,7 @@ from sinks.engine import EngineError
 from sinks.http.compression import as_blocks, coded
 from sinks.http.external_tables import ExternalTable
 from sinks.http.native_blocks import UnknownType, with_version
+from sinks.http.quiet_errors import QuietRunner
 from sinks.http.read_only import (
     PROGRESS,
     QueryBounds,
@@ -46,7 +47,7 @@ from sinks.http.read_only import (
     settings_of_labels,
 )
 from sinks.http.refusals import NOT_IMPLEMENTED, TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT, NotAllowed
-from sinks.http.request_body import BODY_BYTES_MAX, asked_by
+from sinks.http.request_body import SENT_BYTES_MAX, asked_by
 from sinks.http.request_fields import Question, question_of
 from sinks.http.statement import last_settings, output_format_of
 from sinks.metrics import SinkMetrics
@@ -193,7 +194,7 @@ class HttpInterface:
 
     def app(self) -> web.Application:
         """An aiohttp application with the routes of a ClickHouse server."""
-        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._no_web_pages])
+        app = web.Application(client_max_size=SENT_BYTES_MAX, middlewares=[self._no_web_pages])
         app.router.add_get("/ping", _ok)
         app.router.add_get("/replicas_status", _ok)
         app.router.add_get("/", self._get)
@@ -402,8 +403,9 @@ async def serve_http(reader: Reader, settings: HttpInterfaceConfig, metrics: Sin
         OSError: the address is taken.
     """
     interface = await asyncio.get_running_loop().run_in_executor(None, HttpInterface, reader, settings, metrics)
-    runner = web.AppRunner(
+    runner = QuietRunner(
         interface.app(),
+        auto_decompress=False,
         access_log=None,
         handle_signals=False,
         shutdown_timeout=5,

@@ -4,6 +4,9 @@
 pass it. So the policy examines the text that `formatQuery` makes of a statement, which has no comments, escapes or
 keywords in odd case, and the engine runs this text. Of this text only what can be called or named counts: a string
 literal or a parameter is data, but where the engine would read it as code (`ReadOnlyPolicy.judged`).
+
+The structure that a table function is given is code too (`values('a String ALIAS file(…)', 1)`), whatever makes it: an
+escape in a literal, an alias, `concat`. So it has to be written as one literal, of types of a closed list.
 """
 
 import re
@@ -11,9 +14,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from sinks.http.external_tables import is_plain_structure
 from sinks.http.refusals import ACCESS_DENIED, READONLY, TYPE_MISMATCH, UNKNOWN_SETTING, NotAllowed
 from sinks.http.request_fields import HARMLESS
-from sinks.http.statement import without_literals
+from sinks.http.statement import numbered_literals, without_literals
 
 READING = frozenset({"SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN", "EXISTS"})
 
@@ -34,13 +38,14 @@ CLOSED = re.compile(
     r"|part_moves_between_shards|query_condition_cache|query_cache|remote_data_paths|asynchronous_inserts)(?![\w$])",
     re.IGNORECASE,
 )
-OF_THE_ENGINE = re.compile(r"(?<![\w$])(?:system|processlist)(?![\w$])", re.IGNORECASE)
+OF_THE_ENGINE = re.compile(r"(?<![\w$])(?:system|processlist)(?![\w$])|\A[\s(]*SHOW\s+MERGES", re.IGNORECASE)
 
 # Virtual columns and functions that tell which part a row lies in, and so which labels left together. They are refused
 # anywhere in a statement: joins, aliases and views need the name as well, and `*` and `COLUMNS(…)` never give them.
 OF_A_PART = re.compile(
     r"(?<![\w$])(?:_part|_part_\w+|_partition_\w+|_block_\w+|_sample_factor|_row_exists|_disk_name|_data_version"
     r"|blockNumber|blockSize|blockSerializedSize|rowNumberInBlock|rowNumberInAllBlocks|indexHint"
+    r"|lowCardinalityIndices|lowCardinalityKeys"
     r"|neighbor|runningDifference\w*|runningAccumulate|runningConcurrency)(?![\w$])",
     re.IGNORECASE,
 )
@@ -70,17 +75,33 @@ MERGED_BY_KEY = {
 NOT_FOR_LABELS = frozenset({"max_rows_to_read", "max_bytes_to_read", "read_overflow_mode"})
 PROGRESS = re.compile(r"Progress", re.IGNORECASE)
 
-# Table functions that reach nothing but the tables which a reader may read anyway. `merge` is none of them: it names
-# tables by a pattern, in which no forbidden name can be found.
-INWARD = frozenset(
+# Without FINAL the rows of a table come part by part. So of labels there are counts alone then, grouped by what a row
+# holds, as an audit asks: whatever gives one row before another says which of them left together.
+COUNTS_OF_LABELS = re.compile(
+    r"SELECT|FROM|WHERE|AND|OR|IN|GROUP|BY|AS|FORMAT|TabSeparated|TSV|CSV|JSON\w*"
+    r"|unjoin|labels|row_id|day|task|kind|answer|version|row_hash|row_version|row_ms"
+    r"|count|concat|toString|length|lower|hex|substring|SHA256|cityHash64|toInt64|toUInt16|[\d.]+"
+)
+NOT_WITH_COUNTS = frozenset(
     {
-        *("numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "null", "values", "SQLStandardValues"),
-        *("generateRandom", "generateSeries", "generate_series", "view", "viewIfPermitted"),
+        *("max_rows_to_group_by", "group_by_overflow_mode", "limit", "offset", "extremes"),
+        *("result_overflow_mode", "timeout_overflow_mode"),
     }
 )
 
-# Of them, those whose arguments are numbers or a statement, no structure.
-WITHOUT_STRUCTURE = INWARD - {"values", "SQLStandardValues", "null", "generateRandom", "viewIfPermitted"}
+# Table functions that reach nothing but the tables which a reader may read anyway. `merge` is none of them: it names
+# tables by a pattern, in which no forbidden name can be found. Nor are `generateRandom` and `null`, whose structure
+# may be an expression, or `viewIfPermitted`, which takes any table function.
+INWARD = frozenset(
+    {
+        *("numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "values", "SQLStandardValues"),
+        *("generateSeries", "generate_series", "view"),
+    }
+)
+
+# A call of VALUES, and what it may begin with: a structure, a number, or a tuple that begins with a literal.
+VALUES = re.compile(r"(?<![\w$])(?:values|SQLStandardValues)[`\"]?\s*\(", re.IGNORECASE)
+VALUES_BEGIN = re.compile(r"\s*(?:'(?P<structure>\d+)'\s*[,)]|-?[\d.]|\(\s*(?:'\d+'|-?[\d.]+|NULL)\s*,)")
 
 # Settings that a client may change, beside `output_format_…`; none of them lets a statement reach more.
 CHANGEABLE = frozenset(
@@ -132,20 +153,16 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
     Attributes:
         setting_names: all settings of the engine.
         outward: matches a call of a table function that reads or writes outside the tables.
-        reads_literals: matches what makes code of a literal: a table function, whose structure may hold expressions
-            (`values('a String ALIAS file(…)', 1)`).
     """
 
     setting_names: frozenset[str]
     outward: re.Pattern[str]
-    reads_literals: re.Pattern[str]
 
     def judged(self, canonical: str, parameters: Mapping[str, str], database: str = "unjoin") -> str:
         """What counts of a statement: its text without literals, and the names that came beside it.
 
-        Literals and parameters stay in it where they can become code or names: in a statement that calls such a
-        function, in SHOW, which the engine rewrites as another statement, with a placeholder of an Identifier, and
-        where it cannot be told what is a literal.
+        Literals and parameters stay in it where they can become code or names: in SHOW, which the engine rewrites as
+        another statement, with a placeholder of an Identifier, and where it cannot be told what is a literal.
 
         Args:
             canonical: the statement as `formatQuery` writes it.
@@ -153,7 +170,7 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
             database: the default database of its names.
         """
         code = without_literals(canonical)
-        if code is None or self.reads_literals.search(code) or MAKES_CODE.search(code):
+        if code is None or MAKES_CODE.search(code):
             return "\n".join((canonical, *parameters.values(), database))
         return f"{code}\n{database}"
 
@@ -194,8 +211,14 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
             raise NotAllowed(
                 ACCESS_DENIED,
                 "Not enough privileges. This interface reads tables only: names of functions that reach outside "
-                "are refused as names, and in literals of a statement that can make code of them: one with a table "
-                "function, an Identifier's placeholder or SHOW. (ACCESS_DENIED)",
+                "are refused as names, and in literals of a statement that can make code of them: one with an "
+                "Identifier's placeholder or SHOW. (ACCESS_DENIED)",
+            )
+        if not _values_are_plain(canonical):
+            raise NotAllowed(
+                ACCESS_DENIED,
+                "Not enough privileges. The structure of `values` has to be one literal of names and ordinary types, "
+                "without expressions: values('a String, b UInt8', ('x', 1)). (ACCESS_DENIED)",
             )
 
     def session_settings(self, asked: Mapping[str, str], bounds: QueryBounds) -> dict[str, str]:
@@ -209,7 +232,7 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
         """
         settings = {"final": "1"}
         for name, value in asked.items():
-            if not changeable(name):
+            if not changeable(name) or name not in self.setting_names:  # a name becomes part of a statement
                 if name in HARMLESS and name != "readonly":  # in a statement's SETTINGS; a request has lost them
                     continue
                 if name in INSTEAD:
@@ -229,21 +252,35 @@ def policy_of(setting_names: Iterable[str], table_functions: Iterable[str], func
     """The policy of one engine.
 
     Args:
-        functions: names of scalar functions. A call of one that shares its name with a table function (`format`) is
-            not refused here, for the text does not tell them apart; `readonly = 1` refuses the table function.
+        functions: names of scalar functions. One that shares its name with a table function (`format`) is refused
+            where a table stands; elsewhere `readonly = 1` refuses the table function. DESCRIBE runs it all the same.
     """
-    outward = sorted(set(table_functions) - INWARD - set(functions))
+    outward = set(table_functions) - INWARD
+    calls, shared = _any(outward - set(functions)), _any(outward & set(functions))
     return ReadOnlyPolicy(
         setting_names=frozenset(setting_names),
-        outward=_calls(outward),
-        reads_literals=_calls(sorted(set(table_functions) - WITHOUT_STRUCTURE)),
+        outward=re.compile(
+            rf"(?<![\w$]){calls}[`\"]?\s*\(|(?<![\w$])(?:FROM|JOIN|TABLE|IN|DESC|DESCRIBE)\s+[`\"]?{shared}[`\"]?\s*\(",
+            re.IGNORECASE,
+        ),
     )
 
 
-def _calls(names: Iterable[str]) -> re.Pattern[str]:
-    """Matches a call of one of the functions."""
-    pattern = r"(?<![\w$])(?:" + "|".join(map(re.escape, names)) + r")[`\"]?\s*\("
-    return re.compile(pattern if names else r"(?!)", re.IGNORECASE)
+def _any(names: Iterable[str]) -> str:
+    """A pattern that matches each of the names, and nothing where there is none."""
+    return f"(?:{'|'.join(map(re.escape, sorted(names))) or '(?!)'})"
+
+
+def _values_are_plain(canonical: str) -> bool:
+    """Whether no VALUES is given a structure with expressions, or one that only the engine can tell."""
+    code, literals = numbered_literals(canonical)
+    if without_literals(canonical) is None and VALUES.search(canonical):
+        return False
+    for call in VALUES.finditer(code):
+        begin = VALUES_BEGIN.match(code, call.end())
+        if begin is None or (begin["structure"] and not is_plain_structure(literals[int(begin["structure"])])):
+            return False
+    return True
 
 
 def may_read_labels(judged: str) -> bool:
@@ -254,7 +291,7 @@ def may_read_labels(judged: str) -> bool:
 def settings_of_labels(judged: str, asked: Mapping[str, str]) -> dict[str, str]:
     """What a statement about labels cannot change; empty for any other.
 
-    `final` is no such setting: an audit counts the rows that a merge will drop, and asks for them by `final = 0`.
+    `final = 0` is for an audit, which counts the rows that a merge will drop: of labels it gives counts alone.
 
     Raises:
         NotAllowed: READONLY, a request asks for another value.
@@ -266,7 +303,23 @@ def settings_of_labels(judged: str, asked: Mapping[str, str]) -> dict[str, str]:
     for name, value in asked.items():
         if name in NOT_FOR_LABELS or fixed.get(name, value) != value:
             raise NotAllowed(READONLY, f"Cannot modify '{name}' setting where labels are read. (READONLY)")
+    if rows and asked.get("final", "1") not in ("1", "true") and not _counts_labels(judged, asked):
+        raise NotAllowed(
+            READONLY,
+            "Cannot modify 'final' setting where rows of labels are read: without it they come part by part, so it is "
+            "for counts alone. (READONLY)",
+        )
     return fixed
+
+
+def _counts_labels(judged: str, asked: Mapping[str, str]) -> bool:
+    words = re.findall(r"[\w$`\"]+", judged)
+    return (
+        words.count("SELECT") == 1
+        and "count()" in judged
+        and all(map(COUNTS_OF_LABELS.fullmatch, words))
+        and NOT_WITH_COUNTS.isdisjoint(asked)
+    )
 
 
 def changeable(name: str) -> bool:

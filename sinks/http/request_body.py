@@ -3,18 +3,20 @@
 Source: ClickHouse documentation, "HTTP Interface"; RFC 7578.
 """
 
+import asyncio
 import re
 from typing import NamedTuple
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 
-from sinks.http.compression import NotCompressed, from_blocks, from_lz4
+from sinks.http.compression import NotCompressed, TooLong, decoded, from_blocks
 from sinks.http.refusals import CANNOT_DECOMPRESS, INCORRECT_DATA, READONLY, REQUEST_TOO_LARGE, NotAllowed
 
 BODY_BYTES_MAX = 1_048_576
+SENT_BYTES_MAX = BODY_BYTES_MAX + 65_536  # with what a form or a coding adds
 _PIECE_BYTES = 65_536
-_BY_AIOHTTP = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})
 
 
 class Asked(NamedTuple):
@@ -42,46 +44,57 @@ async def asked_by(request: web.Request) -> Asked:
         return Asked(url.get("query", ""), url, {})
     fields: dict[str, str] = {}
     files: dict[str, bytes] = {}
-    body = b""
     try:
+        body = _decoded(request, await request.read())
         if request.content_type == "multipart/form-data":
-            fields, files = await _form(request)
-        else:
-            body = await request.read()
+            fields, files = await _form(request, body)
+            body = b""
     except web.HTTPRequestEntityTooLarge:
         raise _too_large() from None
-    except (web.RequestPayloadError, HttpProcessingError, ValueError, AssertionError):
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError, ValueError, AssertionError):
         # Their texts may quote the body.
         raise NotAllowed(INCORRECT_DATA, "The body is not what its headers say. (INCORRECT_DATA)") from None
-    statement = (url.get("query"), fields.get("query"), _text(_decompressed(request, body, fields | url)))
+    statement = (url.get("query"), fields.get("query"), _text(_from_blocks(request, body, fields | url)))
     return Asked("\n".join(filter(None, statement)), fields | url, files)
 
 
-def _decompressed(request: web.Request, body: bytes, fields: dict[str, str]) -> bytes:
-    """The body as it was before ClickHouse's blocks and before a coding that aiohttp does not know."""
-    coding = request.headers.get("Content-Encoding", "").lower()
-    blocks = fields.get("decompress", "0").lower() not in ("", "0", "false")
+def _decoded(request: web.Request, body: bytes) -> bytes:
+    """The body as it was before its content coding: aiohttp would take one that is cut short for a whole one."""
     form = request.content_type == "multipart/form-data"
-    if coding not in _BY_AIOHTTP and (coding != "lz4" or form):
-        raise NotAllowed(
-            CANNOT_DECOMPRESS,
-            "Bodies are read here in gzip, deflate, br, zstd and, where they are no forms, lz4. (CANNOT_DECOMPRESS)",
-        )
-    if blocks and form:
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    try:
+        body = decoded(body, coding, SENT_BYTES_MAX if form else BODY_BYTES_MAX)
+    except TooLong:
+        raise _too_large() from None
+    except NotCompressed as error:
+        raise NotAllowed(CANNOT_DECOMPRESS, f"The compressed body {error}. (CANNOT_DECOMPRESS)") from None
+    if len(body) > BODY_BYTES_MAX and not form:
+        raise _too_large()
+    return body
+
+
+def _from_blocks(request: web.Request, body: bytes, fields: dict[str, str]) -> bytes:
+    """The body as it was before ClickHouse's blocks."""
+    if fields.get("decompress", "0").lower() in ("", "0", "false"):
+        return body
+    if request.content_type == "multipart/form-data":
         raise NotAllowed(CANNOT_DECOMPRESS, "A form is not read with `decompress`. (CANNOT_DECOMPRESS)")
     try:
-        body = from_lz4(body, BODY_BYTES_MAX) if coding == "lz4" else body
-        return from_blocks(body, BODY_BYTES_MAX) if blocks else body
+        return from_blocks(body, BODY_BYTES_MAX)
     except NotCompressed as error:
         raise NotAllowed(CANNOT_DECOMPRESS, f"The compressed body {error}. (CANNOT_DECOMPRESS)") from None
 
 
-async def _form(request: web.Request) -> tuple[dict[str, str], dict[str, bytes]]:
+async def _form(request: web.Request, body: bytes) -> tuple[dict[str, str], dict[str, bytes]]:
     """Fields and files of a form, all of them together at most `BODY_BYTES_MAX`."""
     fields: dict[str, str] = {}
     files: dict[str, bytes] = {}
     left = BODY_BYTES_MAX
-    form: MultipartReader = await request.multipart()
+    loop = asyncio.get_running_loop()
+    content = StreamReader(BaseProtocol(loop), SENT_BYTES_MAX, loop=loop)
+    content.feed_data(body)
+    content.feed_eof()
+    form = MultipartReader(request.headers, content)
     while (part := await form.next()) is not None:
         if not isinstance(part, BodyPartReader):
             raise NotAllowed(INCORRECT_DATA, "A form's parts have to be fields and files. (INCORRECT_DATA)")

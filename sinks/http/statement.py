@@ -21,6 +21,19 @@ def without_literals(canonical: str) -> str | None:
     return _QUOTED.sub(lambda quoted: "''" if quoted[0][0] == "'" else quoted[0], canonical)
 
 
+def numbered_literals(canonical: str) -> tuple[str, list[str]]:
+    """The statement with `'N'` for its string literal N, and what each of them says."""
+    literals: list[str] = []
+
+    def numbered(quoted: re.Match[str]) -> str:
+        if quoted[0][0] != "'":
+            return quoted[0]
+        literals.append(_value(quoted[0]))
+        return f"'{len(literals) - 1}'"
+
+    return _QUOTED.sub(numbered, canonical), literals
+
+
 def output_format_of(canonical: str, default: str) -> str:
     """The format that a statement names in its own text, else the default."""
     # A canonical literal holds no line break, so a line that starts with FORMAT is the clause.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sinks.clickhouse.embedded import Embedded
+from sinks.http.external_tables import ExternalTable
 from testkit.sink_records import signal, signals
 from unjoin.confine.allowed_paths import Role, confine_role
 from unjoin.confine.landlock import SandboxError, confine
@@ -54,6 +55,9 @@ def try_engine(settings: Settings, key: Path) -> dict[str, Any]:
     keys = settings.edge_keys_dir.parent
     found["sql glob"] = outcome(lambda: engine.select(f"SELECT * FROM file('{keys}/*/*', LineAsString)", "TSV"))
     found["sql outfile"] = outcome(lambda: engine.select(f"SELECT 1 INTO OUTFILE '{settings.data_dir}/x'"))
+    table = ExternalTable("ext", (("a", "UInt8"),), "TSV", b"44\n1\n", 100_000_000)
+    asked = ("SELECT sum(a) FROM ext", "TSV", {"readonly": "1"}, {}, "unjoin", 99, (table,))
+    found["external table"] = outcome(lambda: bytes(engine.read_bounded(*asked).body))
     engine.close()
     return found
 

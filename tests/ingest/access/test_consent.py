@@ -102,7 +102,14 @@ def test_consent_is_read_whether_or_not_an_event_beside_it_is_bad(bad: str) -> N
         ({"consent": {"categoryPreferences": {"analytics": True}}}, True),
         ({"consent": {"categoryPreferences": {"analytics": "yes"}}}, False),
         ({"consent": {"categoryPreferences": {"analytics": True, "ANALYTICS": False}}}, False),
-        ({"consent": {"categoryPreferences": "all"}, "consentManagement": 5}, None),
+        ({"consent": {"categoryPreferences": "all"}}, False),
+        ({"consent": False}, False),
+        ({"consentManagement": 5}, False),
+        ({"consentManagement": {"deniedConsentIds": "analytics"}}, False),
+        ({"consentManagement": {"deniedConsentIds": {"analytics": "p-1"}}}, False),
+        ({"consentManagement": {"allowedConsentIds": {"purpose": "Analytics"}, "deniedConsentIds": None}}, True),
+        ({"consent": {"categoryPreferences": {" Analytics ": False}}}, False),
+        ({"consent": None, "consentManagement": {}}, None),
         ({"consentManagement": {"allowedConsentIds": ["Analytics"], "deniedConsentIds": [3]}}, True),
         ({"consentManagement": {"allowedConsentIds": "analytics", "deniedConsentIds": ["analytics"]}}, False),
     ],
@@ -126,3 +133,19 @@ def test_each_call_of_a_batch_keeps_its_own_word() -> None:
     for batch in batches:
         found |= fates(batch)
     assert found == {"m-0": "stored", "m-1": "no_consent", "m-2": "no_consent"}
+
+
+@pytest.mark.parametrize("context", [{"consent": {"categoryPreferences": {"Analytics": False}}}, {"consent": 0}])
+def test_a_batch_s_own_context_counts_for_calls_that_say_nothing(context: dict[str, Any]) -> None:
+    """Segment's API merges it into each call's context; left out, a no would be stored as if nobody had been asked."""
+    base = {"timestamp": "2026-09-21T14:13:20Z", "type": "track", "event": "Opened", "anonymousId": "a"}
+    yes = {"context": {"consent": {"categoryPreferences": {"Analytics": True}}}}
+    calls = [
+        {**base, "messageId": "m-0"},
+        {**base, "messageId": "m-1", **yes},
+        {**base, "messageId": "m-2", "context": {}},
+    ]
+    found: dict[str, str] = {}
+    for batch in parse_segment_batch(json.dumps({"context": context, "batch": calls}).encode(), LIMITS):
+        found |= fates(batch)
+    assert found == {"m-0": "no_consent", "m-1": "stored", "m-2": "no_consent"}

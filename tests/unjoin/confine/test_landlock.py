@@ -73,6 +73,7 @@ def test_a_sink_stores_rows_and_opens_no_key(settings: Settings) -> None:
     for attempt in ("sql scalar", "sql table", "sql outfile"):
         assert "Permission denied" in found[attempt], attempt
     assert found["sql glob"] == "b''"
+    assert found["external table"] == r"b'45\n'", "a file in memory, and an answer through a pipe"
     assert found["again"].startswith("SandboxError threads are running")
 
 
