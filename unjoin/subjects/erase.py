@@ -29,7 +29,7 @@ from unjoin.query import QueryError
 from unjoin.settings import Settings
 from unjoin.subjects.arguments import selector_named
 from unjoin.subjects.requests import Requests, requests_of
-from unjoin.subjects.stored_rows import SelectJson, SubjectError, rows_of
+from unjoin.subjects.stored_rows import SelectJson, SubjectError, iso, rows_of
 from unjoin.terminal import escaped
 
 FOLLOW_SECONDS = 0.5
@@ -193,7 +193,8 @@ def _show(erasures: Sequence[Erasure], form: str) -> None:
     for one in erasures:
         since = one.at_ms.get(str(one.state), one.asked_at_ms)
         why[one.state, one.waits_for] += 1
-        cells.append((one.id, one.reference, one.kind, str(one.state), _time(since), sum(one.deleted.values())))
+        shown = iso(since) or "" if form == "csv" else _time(since)
+        cells.append((one.id, one.reference, one.kind, str(one.state), shown, sum(one.deleted.values())))
     names = ("request", "reference", "about", "state", "since (UTC)", "rows gone")
     if form == "csv":
         names = ("id", "reference", "kind", "state", "since", "deleted")
