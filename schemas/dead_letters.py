@@ -16,7 +16,6 @@ Headers = list[tuple[str, bytes]]
 
 SHARE_RECORDS = 100
 """The share of dead letters is taken of so many records; with fewer, a few bad ones would halt a quiet topic."""
-SHARE_MAX = 0.5
 
 TRUNCATED_FROM = "truncated_from"
 """The header of a dead letter whose value was too large with headers and was cut; it holds the length before."""

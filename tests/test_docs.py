@@ -9,7 +9,7 @@ import pytest
 
 from schemas.outcomes import EXPLANATION, RejectionReason, RequestError
 from unjoin.audit.balance import Line
-from unjoin.cli import _parser
+from unjoin.cli import options_of
 
 ROOT = Path(__file__).parents[1]
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
@@ -42,9 +42,23 @@ def test_commands_of_runbooks_are_commands(runbook: Path) -> None:
     called = re.findall(r"^(?:UNJOIN_\S+ )*unjoin (.*)$", shell, re.M)
     called += re.findall(r"^docker compose run --rm \w+ (.*)$", shell, re.M)
     for line in called:
-        words = shlex.split(line, comments=True)
-        end = min((words.index(mark) for mark in ("|", ">") if mark in words), default=len(words))
-        _parser().parse_args(words[:end])
+        options_of(_words(line))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_of_documents_are_commands(document: Path) -> None:
+    """The first thing that a newcomer does is to copy one."""
+    code = "\n".join(re.findall(r"^ *```\w*\n(.*?)^ *```", document.read_text(), re.M | re.S))
+    called = re.findall(r"^ *(?:\.venv/bin/)?unjoin (.*(?:\\\n.*)*)$", code, re.M)
+    called += re.findall(r"^\| `unjoin ([^`]*)`", document.read_text(), re.M)
+    for line in called:
+        options_of(_words(line))
+
+
+def _words(line: str) -> list[str]:
+    """Of a command line, as its shell splits it."""
+    words = shlex.split(line.replace("\\\n", ""), comments=True)
+    return words[: min((words.index(mark) for mark in ("|", ">", "&&", ";") if mark in words), default=len(words))]
 
 
 def _shell(document: Path) -> str:

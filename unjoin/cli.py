@@ -43,12 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 1 refused with a reason, 2 wrong usage, 3 `audit` or a search cannot tell, 4 nothing is stored of `subject`.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["attack"]:
-        given.insert(1, "--")  # else argparse takes the attacks' options for its own
-    if given[:1] == ["export"] and given[1:2] not in ([], ["-h"], ["--help"], *([name] for name in DATASETS)):
-        given.insert(1, DATASETS[0])
-    options = _parser().parse_args(given)
+    options = options_of(sys.argv[1:] if arguments is None else arguments)
     console = Console(
         stderr=options.command in ("audit", "export", "replay", "simulate", "subject")
     )  # what waits; results: output
@@ -72,6 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output, as `head` does, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
+    """What a command line asks for; wrong usage ends the process with 2."""
+    given = list(arguments)
+    if given[:1] == ["attack"]:
+        given.insert(1, "--")  # else argparse takes the attacks' options for its own
+    if given[:1] == ["export"] and given[1:2] not in ([], ["-h"], ["--help"], *([name] for name in DATASETS)):
+        given.insert(1, DATASETS[0])
+    return _parser().parse_args(given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,6 +190,7 @@ def _add_subject(subject: argparse.ArgumentParser) -> None:
         "--search", action="store_true", help="look for it everywhere, as somebody would who has taken the disks"
     )
     add_search_arguments(subject, "--search")
+    add_format(subject)
 
 
 def _add_sites(sites: argparse.ArgumentParser) -> None:
@@ -349,11 +355,11 @@ def _subject(options: argparse.Namespace, settings: Settings, console: Console) 
 
     selector = selector_named(options)
     if not options.search:
-        return run_subject(settings, selector, options.export, console)
+        return run_subject(settings, selector, options.export, options.format)
     from unjoin.subjects.search.command import search_everywhere, show, texts_of, write_report
 
     searched = search_everywhere(settings, texts_of(selector, options.email, options.also), console)
-    show(searched)
+    show(searched, options.format)
     if options.report:
         write_report(searched, options.report)
     return 0 if searched.found else CANNOT_TELL if searched.blind else NOTHING_STORED

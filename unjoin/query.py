@@ -27,6 +27,8 @@ TIMEOUT_S = 300
 PIECE_BYTES = 1 << 16
 WITH_TYPES = "TabSeparatedWithNamesAndTypes"
 NUMERIC = re.compile(r"(?:Nullable\(|LowCardinality\()*(?:U?Int|B?Float|Decimal)")
+_PLACEHOLDER = re.compile(r"\{\s*(\w+)\s*:\s*([^{}]+?)\s*\}")
+_NOT_SET = re.compile(r"Substitution `\w+` is not set")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)  # of TabSeparated
 
 SelectRows = Callable[[str], bytes]
@@ -85,13 +87,26 @@ def run_query(
     values = {name: _escaped(value) for name, value in parameters.items()}
     form = output_format or "table"
     asked = {"table": WITH_TYPES, "csv": WITH_TYPES, "json": "JSONEachRow"}.get(form, form)
-    with _stream(settings, sql, asked, values) as (given, pieces):
+    with _values_wanted(sql, parameters), _stream(settings, sql, asked, values) as (given, pieces):
         if given != asked or asked == form:  # the statement, or the reader, names a format of ClickHouse's
             _print_raw(pieces, escape=output_format is None or on_terminal())
         elif form == "json":
             print_json_lines(line.decode(errors="replace") for line in _lines_of(pieces))
         else:
             _print_rows(_lines_of(pieces), form)
+
+
+@contextmanager
+def _values_wanted(sql: str, parameters: Mapping[str, str]) -> Iterator[None]:
+    """Says all values that a refused statement lacks, where ClickHouse names the first."""
+    try:
+        yield
+    except QueryError as error:
+        if not _NOT_SET.search(str(error)):
+            raise
+        lacking = dict(one for one in _PLACEHOLDER.findall(sql) if one[0] not in parameters)
+        wanted = ", ".join(f"--param {name}=VALUE ({kind})" for name, kind in lacking.items())
+        raise QueryError(f"the SQL wants values: {wanted}") from None
 
 
 def _print_rows(lines: Iterator[bytes], form: str) -> None:

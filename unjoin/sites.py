@@ -78,7 +78,7 @@ def _list(sites: SitesFile, form: str) -> None:
             "kind": key.kind,
             "categories": sorted(key.categories),
             "origins": site.origins,
-            "events/s": key.events_per_second or "default",
+            "events_per_second": key.events_per_second or None,
             "state": _state(key, now_s),
             "consent": [
                 *(f"{name} necessary" for name in sorted(site.necessary)),
@@ -91,8 +91,18 @@ def _list(sites: SitesFile, form: str) -> None:
     if not rows and form == "table":
         say("no sites yet: `unjoin sites add NAME --origin URL` makes one")
         return
-    names = ("site", "key", "kind", "categories", "origins", "events/s", "state", "consent")
-    cells = ([*list(row.values())[:3], ", ".join(row["categories"]), *list(row.values())[4:]] for row in rows)
+    quota_name, no_quota = ("events/s", "default") if form == "table" else ("events_per_second", None)
+    names = ("site", "key", "kind", "categories", "origins", quota_name, "state", "consent")
+    cells = (
+        [
+            *list(row.values())[:3],
+            ", ".join(row["categories"]),
+            row["origins"],
+            row["events_per_second"] or no_quota,
+            *list(row.values())[6:],
+        ]
+        for row in rows
+    )
     print_table(names, cells, form, document=rows)
 
 

@@ -39,8 +39,6 @@ from stdnum.us import itin
 
 from processors.masking.patterns import compile_pattern
 
-_D = "[0-9]"
-
 # Letters and digits. Group names are what `VALIDATORS` is asked by.
 LETTERED = compile_pattern(
     r"\b(?:(?P<nino>[A-Za-z]{2}[ \-]?[0-9]{2}[ \-]?[0-9]{2}[ \-]?[0-9]{2}[ \-]?[A-Da-d])"

@@ -45,13 +45,15 @@ def test_person_is_gone_from_the_tables_refused_from_then_on_and_accounted_for(s
         for table in ("signals", "analytics"):
             assert stack.wait_for_count(f"SELECT count() FROM {table} WHERE session = '{session}'", 20) == 20
     assert post(stack, gone, count=5) == []  # still on its way when the request is made
-    done = erase(stack, "--session", gone, "--site", "dev", "--reference", gone[:9], "--yes")
+    done = erase(stack, "--session", gone, "--site", "dev", "--reference", gone[:9], "--yes", "--format", "json")
     assert done.returncode == 0, done.stderr
-    assert "Answers to tasks stay" in done.stdout
+    assert "Answers to tasks stay" in done.stderr
+    (told,) = json.loads(done.stdout)
     for table in ("signals", "analytics"):
         assert stack.wait_for_count(f"SELECT count() FROM {table} WHERE session = '{gone}'", 0) == 0
         assert stack.count(f"SELECT count() FROM {table} WHERE session = '{stays}'") == 20
     request = listed(stack)[gone[:9]]
+    assert (told["id"], told["deleted"]) == (request["id"], request["deleted"])
     assert request["state"] in ("rows_deleted", "parts_clean")
     assert gone not in json.dumps(request) + done.stdout + done.stderr
     assert set(post(stack, gone)) == {"erased"}

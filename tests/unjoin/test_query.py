@@ -1,10 +1,14 @@
 """Which SQL `unjoin query` asks, and with which values."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from unjoin.query import QueryError, parameter, sql_of
+from unjoin import query
+from unjoin.query import QueryError, parameter, run_query, sql_of
+from unjoin.settings import Settings
 
 
 def test_sql_is_given_or_in_a_file(tmp_path: Path) -> None:
@@ -51,3 +55,18 @@ def test_value_of_a_parameter_may_hold_anything() -> None:
     for text in ("a", "=b", "a-b=c", "1a=b", "a b=c", "ä=b"):
         with pytest.raises(QueryError, match="NAME=VALUE"):
             parameter(text)
+
+
+def test_values_that_a_question_lacks_are_all_said_with_their_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks one for the first time has to learn them from somewhere."""
+
+    @contextmanager
+    def refused(*_: object) -> Iterator[None]:
+        raise QueryError("Code: 456. DB::Exception: Substitution `site` is not set. (UNKNOWN_QUERY_PARAMETER)")
+        yield
+
+    monkeypatch.setattr(query, "_stream", refused)
+    sql = "SELECT {site:String}, { days : UInt16 }, {k:Array(String)}, '{\"a\":1}'"
+    with pytest.raises(QueryError) as said:
+        run_query(Settings(), sql, None, {"days": "7"})
+    assert str(said.value) == "the SQL wants values: --param site=VALUE (String), --param k=VALUE (Array(String))"

@@ -1,5 +1,6 @@
 """`unjoin sites` as an operator types it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,10 @@ def test_quota_and_overlap_are_flags_and_the_list_shows_them(capsys: pytest.Capt
     assert [key in line for key, line in zip((old, new), lines, strict=True)] == [True, True]
     assert all(" 9 " in line for line in lines)
     assert ["ends 20" in line for line in lines] == [True, False]
+    assert main(["sites", "quota", "shop", new, "0"]) == 0
+    capsys.readouterr()
+    assert main(["sites", "list", "--format", "json"]) == 0
+    assert [key["events_per_second"] for key in json.loads(capsys.readouterr().out)] == [9, None]
 
 
 @pytest.mark.parametrize("bad", ["-1", "1e9", "", "٣", "1000000001", "9" * 5_000, "1.5", "nan"])

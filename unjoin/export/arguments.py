@@ -23,7 +23,10 @@ def add_export_arguments(export: argparse.ArgumentParser) -> None:
     datasets = export.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     text = "labels with agreement, without what fewer than k votes say; meant where no data set is named"
     labels = datasets.add_parser("labels", help=text, description=text, epilog=_MERGED)
-    labels.add_argument("target", type=Path, metavar="FILE", help=".parquet or .csv; with --since-last a folder")
+    labels.add_argument(
+        "target", nargs="?", type=Path, default=Path("labels"), metavar="FILE",
+        help=".parquet or .csv; with --since-last a folder, by default `labels`",
+    )  # fmt: skip
     labels.add_argument("--votes", action="store_true", help="a row a vote, instead of the answer of each task")
     labels.add_argument(
         "--since-last", action="store_true",
@@ -40,6 +43,7 @@ def add_export_arguments(export: argparse.ArgumentParser) -> None:
         text = f"{what} as Parquet, a file a day: identified, for they name site and session"
         identified = datasets.add_parser(name, help=text, description=text, epilog=_IDENTIFIED)
         identified.add_argument(
-            "target", type=Path, metavar="FOLDER", help="days that are over since the last are added"
-        )
+            "target", nargs="?", type=Path, default=Path(name), metavar="FOLDER",
+            help=f"days that are over since the last are added; default `{name}`",
+        )  # fmt: skip
         add_format(identified)

@@ -100,7 +100,10 @@ def _by_day(options: argparse.Namespace, settings: Settings, console: Console) -
             added = export_by_day(source, dataset, options.target, datetime.datetime.now(datetime.UTC), advance)
     except OSError as error:
         raise ExportError(f"{options.target} cannot be written: {error.strerror or error}") from None
-    sentence = f"nothing new: of the days until {added.closed}, the last that is over, all are in {options.target}"
+    sentence = (
+        f"nothing new: of the days until {added.closed}, the last that is over, all are in {options.target}; "
+        f"`unjoin query` shows the {dataset.unit} of younger ones"
+    )
     if added.files:
         sentence = (
             f"{added.rows} {dataset.unit} in {added.files} new files of {options.target}\n"

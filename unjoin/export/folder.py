@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from unjoin.export.files import ExportError, Notes, Writer, new_file, put_in_place, sha256_of, sync
+from unjoin.export.files import SUFFIXES, ExportError, Notes, Writer, new_file, put_in_place, sha256_of, sync
 from unjoin.export.manifest import NAME, Manifest, Part, decoded, encoded
 
 PENDING = ".pending"
@@ -89,6 +89,8 @@ def opened(path: Path, dataset: str) -> Iterator[Folder]:
     Raises:
         ExportError: it cannot be one, or another export is at work in it.
     """
+    if path.suffix.lower() in SUFFIXES:
+        raise ExportError(f"{path} is to be a folder of Parquet files: name it without {path.suffix}")
     try:
         path.mkdir(exist_ok=True)
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -29,7 +29,7 @@ from unjoin.query import QueryError
 from unjoin.settings import Settings
 from unjoin.subjects.arguments import selector_named
 from unjoin.subjects.requests import Requests, requests_of
-from unjoin.subjects.stored_rows import SelectJson, SubjectError, rows_of
+from unjoin.subjects.stored_rows import SelectJson, SubjectError, iso, rows_of
 from unjoin.terminal import escaped
 
 FOLLOW_SECONDS = 0.5
@@ -64,7 +64,11 @@ def run_erase(options: argparse.Namespace, settings: Settings, console: Console)
         _show(asyncio.run(_listed(settings)), options.format)
         return 0
     selectors = _selectors(options)
-    asyncio.run(_erase(settings, selectors, options, console))
+    if options.format != "table":
+        console = Console(stderr=True)
+    made = asyncio.run(_erase(settings, selectors, options, console))
+    if options.format != "table":
+        _show(made, options.format)
     return 0
 
 
@@ -101,7 +105,7 @@ async def _listed(settings: Settings) -> list[Erasure]:
 
 async def _erase(
     settings: Settings, selectors: Sequence[Selector], options: argparse.Namespace, console: Console
-) -> None:
+) -> list[Erasure]:
     def say(text: str) -> None:
         console.print(escaped(text), markup=False, highlight=False, soft_wrap=True)
 
@@ -125,6 +129,7 @@ async def _erase(
             say(f"deleted: {_counts(_sums(deleted)) or 'no rows'}. {MEANS[State.ROWS_DELETED].capitalize()}")
         say(WHY_LABELS_STAY)
         say(OUT_OF_REACH)
+        return [requests.newest.get(one.id, one) for one in made]
 
 
 def _confirmed(settings: Settings, made: Sequence[Erasure], *, sure: bool) -> str:
@@ -188,8 +193,12 @@ def _show(erasures: Sequence[Erasure], form: str) -> None:
     for one in erasures:
         since = one.at_ms.get(str(one.state), one.asked_at_ms)
         why[one.state, one.waits_for] += 1
-        cells.append((one.id, one.reference, one.kind, str(one.state), _time(since), sum(one.deleted.values())))
-    print_table(("request", "reference", "about", "state", "since (UTC)", "rows gone"), cells, form, document=document)
+        shown = iso(since) or "" if form == "csv" else _time(since)
+        cells.append((one.id, one.reference, one.kind, str(one.state), shown, sum(one.deleted.values())))
+    names = ("request", "reference", "about", "state", "since (UTC)", "rows gone")
+    if form == "csv":
+        names = ("id", "reference", "kind", "state", "since", "deleted")
+    print_table(names, cells, form, document=document)
     if form == "table":
         for (state, waits_for), count in why.items():
             say(f"{count} {state}: {MEANS[state]}{f'; waiting for {waits_for}' * bool(waits_for)}")

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-from rich.console import Console
 
 from schemas.subjects.selectors import Selector, tables_of
 from sinks.engine import Table
@@ -24,6 +23,7 @@ from sinks.rows.tables import TABLES
 from unjoin.audit.command import SINK_GROUP
 from unjoin.audit.snapshot import AuditError, KafkaReader
 from unjoin.connections.kafka_login import kafka_access_of
+from unjoin.output import print_report
 from unjoin.settings import Settings
 from unjoin.subjects.arguments import named
 from unjoin.subjects.stored_rows import SelectJson, SubjectError, count, iso, pages, rows_of
@@ -67,7 +67,7 @@ NOT_INCLUDED = (
 NotStored = Callable[[], Mapping[str, int | None]]
 
 
-def run_subject(settings: Settings, selector: Selector, target: str | None, console: Console) -> int:
+def run_subject(settings: Settings, selector: Selector, target: str | None, form: str = "table") -> int:
     """Counts what is stored of one person or, with a target, writes it; the exit code, `NOTHING_STORED` for nothing.
 
     Args:
@@ -86,8 +86,12 @@ def run_subject(settings: Settings, selector: Selector, target: str | None, cons
     said = ", ".join(f"{n} in {table}" for table, n in counts.items())
     total = sum(counts.values())
     written = f"; written to {target}" * (target not in (None, STDOUT))
-    text = f"{total} rows stored: {said}{written}" if total else f"nothing is stored of that subject: {said}{written}"
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    unit = "row" if total == 1 else "rows"
+    text = f"{total} {unit} stored: {said}{written}" if total else f"nothing is stored of that subject: {said}{written}"
+    if target == STDOUT:
+        sys.stderr.write(f"{text}\n")
+    else:
+        print_report(text, form, rows=total, **counts)
     return 0 if total else NOTHING_STORED
 
 

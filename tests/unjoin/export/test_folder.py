@@ -54,6 +54,14 @@ def test_files_are_added_and_the_manifest_names_them(tmp_path: Path) -> None:
         add(folder, 2)
 
 
+@pytest.mark.parametrize("name", ["features.parquet", "labels.CSV"])
+def test_file_s_name_is_no_folder(tmp_path: Path, name: str) -> None:
+    """Whoever names a file wants one, and finds a folder of that name only later."""
+    with pytest.raises(ExportError, match="name it without"), opened(tmp_path / name, "counts"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 STEPS = 4
 
 

@@ -91,7 +91,8 @@ def source(engine: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def said(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
     code = main(["subject", *arguments])
-    return code, capfd.readouterr().err
+    captured = capfd.readouterr()
+    return code, captured.out + captured.err
 
 
 @pytest.mark.usefixtures("source")
@@ -101,10 +102,12 @@ def test_exit_code_tells_an_operator_s_script_whether_something_is_stored(
     engine.insert(signals([signal(0, session="mine")]))
     target = tmp_path / "export.json"
     arguments = ["--site", "dev", "--session"]
-    assert said([*arguments, "mine"], capfd) == (0, "1 rows stored: 1 in signals, 0 in analytics\n")
+    assert said([*arguments, "mine"], capfd) == (0, "1 row stored: 1 in signals, 0 in analytics\n")
+    code, text = said([*arguments, "mine", "--format", "json"], capfd)
+    assert (code, json.loads(text)) == (0, {"rows": 1, "signals": 1, "analytics": 0})
     assert said([*arguments, "nobodys"], capfd)[0] == 4
     code, text = said([*arguments, "mine", "--export", str(target)], capfd)
-    assert (code, text) == (0, f"1 rows stored: 1 in signals, 0 in analytics; written to {target}\n")
+    assert (code, text) == (0, f"1 row stored: 1 in signals, 0 in analytics; written to {target}\n")
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert len(json.loads(target.read_bytes())["tables"]["signals"]) == 1
 

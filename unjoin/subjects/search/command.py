@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 from aiokafka.errors import KafkaError
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from schemas.subjects.selectors import Selector
 from unjoin.audit.snapshot import AuditError
 from unjoin.audit.stored import source_of
 from unjoin.connections.kafka_login import kafka_access_of
-from unjoin.output import print_table, say
+from unjoin.output import print_table, progress_on, say
 from unjoin.roles import topics_of
 from unjoin.settings import Settings
 from unjoin.subjects.arguments import named
@@ -57,7 +57,7 @@ def search_everywhere(settings: Settings, texts: Mapping[str, str], console: Con
         raise SubjectError("there is nothing to look for")
     findings: list[Finding] = []
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with progress_on(console, *columns) as progress:
         bar = progress.add_task("tables", total=None)
         try:
             with source_of(settings) as source:
@@ -83,15 +83,19 @@ def search_everywhere(settings: Settings, texts: Mapping[str, str], console: Con
     return Searched(iso(time.time_ns() // 1_000_000) or "", sorted(needles.texts), findings, not_seen)
 
 
-def show(searched: Searched) -> None:
-    """Prints where something was found, and how much was searched."""
+def show(searched: Searched, form: str = "table") -> None:
+    """Prints where something was found, and how much was searched; as JSON what `write_report` writes."""
     rows = [
         (one.place, one.how, one.items, one.searched_bytes, sum(one.found.values()), "partly" * bool(one.missed))
         for one in sorted(searched.findings, key=lambda one: -sum(one.found.values()))
     ]
-    print_table(("place", "how", "items", "bytes searched", "found", "not read"), rows)
-    for line in searched.not_seen:
-        say(f"not seen: {line}")
+    names = ("place", "how", "items", "bytes searched", "found", "not read")
+    if form == "csv":
+        names = ("place", "how", "items", "searched_bytes", "found", "missed")
+    print_table(names, rows, form, document=searched)
+    if form == "table":
+        for line in searched.not_seen:
+            say(f"not seen: {line}")
 
 
 def write_report(searched: Searched, target: Path) -> None:

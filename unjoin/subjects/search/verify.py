@@ -30,6 +30,8 @@ def run_verify(options: argparse.Namespace, settings: Settings, console: Console
         RequestsError: Kafka does not hand out the requests.
     """
     selector = selector_named(options)
+    if options.format != "table":
+        console = Console(stderr=True)
     erasure = asyncio.run(_request(settings, options.verify))
     if not erasure.digest:
         console.print("the request is forgotten: nothing says any more whom it was about; searching all the same")
@@ -38,7 +40,7 @@ def run_verify(options: argparse.Namespace, settings: Settings, console: Console
     searched = search_everywhere(settings, texts_of(selector, options.email, options.also), console)
     about = {"id": erasure.id, "reference": erasure.reference, "state": str(erasure.state)}
     searched = msgspec.structs.replace(searched, request=about)
-    show(searched)
+    show(searched, options.format)
     if options.report:
         write_report(searched, options.report)
     console.print(_verdict(erasure, searched.found, blind=searched.blind), highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """The proof of an erasure: of the person it was about and nobody else, and never more than was searched."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -55,6 +56,26 @@ def test_verdict_says_what_was_found_and_how_far_the_request_is(
     found = verified(monkeypatch, capfd, finding, request_, REQUEST, "--email", "Ann@A.test")
     assert found[0] == code
     assert sentence in found[1]
+
+
+def test_verdict_for_a_program_is_one_document(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Sentences beside it go where errors go, so that a pipe holds JSON alone."""
+
+    @asynccontextmanager
+    async def requests_of(_: object) -> AsyncIterator[SimpleNamespace]:
+        yield SimpleNamespace(newest={REQUEST: ASKED})
+
+    monkeypatch.setattr("unjoin.subjects.search.verify.requests_of", requests_of)
+    monkeypatch.setattr(
+        "unjoin.subjects.search.verify.search_everywhere", lambda *_: Searched("", ["email"], [FOUND], [])
+    )
+    assert main(["erase", "--verify", REQUEST, "--email", "ann@a.test", "--format", "json"]) == 1
+    said = capfd.readouterr()
+    document = json.loads(said.out)
+    assert (document["request"]["id"], document["findings"][0]["found"]) == (REQUEST, {"email, as it is": 2})
+    assert "found 2 times" in said.err
 
 
 @pytest.mark.parametrize(
