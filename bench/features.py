@@ -1,6 +1,6 @@
 """`python -m bench.features`: what `session_features` costs a session, and what a table of it would take.
 
-The engine makes the rows (bench/storage/fill.py): sessions of a hundred signals of 30 to 60 samples. Asked within the
+The engine makes the rows (testkit/analyst_rows.py): sessions of a hundred signals of 30 to 60 samples. Asked within the
 bounds of port 8123, of as many parts as were inserted and of one.
 """
 
@@ -16,8 +16,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.storage.fill import SESSION_EVENTS, insert
 from sinks.clickhouse.embedded import Embedded
+from testkit.analyst_rows import SESSION_EVENTS, insert
 from testkit.machine import ms_cell
 from testkit.sink_configs import query_bounds
 

@@ -41,12 +41,19 @@ def main() -> int:
         "--rows", type=int, default=10_000_000, help="of signals; a fifth as many page views and labels"
     )
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument(
+        "--only", default="", metavar="PART", help="questions whose name has this part, and their tables"
+    )
     options = parser.parse_args()
-    console, found = Console(width=160), questions()
+    console, found = Console(width=160), [question for question in questions() if options.only in question.name]
+    if not found:
+        parser.error(f"no question's name has {options.only!r} in it")
+    read = {table for question in found for table in question.tables}
+    tables = [table for table in SHARES if not options.only or table in read]
     measured: dict[str, dict[str, list[float]]] = {question.name: {} for question in found}
     with tempfile.TemporaryDirectory(prefix="unjoin-questions-") as folder, Progress(console=console) as bar:
         with closing(Embedded(Path(folder) / "data")) as engine:
-            stored = fill(engine, options.rows, bar)
+            stored = fill(engine, options.rows, tables, bar)
             given = {
                 name: value_of(name, lambda sql: engine.select(sql, "TSV").decode().strip()) for name in _names(found)
             }
@@ -89,10 +96,10 @@ def _names(found: list[Question]) -> set[str]:
     return {name for question in found for name in question.parameters}
 
 
-def fill(engine: Embedded, rows: int, bar: Progress) -> list[str]:
+def fill(engine: Embedded, rows: int, tables: list[str], bar: Progress) -> list[str]:
     """Stores and merges; tells how many rows each table has."""
     engine.migrate()
-    wanted = {table: rows * share // 100 for table, share in SHARES.items()}
+    wanted = {table: rows * SHARES[table] // 100 for table in tables}
     task = bar.add_task("storing", total=sum(wanted.values()))
     for table, count in wanted.items():
         for start in range(0, count, ROWS_EACH):

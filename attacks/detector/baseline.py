@@ -76,7 +76,9 @@ def features_of(engine: Embedded, plays: Sequence[Play], rng: Random, *, is_redu
     )
 
 
-def judged(features: pd.DataFrame, client: str, folds: str, seed: int) -> tuple[list[Judged], Floats]:
+def judged(
+    features: pd.DataFrame, client: str, folds: str, seed: int, resamples: int = RESAMPLES
+) -> tuple[list[Judged], Floats]:
     """Cross-validated by the column `folds`; also gives the points of the ROC curve of all bots."""
     is_bot, groups = features["is_bot"].to_numpy(bool), features[folds].to_numpy(str)
     scores = np.zeros(len(features))
@@ -87,7 +89,9 @@ def judged(features: pd.DataFrame, client: str, folds: str, seed: int) -> tuple[
     found = []
     for bot in [*dict.fromkeys(kinds[is_bot].tolist()), "all"]:
         chosen = ~is_bot | (is_bot if bot == "all" else kinds == bot)
-        drawn_again = _intervals(is_bot[chosen], scores[chosen], features["group"].to_numpy(str)[chosen], seed)
+        drawn_again = _intervals(
+            is_bot[chosen], scores[chosen], features["group"].to_numpy(str)[chosen], seed, resamples
+        )
         people, bots = scores[chosen & ~is_bot], scores[chosen & is_bot]
         share = float(np.mean(bots > np.quantile(people, 0.95)))
         auc = float(roc_auc_score(is_bot[chosen], scores[chosen]))
@@ -97,11 +101,13 @@ def judged(features: pd.DataFrame, client: str, folds: str, seed: int) -> tuple[
     return found, np.column_stack([shown, np.interp(shown, false, true)])
 
 
-def _intervals(is_bot: NDArray[np.bool_], scores: Floats, groups: NDArray[np.str_], seed: int) -> tuple[float, float]:
+def _intervals(
+    is_bot: NDArray[np.bool_], scores: Floats, groups: NDArray[np.str_], seed: int, resamples: int
+) -> tuple[float, float]:
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     areas = []
-    for _ in range(RESAMPLES):
+    for _ in range(resamples):
         index = np.concatenate([members[group] for group in rng.choice(len(members), len(members))])
         if 0 < is_bot[index].sum() < len(index):
             areas.append(roc_auc_score(is_bot[index], scores[index]))

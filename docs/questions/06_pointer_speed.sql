@@ -1,15 +1,16 @@
--- How fast do pointers move, in pixels a second, by site?
+-- How fast do pointers of a site move, in pixels a second, by day?
+-- site: the site's name.
 SELECT
-    site,
+    day,
     quantilesExact(0.1, 0.5, 0.9)(1000 * path / greatest(t[-1] - t[1], 1)) AS px_per_second
 FROM
 (
     SELECT
-        site,
+        toDate(received_at) AS day,
         t,
-        arraySum(arrayMap((dx, dy) -> sqrt(dx * dx + dy * dy), arrayDifference(x), arrayDifference(y))) AS path
+        arraySum((dx, dy) -> sqrt(dx * dx + dy * dy), arrayDifference(x), arrayDifference(y)) AS path
     FROM signals
-    WHERE type = 'pointer'
+    WHERE site = {site:String} AND type = 'pointer'
 )
-GROUP BY site
-ORDER BY site
+GROUP BY day
+ORDER BY day

@@ -36,7 +36,8 @@ def test_every_play_with_signals_has_a_row_and_what_sends_labels_alone_has_none(
 
 def test_model_finds_what_moves_in_straight_lines(told: pd.DataFrame) -> None:
     """It could else be blind, and nobody would notice."""
-    found, curve = judged(told[told["kind"].isin(["simulated", "straight lines"])], "the SDK", "group", seed=1)
+    some = told[told["kind"].isin(["simulated", "straight lines"])]
+    found, curve = judged(some, "the SDK", "group", seed=1, resamples=50)
     assert [one.bot for one in found] == ["straight lines", "all"]
     assert found[0].auc > 0.8
     assert found[0].lower <= found[0].auc <= found[0].upper
