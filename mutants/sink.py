@@ -64,7 +64,10 @@ SINK = (
     Mutant(
         name="a setting has any name",
         why="A name becomes part of a statement that runs before the session is read-only.",
-        edits=(Edit("sinks/http/read_only.py", " or name not in self.setting_names:", ":"),),
+        edits=(
+            Edit("sinks/http/read_only.py", " or name not in self.setting_names:", ":"),
+            Edit("sinks/clickhouse/embedded.py", 'not re.fullmatch(r"[A-Za-z_]\\w*", name, re.ASCII)', "False"),
+        ),
         tests=("tests/sinks/http/test_attacks.py::test_no_field_of_the_url_becomes_code",),
     ),
     Mutant(
