@@ -61,7 +61,9 @@ class Freshness:
             if waiting:
                 keys = ", ".join(f"'{key}'" for key in list(waiting)[:ASKED_AT_ONCE_MAX])
                 column = _COLUMN[table]
-                asked.append(f"SELECT DISTINCT '{table}', {column} FROM {table} WHERE {column} IN ({keys})")
+                asked.append(
+                    f"SELECT '{table}', {column}, count() FROM {table} WHERE {column} IN ({keys}) GROUP BY {column}"
+                )
         try:
             lines = await self._reader.lines(
                 " UNION ALL ".join(asked), final=False, seconds_max=POLL_ANSWER_SECONDS_MAX
@@ -70,7 +72,7 @@ class Freshness:
             return
         now = time.monotonic()
         for line in lines:
-            table, key = line.split("\t")
+            table, key, _ = line.split("\t")
             sent_at = self._waiting[table].pop(key, None)
             if sent_at is not None:
                 self.seen.append(Seen(table, sent_at, now))

@@ -23,6 +23,7 @@ import msgspec
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from faults.chaos.rows import physical_sql
 from sinks.clickhouse.embedded import Embedded
 from sinks.http import interface
 from sinks.http.compression import coded
@@ -302,6 +303,8 @@ def test_no_setting_shows_the_parts_of_labels(port: int, parts_of_labels: str, s
             {"max_rows_to_group_by": "9", "group_by_overflow_mode": "any"},
         ),
         ("SELECT (SELECT count() FROM labels), * FROM (SELECT task FROM labels)", {}),
+        ("SELECT task FROM labels UNION ALL SELECT toString(count()) FROM labels", {}),
+        ("WITH a AS (SELECT task FROM labels) SELECT count() FROM a UNION ALL SELECT 1", {}),
         ('SELECT count() AS "labels", 1 AS `x`, groupArray(task) FROM labels', {}),
     ],
 )
@@ -319,6 +322,7 @@ def test_an_audit_counts_what_a_merge_will_drop(port: int, engine: Embedded) -> 
     rows = ask(port, named.statement(0, 1), final="0")[1].splitlines()
     assert sum(int(row.split("\t")[3]) for row in rows) == 2 or len(rows) == 1, "two rows, unless they were merged"
     assert ask(port, "SELECT count() FROM unjoin.labels", final="0")[0] == 200
+    assert ask(port, physical_sql([1, 2]), final="0")[0] == 200
 
 
 def test_no_format_tells_the_progress_of_reading_labels(port: int, parts_of_labels: str) -> None:
