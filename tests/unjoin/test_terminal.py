@@ -131,7 +131,7 @@ def test_query_of_a_server_is_escaped_too(
         def __init__(self, *_: object, **__: object) -> None:
             pass
 
-        def select(self, _: str, output_format: str) -> bytes:
+        def select(self, _: str, output_format: str, **__: object) -> bytes:
             return FORMATS[output_format]([("url", "String")], [(f"[red]{CLIPBOARD}[/red]",)])
 
         def close(self) -> None:
