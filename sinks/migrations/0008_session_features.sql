@@ -7,8 +7,9 @@
 -- most 100,000 pixels long, and nowhere else: so whatever a client sends, every number is finite. Where nothing counts,
 -- a number is NULL. Percentiles are exact, linear between neighbours (Hyndman and Fan's type 7, numpy's default), of the
 -- first 100,000 values of a session: one that sends without end must not take the memory of all. Rows are read in the
--- order of the key, a session at a time, so that memory does not grow with the number of sessions; in nested SELECTs,
--- because an alias that others use is analysed anew for each use.
+-- order of the key, a session at a time, so that memory does not grow with the number of sessions; in small blocks, for of
+-- each part that nothing has merged one is in memory, samples and all; in nested SELECTs, because an alias that others use
+-- is analysed anew for each use.
 
 CREATE VIEW IF NOT EXISTS unjoin.session_features AS
 WITH
@@ -293,5 +294,5 @@ FROM
         )
     )
     GROUP BY site, session
-    SETTINGS optimize_aggregation_in_order = 1
+    SETTINGS optimize_aggregation_in_order = 1, max_block_size = 2048
 );
