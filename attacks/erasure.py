@@ -148,7 +148,7 @@ def _run(stack: RunningStack, people: int, events: int, console: Console) -> dic
         ("--account", person.account),
         ("--email", person.email),
     ):
-        done = stack.command("erase", *selector, "--reference", selector[0], "--yes")
+        done = stack.command("erase", *selector, "--reference", selector[0][2:], "--yes")
         if done.returncode:
             raise Unproved(f"the request was refused: {done.stderr.strip()}")
     rows_s = time.monotonic() - began
