@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import random
+import secrets
 import signal
 import sys
 import tempfile
@@ -28,7 +29,8 @@ from rich.progress import Progress
 
 from faults.chaos.parts import running_pid_of
 from schemas.kafka_access import KafkaAccess
-from schemas.subjects.erasures import Erasure, State
+from schemas.subjects.erasures import Erasure, State, erasure_of
+from schemas.subjects.selectors import SessionSelector
 from testkit.aimed_kill import FOLDERS, RENAMES, SYNCS, Aim, AimedKill, can_aim
 from testkit.kafka_node import kafka_home
 from testkit.processes import wait_for
@@ -38,6 +40,7 @@ from unjoin.subjects.requests import RequestsError, requests_of
 CALLS = {"rename": RENAMES, "fsync": SYNCS, "mkdir": FOLDERS, "unlink": "unlink,unlinkat", "send": "sendto,sendmsg"}
 SETTLE_SECONDS_MAX = 120.0
 OTHERS, OTHER_EVENTS = 50, 40
+SALT = bytes(range(32))
 CHECKSUM = "SELECT toString(sum(sipHash64(*))) AS hash, count() AS n FROM {table} WHERE startsWith(session, 'stays-')"
 
 
@@ -46,18 +49,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m faults.erasures", description=__doc__.splitlines()[0])
     parser.add_argument("--crashes", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=7_200, help="begin no crash later than that")
     options = parser.parse_args()
     console, chance = Console(width=120), random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="unjoin-erasures-") as folder:
         stack = RunningStack(kafka_home(), Path(folder))
         stack.start()
         try:
-            return run(stack, options.crashes, chance, console)
+            return run(stack, options.crashes, options.seconds, chance, console)
         finally:
             stack.stop()
 
 
-def run(stack: RunningStack, crashes: int, chance: random.Random, console: Console) -> int:
+def run(stack: RunningStack, crashes: int, seconds: float, chance: random.Random, console: Console) -> int:
     """The rounds and what is judged at the end."""
     for number in range(OTHERS):
         post(stack, f"stays-{number}", OTHER_EVENTS)
@@ -72,7 +76,8 @@ def run(stack: RunningStack, crashes: int, chance: random.Random, console: Conso
     try:
         with Progress(console=console, transient=True) as progress:
             for number in progress.track(range(crashes), description="crashes"):
-                inside[crash(stack, f"gone-{number}", number, chance)] += 1
+                if time.monotonic() - began < seconds:
+                    inside[crash(stack, f"gone-{number}", number, chance)] += 1
         wait_for(lambda: deleted(stack), "requests are not done", SETTLE_SECONDS_MAX, every_seconds=0.5)
     finally:
         stop.set()
@@ -84,7 +89,8 @@ def run(stack: RunningStack, crashes: int, chance: random.Random, console: Conso
     for what, count in sorted(inside.items()):
         console.print(f"{what}: {count}", highlight=False)
     console.print(
-        f"{crashes} crashes in {time.monotonic() - began:.0f} s; rows left of whoever asked {left}; others as before "
+        f"{inside.total()} crashes in {time.monotonic() - began:.0f} s; "
+        f"rows left of whoever asked {left}; others as before "
         f"{'yes' if before == after else 'NO'}; audit difference {audit['difference']}, {erased} rows erased",
         highlight=False,
     )
@@ -97,11 +103,7 @@ def crash(stack: RunningStack, session: str, number: int, chance: random.Random)
     part = {8: "kafka", 9: "collector"}.get(number % 10, "sink")
     pid = running_pid_of(part, stack.pid)
     kind = chance.choice([*CALLS, "moment"]) if part == "sink" and can_aim() else "moment"
-    done = persist(
-        lambda: stack.command("erase", "--session", session, "--site", "dev", "--yes", "--no-wait"),
-        lambda done: done.returncode == 0,
-    )
-    request = done.stdout.partition("request ")[2].split(" ")[0].rstrip(";")
+    request = persist(lambda: ask(stack, session))
     if kind == "moment":
         time.sleep(chance.random() * 3)
         was = state_of(stack, request) if part != "kafka" else State.ACCEPTED
@@ -122,6 +124,24 @@ def crash(stack: RunningStack, session: str, number: int, chance: random.Random)
         every_seconds=0.3,
     )  # fmt: skip
     return f"{part} before {kind}, {'in the middle' if was is State.ACCEPTED else 'after the rows were gone'}"
+
+
+def ask(stack: RunningStack, session: str) -> str:
+    """Asks as `unjoin erase` does; the request's id."""
+    made = erasure_of(
+        SessionSelector("dev", session), id=secrets.token_hex(8), reference=session, salt=SALT,
+        now_ms=time.time_ns() // 1_000_000,
+    )  # fmt: skip
+
+    async def add() -> None:
+        async with requests_of(KafkaAccess(stack.bootstrap)) as found:
+            await found.add([made])
+
+    try:
+        asyncio.run(add())
+    except RequestsError as error:
+        raise OSError(str(error)) from None
+    return made.id
 
 
 def post(stack: RunningStack, session: str, count: int) -> None:
