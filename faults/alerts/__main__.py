@@ -61,16 +61,19 @@ def _healthy(environment: Environment, seconds: float) -> set[str]:
 def _tried(environment: Environment, fault: Fault) -> tuple[str, str, str, str]:
     name = f"Unjoin{fault.alert}"
     _quiet(environment, name)
-    began = time.monotonic()
-    with fault.make(environment):
-        while name not in (firing := environment.prometheus.firing()):
-            if time.monotonic() - began > fault.seconds_max:
-                break
-            time.sleep(0.5)
-        seconds = time.monotonic() - began
+    began, firing, error = time.monotonic(), set[str](), ""
+    try:
+        with fault.make(environment):
+            while name not in (firing := environment.prometheus.firing()):
+                if time.monotonic() - began > fault.seconds_max:
+                    break
+                time.sleep(0.5)
+            seconds = time.monotonic() - began
+    except Exception as failed:  # a fault that cannot be made or mended: the others are tried
+        seconds, error = time.monotonic() - began, f" ({type(failed).__name__}: {failed})"
     fired = name in firing
     others = ", ".join(sorted(firing - {name}))
-    how = f"{'fired' if fired else 'NOT fired'} after {seconds:.0f} s"
+    how = f"{'fired' if fired else 'NOT fired'} after {seconds:.0f} s{error}"
     say(f"{fault.alert}: {fault.what}: {how}; beside it: {others or 'none'}")
     return fault.alert, fault.what, "yes" if fired else "no", f"{seconds:.0f}"
 
