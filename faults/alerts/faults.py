@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient
 
 from faults.alerts.environment import Environment
 from faults.chaos.parts import end
@@ -110,11 +110,14 @@ def _full_spool(environment: Environment) -> Iterator[None]:
 
 @contextmanager
 def _disk_full(environment: Environment) -> Iterator[None]:
+    ballast = environment.disk.folder / "ballast"  # roles before a server hold little, and tell whole MiB
+    ballast.write_bytes(bytes(67_108_864))
     environment.disk.fill()
     try:
         yield
     finally:
         environment.disk.relieve()
+        ballast.unlink()
 
 
 @contextmanager
@@ -184,23 +187,6 @@ def _server_paused(environment: Environment) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-@contextmanager
-def _released_topic_takes_nothing(environment: Environment) -> Iterator[None]:
-    _alter(environment, "labels.deidentified", "2")
-    try:
-        yield
-    finally:
-        _alter(environment, "labels.deidentified", "1")
-
-
-def _alter(environment: Environment, topic: str, copies: str) -> None:
-    entry = ConfigEntry("min.insync.replicas", copies, incremental_operation=AlterConfigOpType.SET)
-    admin = AdminClient({"bootstrap.servers": environment.kafka.bootstrap})
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    for done in admin.incremental_alter_configs([resource]).values():
-        done.result(30)
 
 
 def _cut_log(role: str, topic: str, partitions: int) -> Callable[[Environment], AbstractContextManager[object]]:
@@ -303,7 +289,7 @@ FAULTS = (
     Fault("DiskFilling", "the roles' disk has no room left", _disk_full),
     Fault("DeadLetters", "five records that are none, on events.signals", _garbage("events.signals"), instance="sink"),
     Fault("DeadLetters", "five records that are none, on events.labeled", _garbage("events.labeled"), 150, "processor"),
-    Fault("DoorWithoutProgress", "labels.deidentified takes no records", _released_topic_takes_nothing, 180),
+    Fault("DoorWithoutProgress", "Kafka holds still, seen by the door", _kafka_paused),
     Fault("DoorLags", "1,500 labels/s, the door runs 100 ms of each second", _slow_door, 180),
     Fault("LabelsExpired", "retention takes labels before the door", _cut_log("processor", "events.labeled", 1), 180),
     Fault("LabelsExpiring", "one session answers, and 45 minutes pass", _old_votes, 180),
