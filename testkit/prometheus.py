@@ -98,10 +98,11 @@ class Prometheus:
         """Series over time: [{metric, values: [[time, text], …]}]."""
         return self._result("query_range", query=expression, start=str(start), end=str(end), step=str(step))
 
-    def firing(self) -> set[str]:
-        """Names of the alerts that fire now."""
+    def firing(self, instance: str = "") -> set[str]:
+        """Names of the alerts that fire now, of one instance or of any."""
         alerts = json.loads(self._get("/api/v1/alerts"))["data"]["alerts"]
-        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+        fire = (alert["labels"] for alert in alerts if alert["state"] == "firing")
+        return {labels["alertname"] for labels in fire if not instance or labels.get("instance") == instance}
 
     def _result(self, what: str, **parameters: str) -> list[dict[str, Any]]:
         answer = json.loads(self._get(f"/api/v1/{what}?{urllib.parse.urlencode(parameters)}"))

@@ -17,11 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from faults.alerts.dashboards import pictured
 from faults.alerts.environment import Environment, say
 from faults.alerts.faults import FAULTS, LOAD_RATE, Fault
 from testkit.kafka_node import kafka_home
-
-SCRAPE_SECONDS = 15
 
 
 def main() -> int:
@@ -29,23 +28,51 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help="an alert, without `Unjoin` (may be repeated)")
     parser.add_argument("--factor", type=int, default=15)
     parser.add_argument("--healthy-minutes", type=float, default=60.0, help="of the rules' time")
-    parser.add_argument("--out", type=Path, help="a folder for alerts.csv")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="a folder for alerts.csv, of which it goes on, and the dashboards as they were meanwhile",
+    )
     options = parser.parse_args()
     chosen = [fault for fault in FAULTS if not options.only or fault.alert in options.only]
-    lines: list[tuple[str, str, str, str]] = []
+    lines = _read(options.out)
+    tried = {(alert, what) for alert, what, fired, _ in lines if fired == "yes"}
+    chosen = [fault for fault in chosen if (fault.alert, fault.what) not in tried]
     with (
         tempfile.TemporaryDirectory(prefix="alerts-", ignore_cleanup_errors=True) as folder,
         Environment(kafka_home(), Path(folder), options.factor) as environment,
     ):
-        environment.load(LOAD_RATE)
+        began = time.time()
+        environment.load(LOAD_RATE, "--bots", "0.05")
         false = _healthy(environment, options.healthy_minutes * 60 / options.factor)
-        lines.append(("none", f"{options.healthy_minutes:g} minutes of load", ", ".join(sorted(false)) or "none", ""))
-        lines += [_tried(environment, fault) for fault in chosen]
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        with (options.out / "alerts.csv").open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([("alert", "fault", "fired", "seconds"), *lines])
+        if options.healthy_minutes:
+            said = ", ".join(sorted(false)) or "none"
+            lines.append(("none", f"{options.healthy_minutes:g} minutes of load", said, ""))
+        try:
+            for fault in chosen:
+                lines.append(_tried(environment, fault))
+        finally:
+            _written(options.out, lines)
+            if options.out:
+                pictured(environment.prometheus, began, options.out)
     return int(bool(false) or any(fired == "no" for _, _, fired, _ in lines))
+
+
+Line = tuple[str, str, str, str]
+
+
+def _read(out: Path | None) -> list[Line]:
+    if not out or not (out / "alerts.csv").exists():
+        return []
+    with (out / "alerts.csv").open(newline="") as file:
+        return [(alert, what, fired, seconds) for alert, what, fired, seconds in list(csv.reader(file))[1:]]
+
+
+def _written(out: Path | None, lines: list[Line]) -> None:
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / "alerts.csv").open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([("alert", "fault", "fired", "seconds"), *lines])
 
 
 def _healthy(environment: Environment, seconds: float) -> set[str]:
@@ -58,27 +85,30 @@ def _healthy(environment: Environment, seconds: float) -> set[str]:
     return fired
 
 
-def _tried(environment: Environment, fault: Fault) -> tuple[str, str, str, str]:
+def _tried(environment: Environment, fault: Fault) -> Line:
     name = f"Unjoin{fault.alert}"
-    _quiet(environment, name)
-    began = time.monotonic()
-    with fault.make(environment):
-        while name not in (firing := environment.prometheus.firing()):
-            if time.monotonic() - began > fault.seconds_max:
-                break
-            time.sleep(0.5)
-        seconds = time.monotonic() - began
+    _quiet(environment, name, fault.instance)
+    began, firing, error = time.monotonic(), set[str](), ""
+    try:
+        with fault.make(environment):
+            while name not in (firing := environment.prometheus.firing(fault.instance)):
+                if time.monotonic() - began > fault.seconds_max:
+                    break
+                time.sleep(0.5)
+            seconds = time.monotonic() - began
+    except Exception as failed:  # a fault that cannot be made or mended: the others are tried
+        seconds, error = time.monotonic() - began, f" ({type(failed).__name__}: {failed})"
     fired = name in firing
-    others = ", ".join(sorted(firing - {name}))
-    how = f"{'fired' if fired else 'NOT fired'} after {seconds:.0f} s"
+    others = ", ".join(sorted(environment.prometheus.firing() - {name}))
+    how = f"{'fired' if fired else 'NOT fired'} after {seconds:.0f} s{error}"
     say(f"{fault.alert}: {fault.what}: {how}; beside it: {others or 'none'}")
     return fault.alert, fault.what, "yes" if fired else "no", f"{seconds:.0f}"
 
 
-def _quiet(environment: Environment, name: str) -> None:
+def _quiet(environment: Environment, name: str, instance: str) -> None:
     """Waits until the alert is over that the fault before it may have made."""
     end = time.monotonic() + 400
-    while name in environment.prometheus.firing() and time.monotonic() < end:
+    while name in environment.prometheus.firing(instance) and time.monotonic() < end:
         time.sleep(1)
 
 

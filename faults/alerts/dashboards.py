@@ -54,13 +54,26 @@ def main() -> int:
             with fault.make(environment):
                 time.sleep(15)
         time.sleep(max(0.0, options.seconds - (time.time() - began)))
-        answers = _asked(environment.prometheus, began)
+        silent = pictured(environment.prometheus, began, options.out)
+    return int(bool(silent))
+
+
+def pictured(prometheus: Prometheus, began: float, out: Path | None) -> list[tuple[str, str, str]]:
+    """Asks every query of every dashboard since a moment, and draws the answers into a folder.
+
+    Args:
+        began: Unix seconds.
+
+    Returns:
+        What has no answer: (dashboard, panel, query).
+    """
+    answers = _asked(prometheus, began)
     silent = [key for key, series in answers.items() if not series]
     say(f"{len(answers)} queries, {len(silent)} without an answer{''.join(f'; {key}' for key in silent)}")
-    if options.out:
+    if out:
         for name, dashboard in dashboards().items():
-            _draw(options.out / f"dashboard-{name}.svg", name, dashboard, answers)
-    return int(bool(silent))
+            _draw(out / f"dashboard-{name}.svg", name, dashboard, answers)
+    return silent
 
 
 def _asked(prometheus: Prometheus, began: float) -> Answers:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient
 
 from faults.alerts.environment import Environment
 from faults.chaos.parts import end
@@ -27,12 +27,14 @@ class Fault(msgspec.Struct, frozen=True):
     Attributes:
         alert: without `Unjoin`.
         seconds_max: until it has to fire, with windows that are 15 times shorter.
+        instance: the role that it has to be about; "" for any.
     """
 
     alert: str
     what: str
     make: Callable[[Environment], AbstractContextManager[object]]
     seconds_max: float = 90.0
+    instance: str = ""
 
 
 def _kills(environment: Environment) -> AbstractContextManager[object]:
@@ -55,6 +57,17 @@ def _stutters(role: str, held_s: float, runs_s: float) -> Callable[[Environment]
         return _again_and_again(hold, runs_s)
 
     return make
+
+
+@contextmanager
+def _slow_door(environment: Environment) -> Iterator[None]:
+    """More labels than a door can take that gets a tenth of a processor."""
+    environment.load(1_500, "--categories", "labeled")
+    try:
+        with _stutters("processor", 0.9, 0.1)(environment):
+            yield
+    finally:
+        environment.load(LOAD_RATE)
 
 
 @contextmanager
@@ -97,11 +110,14 @@ def _full_spool(environment: Environment) -> Iterator[None]:
 
 @contextmanager
 def _disk_full(environment: Environment) -> Iterator[None]:
+    ballast = environment.disk.folder / "ballast"  # roles before a server hold little, and tell whole MiB
+    ballast.write_bytes(bytes(67_108_864))
     environment.disk.fill()
     try:
         yield
     finally:
         environment.disk.relieve()
+        ballast.unlink()
 
 
 @contextmanager
@@ -171,23 +187,6 @@ def _server_paused(environment: Environment) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-@contextmanager
-def _released_topic_takes_nothing(environment: Environment) -> Iterator[None]:
-    _alter(environment, "labels.deidentified", "2")
-    try:
-        yield
-    finally:
-        _alter(environment, "labels.deidentified", "1")
-
-
-def _alter(environment: Environment, topic: str, copies: str) -> None:
-    entry = ConfigEntry("min.insync.replicas", copies, incremental_operation=AlterConfigOpType.SET)
-    admin = AdminClient({"bootstrap.servers": environment.kafka.bootstrap})
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    for done in admin.incremental_alter_configs([resource]).values():
-        done.result(30)
 
 
 def _cut_log(role: str, topic: str, partitions: int) -> Callable[[Environment], AbstractContextManager[object]]:
@@ -288,10 +287,10 @@ FAULTS = (
     Fault("KeysOverdue", "an edge key that cannot be unlinked", _key_that_stays, 150),
     Fault("EdgeKeyMissing", "today's edge key is moved away", _key_gone, 120),
     Fault("DiskFilling", "the roles' disk has no room left", _disk_full),
-    Fault("DeadLetters", "five records that are none, on events.signals", _garbage("events.signals")),
-    Fault("DeadLetters", "five records that are none, on events.labeled", _garbage("events.labeled"), 150),
-    Fault("DoorWithoutProgress", "labels.deidentified takes no records", _released_topic_takes_nothing, 180),
-    Fault("DoorLags", "the door runs 30 ms of each second", _stutters("processor", 0.97, 0.03), 400),
+    Fault("DeadLetters", "five records that are none, on events.signals", _garbage("events.signals"), instance="sink"),
+    Fault("DeadLetters", "five records that are none, on events.labeled", _garbage("events.labeled"), 150, "processor"),
+    Fault("DoorWithoutProgress", "Kafka holds still, seen by the door", _kafka_paused),
+    Fault("DoorLags", "1,500 labels/s, the door runs 100 ms of each second", _slow_door, 180),
     Fault("LabelsExpired", "retention takes labels before the door", _cut_log("processor", "events.labeled", 1), 180),
     Fault("LabelsExpiring", "one session answers, and 45 minutes pass", _old_votes, 180),
     Fault("SinkLags", "ClickHouse holds still", _server_paused, 240),

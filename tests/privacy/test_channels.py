@@ -302,6 +302,7 @@ TOTALS = {
     *("unjoin_role_started_seconds", "unjoin_disk_free_bytes", "unjoin_disk_size_bytes", "unjoin_keys"),
     *("unjoin_keys_overdue", "unjoin_keys_oldest_seconds"),
     *("unjoin_sink_malformed_http", "unjoin_sink_refused_web_pages", "unjoin_sink_asn_errors"),
+    "unjoin_sink_erasures_open",
     *("unjoin_overload_waited", "unjoin_overload_shed_early", "unjoin_overload_shed_late"),
 }
 
