@@ -536,6 +536,7 @@ def test_settings_by_url_are_welcome_refused_or_unknown(port: int) -> None:
         (b"SELECT '\xff'", {}, {}, "164"),
         (b"SELECT '\\xff'", {}, {}, "48"),
     ],
+    ids=[str(number) for number in range(16)],  # bodies hold the time at which they were compressed
 )
 def test_a_body_that_is_not_as_it_says_ends_with_a_sentence(
     port: int, body: bytes, headers: dict[str, str], url: dict[str, str], code: str, caplog: pytest.LogCaptureFixture
