@@ -20,7 +20,7 @@ import asyncio
 import logging
 import resource
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import httptools
 from uvicorn.config import Config
@@ -28,9 +28,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ingest.errors import Rejection
 from ingest.http.fast_path import EXTENSION, FastPath, response_bytes
-from ingest.http.known_heads import KnownHeads, framed
 from ingest.http.request_line import are_hosts, origin_form, own_path
-from ingest.http.responses import HeaderList, HttpResponse, error_response
+from ingest.http.responses import HttpResponse, error_response
 from ingest.limits import RequestLimits
 from schemas.outcomes import RequestError
 
@@ -40,8 +39,6 @@ UNREAD_SECONDS_MAX = 30.0
 REFUSED_BODY_SECONDS_MAX = 5.0
 # Requests that a client sends ahead, without waiting for an answer; each costs some kB until its turn.
 PIPELINED_MAX = 32
-# What a client sends ahead while a request is under way is kept up to this, and left in the socket beyond.
-AHEAD_BYTES_MAX = 65_536
 # What a client may still send after its last answer, and how long it has to end its side.
 LINGER_BYTES_MAX = 8_388_608
 LINGER_SECONDS_MAX = 2.0
@@ -58,16 +55,6 @@ log = logging.getLogger(__name__)
 
 # From a request's method, URL, headers and peer to its refusal; None where it is to be handled.
 Shed = Callable[[bytes, bytes, list[tuple[bytes, bytes]], str], HttpResponse | None]
-
-
-class Known(Protocol):
-    """Handles requests whose head was read before: `ingest.collector.Collector`."""
-
-    def knows(self, scope: Any) -> Any | None:
-        """What a parsed request's head says; None where requests with this head are to be parsed each time."""
-
-    def take(self, head: Any, body: bytes, peer: str, answer: Callable[[HttpResponse, HeaderList], None]) -> None:
-        """Handles a request, and calls `answer` once."""
 
 
 class _Refused(Exception):
@@ -99,13 +86,11 @@ class _Transport:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. Subclassed per collector by `bounded_protocol`, since uvicorn makes instances itself."""
+    """One connection. Subclassed per collector by `collector_protocol`, since uvicorn makes instances itself."""
 
     limits: RequestLimits
     connections_max: int
     alias: bytes
-    known: Known
-    heads: KnownHeads
     # Connections that wait for their client to send, the one that has waited for longest first.
     idle: "dict[BoundedProtocol, None]"
 
@@ -138,10 +123,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._half_closed = False  # by the client
         self._last_words = b""  # sent after the answers that are under way
         self._last_error: RequestError | None = None
-        self._under_way = False  # a request that `known` took
-        self._ahead = b""  # what came meanwhile
-        self._eof_ahead = self._ends_next = False
-        self._answered_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the timer of the first head; beyond `connections_max` aborts the longest idle connection."""
@@ -167,19 +148,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses what came, and refuses a head that grows beyond `header_bytes_max`."""
-        if self._under_way:
-            self._ahead += data
-            if len(self._ahead) > AHEAD_BYTES_MAX:
-                self.flow.pause_reading()
-            return
         if self._ended or self.transport.is_closing():
             self._drop(len(data))  # what comes now answers nothing
-            return
-        message = framed(data) if self._waits() else None
-        if message is not None and (head := self.heads.get(message.template)) is not None:
-            self._under_way = True
-            self.idle.pop(self, None)
-            self.known.take(head, data[message.body_at :], self.client[0] if self.client else "", self._answer)
             return
         self._unset_keepalive_if_required()
         if self._in_head:
@@ -190,57 +160,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(400, RequestError.MALFORMED_HTTP)
         if self._ended:
             return
-        if message is not None and self._in_head and self.cycle.scope is self.scope and self.cycle.keep_alive:
-            self._remember(message.template)
         if self._in_head and (self._head_bytes or self._seen_bytes):  # a head that has begun and is not whole
             self._arm()
             # What the parser holds of a header that has not ended is seen here alone.
             if self._head_bytes > self.limits.header_bytes_max:
                 self._refuse(431, RequestError.HEADERS_TOO_LARGE)
-
-    def _waits(self) -> bool:
-        """Whether the connection waits for the first byte of another request than its first."""
-        return (
-            self.cycle is not None
-            and self.cycle.response_complete
-            and not self._head_bytes
-            and not self._seen_bytes
-            and self._in_head
-            and self._refused_timer is None
-            and not self.flow.write_paused
-        )
-
-    def _remember(self, template: bytes) -> None:
-        """Keeps the head of the request that was parsed just now, unless something in it is not the same each time."""
-        if self._coding is None and not self.expect_100_continue and not self._offers_upgrade:
-            try:
-                head = self.known.knows(self.scope)
-            except Rejection:  # which the request's task says
-                return
-            if head is not None:
-                self.heads.remember(template, head)
-
-    def _answer(self, response: HttpResponse, headers: HeaderList) -> None:
-        """Answers a request that `known` took, and goes on with what came meanwhile."""
-        self._under_way = False
-        self.idle[self] = None
-        if self.transport.is_closing():
-            return
-        ends = self._ends_next
-        self.transport.write(response_bytes(response, self.server_state.default_headers, headers, closes=ends))
-        self.server_state.total_requests += 1
-        self._answered_at = self.loop.time()
-        if ends:
-            self.transport.close()
-            return
-        if self._ahead:
-            ahead, self._ahead = self._ahead, b""
-            self.flow.resume_reading()
-            self.data_received(ahead)
-        if self._eof_ahead and not self._under_way:
-            self._eof_ahead = False
-            if not self.eof_received():
-                self.transport.close_now()
 
     def _parse(self, data: bytes) -> None:
         """Feeds the parser; a head that offered an upgrade is fed again without the offer, then what follows it."""
@@ -264,9 +188,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Whether to keep open: a client may end its side once it has sent, and waits for its answers."""
-        if self._under_way:
-            self._eof_ahead = True
-            return True
         self._half_closed = True
         if self._ended:
             return not self.transport.lingers  # else all that had to be said was said
@@ -498,50 +419,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """Closes a connection whose client has sent nothing for long."""
-        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
-        if self._under_way or left > 0:
-            left = self.timeout_keep_alive if self._under_way else left
-            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
-        else:
-            self.transport.close_now()
+        self.transport.close_now()
 
     def shutdown(self) -> None:
         """Closes the connection once its answers are sent."""
-        if self._under_way:
-            self._ends_next = True
-        elif self.cycle is None or self.cycle.response_complete:
+        if self.cycle is None or self.cycle.response_complete:
             self.transport.close_now()
         else:
             super().shutdown()
-
-
-def bounded_protocol(
-    limits: RequestLimits,
-    shed: Shed,
-    note_refused: Callable[[RequestError], None],
-    connections_max: int,
-    known: Known,
-    alias: str = "",
-) -> type[BoundedProtocol]:
-    """The protocol class of a collector.
-
-    Args:
-        note_refused: told of each request that is refused as no HTTP, or for its headers, or ends too late.
-        connections_max: beyond it the one that has been idle for longest is closed for a new one.
-        known: handles requests whose head was read before.
-        alias: a second path of `/v1/events` and of the SDK; "" for none.
-    """
-    members = {
-        "limits": limits,
-        "shed": staticmethod(shed),
-        "note_refused": staticmethod(note_refused),
-        "idle": {},
-        "known": known,
-        "heads": KnownHeads(),
-        "connections_max": connections_max,
-        "alias": alias.encode(),
-    }
-    return type("BoundedProtocol", (BoundedProtocol,), members)
 
 
 def raise_file_limit(connections_max: int) -> int:

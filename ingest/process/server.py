@@ -31,7 +31,8 @@ from ingest.encode.seals import DoorKeys, Seals
 from ingest.following import Follower
 from ingest.http.body import BodyRoom
 from ingest.http.client_address import Network, is_local, networks_of
-from ingest.http.protocol import bounded_protocol, raise_file_limit
+from ingest.http.known_protocol import collector_protocol
+from ingest.http.protocol import raise_file_limit
 from ingest.http.refusal_log import RefusalLog
 from ingest.kafka.erasures import FollowedErasures
 from ingest.kafka.partitioner import positive_hash
@@ -343,7 +344,7 @@ def _uvicorn_config(
     connections_max = raise_file_limit(config.connections_max)
     return uvicorn.Config(
         Application(collector, web),
-        http=bounded_protocol(
+        http=collector_protocol(
             config.limits, shedding.refusal_of, refusals.note, connections_max, collector, config.path_alias
         ),
         ws="none",
