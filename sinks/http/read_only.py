@@ -81,6 +81,7 @@ COUNTS_OF_LABELS = re.compile(
     r"SELECT|FROM|WHERE|AND|OR|IN|GROUP|BY|AS|FORMAT|TabSeparated|TSV|CSV|JSON\w*"
     r"|unjoin|labels|row_id|day|task|kind|answer|version|row_hash|row_version|row_ms|event|copy"
     r"|count|concat|startsWith|toString|length|lower|hex|substring|SHA256|cityHash64|toInt64|toUInt16|[\d.]+"
+    r"|sum|countSubstringsCaseInsensitiveUTF8|toUInt64|unhex"
 )
 NOT_WITH_COUNTS = frozenset(
     {

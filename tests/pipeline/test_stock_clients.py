@@ -165,7 +165,7 @@ def test_query_asks_a_file_with_parameters(stack: RunningStack, mark: str) -> No
     assert stack.command("query", *answer, "--format", "TSV").stdout == "1\n"
     done = stack.command("query", "--file", question)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "`site`" in done.stderr
+    assert "--param site=VALUE" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -33,6 +33,8 @@ from testkit.sink_configs import query_bounds, sink_config
 from testkit.sink_records import label, labels, signal, signals
 from tests.sinks.http.heavy_queries import ROWS, WARM_UP_BLOCKS, Report
 from unjoin.audit.keys import ROW_KEYS
+from unjoin.subjects.search.needles import Needles
+from unjoin.subjects.search.stored import search_tables
 
 BOUNDS = query_bounds(max_execution_time=2, max_result_rows=200_000)
 LARGE_BYTES, LIGHT_BYTES = 201_326_592, 67_108_864
@@ -323,6 +325,9 @@ def test_an_audit_counts_what_a_merge_will_drop(port: int, engine: Embedded) -> 
     assert sum(int(row.split("\t")[3]) for row in rows) == 2 or len(rows) == 1, "two rows, unless they were merged"
     assert ask(port, "SELECT count() FROM unjoin.labels", final="0")[0] == 200
     assert ask(port, physical_sql([1, 2]), final="0")[0] == 200
+    texts = Needles({"a text": "beagle"})
+    found = search_tables(lambda sql: ask(port, sql, final="0")[1].encode(), texts)
+    assert "ClickHouse: table labels" in {one.place for one in found}
 
 
 def test_no_format_tells_the_progress_of_reading_labels(port: int, parts_of_labels: str) -> None:
