@@ -11,14 +11,14 @@ from pathlib import Path
 import msgspec
 
 from sinks.clickhouse.embedded import Embedded
-from sinks.clickhouse.migrate import DIRECTORY
 from sinks.main import SinkConfig, run
 
 
 def prepare(directory: Path) -> None:
-    ddl = (DIRECTORY / "0001_events.sql").read_text()
-    ddl = ddl[ddl.index("CREATE TABLE IF NOT EXISTS unjoin.signals") :].split(";\n")[0]
     engine = Embedded(directory)
+    engine.migrate()  # before: a view of it needs a table that collapses
+    ddl = engine.select("SHOW CREATE TABLE unjoin.signals", "TSVRaw").decode()
+    engine.select("DROP TABLE unjoin.signals SYNC", "Null")
     engine.select(ddl.replace("ReplacingMergeTree(received_at)", "MergeTree"), "Null")
     engine.close()
 

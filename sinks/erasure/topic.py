@@ -86,16 +86,16 @@ class ErasureTopic(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             self._eraser = Eraser(self._rows, self._logs, self._patience, self._now_ms)
 
     async def _session(self, outages: Sequence[Outage]) -> None:
-        client = self._kafka.client()
         consumer = AIOKafkaConsumer(
-            **client,
+            **self._kafka.client(),
             group_id=f"{self._prefix}erasures",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=SESSION_TIMEOUT_MS // 4,
         )
-        admin, producer = AIOKafkaAdminClient(**client), AIOKafkaProducer(**client, acks="all")
+        admin = AIOKafkaAdminClient(**self._kafka.client())
+        producer = AIOKafkaProducer(**self._kafka.client(), acks="all")
         async with AsyncExitStack() as stack:
             for part, close in ((admin, admin.close), (producer, producer.stop), (consumer, consumer.stop)):
                 await stack.enter_async_context(_started(part, close))
