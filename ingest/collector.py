@@ -291,16 +291,12 @@ class Collector:
                 records, closed = records_of(batch.events, sender, self._edge.edge_keys, self._edge.seals)
             except UnjoinError:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
                 raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=KEYS_RETRY_AFTER_S) from None
-            events = batch.events
-            if closed:
-                left_out = {entry.index for entry in closed}
-                events = [entry for entry in events if entry[0] not in left_out]
-            for category, count in count_by_category(events).items():
+            made = batch.rejecting(closed)
+            for category, count in count_by_category(made.events).items():
                 accepted[category] = accepted.get(category, 0) + count
-            implausible_ts += count_implausible_ts(events, now_ms)
+            implausible_ts += count_implausible_ts(made.events, now_ms)
             runs += records.runs
-            rejected += batch.rejected
-            rejected += closed
+            rejected += made.rejected
         if len(rejected) > 1:
             rejected.sort(key=lambda entry: entry.index)
         runs, followed = self._edge.follower.follow(runs)

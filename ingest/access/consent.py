@@ -13,8 +13,6 @@ labels are tied to nobody, and servers send the rest.
 Source: Global Privacy Control (W3C), "Interaction with other preferences".
 """
 
-import msgspec
-
 from ingest.access.grants import Grant
 from ingest.decode.batch import EventBatch
 from ingest.decode.consent import CATEGORIES, Consent
@@ -33,18 +31,13 @@ def consented(batch: EventBatch, grant: Grant, gpc: bool) -> EventBatch:
     """The batch; events that its visitor has not agreed to are moved to the rejected."""
     if batch.consent is None and not gpc and not grant.opt_in and not batch.consent_of:
         return batch
-    kept, declined = [], []
+    declined = []
     for index, event in batch.events:
         consent = batch.consent_of.get(index, batch.consent) or _NOBODY_ASKED
         reason = _why_not(event.category, consent, gpc, grant) if event.category in CATEGORIES else None
-        if reason is None:
-            kept.append((index, event))
-        else:
+        if reason is not None:
             declined.append(RejectedEvent(index, event.id, reason, None, EXPLANATION[reason]))
-    if not declined:
-        return batch
-    rejected = sorted([*batch.rejected, *declined], key=lambda entry: entry.index)
-    return msgspec.structs.replace(batch, events=kept, rejected=rejected)
+    return batch.rejecting(declined)
 
 
 def _why_not(category: str, consent: Consent, gpc: bool, grant: Grant) -> RejectionReason | None:

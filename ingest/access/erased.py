@@ -7,7 +7,7 @@ from ingest.errors import RejectedEvent
 from schemas.events import AnyEvent, Contact, IdentityCheck, LabelerApplication, Verdict
 from schemas.outcomes import EXPLANATION, RejectionReason
 from schemas.subjects.erasures import Erased
-from schemas.subjects.selectors import AccountSelector, Selector, SessionSelector, email_selector
+from schemas.subjects.selectors import Selector, SessionSelector, selectors_of
 
 _OTHERS = {Contact, IdentityCheck, LabelerApplication, Verdict}  # about others than their batch's session
 
@@ -22,7 +22,7 @@ def not_erased(batch: EventBatch, site: str, erased: Erased) -> EventBatch:
     if kinds.isdisjoint(_OTHERS) and not erased.covers((SessionSelector(site, batch.session),)):
         return batch
     seen: dict[Selector, bool] = {}
-    kept, refused = [], []
+    refused = []
     for index, event in batch.events:
         of = selectors_of_event(event, site, batch.session)
         for selector in of:
@@ -31,23 +31,13 @@ def not_erased(batch: EventBatch, site: str, erased: Erased) -> EventBatch:
         if any(seen[selector] for selector in of):
             reason = RejectionReason.ERASED
             refused.append(RejectedEvent(index, event.id, reason, None, EXPLANATION[reason]))
-        else:
-            kept.append((index, event))
-    if not refused:
-        return batch
-    rejected = sorted([*batch.rejected, *refused], key=lambda entry: entry.index)
-    return msgspec.structs.replace(batch, events=kept, rejected=rejected)
+    return batch.rejecting(refused)
 
 
 def selectors_of_event(event: AnyEvent, site: str, session: str) -> tuple[Selector, ...]:
     """Whom an event is about."""
-    match event:
-        case Contact():
-            return AccountSelector(event.account), email_selector(event.email)
-        case IdentityCheck():
-            return (AccountSelector(event.account),)
-        case LabelerApplication():
-            return (email_selector(event.email),)
-        case Verdict():
-            return (SessionSelector(site, event.session),)
-    return (SessionSelector(site, session),)
+    if type(event) is Verdict:
+        return (SessionSelector(site, event.session),)
+    if event.category == "labeled":
+        return (SessionSelector(site, session),)
+    return selectors_of(event.category, site, session, msgspec.structs.asdict(event))

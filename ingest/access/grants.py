@@ -181,15 +181,13 @@ def authorized(batch: EventBatch, grant: Grant) -> EventBatch:
     types = grant.types
     if types.issuperset(map(type, map(_event_of, batch.events))):
         return batch
-    events = [entry for entry in batch.events if type(entry[1]) in types]
     reason, detail = RejectionReason.CATEGORY_NOT_ALLOWED, _writes(types)
     forbidden = [
         RejectedEvent(index, event.id, reason, "type", detail)
         for index, event in batch.events
         if type(event) not in types
     ]
-    rejected = sorted([*batch.rejected, *forbidden], key=lambda entry: entry.index)
-    return msgspec.structs.replace(batch, events=events, rejected=rejected)
+    return batch.rejecting(forbidden)
 
 
 def _writes(types: frozenset[type[AnyEvent]]) -> str:

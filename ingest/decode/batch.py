@@ -36,6 +36,15 @@ class EventBatch(Redacted, frozen=True):
     consent: Consent | None = None
     consent_of: Mapping[int, Consent] = {}
 
+    def rejecting(self, refused: Sequence[RejectedEvent]) -> "EventBatch":
+        """The batch with some of its events moved to the rejected."""
+        if not refused:
+            return self
+        indexes = {entry.index for entry in refused}
+        events = [entry for entry in self.events if entry[0] not in indexes]
+        rejected = sorted([*self.rejected, *refused], key=lambda entry: entry.index)
+        return msgspec.structs.replace(self, events=events, rejected=rejected)
+
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True):
     """One batch: the events of one session."""
