@@ -81,9 +81,9 @@ def accept(value: bytes | None) -> None:
     """Accepts any value: every record of these topics is exactly one datum."""
 
 
-def block_of(*rows: dict[str, Any], schema: Any = SCHEMA, table: Table = TABLE) -> Block:
+def block_of(*rows: dict[str, Any], schema: Any = SCHEMA, table: Table = TABLE, partition: int = 0) -> Block:
     """A block of these rows, at the offsets from 0 on."""
-    return Block(table, "contract", 0, 0, len(rows), schema, [encoded(each, schema) for each in rows])
+    return Block(table, "contract", partition, 0, len(rows), schema, [encoded(each, schema) for each in rows])
 
 
 def block(first: int, end: int) -> Block:

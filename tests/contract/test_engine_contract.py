@@ -161,21 +161,24 @@ def test_calls_from_many_threads_do_not_disturb_each_other(tried: Tried) -> None
     """A thread a partition, all on one engine."""
     failed: list[Exception] = []
 
-    def insert(start: int) -> None:
+    def insert(partition: int) -> None:
         try:
-            for first in range(start, start + 50, 10):
-                tried.engine.insert(block_of(*map(row, range(first, first + 10))))
-                tried.engine.insert_missing(block_of(*map(row, range(first, first + 10))))
+            for first in range(100 * partition, 100 * partition + 50, 10):
+                block = block_of(*map(row, range(first, first + 10)), partition=partition)
+                tried.engine.insert(block)
+                tried.engine.insert_missing(block)
         except Exception as error:  # shown below
             failed.append(error)
 
-    threads = [threading.Thread(target=insert, args=(start,)) for start in range(20, 420, 100)]
+    threads = [threading.Thread(target=insert, args=(partition,)) for partition in range(1, 5)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not failed
-    assert tried.stored() == expected(*(number for start in range(20, 420, 100) for number in range(start, start + 50)))
+    assert tried.stored() == expected(
+        *(number for start in range(100, 500, 100) for number in range(start, start + 50))
+    )
 
 
 def test_row_that_does_not_fit_is_refused_and_takes_its_block_along(tried: Tried) -> None:
