@@ -1,4 +1,4 @@
-"""A real Prometheus (Debian's) as a child process, scraping what it is told every second."""
+"""A real Prometheus (Debian's) as a child process, scraping what it is told."""
 
 import json
 import re
@@ -57,7 +57,7 @@ class Prometheus:
         ]
         every = f"{scrape_seconds}s"
         config: dict[str, Any] = {
-            "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
+            "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": "1s"},
             "scrape_configs": jobs,
         }
         if rules:
@@ -103,6 +103,11 @@ class Prometheus:
         alerts = json.loads(self._get("/api/v1/alerts"))["data"]["alerts"]
         fire = (alert["labels"] for alert in alerts if alert["state"] == "firing")
         return {labels["alertname"] for labels in fire if not instance or labels.get("instance") == instance}
+
+    def fired(self, seconds: float) -> set[str]:
+        """Names of the alerts that fired at any moment of so many seconds until now."""
+        alerts = self.query(f'last_over_time(ALERTS{{alertstate="firing"}}[{max(1, round(seconds))}s])')
+        return {alert["metric"]["alertname"] for alert in alerts}
 
     def _result(self, what: str, **parameters: str) -> list[dict[str, Any]]:
         answer = json.loads(self._get(f"/api/v1/{what}?{urllib.parse.urlencode(parameters)}"))

@@ -19,10 +19,11 @@ from matplotlib.axes import Axes
 from faults.alerts.environment import Environment, say
 from faults.alerts.faults import FAULTS
 from testkit.dashboards import ROW_PANELS, Dashboard, Panel, dashboards
-from testkit.figures import POINTS_MAX, drawn
+from testkit.figures import drawn
 from testkit.kafka_node import kafka_home
 from testkit.prometheus import Prometheus
 
+POINTS = 120  # a curve: as many as so small a panel shows
 MISHAPS = ("SpoolInUse", "DeadLetters")
 COLOURS = ("#0b6e4f", "#c44536", "#e09f3e", "#4a6fa5", "#8d99ae", "#7b2d8b", "#2f3e46", "#b08968")
 UNITS = {
@@ -78,7 +79,7 @@ def pictured(prometheus: Prometheus, began: float, out: Path | None) -> list[tup
 
 def _asked(prometheus: Prometheus, began: float) -> Answers:
     now = time.time()
-    step = max(1.0, (now - began) / (POINTS_MAX - 1))
+    step = max(1.0, (now - began) / (POINTS - 1))
     return {
         (name, title, query): prometheus.query_range(query, began, now, step)
         for name, dashboard in dashboards().items()
@@ -91,6 +92,7 @@ def _draw(path: Path, name: str, dashboard: Dashboard, answers: Answers) -> None
     rows = -(-len(dashboard.panels) // ROW_PANELS)
     with drawn(path, rows, ROW_PANELS, size=(11, 2.1 * rows), style={"font.size": 7}) as (figure, axes):
         figure.suptitle(dashboard.title)
+        figure.supxlabel("minutes")
         for axis, (title, panel) in zip(axes, dashboard.panels.items(), strict=False):
             _plot(axis, title, panel, {query: answers[name, title, query] for query in panel.queries.values()})
         for axis in axes[len(dashboard.panels) :]:
@@ -100,16 +102,18 @@ def _draw(path: Path, name: str, dashboard: Dashboard, answers: Answers) -> None
 def _plot(axis: Axes, title: str, panel: Panel, answers: dict[str, list[dict[str, Any]]]) -> None:
     factor, unit = UNITS.get(panel.unit, (1, ""))
     series = [(legend, one) for legend, query in panel.queries.items() for one in answers[query]]
+    starts, highest = [float(one["values"][0][0]) for _, one in series], 0.0
     for place, (legend, one) in enumerate(series):
         points = [(float(at), float(value) * factor) for at, value in one["values"] if value not in ("NaN", "+Inf")]
-        first = min((at for at, _ in points), default=0.0)
-        label = re.sub(r"{{(\w+)}}", lambda found: str(one["metric"].get(found[1], "")), legend)  # noqa: B023
-        xs, ys = [(at - first) / 60 for at, _ in points], [value for _, value in points]
-        axis.plot(xs, ys, label=label, color=COLOURS[place % len(COLOURS)], linewidth=1)
+        name = re.sub(r"{{(\w+)}}", lambda found: str(one["metric"].get(found[1], "")), legend)  # noqa: B023
+        xs, ys = [(at - min(starts)) / 60 for at, _ in points], [value for _, value in points]
+        named = len(series) <= len(COLOURS) or any(ys)
+        axis.plot(xs, ys, label=name if named else "_", color=COLOURS[place % len(COLOURS)], linewidth=1)
+        highest = max(highest, *ys, 0)
     axis.set_title(f"{title}{f', {unit}' if unit else ''}", fontsize=7.5, loc="left")
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, highest * 1.05 or 1)
     axis.spines[["top", "right"]].set_visible(False)
-    if len(series) <= len(COLOURS):
+    if axis.get_legend_handles_labels()[1]:
         axis.legend(fontsize=5.5, frameon=False, loc="best")
 
 

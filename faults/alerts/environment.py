@@ -24,6 +24,7 @@ from testkit.running_stack import RunningStack
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
+SCRAPE_SECONDS = 15
 SPOOL_BYTES = 4_194_304
 ROLES = ("collector", "processor", "sink")
 
@@ -59,28 +60,29 @@ class Environment:
         self._textfile = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         targets = {name: f"127.0.0.1:{self.stack.metrics_port + at}" for at, name in enumerate(ROLES)}
         targets["audit"] = f"http://127.0.0.1:{self._textfile.server_address[1]}/{self.audit_file.name}"
-        self.prometheus = Prometheus(folder / "prometheus", targets, scaled(RULES.read_text(), factor))
+        scrape_seconds = max(3, SCRAPE_SECONDS // factor)  # which a busy machine keeps
+        self.prometheus = Prometheus(folder / "prometheus", targets, scaled(RULES.read_text(), factor), scrape_seconds)
         self._load: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Environment":
         self.disk.mount()
         threading.Thread(target=self._textfile.serve_forever, daemon=True).start()
-        self.engine.start()
-        self.kafka.start()
-        self.stack.start()
-        self.audit()
-        self.prometheus.start()
+        try:
+            self.engine.start()
+            self.kafka.start()
+            self.stack.start()
+            self.audit()
+            self.prometheus.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.load(0)
-        self.prometheus.stop()
-        with contextlib.suppress(Exception):
-            self.stack.stop()
-        with contextlib.suppress(Exception):
-            self.kafka.stop()
-        with contextlib.suppress(Exception):
-            self.engine.stop()
+        for part in (self.prometheus, self.stack, self.kafka, self.engine):
+            with contextlib.suppress(Exception):  # the others are stopped all the same
+                part.stop()
         self._textfile.shutdown()
         self.disk.unmount()
         self.clock.close()

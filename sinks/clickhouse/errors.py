@@ -30,6 +30,7 @@ DATA_ERRORS = {
     376: "CANNOT_PARSE_UUID",
     395: "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",  # `statements.py` raises it where a datum does not end where it should
     407: "DECIMAL_OVERFLOW",
+    469: "VIOLATED_CONSTRAINT",
     748: "AVRO_EXCEPTION",
 }
 

@@ -191,3 +191,15 @@ def test_row_that_does_not_fit_is_refused_and_takes_its_block_along(tried: Tried
     assert not tried.stored()
     tried.engine.insert(block_of(row(1), row(3)))
     assert tried.stored() == expected(1, 3)
+
+
+def test_row_that_breaks_a_constraint_of_the_table_is_refused_and_takes_its_block_along(tried: Tried) -> None:
+    """Tried again as it is, it would hold up its table for ever, and the alert of refused inserts would say nothing."""
+    if isinstance(tried.engine, MemoryEngine):
+        return
+    run: Any = tried.engine.run if isinstance(tried.engine, Server) else tried.engine.select
+    run("ALTER TABLE unjoin.contract ADD CONSTRAINT most CHECK number != -2")
+    for call in (tried.engine.insert, tried.engine.insert_missing):
+        with pytest.raises(Refused):
+            call(block_of(row(1), row(2), row(3)))
+    assert not tried.stored()
