@@ -60,6 +60,18 @@ def test_services_and_settings_of_runbooks_exist(runbook: Path) -> None:
         assert name.lower() in Settings.__struct_fields__, name
 
 
+def test_what_runbooks_look_for_in_logs_is_logged() -> None:
+    """A search that finds nothing says that all is well."""
+    sources = [
+        path.read_text() for room in ("ingest", "processors", "sinks", "unjoin") for path in (ROOT / room).rglob("*.py")
+    ]
+    logged = '"level": "error" ' + " ".join(re.findall(r'log\.\w+\(\s*f?"([^"]*)"', "".join(sources)))
+    for runbook in RUNBOOKS:
+        for line in re.findall(r"\| grep (.*)$", _shell(runbook), re.M):
+            pattern = _words(line)[-1]
+            assert re.search(pattern, logged, re.I), line
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_of_documents_are_commands(document: Path) -> None:
     """The first thing that a newcomer does is to copy one."""
