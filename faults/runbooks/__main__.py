@@ -2,7 +2,7 @@
 
 python -m faults.runbooks                       every drill
 python -m faults.runbooks --only keys           one
-python -m faults.runbooks --only upgrade --from COMMIT    from that commit's code
+python -m faults.runbooks --only upgrade --only rollback --from COMMIT    from that commit's code, and back to it
 
 Exit code 0 where each ended as its runbook says. A drill prints how long it took, waiting included. `disk` needs root.
 """
@@ -24,7 +24,9 @@ DRILLS: dict[str, Callable[[str], str]] = {
     "disk": one_host.disk_full,
     "kafka": rolling.kafka_away,
     "upgrade": rolling.upgrade,
+    "rollback": rolling.rollback,
     "schema": rolling.schema_change,
+    "schema-too-early": rolling.schema_too_early,
     "cluster": moving.one_host_to_cluster,
 }
 
@@ -32,7 +34,7 @@ DRILLS: dict[str, Callable[[str], str]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], choices=DRILLS)
-    parser.add_argument("--from", dest="commit", default="HEAD~20", help="of the upgrade")
+    parser.add_argument("--from", dest="commit", default="HEAD~20", help="of the other version")
     options = parser.parse_args()
     failed = False
     for name in options.only or DRILLS:

@@ -17,7 +17,7 @@ FIELD = {"name": "drilled", "type": "string", "default": "", "privacy": "technic
 
 
 def upgrade(commit: str) -> str:
-    """docs/runbooks/upgrade.md: role by role under load, the writers back, and once more."""
+    """docs/runbooks/upgrade.md: role by role under load."""
     with _checkout(commit) as old, _roles() as roles:
         roles.start(old)
         with roles.loaded():
@@ -25,6 +25,13 @@ def upgrade(commit: str) -> str:
             for role in READERS_FIRST:
                 roles.replace(role)
         roles.audited()
+        return f"from {commit} to here: {roles.stored():,} rows, {roles.tally}"
+
+
+def rollback(commit: str) -> str:
+    """docs/runbooks/upgrade.md: the writers back under load, the sink only where it has every table."""
+    with _checkout(commit) as old, _roles() as roles:
+        roles.start()
         with roles.loaded():
             for role in ("collector", "processor"):
                 roles.replace(role, old)
@@ -32,10 +39,9 @@ def upgrade(commit: str) -> str:
                 roles.replace("sink", old, ready=False)
                 assert roles.exit_code_of("sink") == 1, roles.log_of("sink")
                 assert "start a version that has it" in roles.log_of("sink")
-            for role in READERS_FIRST:
-                roles.replace(role)
+            roles.replace("sink")
         roles.audited()
-        return f"from {commit}, back without its tables, and here again: {roles.stored():,} rows, {roles.tally}"
+        return f"from here to {commit}, but for the sink: {roles.stored():,} rows, {roles.tally}"
 
 
 def kafka_away(_: str) -> str:
@@ -56,39 +62,37 @@ def kafka_away(_: str) -> str:
 
 
 def schema_change(_: str) -> str:
-    """docs/runbooks/schema-change.md: readers first; and the other way round, with records that are put back."""
-    with _checkout("HEAD") as newer:
-        _add_a_field(newer)
-        with _roles() as roles:
-            roles.start()
-            with roles.loaded():
-                for role in READERS_FIRST:
-                    roles.replace(role, newer)
-                assert roles.wait_until("SELECT count() > 0 FROM signals WHERE drilled = 'new'", SECONDS_MAX)
-            _audited_by(newer, roles)
-            assert roles.count("SELECT count() FROM signals WHERE drilled = ''")
-            assert not roles.count("SELECT count() FROM dead_letters")
-            first = f"{roles.stored():,} rows, {roles.tally}"
-        with _roles() as roles:
-            roles.start()
-            roles.load()
-            roles.replace("collector", newer)
-            roles.load()
-            unknown = "SELECT count() > 0 FROM dead_letters WHERE reason = 'unknown_schema'"
-            assert roles.wait_until(unknown, SECONDS_MAX), "the old sink reads the new schema"
-            for role in ("processor", "sink"):
+    """docs/runbooks/schema-change.md: readers first."""
+    with _newer() as newer, _roles() as roles:
+        roles.start()
+        with roles.loaded():
+            for role in READERS_FIRST:
                 roles.replace(role, newer)
-            with contextlib.chdir(newer):
-                assert "unknown_schema" in roles.ok("replay", "--dry-run", "--reason", "unknown_schema")
-                roles.ok("replay", "--reason", "unknown_schema")
-            _audited_by(newer, roles)
-            assert roles.count("SELECT count() FROM signals WHERE drilled = 'new'")
-            return f"readers first: {first}; writers first, put back: {roles.stored():,} rows, {roles.tally}"
+            assert roles.wait_until("SELECT count() > 0 FROM signals WHERE drilled = 'new'", SECONDS_MAX)
+        with contextlib.chdir(newer):
+            roles.audited()
+        assert roles.count("SELECT count() FROM signals WHERE drilled = ''")
+        assert not roles.count("SELECT count() FROM dead_letters")
+        return f"rows with the new field and without: {roles.stored():,} rows, {roles.tally}"
 
 
-def _audited_by(checkout: Path, roles: Roles) -> None:
-    with contextlib.chdir(checkout):
-        roles.audited()
+def schema_too_early(_: str) -> str:
+    """docs/runbooks/schema-change.md: a collector first, whose records are put back."""
+    with _newer() as newer, _roles() as roles:
+        roles.start()
+        roles.load()
+        roles.replace("collector", newer)
+        roles.load()
+        unknown = "SELECT count() > 0 FROM dead_letters WHERE reason = 'unknown_schema'"
+        assert roles.wait_until(unknown, SECONDS_MAX), "the old sink reads the new schema"
+        roles.replace("sink", newer)
+        with contextlib.chdir(newer):
+            assert "unknown_schema" in roles.ok("replay", "--dry-run", "--reason", "unknown_schema")
+            roles.ok("replay", "--reason", "unknown_schema")
+            roles.audited()
+        put_back = roles.count("SELECT count() FROM signals FINAL WHERE drilled = 'new'")
+        assert put_back
+        return f"{put_back:,} rows put back: {roles.stored():,} rows, {roles.tally}"
 
 
 def _migrated(old: Path) -> bool:
@@ -118,8 +122,15 @@ def _checkout(commit: str) -> Iterator[Path]:
         yield tree
 
 
+@contextlib.contextmanager
+def _newer() -> Iterator[Path]:
+    """This version with a field more of signals, as CONTRIBUTING.md adds one; the collector writes "new" into it."""
+    with _checkout("HEAD") as checkout:
+        _add_a_field(checkout)
+        yield checkout
+
+
 def _add_a_field(checkout: Path) -> None:
-    """A field more of signals, as CONTRIBUTING.md adds one; the collector writes "new" into it."""
     schemas, migrations = checkout / "schemas", checkout / "sinks" / "migrations"
     schema = json.loads((schemas / "signals.v2.avsc").read_text())
     schema["fields"].append(FIELD)
