@@ -6,10 +6,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from schemas.outcomes import EXPLANATION, RejectionReason, RequestError
 from unjoin.audit.balance import Line
 from unjoin.cli import options_of
+from unjoin.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
@@ -43,6 +45,31 @@ def test_commands_of_runbooks_are_commands(runbook: Path) -> None:
     called += re.findall(r"^docker compose run --rm \w+ (.*)$", shell, re.M)
     for line in called:
         options_of(_words(line))
+
+
+@pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
+def test_services_and_settings_of_runbooks_exist(runbook: Path) -> None:
+    """A service that is called otherwise now cannot be stopped; a setting that is, is an error at the role's start."""
+    services = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
+    for line in re.findall(r"^docker compose (.*)$", _shell(runbook), re.M):
+        verb, *words = _words(line)
+        named = [word for word in words if not word.startswith("-") and not word.isdecimal()]
+        one_alone = verb in ("exec", "run")
+        assert set(named[:1] if one_alone else named) <= services, line
+    for name in re.findall(r"UNJOIN_([A-Z_]+)", runbook.read_text()):
+        assert name.lower() in Settings.__struct_fields__, name
+
+
+def test_what_runbooks_look_for_in_logs_is_logged() -> None:
+    """A search that finds nothing says that all is well."""
+    sources = [
+        path.read_text() for room in ("ingest", "processors", "sinks", "unjoin") for path in (ROOT / room).rglob("*.py")
+    ]
+    logged = '"level": "error" ' + " ".join(re.findall(r'log\.\w+\(\s*f?"([^"]*)"', "".join(sources)))
+    for runbook in RUNBOOKS:
+        for line in re.findall(r"\| grep (.*)$", _shell(runbook), re.M):
+            pattern = _words(line)[-1]
+            assert re.search(pattern, logged, re.I), line
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

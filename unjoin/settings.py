@@ -221,7 +221,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     dead_letter_percent_max: Annotated[
         Annotated[int, Meta(ge=0, le=100)],
-        Meta(description="Of the last 100 records, bad ones that a processor or sink sets aside before it halts."),
+        Meta(
+            description="Of the last 100 records, those that a processor cannot read, or that ClickHouse refuses, "
+            "which are set aside before the role halts."
+        ),
     ] = 50
     block_rows_max: Annotated[Positive, Meta(description="Rows of a block that a sink inserts.")] = 100_000
     block_bytes_max: Annotated[Positive, Meta(description="Bytes of a block that a sink inserts.")] = 33_554_432

@@ -60,7 +60,9 @@ class Unjoin(Contender):
         settings: beside those that the bench needs.
     """
 
-    def __init__(self, workers: int = 1, name: str = "unjoin", **settings: str) -> None:
+    name = "unjoin"
+
+    def __init__(self, workers: int = 1, name: str = name, **settings: str) -> None:
         self.name = name
         self._settings = {"UNJOIN_COLLECT_WORKERS": str(workers), **settings}
 

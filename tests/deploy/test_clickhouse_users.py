@@ -1,9 +1,13 @@
 """The users and roles of deploy/clickhouse, each logged in to a server: who may read, write and see what."""
 
+import os
 import random
 import re
+import subprocess
+import sys
 import urllib.error
 import urllib.request
+import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -282,3 +286,20 @@ def test_server_keeps_no_log_of_queries_and_masks_literals() -> None:
     )
     assert masked == "SELECT * FROM personal WHERE email = '?' AND name IN ('?', '?')"
     assert server.findtext("logger/level") == "information"
+
+
+def test_sink_takes_back_a_label_as_the_runbook_says(server: ClickHouseServer, run: Run) -> None:
+    """Somebody is named in it: this is no time to find out which user may delete."""
+    text = (ROOT / "docs" / "runbooks" / "label-wrongly-released.md").read_text()
+    (sql,) = re.findall(r'^unjoin query "(ALTER .*)"$', text, re.M)
+    with closing(Server(address_of(server.url_of("sink", "sink")))) as sink:
+        sink.insert(labels([label(2, "named", "pug")]))
+    count = "SELECT count() FROM unjoin.labels WHERE task = 'named'"
+    assert run("privacy", count) == [{"rows": ["[1]"]}]
+    done = subprocess.run(
+        [sys.executable, "-m", "unjoin", "query", sql.replace("ROW_ID", str(uuid.UUID(int=2)))],
+        env=os.environ | {"UNJOIN_CLICKHOUSE_URL": server.url_of("sink", "sink")},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert run("privacy", count) == [{"rows": ["[0]"]}]

@@ -17,7 +17,9 @@ from testkit.running_stack import RunningStack
 
 pytestmark = pytest.mark.kafka
 TABLES = {"signals": "signals", "analytics": "analytics", "personal": "personal", "labelers": "labelers"}
-PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+RUNBOOKS = "".join(path.read_text() for path in (ROOT / "docs" / "runbooks").glob("*.md"))
 NOW_MS = 1_790_000_000_123
 
 
@@ -59,7 +61,7 @@ def test_one_event_of_each_category_is_one_row(stack: RunningStack) -> None:
     assert row == {"ip": "127.0.0.1", "url": "https://example.test/", "properties": '{"plan":"free"}'}
 
 
-def test_alerts_and_dashboards_ask_for_metrics_that_roles_tell(stack: RunningStack) -> None:
+def test_alerts_dashboards_and_runbooks_ask_for_metrics_that_roles_tell(stack: RunningStack) -> None:
     """An alert on a name that nobody tells never fires, and nobody notices."""
     asked = set(re.findall(r"(?:unjoin|process)_[a-z_]+", " ".join(_expressions())))
     told = set(re.findall(r"^((?:unjoin|process)_\w+)", b"".join(stack.metrics().values()).decode(), re.M))
@@ -74,6 +76,13 @@ def _expressions() -> Iterator[str]:
     yield from (rule["expr"] for group in groups for rule in group["rules"])
     panels = [panel for dashboard in dashboards().values() for panel in dashboard.panels.values()]
     yield from (query for panel in panels for query in panel.queries.values())
+    yield from re.findall(r"`([^`\n]*unjoin_[^`\n]*)`", RUNBOOKS)
+
+
+@pytest.mark.parametrize("sql", re.findall(r'^ *unjoin query "((?:SELECT|SHOW) [^"]*)"', RUNBOOKS, re.M))
+def test_query_of_a_runbook_is_answered(stack: RunningStack, sql: str) -> None:
+    """Whoever is woken copies it, and may have rights for no other."""
+    stack.rows(sql)
 
 
 def test_event_sent_twice_is_one_row(stack: RunningStack) -> None:

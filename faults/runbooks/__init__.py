@@ -1,0 +1,1 @@
+"""Runbooks, tried on running stacks: their commands, and the audit after each."""
