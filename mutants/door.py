@@ -60,8 +60,8 @@ DOOR = (
         edits=(
             Edit(
                 "processors/faust_app/batch_handler.py",
-                "place = place_of(message.topic, message.partition)",
-                "place = place_of(message.topic, 0)",
+                "place = place_of(*partition)",
+                "place = place_of(batch.topic, 0)",
             ),
         ),
         tests=("tests/processors/faust_app/test_batch_handler.py::test_sealed_label_opens_on_its_own_partition_alone",),
@@ -85,7 +85,7 @@ DOOR = (
             Edit(
                 "processors/faust_app/commits.py",
                 "        self._acked[tp].clear()\n        self._acked_index[tp].clear()\n"
-                "        self._gap.pop(tp, None)\n        return self.commits.committable(tp)\n",
+                "        return self.commits.committable(tp)\n",
                 "        offset: int | None = super()._new_offset(tp)\n        return offset\n",
             ),
         ),
@@ -124,9 +124,9 @@ DOOR = (
         ),
     ),
     Mutant(
-        name="take instead of noack_take",
-        why="`take` acknowledges the batch in a `finally`, so also when it was cancelled or failed.",
-        edits=(Edit("processors/faust_app/agents.py", "stream.noack_take(", "stream.take_events("),),
+        name="Faust's stream acknowledges",
+        why="It does so in a `finally`, so also when a batch was cancelled or failed.",
+        edits=(Edit("processors/faust_app/agents.py", "stream.noack().events()", "stream.events()"),),
         tests=("tests/processors/faust_app/test_agents.py",),
     ),
     Mutant(
@@ -135,8 +135,8 @@ DOOR = (
         edits=(
             Edit(
                 "processors/faust_app/batch_handler.py",
-                "            await self._release(plan)\n            self._acknowledge(messages, plan)\n",
-                "            self._acknowledge(messages, plan)\n            await self._release(plan)\n",
+                "            await self._release(plan)\n            self._acknowledge(batch, plan)\n",
+                "            self._acknowledge(batch, plan)\n            await self._release(plan)\n",
             ),
         ),
         tests=(
@@ -164,9 +164,9 @@ DOOR = (
             Edit(
                 "processors/faust_app/commits.py",
                 "        if entry is not None and entry.generation == generation:\n"
-                "            entry.decided.finish(offset)\n            entry.acknowledged.finish(offset)\n",
+                "            entry.decided.finish(offsets)\n            entry.acknowledged.finish(offsets)\n",
                 "        if entry is not None:\n"
-                "            entry.decided.finish(offset)\n            entry.acknowledged.finish(offset)\n",
+                "            entry.decided.finish(offsets)\n            entry.acknowledged.finish(offsets)\n",
             ),
         ),
         tests=("tests/processors/faust_app/test_commits.py",),
@@ -177,8 +177,8 @@ DOOR = (
         edits=(
             Edit(
                 "processors/faust_app/batch_handler.py",
-                "if opened is not None and opened.generation != generation:",
-                "if opened is not None and opened.generation > generation:",
+                "if opened is not None and opened.generation == batch.generation_id:",
+                "if opened is not None:",
             ),
         ),
         tests=("tests/processors/faust_app/test_batch_handler.py::test_rebalance_opens_a_new_door",),
@@ -201,8 +201,8 @@ DOOR = (
         edits=(
             Edit(
                 "processors/faust_app/batch_handler.py",
-                "if message.offset < next_offset or self._passed_over(message, next_offset):",
-                "if message.offset < 0:",
+                "if offset != next_offset and (",
+                "if offset < 0 and (",
             ),
         ),
         tests=("tests/processors/faust_app/test_batch_handler.py",),

@@ -24,6 +24,7 @@ from processors.door.verdicts import JudgedVoters
 from processors.faust_app.agents import door_agent
 from processors.faust_app.app import AppConfig, build_app, quieten_libraries
 from processors.faust_app.batch_handler import BatchHandler, HandlerTopics, OutOfOrder, StartingPoint
+from processors.faust_app.batches import FetchedBatch
 from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.committed import CommittedOffsets
 from processors.faust_app.metrics import DoorMetrics
@@ -170,8 +171,8 @@ class _Processor:
             suppress_before=suppress_before,
         )
 
-    async def _handle(self, messages: list[Any]) -> None:
-        await self.batches.handle(messages)
+    async def _handle(self, batch: FetchedBatch) -> None:
+        await self.batches.handle(batch)
 
     async def show_counts(self, lag: Callable[[], int]) -> None:
         """At every whole minute, until it is cancelled."""

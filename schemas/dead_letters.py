@@ -73,6 +73,8 @@ class ShareCap:
 
     def note(self, *, bad: bool, records: int = 1) -> None:
         """Counts so many records, either all bad or all good."""
+        if not bad and not self.set_aside:
+            return  # good ones before the first bad one count as those that have not come yet
         for _ in range(min(records, SHARE_RECORDS)):
             if len(self._window) == SHARE_RECORDS:
                 self.set_aside -= self._window[0]

@@ -185,7 +185,9 @@ def place_of(topic: str, partition: int) -> bytes:
 def padded(label: bytes) -> bytes:
     """A label behind its length in 4 bytes, with zeros up to the next size class; beyond the last, a power of two."""
     size = _LENGTH_BYTES + len(label)
-    padded_size = next((one for one in SIZE_CLASSES if one >= size), 1 << (size - 1).bit_length())
+    padded_size = SIZE_CLASSES[0]
+    if size > padded_size:
+        padded_size = next((one for one in SIZE_CLASSES if one >= size), 1 << (size - 1).bit_length())
     return (len(label).to_bytes(_LENGTH_BYTES, "big") + label).ljust(padded_size, b"\0")
 
 

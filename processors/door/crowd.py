@@ -207,10 +207,13 @@ class Crowd:
     def add(self, voter: bytes, task: str, held: Held) -> None:
         """Holds one vote; of several of one voter on one task, the one with the largest version stays."""
         self.pass_time(held.received_at_ms)
-        given = self._voters.setdefault(voter, _Voter())
+        given = self._voters.get(voter)
+        if given is None:
+            given = self._voters[voter] = _Voter()
         earlier = given.votes.get(task)
         if earlier is None:
-            vote = _Vote(voter, task, msgspec.structs.replace(held, received_at_ms=self._now_ms))
+            vote = _Vote(voter, task, held)
+            vote.received_at_ms = self._now_ms
             given.add(vote)
             self._labels += 1
             self._bytes += vote.size

@@ -6,9 +6,12 @@ version). Source: RFC 2104; truncation, its section 5.
 """
 
 import datetime
-import hmac
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from processors.masking.canonical import canonical
 from schemas.events import DeidentifiedLabel, IdentifiedLabel
@@ -33,7 +36,7 @@ def row_id(voter: bytes, task: str, epoch_key: bytes) -> uuid.UUID:
     Returns:
         The left 16 of 32 bytes; as a UUID it claims no variant or version, since every bit is the key's.
     """
-    return uuid.UUID(bytes=_keyed(epoch_key, ROW_ID, voter, task.encode())[:16])
+    return uuid.UUID(bytes=_vote(voter, task, epoch_key)[:16])
 
 
 def rank(voter: bytes, task: str, epoch_key: bytes) -> bytes:
@@ -41,7 +44,7 @@ def rank(voter: bytes, task: str, epoch_key: bytes) -> bytes:
 
     Eight bytes of the half of the digest that `row_id` leaves out, so that they tell nothing about it.
     """
-    return _keyed(epoch_key, ROW_ID, voter, task.encode())[16:24]
+    return _vote(voter, task, epoch_key)[16:24]
 
 
 def verdict_id(voter: bytes, epoch_key: bytes) -> bytes:
@@ -66,18 +69,41 @@ def deidentify(label: IdentifiedLabel, epoch_key: bytes, mask: Mask) -> Deidenti
         epoch_key: of `label.day`.
         mask: applied to the canonical answer, whatever its kind: every answer is a free string.
     """
+    return row_and_rank(label, epoch_key, mask)[0]
+
+
+def row_and_rank(label: IdentifiedLabel, epoch_key: bytes, mask: Mask) -> tuple[DeidentifiedLabel, bytes]:
+    """`deidentify` and `rank`, which share a digest."""
     answer = mask(canonical(label.answer))
-    return DeidentifiedLabel(
-        row_id=str(row_id(label.voter, label.task, epoch_key)),
+    vote = _vote(label.voter, label.task, epoch_key)
+    shown = vote[:16].hex()
+    row = DeidentifiedLabel(
+        # as `str` of `row_id` writes it, at a fourth of the time
+        row_id=f"{shown[:8]}-{shown[8:12]}-{shown[12:16]}-{shown[16:20]}-{shown[20:]}",
         day=label.day,
         task=label.task,
         kind=label.kind,
         answer=answer,
         version=version(label.voter, label.task, label.kind, answer, epoch_key),
     )
+    return row, vote[16:24]
+
+
+def _vote(voter: bytes, task: str, epoch_key: bytes) -> bytes:
+    return _keyed(epoch_key, ROW_ID, voter, task.encode())
 
 
 def _keyed(key: bytes, domain: bytes, *parts: bytes) -> bytes:
     """HMAC-SHA-256 of a domain and its parts, each after its length in 4 bytes, big-endian."""
-    framed = b"".join((domain, *(piece for part in parts for piece in (len(part).to_bytes(4, "big"), part))))
-    return hmac.digest(key, framed, "sha256")
+    framed = domain
+    for part in parts:
+        framed += len(part).to_bytes(4, "big") + part
+    keyed = _hmac_of(key).copy()
+    keyed.update(framed)
+    return keyed.finalize()
+
+
+@lru_cache(maxsize=1)  # the last key alone: no other outlives the next day's first label
+def _hmac_of(key: bytes) -> HMAC:
+    """With the key taken in, which costs twice as much as all that follows for a label."""
+    return HMAC(key, SHA256())

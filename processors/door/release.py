@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from processors.door.crowd import Crowd, Held
-from processors.door.deidentify import EpochKeys, Mask, deidentify, rank, verdict_id
+from processors.door.deidentify import EpochKeys, Mask, row_and_rank, verdict_id
 from processors.door.verdicts import JudgedVoters, StoredVerdict
 from schemas.events import DeidentifiedLabel, IdentifiedLabel, IdentifiedVerdict, Unopened
 from schemas.outcomes import Suppression
@@ -113,10 +113,7 @@ class Door:
             self._crowd.pass_time(received_at_ms)
             self._crowd.suppressed[Suppression.NOT_HUMAN] += 1
         else:
-            label = deidentify(record, key, self._mask)
-            self._crowd.add(
-                record.voter, record.task, Held(received_at_ms, label, rank(record.voter, record.task, key))
-            )
+            self._crowd.add(record.voter, record.task, Held(received_at_ms, *row_and_rank(record, key, self._mask)))
 
     def _done(self, offset: int) -> tuple[int, ...]:
         """The offsets that nothing waits for any more, now that this one was taken in."""
@@ -133,8 +130,10 @@ class Door:
     ) -> Step:
         """With what the crowd has counted since the last one."""
         crowd = self._crowd
-        suppressed = {reason: count for reason, count in crowd.suppressed.items() if count}
+        suppressed = {}
+        if crowd.suppressed:
+            suppressed = {reason: count for reason, count in crowd.suppressed.items() if count}
+            crowd.suppressed.clear()
         collapsed = crowd.collapsed
-        crowd.suppressed.clear()
         crowd.collapsed = 0
         return Step(labels, done, suppressed, collapsed, verdict)

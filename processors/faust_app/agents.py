@@ -3,23 +3,21 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-BATCH_RECORDS_MAX = 500
-BATCH_S_MAX = 0.1
+from processors.faust_app.batches import FetchedBatch
 
 Agent = Callable[[Any], Awaitable[None]]
 
 
-def door_agent(handle: Callable[[list[Any]], Awaitable[None]]) -> Agent:
-    """The agent of the labeled topic.
+def door_agent(handle: Callable[[FetchedBatch], Awaitable[None]]) -> Agent:
+    """The agent of the labeled topic, whose every message is a batch of records.
 
-    `noack_take`, because `take` acknowledges the batch even when the body raised or was cancelled. What Faust believes
-    to be acknowledged is told last, and only to keep its own books short: `commits.py` decides what is committed.
+    `noack`, because a stream acknowledges a message even when the body raised or was cancelled. What Faust believes to
+    be acknowledged is told last, and only to keep its own books short: `commits.py` decides what is committed.
     """
 
     async def pass_labels(stream: Any) -> None:
-        async for events in stream.noack_take(BATCH_RECORDS_MAX, within=BATCH_S_MAX):
-            await handle([event.message for event in events])
-            for event in events:
-                await stream.ack(event)
+        async for event in stream.noack().events():
+            await handle(event.message)
+            await stream.ack(event)
 
     return pass_labels

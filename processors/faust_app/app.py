@@ -10,6 +10,7 @@ import msgspec
 from faust.auth import Credentials, OAuthCredentials
 
 from processors.faust_app.agents import Agent
+from processors.faust_app.batches import WholeBatches
 from processors.faust_app.commits import CappedTransport, Commits
 from schemas.kafka_access import KafkaAccess
 
@@ -76,7 +77,9 @@ def build_app(config: AppConfig, commits: Commits, agent: Agent) -> faust.App:
         consumer_metadata_max_age_ms=30_000,
         # Waiting until every record is acknowledged would wait for crowds that may never be complete.
         stream_wait_empty=False,
-        stream_buffer_maxsize=1_024,
+        # Batches, each what one fetch brought of a partition: at most 1 MiB.
+        ConsumerScheduler=WholeBatches,
+        stream_buffer_maxsize=2,
         broker_commit_interval=1.0,
         broker_commit_every=10_000,
         broker_heartbeat_interval=config.session_s / 5,

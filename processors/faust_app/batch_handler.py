@@ -46,20 +46,26 @@ VERDICTS_WAITING_MAX = 10_000
 """Verdicts that wait for the next whole minute or crowd, of all partitions; past it all are stored at once."""
 
 
-class Message(Protocol):
-    """A record as Faust hands it over.
+class Record(Protocol):
+    """A record as aiokafka hands it over.
 
     Attributes:
-        timestamp: Unix seconds.
+        timestamp: Unix milliseconds.
     """
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Batch(Protocol):
+    """Records of one partition, at least one, as `batches.py` hands them over."""
 
     topic: str
     partition: int
-    offset: int
-    timestamp: float
     generation_id: int
-    key: bytes | None
-    value: bytes | None
+    records: Sequence[Record]
 
 
 class OutOfOrder(UnjoinError):
@@ -139,17 +145,22 @@ class _BatchPlan:
 
     Attributes:
         verdicts: to be stored; their offsets are not among those that are done.
-        left: the partitions of which a crowd leaves.
+        done: offsets.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, partition: Partition, generation: int) -> None:
+        self.partition, self.generation = partition, generation
         self.labels: list[DeidentifiedLabel] = []
         self.verdicts: list[_WaitingVerdict] = []
         self.dead_letters: list[Outgoing] = []
-        self.done: list[tuple[Partition, int, int]] = []
+        self.done: list[int] = []
         self.suppressed: Counter[Suppression] = Counter()
         self.verdicts_seen = 0
-        self.left: set[Partition] = set()
+
+    @property
+    def left(self) -> list[Partition]:
+        """The partition, where a crowd of it leaves."""
+        return [self.partition] if self.labels else []
 
 
 class BatchHandler:
@@ -185,32 +196,28 @@ class BatchHandler:
         self._dead_letter_share_max = dead_letter_share_max
         self._halt = halt
         self._starting_points = starting_points
-        self._found: dict[tuple[Partition, int], StartingPoint] = {}  # until their doors are opened
         self._opened: dict[Partition, _OpenPartition] = {}
         self._waiting: list[_WaitingVerdict] = []
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def handle(self, messages: Sequence[Message]) -> None:
+    async def handle(self, batch: Batch) -> None:
         """Takes a batch through; returns once whatever left is acknowledged, and then acknowledges its records."""
         if self._closed:
             await _parked()
         self._idle.clear()
-        await self._find_starting_points(messages)
-        # A rebalance may have overtaken them, while they waited or just now: they are somebody else's, or come again.
-        messages = [one for one in messages if self._is_current(one)]
+        point = await self._starting_point(batch)
         try:
-            plan = await self._plan(messages)
+            plan = await self._plan(batch, point)
         except Exception as error:
             self._halt(error)
             await _parked()
-        self._found.clear()
         if plan is not None:
             self._waiting.extend(plan.verdicts)
             await self.store_verdicts(None if len(self._waiting) > VERDICTS_WAITING_MAX else plan.left)
             await self._release(plan)
-            self._acknowledge(messages, plan)
+            self._acknowledge(batch, plan)
             self._metrics.note(
                 released=len(plan.labels),
                 dead_lettered=len(plan.dead_letters),
@@ -251,7 +258,7 @@ class BatchHandler:
         if records:
             await self._producer.produce(records)
         for one in now:
-            self._commits.acknowledge(one.partition, one.generation, one.verdict.offset)
+            self._commits.acknowledge(one.partition, one.generation, [one.verdict.offset])
 
     async def close(self) -> None:
         """Lets no further batch in, and returns once none is on its way and every verdict is stored."""
@@ -259,60 +266,59 @@ class BatchHandler:
         await self._idle.wait()
         await self.store_verdicts()
 
-    def _is_current(self, message: Message) -> bool:
-        return self._commits.is_current((message.topic, message.partition), message.generation_id)
+    def _is_current(self, batch: Batch) -> bool:
+        return self._commits.is_current((batch.topic, batch.partition), batch.generation_id)
 
-    async def _find_starting_points(self, messages: Sequence[Message]) -> None:
-        """Reads what new doors go on from. Nothing is committed before they open, so the commits are still the last."""
-        new = {
-            (partition, generation)
-            for partition, generation in {
-                ((message.topic, message.partition), message.generation_id) for message in messages
-            }
-            if (opened := self._opened.get(partition)) is None or opened.generation != generation
-        }
-        if new:
-            points = await self._starting_points(sorted({partition for partition, _ in new}))
-            self._found = {(partition, generation): points[partition] for partition, generation in new}
+    async def _starting_point(self, batch: Batch) -> StartingPoint | None:
+        """What a new door goes on from, None where it is open. Nothing is committed before, so it is still the last."""
+        partition = (batch.topic, batch.partition)
+        opened = self._opened.get(partition)
+        if opened is not None and opened.generation == batch.generation_id:
+            return None
+        return (await self._starting_points([partition]))[partition]
 
-    async def _plan(self, messages: Sequence[Message]) -> _BatchPlan | None:
+    async def _plan(self, batch: Batch, point: StartingPoint | None) -> _BatchPlan | None:
         """What the batch comes to; None where it is no longer this door's to say, or the process is about to stop."""
-        plan = _BatchPlan()
-        let_go_at = monotonic()
-        for message in messages:
-            self._plan_one(plan, message)
-            self._commits.note_progress([(message.topic, message.partition)])
+        if not self._is_current(batch):
+            # A rebalance overtook it, while it waited or just now: it is somebody else's, or comes again.
+            return None
+        partition = (batch.topic, batch.partition)
+        plan = _BatchPlan(partition, batch.generation_id)
+        place = place_of(*partition)
+        opened = self._opened.get(partition) if point is None else None
+        progress, let_go_at = 0, monotonic()
+        for record in batch.records:
+            opened = self._door_of(plan, opened, point, record.offset)
+            self._plan_one(plan, opened, place, record)
+            progress += 1
             if monotonic() - let_go_at >= YIELD_S:
+                self._commits.note_progress([partition], progress)
                 await asyncio.sleep(0)
-                let_go_at = monotonic()
-                if self._closed or not self._is_current(message):
+                progress, let_go_at = 0, monotonic()
+                if self._closed or not self._is_current(batch):
                     return None
+        self._commits.note_progress([partition], progress)
         return plan
 
-    def _plan_one(self, plan: _BatchPlan, message: Message) -> None:
-        partition = (message.topic, message.partition)
-        received_at_ms = int(message.timestamp * 1000)
-        # Before anything is known of the record: one that cannot be read may be the first of a range as well.
-        opened = self._door_of(message)
+    def _plan_one(self, plan: _BatchPlan, opened: _OpenPartition, place: bytes, record: Record) -> None:
         try:
-            place = place_of(message.topic, message.partition)
-            record = labeled_of(message.value, received_at_ms, place, self._opener)
+            labeled = labeled_of(record.value, record.timestamp, place, self._opener)
         except DecodeError as error:
-            self._note_unreadable(opened.cap, message, error)
-            headers = dead_letter_headers(error.reason, message.topic, message.partition, message.offset)
-            plan.dead_letters.append(Outgoing(self._topics.dead_letters, message.key, message.value, headers=headers))
-            plan.done.append((partition, message.generation_id, message.offset))
+            self._note_unreadable(opened.cap, plan.partition, error)
+            headers = dead_letter_headers(error.reason, *plan.partition, record.offset)
+            plan.dead_letters.append(Outgoing(self._topics.dead_letters, record.key, record.value, headers=headers))
+            plan.done.append(record.offset)
             opened.counts.dead_lettered += 1
             return
         opened.cap.note(bad=False)
-        step = opened.door.receive(message.offset, received_at_ms, record)
-        opened.before(message.offset, opened.waiting + 1 - len(step.done))
-        if isinstance(record, IdentifiedVerdict):
+        step = opened.door.receive(record.offset, record.timestamp, labeled)
+        opened.before(record.offset, opened.waiting + 1 - len(step.done))
+        if isinstance(labeled, IdentifiedVerdict):
             plan.verdicts_seen += 1
             opened.counts.verdicts += 1
-        self._follow(plan, opened.counts, partition, message.generation_id, step)
+        self._follow(plan, opened.counts, step)
 
-    def _note_unreadable(self, cap: ShareCap, message: Message, error: DecodeError) -> None:
+    def _note_unreadable(self, cap: ShareCap, partition: Partition, error: DecodeError) -> None:
         """Counts it.
 
         Raises:
@@ -323,64 +329,60 @@ class BatchHandler:
             raise TooManyDeadLetters(
                 too_many(
                     cap,
-                    f"records of {message.topic}-{message.partition}",
+                    "records of {}-{}".format(*partition),
                     f"cannot be read, the last one for the reason {error.reason}",
                     f"Compare the schemas that collectors and processors were deployed with, and what lies on "
                     f"{self._topics.dead_letters}",
                 )
             )
 
-    def _follow(
-        self, plan: _BatchPlan, counts: OutcomeCounts, partition: Partition, generation: int, step: Step
-    ) -> None:
-        counts.released += len(step.labels)
-        counts.collapsed += step.collapsed
-        counts.suppress(step.suppressed)
-        plan.labels.extend(step.labels)
+    def _follow(self, plan: _BatchPlan, counts: OutcomeCounts, step: Step) -> None:
         if step.labels:
-            plan.left.add(partition)
-        plan.suppressed.update(step.suppressed)
+            counts.released += len(step.labels)
+            plan.labels.extend(step.labels)
+        counts.collapsed += step.collapsed
+        if step.suppressed:
+            counts.suppress(step.suppressed)
+            plan.suppressed.update(step.suppressed)
         done = step.done
         if step.verdict is not None:
             done = tuple(offset for offset in done if offset != step.verdict.offset)
-            plan.verdicts.append(_WaitingVerdict(partition, generation, step.verdict))
-        plan.done.extend((partition, generation, offset) for offset in done)
+            plan.verdicts.append(_WaitingVerdict(plan.partition, plan.generation, step.verdict))
+        plan.done.extend(done)
 
-    def _door_of(self, message: Message) -> _OpenPartition:
+    def _door_of(
+        self, plan: _BatchPlan, opened: _OpenPartition | None, point: StartingPoint | None, offset: int
+    ) -> _OpenPartition:
         """The partition's door; a new one after a rebalance, since what the old one held comes again.
+
+        Before anything is known of the record: one that cannot be read may be the first of a range as well.
 
         Raises:
             OutOfOrder: records are left out or repeated. Offsets that nothing was fetched of are no records.
         """
-        partition, generation = (message.topic, message.partition), message.generation_id
-        opened = self._opened.get(partition)
-        if opened is not None and opened.generation != generation:
-            # A generation takes all partitions from everybody: doors of an earlier one hold nothing of ours any more.
-            self._opened = {one: kept for one, kept in self._opened.items() if kept.generation == generation}
-            opened = None
         next_offset = 0 if opened is None else opened.next_offset
-        if message.offset < next_offset or self._passed_over(message, next_offset):
-            raise OutOfOrder(f"partition {message.partition} came out of order, it is read again from its last commit")
+        if offset != next_offset and (
+            offset < next_offset or self._commits.passed_over(plan.partition, plan.generation, next_offset, offset)
+        ):
+            number = plan.partition[1]
+            raise OutOfOrder(f"partition {number} came out of order, it is read again from its last commit")
         if opened is None:
-            opened = self._opened[partition] = self._open(partition, generation, message.offset)
-        opened.counts.expired += message.offset - opened.next_offset
-        opened.next_offset = message.offset + 1
+            assert point is not None
+            opened = self._open(plan, point, offset)
+        opened.counts.expired += offset - opened.next_offset
+        opened.next_offset = offset + 1
         return opened
 
-    def _open(self, partition: Partition, generation: int, first: int) -> _OpenPartition:
-        point = self._found[partition, generation]
-        judged = JudgedVoters(earlier_verdicts(point.verdicts, partition[1], first))
-        door = self._open_door(partition, first, point.committed or 0, judged)
+    def _open(self, plan: _BatchPlan, point: StartingPoint, first: int) -> _OpenPartition:
+        # A generation takes all partitions from everybody: doors of an earlier one hold nothing of ours any more.
+        self._opened = {one: kept for one, kept in self._opened.items() if kept.generation == plan.generation}
+        judged = JudgedVoters(earlier_verdicts(point.verdicts, plan.partition[1], first))
+        door = self._open_door(plan.partition, first, point.committed or 0, judged)
         counts = OutcomeCounts.resumed(point.committed, point.metadata, first=first)
-        opened = _OpenPartition(generation, door, first, counts, ShareCap(self._dead_letter_share_max))
-        self._commits.settle(partition, generation, *opened.last_settled())
+        opened = _OpenPartition(plan.generation, door, first, counts, ShareCap(self._dead_letter_share_max))
+        self._opened[plan.partition] = opened
+        self._commits.settle(plan.partition, plan.generation, *opened.last_settled())
         return opened
-
-    def _passed_over(self, message: Message, next_offset: int) -> bool:
-        if message.offset == next_offset:
-            return False
-        partition = (message.topic, message.partition)
-        return self._commits.passed_over(partition, message.generation_id, next_offset, message.offset)
 
     async def _release(self, plan: _BatchPlan) -> None:
         await self._producer.produce(plan.dead_letters)
@@ -401,13 +403,12 @@ class BatchHandler:
                 ]
             )
 
-    def _acknowledge(self, messages: Sequence[Message], plan: _BatchPlan) -> None:
-        for message in messages:
-            self._commits.decide((message.topic, message.partition), message.generation_id, message.offset)
-        for partition, generation, offset in plan.done:
-            self._commits.acknowledge(partition, generation, offset)
-        for partition, opened in self._opened.items():
-            self._commits.settle(partition, opened.generation, *opened.last_settled())
+    def _acknowledge(self, batch: Batch, plan: _BatchPlan) -> None:
+        partition, generation = plan.partition, plan.generation
+        self._commits.decide(partition, generation, [record.offset for record in batch.records])
+        self._commits.acknowledge(partition, generation, plan.done)
+        for one, opened in self._opened.items():
+            self._commits.settle(one, opened.generation, *opened.last_settled())
         self._commits.offer(plan.left)
 
 

@@ -11,7 +11,7 @@ import asyncio
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +21,8 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ensure_aiok
 from faust.transport.drivers.aiokafka import Consumer as KafkaConsumer
 from faust.transport.drivers.aiokafka import Transport as KafkaTransport
 from faust.types import TP
+
+from processors.faust_app.batches import FetchedBatch
 
 log = logging.getLogger("unjoin.processors")
 faust_log = logging.getLogger("faust.capped")  # what Faust logs through it may show values: `app.py` keeps it quiet
@@ -40,17 +42,23 @@ class Watermark:
         self._heap: list[int] = []
         self._end: int | None = None
 
-    def add(self, offset: int) -> None:
-        """Opens an offset; one that was done is open again, because the record came again."""
-        if offset not in self._open:
-            self._open.add(offset)
+    def add(self, offsets: Collection[int]) -> None:
+        """Opens offsets; one that was done is open again, because the record came again."""
+        new = sorted(set(offsets) - self._open)
+        if not new:
+            return
+        self._open.update(new)
+        if self._end is None or new[0] >= self._end:
+            self._heap += new  # ascending, and behind all others: it is a heap still
+            self._end = new[-1] + 1
+            return
+        for offset in new:
             heapq.heappush(self._heap, offset)
-        if self._end is None or offset >= self._end:
-            self._end = offset + 1
+        self._end = max(self._end, new[-1] + 1)
 
-    def finish(self, offset: int) -> None:
-        """Closes an offset; one that is not open is ignored."""
-        self._open.discard(offset)
+    def finish(self, offsets: Iterable[int]) -> None:
+        """Closes offsets; one that is not open is ignored."""
+        self._open.difference_update(offsets)
         if len(self._heap) > 2 * len(self._open) + HEAP_SLACK:
             # While one offset stays open for long, the closed ones behind it would pile up.
             self._heap = sorted(self._open)
@@ -104,31 +112,32 @@ class Commits:
         self._partitions.clear()
         self.assignment = None
 
-    def note_progress(self, partitions: Iterable[Partition]) -> None:
+    def note_progress(self, partitions: Iterable[Partition], records: int = 1) -> None:
         """Notes that work was done of which no offset tells yet."""
-        self.progress.update(partitions)
+        for partition in partitions:
+            self.progress[partition] += records
 
-    def deliver(self, partition: Partition, generation: int, offset: int) -> None:
-        """Notes a record that was fetched; from now on nothing beyond it is committed until it is acknowledged."""
+    def deliver(self, partition: Partition, generation: int, offsets: Collection[int]) -> None:
+        """Notes records that were fetched; from now on nothing beyond one is committed until it is acknowledged."""
         entry = self._partitions.get(partition)
         if entry is None or entry.generation < generation:
             entry = self._partitions[partition] = _Assigned(generation)
         if entry.generation == generation:
-            entry.acknowledged.add(offset)
-            entry.decided.add(offset)
+            entry.acknowledged.add(offsets)
+            entry.decided.add(offsets)
 
-    def decide(self, partition: Partition, generation: int, offset: int) -> None:
-        """Notes that the door has seen a record, and holds it if it is not acknowledged as well."""
+    def decide(self, partition: Partition, generation: int, offsets: Iterable[int]) -> None:
+        """Notes that the door has seen records, and holds those that are not acknowledged as well."""
         entry = self._partitions.get(partition)
         if entry is not None and entry.generation == generation:
-            entry.decided.finish(offset)
+            entry.decided.finish(offsets)
 
-    def acknowledge(self, partition: Partition, generation: int, offset: int) -> None:
-        """Notes that nothing which follows from a record can be lost any more."""
+    def acknowledge(self, partition: Partition, generation: int, offsets: Collection[int]) -> None:
+        """Notes that nothing which follows from records can be lost any more."""
         entry = self._partitions.get(partition)
         if entry is not None and entry.generation == generation:
-            entry.decided.finish(offset)
-            entry.acknowledged.finish(offset)
+            entry.decided.finish(offsets)
+            entry.acknowledged.finish(offsets)
 
     def settle(self, partition: Partition, generation: int, offset: int, metadata: str) -> None:
         """Notes that every record below `offset` has its final outcome, and that `metadata` says which."""
@@ -263,9 +272,18 @@ class CappedConsumer(KafkaConsumer):  # type: ignore[misc]
         records: Mapping[Any, list[Any]] = await super()._getmany(active_partitions, timeout)
         generation = self.app.consumer_generation_id
         for partition, batch in records.items():
-            for record in batch:
-                self.commits.deliver(partition, generation, record.offset)
+            self.commits.deliver(partition, generation, [record.offset for record in batch])
         return records
+
+    def _to_message(self, tp: TP, record: Any) -> FetchedBatch:
+        """What `WholeBatches` gives of a partition, as one message."""
+        return FetchedBatch(tp, self.app.consumer_generation_id, record)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Nothing: between two batches there is always one, and `_new_offset` needs none to be known."""
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Nothing: whoever puts a batch into a full buffer waits, and with all partitions paused Faust sleeps 1 s."""
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         """Every partition that may have something to commit; Faust asks those whose records it acknowledged itself."""
@@ -275,7 +293,6 @@ class CappedConsumer(KafkaConsumer):  # type: ignore[misc]
         """The offset to commit. Replaced whole: the original consumes the list that it reads."""
         self._acked[tp].clear()
         self._acked_index[tp].clear()
-        self._gap.pop(tp, None)
         return self.commits.committable(tp)
 
     async def _commit_offsets(self, offsets: Mapping[Any, int], start_new_transaction: bool = True) -> bool:

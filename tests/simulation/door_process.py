@@ -10,11 +10,13 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
+from faust.types import TP
 
 from processors.door.crowd import Crowd, CrowdRule
 from processors.door.records import stored_verdict_of
 from processors.door.release import Door
 from processors.faust_app.batch_handler import BatchHandler, HandlerTopics, StartingPoint
+from processors.faust_app.batches import FetchedBatch
 from processors.faust_app.commits import Commits
 from processors.faust_app.metrics import DoorMetrics
 from processors.faust_app.producer import AcknowledgedProducer
@@ -122,10 +124,12 @@ class DoorProcess:
         while True:
             batches = await self.consumer.getmany(timeout_ms=500, max_records=500)
             generation = self._generation  # Faust's: of the last assignment, also when the group has moved on
-            for records in batches.values():
-                for record in records:
-                    self.commits.deliver((record.topic, record.partition), generation, record.offset)
-                    self._queue.append(Fetched(record, generation))
+            for partition, records in batches.items():
+                self.commits.deliver(partition, generation, [record.offset for record in records])
+                while records:
+                    count = self.universe.random.randint(1, 20)
+                    self._queue.append(FetchedBatch(TP(*partition), generation, records[:count]))
+                    records = records[count:]  # noqa: PLW2901
             self._filled.set()
 
     async def _pass_labels(self) -> None:
@@ -134,8 +138,7 @@ class DoorProcess:
             if not self._queue:
                 await self._filled.wait()
                 continue
-            count = self.universe.random.randint(1, 20)
-            await self.batches.handle([self._queue.popleft() for _ in range(min(count, len(self._queue)))])
+            await self.batches.handle(self._queue.popleft())
 
     async def _commit_regularly(self) -> None:
         while True:
@@ -222,15 +225,6 @@ class DoorProcess:
 
     def _ensure_producer(self) -> SimulatedProducer:
         return self._producer
-
-
-class Fetched:
-    """A record as Faust hands it over."""
-
-    def __init__(self, record: Any, generation: int) -> None:
-        self.topic, self.partition, self.offset = record.topic, record.partition, record.offset
-        self.key, self.value, self.timestamp = record.key, record.value, record.timestamp / 1_000
-        self.generation_id = generation
 
 
 def epoch_key_of(day: datetime.date) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -151,13 +151,12 @@ def acknowledges_before_the_output_is() -> Iterator[None]:
     """As Faust's `take`: a batch counts as done when it was taken, whatever becomes of what follows from it."""
     handle = BatchHandler.handle
 
-    async def handled(self: BatchHandler, messages: Sequence[Any]) -> None:
-        for message in messages:
-            partition = (message.topic, message.partition)
-            self._commits.decide(partition, message.generation_id, message.offset)
-            self._commits.acknowledge(partition, message.generation_id, message.offset)
-            self._commits.settle(partition, message.generation_id, message.offset + 1, "")
-        await handle(self, messages)
+    async def handled(self: BatchHandler, batch: Any) -> None:
+        partition, offsets = (batch.topic, batch.partition), [record.offset for record in batch.records]
+        self._commits.acknowledge(partition, batch.generation_id, offsets)
+        for offset in offsets:
+            self._commits.settle(partition, batch.generation_id, offset + 1, "")
+        await handle(self, batch)
 
     with mock.patch.object(BatchHandler, "handle", handled):
         yield

@@ -1,14 +1,15 @@
 """The agent's loop on Faust's own stream: when Faust is told that a batch is done."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from faust.types.tuples import Message
+from faust.types import TP
 
 from processors.faust_app.agents import door_agent
 from processors.faust_app.app import AppConfig, build_app
+from processors.faust_app.batches import FetchedBatch
 from processors.faust_app.commits import Commits
 from schemas.kafka_access import KafkaAccess
 
@@ -28,15 +29,12 @@ class Faust:
         self.stream = self.app.stream(self.channel)
         self.loop = asyncio.create_task(door_agent(take)(self.stream))
 
-    async def put(self, offsets: range) -> list[Message]:
-        generation = self.app.consumer_generation_id
-        messages = [
-            Message(TOPIC, 0, offset, 0.0, 0, None, b"k", b"v", None, generation_id=generation) for offset in offsets
-        ]
-        for message in messages:
-            message.incref()
-            await self.stream.channel.put(self.app.create_event(b"k", b"v", None, message))
-        return messages
+    async def put(self, offsets: range) -> FetchedBatch:
+        records = [SimpleNamespace(offset=offset) for offset in offsets]
+        batch = FetchedBatch(TP(TOPIC, 0), self.app.consumer_generation_id, records)
+        batch.incref()
+        await self.stream.channel.put(self.app.create_event(None, None, None, batch))
+        return batch
 
     async def end(self) -> None:
         self.loop.cancel()
@@ -45,26 +43,28 @@ class Faust:
 
 
 def test_batch_is_done_for_faust_only_once_it_was_taken_through(tmp_path: Path) -> None:
-    """`take` would acknowledge it in a `finally`: cancelled or failed in the middle, its records would never return."""
+    """A stream would acknowledge it in a `finally`: cancelled in the middle, its records would never return."""
 
-    async def scenario(finish: bool) -> list[bool]:
+    async def scenario(finish: bool) -> bool:
         came, may_end = asyncio.Event(), asyncio.Event()
 
-        async def take(messages: Sequence[Any]) -> None:
+        async def take(batch: FetchedBatch) -> None:
+            assert [record.offset for record in batch.records] == [0, 1, 2]
             came.set()
             await may_end.wait()
 
         faust = Faust(tmp_path, take)
-        messages = await faust.put(range(3))
+        batch = await faust.put(range(3))
         await asyncio.wait_for(came.wait(), 10)
-        assert not any(message.acked for message in messages)
+        assert not batch.acked
         if finish:
             may_end.set()
             async with asyncio.timeout(10):
-                while not messages[-1].acked:  # noqa: ASYNC110  # Faust's own state; nobody sets an event
+                while not batch.acked:  # noqa: ASYNC110  # Faust's own state; nobody sets an event
                     await asyncio.sleep(0.01)
         await faust.end()
-        return [message.acked for message in messages]
+        acked: bool = batch.acked
+        return acked
 
-    assert asyncio.run(scenario(finish=False)) == [False] * 3
-    assert asyncio.run(scenario(finish=True)) == [True] * 3
+    assert not asyncio.run(scenario(finish=False))
+    assert asyncio.run(scenario(finish=True))

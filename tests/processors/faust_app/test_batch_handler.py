@@ -32,15 +32,23 @@ from tests.processors.door_process import epoch_key
 from tests.processors.running_door import labels, record_of, today
 
 TOPIC, GENERATION = "events.labeled", 4
-NOW_S = 1_900_000_000.0
+NOW_MS = 1_900_000_000_000
 
 
 class HeldMessage:
-    """A record as Faust hands it over."""
+    """A record, and whose generation's."""
 
     def __init__(self, offset: int, value: bytes | None, generation_id: int = GENERATION, partition: int = 0) -> None:
         self.topic, self.partition, self.offset, self.key, self.value = TOPIC, partition, offset, b"key", value
-        self.timestamp, self.generation_id = NOW_S, generation_id
+        self.timestamp, self.generation_id = NOW_MS, generation_id
+
+
+class HeldBatch:
+    """Records of one partition as Faust hands them over."""
+
+    def __init__(self, records: Sequence[HeldMessage]) -> None:
+        first, self.records = records[0], records
+        self.topic, self.partition, self.generation_id = first.topic, first.partition, first.generation_id
 
 
 class MemoryProducer:
@@ -109,10 +117,10 @@ def open_door(judged: JudgedVoters) -> Door:
     return Door(epoch_key, unmasked, Crowd(crowd_rule(1)), partition=0, judged=judged)
 
 
-def deliver(commits: Commits, messages: Sequence[HeldMessage]) -> Sequence[Any]:
-    for message in messages:
-        commits.deliver((message.topic, message.partition), message.generation_id, message.offset)
-    return messages
+def deliver(commits: Commits, messages: Sequence[HeldMessage]) -> Any:
+    batch = HeldBatch(messages)
+    commits.deliver((batch.topic, batch.partition), batch.generation_id, [message.offset for message in messages])
+    return batch
 
 
 def messages_of(count: int, first: int = 0, generation: int = GENERATION) -> list[HeldMessage]:
@@ -277,7 +285,8 @@ def test_record_out_of_order_halts_before_anything_of_its_batch_is_released(
         handler = handler_of(commits, producer, open_door, halted.set_result)
         messages = {offset: messages_of(1, first=offset)[0] for offset in fetched}
         deliver(commits, list(messages.values()))
-        taking = asyncio.create_task(handler.handle([messages[offset] for offset in came]))
+        batch: Any = HeldBatch([messages[offset] for offset in came])
+        taking = asyncio.create_task(handler.handle(batch))
         assert isinstance(await asyncio.wait_for(halted, 10), OutOfOrder)
         assert not producer.written
         assert commits.next_offset((TOPIC, 0)) == fetched[0]
@@ -474,7 +483,8 @@ def test_crowd_that_leaves_takes_its_partition_s_verdicts_along() -> None:
         handler = handler_of(commits, producer, open_door)
         others = HeldMessage(0, verdict_value(b"w"), partition=1)
         own = HeldMessage(0, verdict_value(b"v"))
-        await handler.handle(deliver(commits, [others, own, *messages_of(1, first=1)]))
+        await handler.handle(deliver(commits, [others]))
+        await handler.handle(deliver(commits, [own, *messages_of(1, first=1)]))
         assert [record.topic for record in producer.written] == ["verdicts", "released"]
         assert stored_verdict_of(producer.written[0].value).voter_id == verdict_id(b"v" * 32, epoch_key(today()))
         assert commits.committable((TOPIC, 0)) == 2

@@ -35,9 +35,9 @@ def offset_by_faust(committed: int | None, acked: list[int]) -> int | None:
 def offset_by_cap(delivered: range, acknowledged: list[int]) -> int | None:
     commits = Commits()
     for offset in delivered:
-        commits.deliver(PARTITION, GENERATION, offset)
+        commits.deliver(PARTITION, GENERATION, [offset])
     for offset in acknowledged:
-        commits.acknowledge(PARTITION, GENERATION, offset)
+        commits.acknowledge(PARTITION, GENERATION, [offset])
     return commits.next_offset(PARTITION)
 
 
@@ -90,7 +90,7 @@ def test_what_faust_acknowledges_itself_neither_moves_nor_stalls_the_commit(tmp_
         consumer = await consumer_of(commits, tmp_path)
         consumer._thread.thread_loop.close()
         for offset in range(4):
-            commits.deliver(PARTITION, GENERATION, offset)
+            commits.deliver(PARTITION, GENERATION, [offset])
         for offset in range(2):
             commits.settle(PARTITION, GENERATION, offset, f"below {offset}")
         consumer._acked[PARTITION] = [0, 1, 2, 3]
@@ -98,7 +98,7 @@ def test_what_faust_acknowledges_itself_neither_moves_nor_stalls_the_commit(tmp_
         commits.offer()
         assert consumer._new_offset(PARTITION) == 0
         assert not consumer._acked[PARTITION], "the list is Faust's, and nobody else would shorten it"
-        commits.acknowledge(PARTITION, GENERATION, 0)
+        commits.acknowledge(PARTITION, GENERATION, [0])
         commits.offer()
         assert consumer._new_offset(PARTITION) == 1
 
@@ -109,8 +109,8 @@ def test_nothing_is_committed_between_the_moments_at_which_it_is_offered() -> No
     """A commit of its own would say when a label came that was suppressed, or a verdict."""
     commits = Commits()
     for offset in range(3):
-        commits.deliver(PARTITION, GENERATION, offset)
-        commits.acknowledge(PARTITION, GENERATION, offset)
+        commits.deliver(PARTITION, GENERATION, [offset])
+        commits.acknowledge(PARTITION, GENERATION, [offset])
         commits.settle(PARTITION, GENERATION, offset + 1, f"below {offset + 1}")
     assert commits.committable(PARTITION) is None
     commits.offer([("another", 0)])
@@ -118,8 +118,8 @@ def test_nothing_is_committed_between_the_moments_at_which_it_is_offered() -> No
     commits.offer([PARTITION])
     assert commits.committable(PARTITION) == 3
     assert commits.metadata_of(PARTITION, 3) == "below 3"
-    commits.deliver(PARTITION, GENERATION, 3)
-    commits.acknowledge(PARTITION, GENERATION, 3)
+    commits.deliver(PARTITION, GENERATION, [3])
+    commits.acknowledge(PARTITION, GENERATION, [3])
     commits.settle(PARTITION, GENERATION, 4, "below 4")
     assert commits.committable(PARTITION) == 3
     commits.offer()
@@ -132,20 +132,20 @@ def test_nothing_is_committed_between_the_moments_at_which_it_is_offered() -> No
 def test_acknowledgement_of_an_earlier_generation_counts_for_nothing() -> None:
     """A batch may arrive after a rebalance gave its records to somebody else, or to us once more."""
     commits = Commits()
-    commits.deliver(PARTITION, GENERATION, 10)
+    commits.deliver(PARTITION, GENERATION, [10])
     commits.revoke()
-    commits.deliver(PARTITION, GENERATION + 1, 10)
-    commits.acknowledge(PARTITION, GENERATION, 10)
+    commits.deliver(PARTITION, GENERATION + 1, [10])
+    commits.acknowledge(PARTITION, GENERATION, [10])
     assert commits.next_offset(PARTITION) == 10
-    commits.acknowledge(PARTITION, GENERATION + 1, 10)
+    commits.acknowledge(PARTITION, GENERATION + 1, [10])
     assert commits.next_offset(PARTITION) == 11
 
 
 def test_late_delivery_of_an_earlier_generation_changes_nothing() -> None:
     """It is no record of the partition as it is read now."""
     commits = Commits()
-    commits.deliver(PARTITION, GENERATION, 10)
-    commits.deliver(PARTITION, GENERATION - 1, 3)
+    commits.deliver(PARTITION, GENERATION, [10])
+    commits.deliver(PARTITION, GENERATION - 1, [3])
     assert commits.next_offset(PARTITION) == 10
 
 
@@ -153,9 +153,9 @@ def test_held_record_is_seen_and_still_holds_the_commit() -> None:
     """A crowd that gathers is no stall, and no commit passes it."""
     commits = Commits()
     for offset in range(3):
-        commits.deliver(PARTITION, GENERATION, offset)
-        commits.decide(PARTITION, GENERATION, offset)
-    commits.acknowledge(PARTITION, GENERATION, 1)
+        commits.deliver(PARTITION, GENERATION, [offset])
+        commits.decide(PARTITION, GENERATION, [offset])
+    commits.acknowledge(PARTITION, GENERATION, [1])
     assert commits.next_offset(PARTITION) == 0
     assert commits.undecided(PARTITION) == 3
 
@@ -171,20 +171,21 @@ def test_never_beyond_an_unacknowledged_record_and_in_the_end_all(
     commits, unacknowledged, delivered, offset = Commits(), set[int](), list[int](), first
     for action, index in steps:
         if action == "deliver":
-            commits.deliver(PARTITION, GENERATION, offset)
-            delivered.append(offset)
-            unacknowledged.add(offset)
-            offset += gaps[len(delivered) % len(gaps)]
+            fetched = [offset + number * gaps[index] for number in range(1 + index % 5)]
+            commits.deliver(PARTITION, GENERATION, fetched)
+            delivered += fetched
+            unacknowledged.update(fetched)
+            offset = fetched[-1] + gaps[index]
         elif delivered:
             chosen = delivered[index % len(delivered)]
             if action == "again":
-                commits.deliver(PARTITION, GENERATION, chosen)
+                commits.deliver(PARTITION, GENERATION, [chosen])
                 unacknowledged.add(chosen)
             else:
-                commits.acknowledge(PARTITION, GENERATION, chosen)
+                commits.acknowledge(PARTITION, GENERATION, [chosen])
                 unacknowledged.discard(chosen)
         expected = min(unacknowledged) if unacknowledged else (max(delivered) + 1 if delivered else None)
         assert commits.next_offset(PARTITION) == expected
     for chosen in delivered:
-        commits.acknowledge(PARTITION, GENERATION, chosen)
+        commits.acknowledge(PARTITION, GENERATION, [chosen])
     assert commits.next_offset(PARTITION) == (delivered[-1] + 1 if delivered else None)
