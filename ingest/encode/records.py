@@ -214,6 +214,7 @@ class _Maker:
         self._edge_keys = edge_keys
         self._seals = seals
         self._voters: dict[tuple[str, datetime.date], bytes | None] = {}
+        self._encoders: dict[type, Encoder] = {}
         # In the order in which their first events came; labels by partition and stamp, others by key.
         self._runs: dict[tuple[str, bytes] | tuple[int, int], Run] = {}
 
@@ -244,7 +245,10 @@ class _Maker:
             case "labeled":
                 self._add_answer(event)
             case "analytics":
-                encode = self._of_session(_ANALYTICS[kind], kind, ip=sender.ip, user_agent=sender.user_agent)
+                encode = self._encoders.get(kind)
+                if encode is None:
+                    encode = self._of_session(_ANALYTICS[kind], kind, ip=sender.ip, user_agent=sender.user_agent)
+                    self._encoders[kind] = encode
                 viewed = _Viewed(event.id, event.ts, event.url, event.referrer, _compact(event.properties))
                 self._values(ANALYTICS, self._session_key, at).extend(encode((viewed,)))
             case "personal":

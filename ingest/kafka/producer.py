@@ -25,7 +25,13 @@ import msgspec
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from ingest.encode.records import Record, Records, Run, runs_of
-from ingest.kafka.aiokafka_client import BrokerAccess, ProducerSession, end_tasks, limit_aiokafka_logs
+from ingest.kafka.aiokafka_client import (
+    BrokerAccess,
+    ProducerSession,
+    end_tasks,
+    keep_zstd_context,
+    limit_aiokafka_logs,
+)
 from ingest.kafka.batches import (
     Deadlines,
     NotDurableReason,
@@ -169,6 +175,7 @@ class KafkaProducer:
         self._config = config
         self._clock = clock
         self._codec = codec_of(config.compression)
+        keep_zstd_context()
         self._topics: dict[str, TopicQueues] = {}
         self._wanted_topics = set(config.topics)
         self._topics_learned = asyncio.Event()

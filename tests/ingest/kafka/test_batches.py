@@ -6,16 +6,19 @@ from typing import Any
 
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
+from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.encode.records import Record, Run
+from ingest.kafka.aiokafka_client import ZSTD_LEVEL, keep_zstd_context
 from ingest.kafka.batches import (
     BATCH_BYTES_MIN,
     RECORD_OVERHEAD_BYTES,
     CompressionMissing,
     Deadlines,
     PartitionQueue,
+    RecordBatchBuilder,
     TopicQueues,
     Waiter,
     codec_of,
@@ -24,6 +27,8 @@ from ingest.kafka.batches import (
 from ingest.kafka.producer import KafkaProducer, NotDurable
 from testkit.clean_loop import until
 from tests.ingest.configs import producer_config
+
+HEADER_BYTES = 61  # of a record batch. Source: KIP-98
 
 
 def queue_of(batch_bytes_max: int = 10_000) -> PartitionQueue:
@@ -200,3 +205,16 @@ def test_produce_before_any_broker_was_found_ends_at_its_deadline_and_leaves_no_
         await producer.stop(1)
 
     run(main())
+
+
+def test_batch_is_compressed_as_we_say_whatever_was_compressed_before() -> None:
+    """aiokafka makes a context for each batch; one that is kept must carry nothing over to the next batch."""
+    keep_zstd_context()
+    for value in (b"a" * 5_000, bytes(range(256)) * 300, b"a" * 5_000):
+        plain, packed = (RecordBatchBuilder(200_000, codec_of(codec)) for codec in ("none", "zstd"))
+        for builder in (plain, packed):
+            builder.append(timestamp=1, key=b"key", value=value)
+        frame = bytes(packed._build()[HEADER_BYTES:])
+        assert frame == zstd.compress(bytes(plain._build()[HEADER_BYTES:]), ZSTD_LEVEL)
+        assert zstd.get_frame_info(frame).decompressed_size is not None  # for consumers that take memory for it
+        assert [read.value for read in MemoryRecords(bytes(packed._build())).next_batch()] == [value]
