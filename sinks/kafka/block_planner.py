@@ -18,9 +18,11 @@ What a commit of offset X says by its metadata:
 `commit_marks.py` puts the database's mark before that, and takes it away.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, groupby
+from operator import attrgetter
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -63,6 +65,15 @@ class DeadLetter(NamedTuple):
     reason: DeadLetterReason
     key: bytes | None = None
     value: bytes | None = None
+
+    @property
+    def schema(self) -> None:
+        """None: a block of any schema may hold it."""
+
+    @property
+    def datum(self) -> bytes:
+        """What it takes of a block's bytes."""
+        return self.value or b""
 
 
 class Commit(NamedTuple):
@@ -118,7 +129,10 @@ class PlannedBlock:
     def __init__(self, end: int, records: Sequence[PreparedRecord]) -> None:
         self.end = end
         rows = [record for record in records if isinstance(record, Row)]
-        self.groups = [list(group) for _, group in groupby(rows, key=lambda row: id(row.schema))]
+        if len({id(row.schema) for row in rows}) == 1:
+            self.groups = [rows]
+        else:
+            self.groups = [list(group) for _, group in groupby(rows, key=lambda row: id(row.schema))]
         self.dead_letters = [record for record in records if isinstance(record, DeadLetter)]
 
     def set_aside(self, dead_letters: Sequence[DeadLetter]) -> None:
@@ -231,7 +245,7 @@ class BlockPlanner:
         if records:
             assert records[0].offset >= self.read_to, "a record was read twice"
             self._waiting.extend(records)
-            self._waiting_bytes += sum(_bytes(record) for record in records)
+            self._waiting_bytes += sum(_sizes(records))
             self._arrivals.append((records[-1].offset + 1, now_ms))
             if self._block is None:
                 self._grow_head()
@@ -380,13 +394,13 @@ class BlockPlanner:
 
     def _put_aside(self, at: int, record: PreparedRecord, reason: DeadLetterReason) -> DeadLetter:
         dead_letter = DeadLetter(record.offset, reason, record.key, record.value)
-        self._waiting_bytes += _bytes(dead_letter) - _bytes(record)
+        self._waiting_bytes += len(dead_letter.datum) - len(record.datum)
         self._waiting[at] = dead_letter
         return dead_letter
 
     def _pass(self, end: int) -> None:
         passed = self._waiting[: self._head_records]
-        self._waiting_bytes -= sum(_bytes(record) for record in passed)
+        self._waiting_bytes -= sum(_sizes(passed))
         del self._waiting[: self._head_records]
         self._reach(end)
         while self._arrivals and self._arrivals[0][0] <= end:
@@ -410,31 +424,30 @@ class BlockPlanner:
         self._grow_head()
 
     def _grow_head(self) -> None:
-        limits, cut = self._limits, self._cuts[0] if self._cuts else None
+        """Takes what fits of the records that wait behind the head; without a loop of its own over them."""
         if self._head_closed:
             return
-        # Locals, since this runs once a record.
-        head_schema, head_records, head_bytes = self._head_schema, self._head_records, self._head_bytes
-        rows_max, bytes_max = limits.rows_max, limits.bytes_max
-        for record in self._waiting[head_records:rows_max]:
-            size = _bytes(record)
-            schema = record.schema if isinstance(record, Row) else head_schema
-            other_schema = head_schema is not None and schema is not head_schema
-            if (
-                other_schema
-                or (cut is not None and record.offset >= cut)
-                or (head_records and head_bytes + size > bytes_max)
-            ):
-                self._head_closed = True
-                break
-            head_records += 1
-            head_bytes += size
-            head_schema = schema
-            if head_records >= rows_max:
-                self._head_closed = True
-                break
-        self._head_schema, self._head_records, self._head_bytes = head_schema, head_records, head_bytes
+        more = self._waiting[self._head_records : self._limits.rows_max]
+        if not more:
+            return
+        sizes = list(accumulate(_sizes(more), initial=self._head_bytes))
+        fits = bisect_right(sizes, self._limits.bytes_max) - 1
+        taken = max(fits, 0 if self._head_records else 1)  # one record may be larger than a block
+        if self._cuts:
+            taken = min(taken, bisect_left(more, self._cuts[0], key=_OFFSET))
+        schemas = list(map(_SCHEMA, more[:taken]))
+        if self._head_schema is None:
+            self._head_schema = next((schema for schema in schemas if schema is not None), None)
+        fitting = {id(None), id(self._head_schema)}
+        if not fitting.issuperset(map(id, schemas)):
+            taken = next(at for at, schema in enumerate(schemas) if id(schema) not in fitting)
+        self._head_records += taken
+        self._head_bytes = sizes[taken]
+        self._head_closed = taken < len(more) or self._head_records >= self._limits.rows_max
 
 
-def _bytes(record: PreparedRecord) -> int:
-    return len(record.datum) if isinstance(record, Row) else len(record.value or b"")
+_OFFSET, _SCHEMA, _DATUM = attrgetter("offset"), attrgetter("schema"), attrgetter("datum")
+
+
+def _sizes(records: Iterable[PreparedRecord]) -> Iterable[int]:
+    return map(len, map(_DATUM, records))

@@ -49,6 +49,7 @@ from sinks.kafka.partition_worker import (
     PartitionWorker,
     WorkerContext,
 )
+from sinks.kafka.record_consumer import RecordConsumer
 from sinks.metrics import SinkMetrics
 from sinks.outage import Outage
 
@@ -106,6 +107,7 @@ class TableConsumer:
 
     Args:
         datum_of, check: the functions of `rows/tables.py` for this table; `WorkerContext` says what they do.
+        placed: whether `datum_of` asks a record for its topic and partition.
         emit: where the pieces of work of requests that are followed go.
         clock: seconds, monotonic.
 
@@ -124,12 +126,13 @@ class TableConsumer:
         datum_of: Callable[[Any], tuple[Any, bytes]],
         check: Callable[[bytes | None], None],
         dead_letters: DeadLetterSender,
+        placed: bool = False,
         metrics: SinkMetrics | None = None,
         emit: EmitSpan = emit_nowhere,
         clock: Callable[[], float] = time.monotonic,
         jitter: random.Random | None = None,
     ) -> None:
-        self.table, self.config = table, config
+        self.table, self.config, self.placed = table, config, placed
         self.group = config.group
         jitter = jitter or random.Random()  # noqa: S311  # spreads retries, guards nothing
         metrics = metrics or SinkMetrics()
@@ -208,7 +211,8 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     def __init__(self, owner: TableConsumer) -> None:
         self._owner, self.group = owner, owner.group
         config = owner.config
-        self.consumer = AIOKafkaConsumer(
+        consumer = AIOKafkaConsumer if owner.placed else RecordConsumer
+        self.consumer = consumer(
             **config.kafka.client(),
             group_id=owner.group,
             enable_auto_commit=False,

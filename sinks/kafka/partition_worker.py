@@ -384,15 +384,20 @@ class PartitionWorker:
         return self._context.clock() * 1_000
 
     def _prepared(self, records: Sequence[Any]) -> list[PreparedRecord]:
+        for record in [record for record in records if record.headers]:
+            self._followed.note(record.offset, record.headers)
         datum_of = self._context.datum_of
-        prepared: list[PreparedRecord] = []
-        for record in records:
-            if getattr(record, "headers", None):
-                self._followed.note(record.offset, record.headers)
-            try:
-                schema, datum = datum_of(record)
-            except DecodeError as error:
-                prepared.append(DeadLetter(record.offset, error.reason, record.key, record.value))
-            else:
-                prepared.append(Row(record.offset, schema, datum, record.key, record.value))
-        return prepared
+        with contextlib.suppress(DecodeError):
+            return [
+                Row(one.offset, schema, datum, one.key, one.value)
+                for one in records
+                for schema, datum in [datum_of(one)]
+            ]
+        return [self._one_prepared(record) for record in records]
+
+    def _one_prepared(self, record: Any) -> PreparedRecord:
+        try:
+            schema, datum = self._context.datum_of(record)
+        except DecodeError as error:
+            return DeadLetter(record.offset, error.reason, record.key, record.value)
+        return Row(record.offset, schema, datum, record.key, record.value)

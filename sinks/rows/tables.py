@@ -192,11 +192,11 @@ def check(table: Table, value: bytes | None) -> None:
 
 
 def _undecoded(schemas: dict[bytes, Any], record: KafkaRecord) -> Datum:
-    value = record.value
-    schema = None if value is None else schemas.get(value[: codec.HEADER_BYTES])
-    if value is None or schema is None:
-        raise DecodeError(codec.unreadable(value))
-    return schema, value
+    value: Any = record.value
+    try:
+        return schemas[value[: codec.HEADER_BYTES]], value
+    except (KeyError, TypeError):  # a schema of others; no value
+        raise DecodeError(codec.unreadable(value)) from None
 
 
 def _enriched(readers: dict[bytes, tuple[Any, lengths.Walker]], added: Any, record: KafkaRecord) -> Datum:

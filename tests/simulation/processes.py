@@ -140,7 +140,7 @@ def universe_loop() -> SimulatedLoop:
 def simulated_kafka() -> Iterator[None]:
     """Gives `sinks/` the simulated clients."""
     with (
-        mock.patch("sinks.kafka.consumer.AIOKafkaConsumer", SimulatedConsumer),
+        mock.patch("sinks.kafka.consumer.RecordConsumer", SimulatedConsumer),
         mock.patch("sinks.kafka.consumer.AIOKafkaAdminClient", SimulatedAdmin),
         mock.patch("sinks.kafka.consumer.reason_of", type_of_error),
         mock.patch("sinks.kafka.dead_letters.AIOKafkaProducer", SimulatedProducer),
