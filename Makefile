@@ -63,4 +63,4 @@ lock: ## Locks the dependencies anew, with hashes and without addresses
 
 clean: ## Removes what setup made, and the pipeline's state
 	@if [ -e .containers ]; then scripts/stand_in_images remove; fi
-	rm -rf .venv .kafka .helm .clients .unjoin sdk/node_modules sdk/dist sdk/build tests/segment/node_modules tests/clients/node/node_modules
+	rm -rf .venv .kafka .helm .clients .peers .unjoin sdk/node_modules sdk/dist sdk/build tests/segment/node_modules tests/clients/node/node_modules

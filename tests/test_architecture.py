@@ -23,7 +23,7 @@ CHECKS_MAY_IMPORT = {
     "examples": set(),
     "attacks": PRODUCT | {"testkit", "examples"},
     "mutants": PRODUCT,
-    "tests": PRODUCT | {"testkit", "faults", "attacks", "mutants", "examples"},
+    "tests": PRODUCT | {"testkit", "bench", "faults", "attacks", "mutants", "examples"},
 }
 # Folders of decisions: everything in them is pure, but for the files that are named with them.
 PURE = {

@@ -1,6 +1,7 @@
 """The command: `python -m bench.collector`.
 
-Real Kafka, acks=all on every side, one process a contender. Generator, broker and collector share the machine, so what
+Real Kafka, acks=all on every side; of a contender's processes the CPU of all counts. Who is not installed is left out,
+and the table says so. Generator, broker and collector share the machine, so what
 compares collectors is the CPU that each spends on an acknowledged event, not events a second.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from bench.collector.contenders import PEERS, Contender, Nginx, Peer, Unjoin
+from bench.collector.contenders import Contender, Unjoin, everyone
 from bench.collector.mixes import MIXES, Mix
 from bench.collector.report import Report
 from bench.collector.rounds import Environment, Result, environment
@@ -36,9 +37,11 @@ def main() -> int:
     parser.add_argument("--growth", action="store_true", help="partitions, connections and workers as well")
     parser.add_argument("--out", type=Path, help="folder for collector.csv and its plots")
     options = parser.parse_args()
-    console = Console(width=150)
-    report = Report(machine("aiokafka", "aiohttp", "pydantic", "orjson", "fastavro", "msgspec", "uvloop"))
-    contenders = [c for c in (Unjoin(), *map(Peer, PEERS), Nginx()) if c.name.split()[0] not in options.without]
+    console = Console(width=200)
+    wanted = [one for one in everyone() if one.name.split()[0] not in options.without]
+    contenders = [one for one in wanted if not one.missing()]
+    packages = ("aiokafka", "aiohttp", "pydantic", "orjson", "fastavro", "granian", "msgspec", "uvloop")
+    report = Report(machine(*packages), wanted)
     with environment(contenders) as at, Progress(console=console) as progress:
         costs(at, contenders, options, report, progress)
         latencies(at, [contender for contender in contenders if contender.stores], options, report, progress)

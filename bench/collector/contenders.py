@@ -1,12 +1,14 @@
 """What is measured: the product, what users would write, and the floor of HTTP; each a process of its own."""
 
 import http.client
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 from testkit.collect_process import Collect
@@ -14,7 +16,7 @@ from unjoin.host.kafka import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS_MAX = 30.0
-PEERS = ("aiohttp_pydantic", "aiohttp_checked")
+EACH_CHECKED = "every event was checked by itself, and every in-sync replica has the record of each that is accepted"
 # One worker, as all the others are; the body is read to its end before the answer.
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
@@ -32,12 +34,18 @@ class Contender(ABC):
 
     Attributes:
         name: as the results call it.
+        promise: what its 2xx means.
         stores: it writes to Kafka; a floor does not.
     """
 
     name: str
+    promise = EACH_CHECKED
     stores = True
     port: int
+
+    def missing(self) -> str:
+        """What it needs and this machine has not; "" where it can start."""
+        return ""
 
     @abstractmethod
     def start(self, bootstrap: str, folder: Path) -> None:
@@ -61,6 +69,7 @@ class Unjoin(Contender):
     """
 
     name = "unjoin"
+    promise = f"{EACH_CHECKED}, or the synced spool while Kafka is away; labels are sealed to the door"
 
     def __init__(self, workers: int = 1, name: str = name, **settings: str) -> None:
         self.name = name
@@ -99,10 +108,14 @@ class Child(Contender):
 
 
 class Peer(Child):
-    """A module of `bench.collector.peers`."""
+    """A module of `bench.collector.peers`, which needs `package`."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, package: str) -> None:
+        self.name, self._package = name, package
+
+    def missing(self) -> str:
+        found = importlib.util.find_spec(self._package)
+        return "" if found else f"{self._package} is not installed; `scripts/setup bench` installs it"
 
     def start(self, bootstrap: str, folder: Path) -> None:
         self.port = free_port()
@@ -111,16 +124,45 @@ class Peer(Child):
         until_answered(self.process, self.port)
 
 
+class Program(Child):
+    """A folder of `bench/collector/peers` that is no Python.
+
+    Args:
+        command: from the repository's root; {port} and {bootstrap} are filled in, and are variables as well.
+        built_with: what `scripts/setup bench` needs to build it.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], promise: str, built_with: str) -> None:
+        self.name, self.promise = name, promise
+        self._command, self._built_with = command, built_with
+
+    def missing(self) -> str:
+        if (ROOT / self._command[0]).exists():
+            return ""
+        return f"not built; `scripts/setup bench` builds it where it finds {self._built_with}"
+
+    def start(self, bootstrap: str, folder: Path) -> None:
+        self.port = free_port()
+        given = {"port": str(self.port), "bootstrap": bootstrap}
+        variables = {name.upper(): value for name, value in given.items()}
+        command = [part.format(**given) for part in self._command]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | variables)
+        until_answered(self.process, self.port)
+
+
 class Nginx(Child):
     """The floor of HTTP: takes the request, reads the body, answers 204."""
 
     name = "nginx (HTTP alone)"
+    promise = "the body was read"
     stores = False
+    _binary = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+
+    def missing(self) -> str:
+        return "" if self._binary else "nginx is not installed (Debian: apt-get install nginx)"
 
     def start(self, bootstrap: str, folder: Path) -> None:
-        binary = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-        if binary is None:
-            raise SystemExit("nginx is not installed: apt install nginx-light, or leave it out with --without nginx")
+        assert self._binary is not None
         self.port = free_port()
         (folder / "nginx").mkdir(exist_ok=True)
         # The worker changes to another user when started as root.
@@ -128,8 +170,27 @@ class Nginx(Child):
         os.chmod(folder / "nginx", 0o777)
         configuration = folder / "nginx" / "nginx.conf"
         configuration.write_text(NGINX.format(folder=folder / "nginx", port=self.port))
-        self.process = subprocess.Popen([binary, "-c", str(configuration), "-p", str(folder / "nginx")])
+        self.process = subprocess.Popen([self._binary, "-c", str(configuration), "-p", str(folder / "nginx")])
         until_answered(self.process, self.port)
+
+
+def everyone() -> list[Contender]:
+    """The product first, the floor last."""
+    return [
+        Unjoin(),
+        Peer("aiohttp_pydantic", "pydantic"),
+        Peer("aiohttp_checked", "orjson"),
+        Peer("granian_checked", "granian"),
+        Program("axum", [".peers/axum/release/collector", "{port}", "{bootstrap}"], EACH_CHECKED, "Rust 1.85 or newer"),
+        Program(
+            "benthos",
+            [".peers/benthos/benthos", "-c", "bench/collector/peers/benthos/config.yaml"],
+            "every in-sync replica has the JSON of every event as it came; no key was looked at, and of an event only "
+            "its type: where one is unknown the answer is 502, and the others may be stored",
+            "Go 1.26 or newer",
+        ),
+        Nginx(),
+    ]
 
 
 def family(pid: int) -> list[int]:

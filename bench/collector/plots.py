@@ -5,7 +5,12 @@ from pathlib import Path
 from bench.collector.report import Report
 from testkit.figures import COLOURS, drawn, tail
 
-COLOUR_OF = dict(zip(("unjoin", "aiohttp_pydantic", "aiohttp_checked"), COLOURS, strict=False))
+COLOUR_OF = {
+    **dict(zip(("unjoin", "aiohttp_pydantic", "aiohttp_checked"), COLOURS, strict=False)),
+    "granian_checked": "#3d5a80",
+    "axum": "#6d597a",
+    "benthos": "#2a9d8f",
+}
 
 
 def draw(report: Report, folder: Path) -> None:

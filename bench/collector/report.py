@@ -1,7 +1,7 @@
 """What came out: tables, ratios first, and CSV."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.collector.contenders import PEERS, Unjoin
+from bench.collector.contenders import Contender, Unjoin
 from bench.collector.rounds import Result
 from testkit.figures import write_csv
 from testkit.machine import Spread, spread
@@ -18,10 +18,15 @@ OURS = Unjoin.name
 
 
 class Report:
-    """Every round of a run."""
+    """Every round of a run.
 
-    def __init__(self, machine: dict[str, str]) -> None:
+    Args:
+        contenders: all that were to be measured; who is missing something is told of beside the results.
+    """
+
+    def __init__(self, machine: dict[str, str], contenders: Sequence[Contender]) -> None:
         self.machine = machine
+        self._contenders = contenders
         self.costs: list[Result] = []
         self.latencies: list[Result] = []
         self.produce: dict[tuple[str, int], list[float]] = defaultdict(list)
@@ -50,10 +55,20 @@ class Report:
     def show(self, console: Console) -> None:
         """Ratios, then what they are made of."""
         console.print(" · ".join(f"{name} {value}" for name, value in self.machine.items()), highlight=False)
-        peers = [name for name in PEERS if name in self.names()]
-        table = Table("mix", "events a request", *peers, title="CPU an event: times the product's, median (range)")
+        measured = [one for one in self._contenders if one.name in self.names()]
+        peers = [one.name for one in measured if one.stores and one.name != OURS]
+        floors = [one.name for one in measured if not one.stores]
+        title = "CPU an event: times the product's, median (range); floors in µs"
+        table = Table("mix", "N", f"{OURS} µs", *peers, *floors, "produce_batch alone", title=title)
         for mix, events in self.cases():
-            table.add_row(mix, str(events), *(f"{self.ratio(peer, mix, events)}" for peer in peers))
+            ratios = [str(self.ratio(peer, mix, events)) for peer in peers]
+            lowest = [*(self.us(floor, mix, events) for floor in floors), spread(self.produce[mix, events])]
+            cells = [f"{us.median:,.2f}" for us in lowest]
+            table.add_row(mix, str(events), str(self.us(OURS, mix, events)), *ratios, *cells)
+        console.print(table)
+        table = Table("contender", "what its 2xx means", title="What was compared")
+        for one in self._contenders:
+            table.add_row(one.name, f"not measured: {missing}" if (missing := one.missing()) else one.promise)
         console.print(table)
         table = Table("mix", "N", *self.names(), "produce_batch alone", title="CPU µs an acknowledged event")
         for mix, events in self.cases():

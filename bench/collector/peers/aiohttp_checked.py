@@ -82,18 +82,19 @@ def fits(event: Any) -> bool:
     return all(text(event.get(name), 32_768) for name in known - COMMON - {"languages", "email"})
 
 
-async def post(request: web.Request) -> web.Response:
-    if request.headers.get("Authorization", "").removeprefix("Bearer ") not in KEYS:
-        return web.json_response({"error": "unknown_key"}, status=401)
+async def collected(
+    body: bytes, authorization: str, ip: str, user_agent: str, producer: AIOKafkaProducer
+) -> tuple[int, bytes]:
+    """Status and body of the answer."""
+    if authorization.removeprefix("Bearer ") not in KEYS:
+        return 401, b'{"error":"unknown_key"}'
     try:
-        batch = orjson.loads(await request.read())
+        batch = orjson.loads(body)
         session, events = batch["session"], batch["events"]
         if not SESSION(session) or type(events) is not list or len(events) > 500:
             raise ValueError
     except (ValueError, KeyError, TypeError):
-        return web.json_response({"error": "not_a_batch"}, status=400)
-    producer: AIOKafkaProducer = request.app["producer"]
-    ip, user_agent = request.remote or "", request.headers.get("User-Agent", "")
+        return 400, b'{"error":"not_a_batch"}'
     sent, rejected = [], []
     for index, event in enumerate(events):
         if fits(event):
@@ -102,8 +103,14 @@ async def post(request: web.Request) -> web.Response:
         else:
             rejected.append({"index": index, "reason": "invalid"})
     await asyncio.gather(*sent)
-    answer = orjson.dumps({"accepted": len(sent), "rejected": rejected})
-    return web.Response(body=answer, content_type="application/json")
+    return 200, orjson.dumps({"accepted": len(sent), "rejected": rejected})
+
+
+async def post(request: web.Request) -> web.Response:
+    authorization, user_agent = (request.headers.get(name, "") for name in ("Authorization", "User-Agent"))
+    body, ip = await request.read(), request.remote or ""
+    status, answer = await collected(body, authorization, ip, user_agent, request.app["producer"])
+    return web.Response(status=status, body=answer, content_type="application/json")
 
 
 if __name__ == "__main__":

@@ -155,13 +155,17 @@ async def post(request: web.Request) -> web.Response:
     return web.json_response({"accepted": len(events), "rejected": rejected})
 
 
+def durable_producer(bootstrap: str) -> AIOKafkaProducer:
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=5, max_batch_size=131_072
+    )
+
+
 def application(bootstrap: str, handler: Any = post) -> web.Application:
     app = web.Application(client_max_size=1 << 20)
 
     async def producer(app: web.Application) -> Any:
-        app["producer"] = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=5, max_batch_size=131_072
-        )
+        app["producer"] = durable_producer(bootstrap)
         await app["producer"].start()
         yield
         await app["producer"].stop()

@@ -1,0 +1,1 @@
+"""bench/: what its tables say; the figures are made on a machine, not here."""
