@@ -38,10 +38,11 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def _kills(environment: Environment) -> AbstractContextManager[object]:
-    """A door that is ended whenever it is there again."""
+    """A door that is ended whenever it was seen again."""
 
     def kill() -> None:
-        end(environment.pid("processor"), signal.SIGKILL)
+        if environment.prometheus.query('up{instance="processor"} == 1'):
+            end(environment.pid("processor"), signal.SIGKILL)
 
     return _again_and_again(kill, 8.0)
 
@@ -100,7 +101,7 @@ def _kafka_paused(environment: Environment) -> Iterator[None]:
 
 @contextmanager
 def _full_spool(environment: Environment) -> Iterator[None]:
-    environment.load(3_000, "--categories", "analytics")
+    environment.load(3_000, "--categories", "analytics", "--concurrency", "200")
     try:
         with _kafka_paused(environment):
             yield
@@ -279,10 +280,10 @@ def _paused(role: str) -> Callable[[Environment], AbstractContextManager[object]
 
 FAULTS = (
     Fault("RoleDown", "the collector holds still", _paused("collector")),
-    Fault("RoleHalts", "the door is killed every 8 s", _kills),
+    Fault("RoleHalts", "the door is killed whenever it is there again", _kills, 180),
     Fault("SpoolInUse", "Kafka holds still", _kafka_paused),
     Fault("SpoolFilling", "Kafka holds still, under load, with a spool of 4 MiB", _full_spool),
-    Fault("CollectorNotReady", "the same, until the spool is full", _full_spool),
+    Fault("CollectorNotReady", "the same, until the spool is full", _full_spool, 180),
     Fault("SitesBroken", "the file of sites holds `{`", _broken_sites),
     Fault("KeysOverdue", "an edge key that cannot be unlinked", _key_that_stays, 150),
     Fault("EdgeKeyMissing", "today's edge key is moved away", _key_gone, 120),
