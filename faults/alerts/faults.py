@@ -196,7 +196,8 @@ def _cut_log(role: str, topic: str, partitions: int) -> Callable[[Environment], 
     @contextmanager
     def make(environment: Environment) -> Iterator[None]:
         with environment.paused(role) as pid:
-            time.sleep(5)  # of load, which is what is then lost
+            _posted(environment, "lost")
+            time.sleep(2)  # it may be in the spool for a moment
             admin = AdminClient({"bootstrap.servers": environment.kafka.bootstrap})
             ends = [TopicPartition(topic, number, -1) for number in range(partitions)]
             for done in admin.delete_records(ends).values():
@@ -207,19 +208,23 @@ def _cut_log(role: str, topic: str, partitions: int) -> Callable[[Environment], 
     return make
 
 
+def _posted(environment: Environment, session: str) -> None:
+    """A label and a signal."""
+    now = int(time.time() * 1_000)
+    events = [
+        {"id": f"{session}-1", "type": "image_label", "ts": now, "task": "t", "answer": "beagle"},
+        {"id": f"{session}-2", "type": "scroll", "ts": now, "t": [0], "x": [0], "y": [0]},
+    ]
+    status, answer = environment.stack.post({"sent_at": 0, "session": session, "events": events})
+    assert status == 200, answer
+
+
 @contextmanager
 def _old_votes(environment: Environment) -> Iterator[None]:
     """Labels of one session, and 40 minutes pass."""
     environment.load(0)
     time.sleep(2)
-    batch = {
-        "sent_at": 0,
-        "session": "alone",
-        "events": [
-            {"id": "alone-1", "type": "image_label", "ts": int(time.time() * 1_000), "task": "t", "answer": "beagle"}
-        ],
-    }
-    assert environment.stack.post(batch)[0] == 200
+    _posted(environment, "alone")
     environment.clock.set(45 * 60)
     try:
         yield
