@@ -97,6 +97,7 @@ def _draw(path: Path, name: str, dashboard: Dashboard, answers: Answers) -> None
             _plot(axis, title, panel, {query: answers[name, title, query] for query in panel.queries.values()})
         for axis in axes[len(dashboard.panels) :]:
             axis.set_axis_off()
+    path.write_text(re.sub(r"(\d\.\d)\d+", r"\1", path.read_text()))  # a tenth of a point is fine enough
 
 
 def _plot(axis: Axes, title: str, panel: Panel, answers: dict[str, list[dict[str, Any]]]) -> None:

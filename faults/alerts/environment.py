@@ -19,12 +19,14 @@ from sinks.clickhouse.address import address_of
 from sinks.clickhouse.server import Server
 from testkit.clickhouse_server import ClickHouseServer
 from testkit.kafka_node import KafkaNode
+from testkit.processes import wait_for
 from testkit.prometheus import Prometheus, scaled
 from testkit.running_stack import RunningStack
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 SCRAPE_SECONDS = 15
+FIRST_SCRAPES_SECONDS_MAX = 300
 SPOOL_BYTES = 4_194_304
 ROLES = ("collector", "processor", "sink")
 
@@ -73,6 +75,8 @@ class Environment:
             self.stack.start()
             self.audit()
             self.prometheus.start()
+            seen = f"count_over_time(up[{FIRST_SCRAPES_SECONDS_MAX}s]) > 1"  # an increase is one over something
+            wait_for(lambda: len(self.prometheus.query(seen)) > len(ROLES), "no scrapes", FIRST_SCRAPES_SECONDS_MAX)
         except BaseException:
             self.__exit__()
             raise

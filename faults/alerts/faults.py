@@ -38,10 +38,11 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def _kills(environment: Environment) -> AbstractContextManager[object]:
-    """A door that is ended whenever it is there again."""
+    """A door that is ended whenever it was seen again."""
 
     def kill() -> None:
-        end(environment.pid("processor"), signal.SIGKILL)
+        if environment.prometheus.query('up{instance="processor"} == 1'):
+            end(environment.pid("processor"), signal.SIGKILL)
 
     return _again_and_again(kill, 8.0)
 
@@ -100,7 +101,7 @@ def _kafka_paused(environment: Environment) -> Iterator[None]:
 
 @contextmanager
 def _full_spool(environment: Environment) -> Iterator[None]:
-    environment.load(3_000, "--categories", "analytics")
+    environment.load(3_000, "--categories", "analytics", "--concurrency", "200")
     try:
         with _kafka_paused(environment):
             yield
@@ -195,7 +196,8 @@ def _cut_log(role: str, topic: str, partitions: int) -> Callable[[Environment], 
     @contextmanager
     def make(environment: Environment) -> Iterator[None]:
         with environment.paused(role) as pid:
-            time.sleep(5)  # of load, which is what is then lost
+            _posted(environment, "lost")
+            time.sleep(2)  # it may be in the spool for a moment
             admin = AdminClient({"bootstrap.servers": environment.kafka.bootstrap})
             ends = [TopicPartition(topic, number, -1) for number in range(partitions)]
             for done in admin.delete_records(ends).values():
@@ -206,19 +208,23 @@ def _cut_log(role: str, topic: str, partitions: int) -> Callable[[Environment], 
     return make
 
 
+def _posted(environment: Environment, session: str) -> None:
+    """A label and a signal."""
+    now = int(time.time() * 1_000)
+    events = [
+        {"id": f"{session}-1", "type": "image_label", "ts": now, "task": "t", "answer": "beagle"},
+        {"id": f"{session}-2", "type": "scroll", "ts": now, "t": [0], "x": [0], "y": [0]},
+    ]
+    status, answer = environment.stack.post({"sent_at": 0, "session": session, "events": events})
+    assert status == 200, answer
+
+
 @contextmanager
 def _old_votes(environment: Environment) -> Iterator[None]:
     """Labels of one session, and 40 minutes pass."""
     environment.load(0)
     time.sleep(2)
-    batch = {
-        "sent_at": 0,
-        "session": "alone",
-        "events": [
-            {"id": "alone-1", "type": "image_label", "ts": int(time.time() * 1_000), "task": "t", "answer": "beagle"}
-        ],
-    }
-    assert environment.stack.post(batch)[0] == 200
+    _posted(environment, "alone")
     environment.clock.set(45 * 60)
     try:
         yield
@@ -279,10 +285,10 @@ def _paused(role: str) -> Callable[[Environment], AbstractContextManager[object]
 
 FAULTS = (
     Fault("RoleDown", "the collector holds still", _paused("collector")),
-    Fault("RoleHalts", "the door is killed every 8 s", _kills),
+    Fault("RoleHalts", "the door is killed whenever it is there again", _kills, 180),
     Fault("SpoolInUse", "Kafka holds still", _kafka_paused),
     Fault("SpoolFilling", "Kafka holds still, under load, with a spool of 4 MiB", _full_spool),
-    Fault("CollectorNotReady", "the same, until the spool is full", _full_spool),
+    Fault("CollectorNotReady", "the same, until the spool is full", _full_spool, 180),
     Fault("SitesBroken", "the file of sites holds `{`", _broken_sites),
     Fault("KeysOverdue", "an edge key that cannot be unlinked", _key_that_stays, 150),
     Fault("EdgeKeyMissing", "today's edge key is moved away", _key_gone, 120),
