@@ -2,8 +2,7 @@
 
 Labels lie on the topic before a contender starts; counted is from a tenth of them to the last, by the broker's own
 count, and the CPU of its processes in that time. Contenders take turns, each on topics of its own. quixstreams wants
-older clients than the project's: give it an environment of its own,
-`python -m venv .venv-quix && .venv-quix/bin/pip install quixstreams -e .`, and `--quix .venv-quix/bin/python`.
+older clients than the project's, so `scripts/setup bench` makes it an environment; without one it is left out.
 """
 
 import argparse
@@ -33,6 +32,7 @@ from testkit.processes import cpu_seconds, wait_for
 from testkit.seals import sealed_record_value
 
 SECONDS_MAX = 300.0
+QUIX = ROOT / ".peers" / "quix" / "bin" / "python"
 SESSION_LABELS = 20
 ANSWERS = (
     "beagle",
@@ -161,7 +161,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--partitions", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--quix", type=Path, help="python of an environment with quixstreams")
+    parser.add_argument("--quix", type=Path, default=QUIX, help="python of an environment with quixstreams")
     parser.add_argument("--out", type=Path, help="folder for processor.json")
     options = parser.parse_args()
     console = Console(width=130)
@@ -172,8 +172,10 @@ def main() -> int:
         ("unjoin, no crowds", [part.format("door") for part in here], 2, 1),
         ("aiokafka loop", [part.format("plain") for part in here], 1, 1),
     ]
-    if options.quix:
+    if options.quix.exists():
         cases.append(("quixstreams", [str(options.quix), "-m", "bench.processor.peers.quix"], 1, 1))
+    else:
+        console.print(f"not measured: quixstreams; {options.quix} is missing, `scripts/setup bench` makes it")
     said = machine("aiokafka", "faust-streaming", "fastavro")
     with tempfile.TemporaryDirectory(prefix="unjoin-bench-") as name, Progress(console=console) as progress:
         folder = Path(name)

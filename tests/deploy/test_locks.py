@@ -16,6 +16,7 @@ WANTED = {
     "dev": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["dev"],
     "names": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["names"],
     "traces": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["traces"],
+    "quix": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["quix"],
     "bench": PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["bench"],
 }
 PINNED = re.compile(

@@ -1,1 +1,1 @@
-"""Collectors as others would write them, one readable file each, and the floors under all of them."""
+"""Collectors as others would write them, one readable file or folder each, and the floors under all of them."""

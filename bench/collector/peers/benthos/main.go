@@ -21,7 +21,7 @@ type kafka struct {
 }
 
 func (k *kafka) Connect(context.Context) (err error) {
-	// acks=all and idempotence are defaults of franz-go; all who are measured wait 5 ms for company.
+	// acks=all and idempotence are defaults of franz-go; it waits 5 ms for more records, as the other peers do.
 	k.client, err = kgo.NewClient(kgo.SeedBrokers(k.bootstrap), kgo.ProducerLinger(5*time.Millisecond))
 	return
 }
