@@ -1,10 +1,13 @@
 """Record values of the door's three topics <-> the types that flow. Pure."""
 
 import datetime
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from processors.door.verdicts import StoredVerdict
 from schemas.codec import decode, decode_datum, encode, split
+from schemas.encoders import Encoder, encoder_maker
 from schemas.events import DeidentifiedLabel, IdentifiedLabel, IdentifiedVerdict, Unopened
 from schemas.outcomes import DeadLetterReason, DecodeError
 from schemas.registry import latest
@@ -65,20 +68,19 @@ def _content_of(datum: dict[str, Any], received_at_ms: int) -> IdentifiedLabel |
     return IdentifiedLabel(voter=datum["voter"], day=day, kind=act["kind"], task=act["task"], answer=act["answer"])
 
 
+def values_of(labels: Iterable[DeidentifiedLabel]) -> list[bytes]:
+    """The record values of released labels."""
+    return _encoder()(labels)
+
+
 def value_of(label: DeidentifiedLabel) -> bytes:
-    """The record value of a released label. Avro has no unsigned long: `version` keeps its 64 bits as a signed one."""
-    signed = label.version - (1 << 64) if label.version >> 63 else label.version
-    return encode(
-        DEIDENTIFIED_SUBJECT,
-        {
-            "row_id": label.row_id,
-            "day": label.day,
-            "task": label.task,
-            "kind": label.kind,
-            "answer": label.answer,
-            "version": signed,
-        },
-    )
+    """The record value of a released label."""
+    return values_of([label])[0]
+
+
+@cache
+def _encoder() -> Encoder:
+    return encoder_maker(DEIDENTIFIED_SUBJECT, attributes={"version": "signed_version"})()
 
 
 def released_partition(label: DeidentifiedLabel, partitions: int) -> int:
