@@ -408,8 +408,7 @@ class BatchHandler:
         partition, generation = plan.partition, plan.generation
         self._commits.decide(partition, generation, [record.offset for record in batch.records])
         self._commits.acknowledge(partition, generation, plan.done)
-        for one, opened in self._opened.items():
-            self._commits.settle(one, opened.generation, *opened.last_settled())
+        self._commits.settle(partition, generation, *self._opened[partition].last_settled())
         self._commits.offer(plan.left)
 
 
