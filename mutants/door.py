@@ -451,8 +451,8 @@ DOOR = (
         edits=(
             Edit(
                 "processors/faust_app/batch_handler.py",
-                "                        key=None,\n                        value=value_of(label),\n",
-                "                        key=label.task.encode(),\n                        value=value_of(label),\n",
+                "                        key=None,\n                        value=value,\n",
+                "                        key=label.task.encode(),\n                        value=value,\n",
             ),
         ),
         tests=(

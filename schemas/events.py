@@ -277,3 +277,8 @@ class DeidentifiedLabel(msgspec.Struct, frozen=True):
     kind: str
     answer: str
     version: int
+
+    @property
+    def signed_version(self) -> int:
+        """`version` as Avro writes it, which has no unsigned long: its 64 bits as a signed one."""
+        return self.version - (1 << 64) if self.version >> 63 else self.version

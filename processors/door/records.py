@@ -1,10 +1,14 @@
 """Record values of the door's three topics <-> the types that flow. Pure."""
 
 import datetime
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
+from processors.door.plain_datums import label_of, sealed_of
 from processors.door.verdicts import StoredVerdict
-from schemas.codec import decode, decode_datum, encode, split
+from schemas.codec import HEADER_BYTES, decode, decode_datum, encode, header, split
+from schemas.encoders import Encoder, encoder_maker
 from schemas.events import DeidentifiedLabel, IdentifiedLabel, IdentifiedVerdict, Unopened
 from schemas.outcomes import DeadLetterReason, DecodeError
 from schemas.registry import latest
@@ -39,15 +43,25 @@ def labeled_of(
     writer, datum = split(value, LABELED_SUBJECT)
     if writer.version == UNSEALED_VERSION:
         return _content_of(decode_datum(writer, datum, writer), received_at_ms)
-    sealed = Sealed(**decode_datum(writer, datum, latest(LABELED_SUBJECT)))
+    sealed = sealed_of(value, HEADER_BYTES) if value is not None and writer is latest(LABELED_SUBJECT) else None
+    if sealed is None:
+        sealed = Sealed(**decode_datum(writer, datum, latest(LABELED_SUBJECT)))
     _check_day(sealed.day, received_at_ms)  # before anybody asks for its key
     content = opener.open(sealed, place)
     if content is None:
         return Unopened(sealed.day)
-    said = _content_of(decode(content, CONTENT_SUBJECT), received_at_ms)
+    said = _said_in(content, received_at_ms)
     if said.day != sealed.day:  # its row would be keyed with one day's key, and be readable for as long as another's
         raise DecodeError(DeadLetterReason.MALFORMED_DATUM)
     return said
+
+
+def _said_in(content: bytes, received_at_ms: int) -> IdentifiedLabel | IdentifiedVerdict:
+    if content.startswith(header(CONTENT_SUBJECT)):
+        label = label_of(content, HEADER_BYTES)
+        if label is not None and label.kind in KINDS:
+            return label
+    return _content_of(decode(content, CONTENT_SUBJECT), received_at_ms)
 
 
 def _check_day(day: datetime.date, received_at_ms: int) -> None:
@@ -65,20 +79,19 @@ def _content_of(datum: dict[str, Any], received_at_ms: int) -> IdentifiedLabel |
     return IdentifiedLabel(voter=datum["voter"], day=day, kind=act["kind"], task=act["task"], answer=act["answer"])
 
 
+def values_of(labels: Iterable[DeidentifiedLabel]) -> list[bytes]:
+    """The record values of released labels."""
+    return _encoder()(labels)
+
+
 def value_of(label: DeidentifiedLabel) -> bytes:
-    """The record value of a released label. Avro has no unsigned long: `version` keeps its 64 bits as a signed one."""
-    signed = label.version - (1 << 64) if label.version >> 63 else label.version
-    return encode(
-        DEIDENTIFIED_SUBJECT,
-        {
-            "row_id": label.row_id,
-            "day": label.day,
-            "task": label.task,
-            "kind": label.kind,
-            "answer": label.answer,
-            "version": signed,
-        },
-    )
+    """The record value of a released label."""
+    return values_of([label])[0]
+
+
+@cache
+def _encoder() -> Encoder:
+    return encoder_maker(DEIDENTIFIED_SUBJECT, attributes={"version": "signed_version"})()
 
 
 def released_partition(label: DeidentifiedLabel, partitions: int) -> int:

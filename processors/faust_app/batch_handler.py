@@ -25,7 +25,7 @@ from processors.door.records import (
     labeled_of,
     midnight_s,
     released_partition,
-    value_of,
+    values_of,
     verdict_key_of,
     verdict_value_of,
 )
@@ -390,16 +390,17 @@ class BatchHandler:
             return
         partitions = await self._producer.partitions_of(self._topics.released)
         for start in range(0, len(plan.labels), RELEASE_RECORDS_MAX):
+            labels = plan.labels[start : start + RELEASE_RECORDS_MAX]
             await self._producer.produce(
                 [
                     Outgoing(
                         topic=self._topics.released,
                         key=None,
-                        value=value_of(label),
+                        value=value,
                         partition=released_partition(label, partitions),
                         timestamp_s=midnight_s(label.day),
                     )
-                    for label in plan.labels[start : start + RELEASE_RECORDS_MAX]
+                    for label, value in zip(labels, values_of(labels), strict=True)
                 ]
             )
 
@@ -407,8 +408,7 @@ class BatchHandler:
         partition, generation = plan.partition, plan.generation
         self._commits.decide(partition, generation, [record.offset for record in batch.records])
         self._commits.acknowledge(partition, generation, plan.done)
-        for one, opened in self._opened.items():
-            self._commits.settle(one, opened.generation, *opened.last_settled())
+        self._commits.settle(partition, generation, *self._opened[partition].last_settled())
         self._commits.offer(plan.left)
 
 

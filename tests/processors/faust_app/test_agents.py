@@ -39,6 +39,8 @@ class Faust:
     async def end(self) -> None:
         self.loop.cancel()
         await asyncio.gather(self.loop, return_exceptions=True)
+        for _ in range(9):  # the stream's generators end one after the other, each in a task of its own
+            await asyncio.sleep(0)
         await self.stream.stop()
 
 

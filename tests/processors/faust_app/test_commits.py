@@ -105,6 +105,31 @@ def test_what_faust_acknowledges_itself_neither_moves_nor_stalls_the_commit(tmp_
     asyncio.run(scenario())
 
 
+def test_fetched_list_is_one_message_of_its_partition_and_a_full_buffer_pauses_none(tmp_path: Path) -> None:
+    """Faust's work for a message costs more than the door's for a label; with every partition paused it sleeps 1 s."""
+    import asyncio
+
+    async def scenario() -> None:
+        commits = Commits()
+        consumer = await consumer_of(commits, tmp_path)
+        consumer._thread.thread_loop.close()
+        other = TP(PARTITION.topic, 1)
+        fetched = {one: [SimpleNamespace(offset=at) for at in (3, 4, 8)] for one in (PARTITION, other)}
+
+        async def getmany(active: object, timeout: float) -> dict[TP, list[Any]]:
+            return fetched
+
+        consumer._thread.getmany, consumer._thread.highwater = getmany, lambda partition: 9
+        consumer._set_active_tps({PARTITION, other})
+        for one in (PARTITION, other):
+            consumer.on_buffer_full(one)
+        came = [(one, batch.offset, batch.records) async for one, batch in consumer.getmany(1.0)]
+        assert came == [(one, 8, records) for one, records in fetched.items()]
+        assert [commits.next_offset(one) for one in fetched] == [3, 3]
+
+    asyncio.run(scenario())
+
+
 def test_nothing_is_committed_between_the_moments_at_which_it_is_offered() -> None:
     """A commit of its own would say when a label came that was suppressed, or a verdict."""
     commits = Commits()
