@@ -2,7 +2,7 @@
 
 import tempfile
 import urllib.request
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -19,9 +19,7 @@ def one_host_to_cluster(_: str) -> str:
     """docs/runbooks/one-host-to-cluster.md, to one broker and one server: their number changes no command."""
     with tempfile.TemporaryDirectory(prefix="drill-moving-") as folder, ExitStack() as stopping:
         old = DrilledStack(kafka_home(), Path(folder) / "old")
-        old.data_dir.mkdir()
-        stopping.callback(_stop, old)
-        old.start()
+        _start(old, stopping)
         old.load()
         old.audited()
         (Path(folder) / "server").mkdir()
@@ -31,8 +29,7 @@ def one_host_to_cluster(_: str) -> str:
         began = datetime.now(UTC).isoformat()
         new = Roles(kafka_home(), Path(folder) / "new", UNJOIN_CLICKHOUSE_URL=server.url)
         new.clickhouse_port = server.http_port
-        stopping.callback(_stop, new)
-        new.start()
+        _start(new, stopping)
         new.ok("migrate")
         new.load()
         new.audited()
@@ -48,9 +45,11 @@ def one_host_to_cluster(_: str) -> str:
         return f"{sum(wanted.values()):,} rows there, {sum(accepted.values()):,} of them new; {new.tally}"
 
 
-def _stop(stack: DrilledStack) -> None:
-    with suppress(Exception):
-        stack.stop()
+def _start(stack: DrilledStack, stopping: ExitStack) -> None:
+    stopping.callback(stack.node.stop)
+    stack.node.start()
+    stopping.callback(stack.stop)
+    stack.start()
 
 
 def _copy(old: DrilledStack, server: ClickHouseServer, table: str) -> None:

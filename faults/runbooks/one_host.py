@@ -27,12 +27,13 @@ POISON = 150
 def _stack() -> Iterator[DrilledStack]:
     with tempfile.TemporaryDirectory(prefix="drill-") as folder:
         stack = DrilledStack(kafka_home(), Path(folder) / "data")
-        stack.data_dir.mkdir()
         try:
+            stack.node.start()
             yield stack
         finally:
             with contextlib.suppress(Exception):
                 stack.stop()
+            stack.node.stop()
 
 
 def clickhouse_restored(_: str) -> str:

@@ -106,9 +106,11 @@ def _roles() -> Iterator[Roles]:
     with tempfile.TemporaryDirectory(prefix="drill-roles-") as folder:
         roles = Roles(kafka_home(), Path(folder) / "data")
         try:
+            roles.node.start()
             yield roles
         finally:
             roles.stop()
+            roles.node.stop()
 
 
 @contextlib.contextmanager
