@@ -4,7 +4,7 @@ python -m faults.runbooks                       every drill
 python -m faults.runbooks --only keys           one
 python -m faults.runbooks --only upgrade --only rollback --from COMMIT    from that commit's code, and back to it
 
-Exit code 0 where each ended as its runbook says. A drill prints how long it took, waiting included. `disk` needs root.
+Exit code 0 where each ended as its runbook says. A drill prints how long it took, waiting included.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from faults.runbooks import moving, one_host, rolling
+from faults.runbooks import one_host, rolling
 
 DRILLS: dict[str, Callable[[str], str]] = {
     "restore": one_host.clickhouse_restored,
@@ -21,13 +21,11 @@ DRILLS: dict[str, Callable[[str], str]] = {
     "partitions": one_host.partitions,
     "site-keys": one_host.site_keys,
     "wrong-label": one_host.wrong_label,
-    "disk": one_host.disk_full,
     "kafka": rolling.kafka_away,
     "upgrade": rolling.upgrade,
     "rollback": rolling.rollback,
     "schema": rolling.schema_change,
     "schema-too-early": rolling.schema_too_early,
-    "cluster": moving.one_host_to_cluster,
 }
 
 

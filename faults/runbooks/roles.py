@@ -11,7 +11,6 @@ from pathlib import Path
 
 from faults.runbooks.stack import SECONDS_MAX, DrilledStack
 from ingest.access.sites import write_development_sites
-from testkit.kafka_node import KafkaNode
 from testkit.processes import wait_for
 
 COMMANDS = {"processor": "process", "sink": "sink", "collector": "collect"}
@@ -20,26 +19,14 @@ RATE = 200
 
 
 class Roles(DrilledStack):
-    """A broker, and one process of each role.
-
-    Attributes:
-        node: the broker.
-    """
+    """A broker, and one process of each role."""
 
     def __init__(self, kafka_home: Path, data_dir: Path, **settings: str) -> None:
         super().__init__(kafka_home, data_dir, UNJOIN_CROWD_TARGET="20", **settings)
-        (data_dir / "broker").mkdir(parents=True)
-        self.node = KafkaNode(kafka_home, data_dir / "broker")
-        self.environment["UNJOIN_KAFKA_BOOTSTRAP"] = self.node.bootstrap
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-
-    @property
-    def bootstrap(self) -> str:
-        return self.node.bootstrap
 
     def start(self, checkout: Path = ROOT) -> None:
         """Returns once every role is ready."""
-        self.node.start()
         write_development_sites(self.data_dir / "sites" / "sites.json", [self.http])
         with contextlib.chdir(checkout):
             self.ok("topics")
@@ -49,7 +36,6 @@ class Roles(DrilledStack):
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         for role in ("collector", "processor", "sink"):
             self.end(role, number)
-        self.node.stop()
         return 0
 
     def replace(self, role: str, checkout: Path = ROOT, *, ready: bool = True, **settings: str) -> None:

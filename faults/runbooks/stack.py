@@ -5,6 +5,7 @@ import re
 import time
 from pathlib import Path
 
+from testkit.kafka_node import KafkaNode
 from testkit.processes import wait_for
 from testkit.running_stack import RunningStack
 
@@ -13,16 +14,24 @@ SECONDS_MAX = 120.0
 
 
 class DrilledStack(RunningStack):
-    """`unjoin up` of a drill.
+    """`unjoin up` of a drill, on a broker that runs before and after it.
 
     Attributes:
+        node: the broker.
         commands: how many were tried; what makes load is none.
         audits: how many ended with difference 0.
     """
 
     def __init__(self, kafka_home: Path, data_dir: Path, **settings: str) -> None:
         super().__init__(kafka_home, data_dir, **settings)
+        (data_dir / "broker").mkdir(parents=True)
+        self.node = KafkaNode(kafka_home, data_dir / "broker")
+        self.environment["UNJOIN_KAFKA_BOOTSTRAP"] = self.node.bootstrap
         self.commands = self.audits = 0
+
+    @property
+    def bootstrap(self) -> str:
+        return self.node.bootstrap
 
     def ok(self, *arguments: str) -> str:
         """What `unjoin ARGUMENTS` prints, which has to succeed."""
