@@ -15,7 +15,7 @@ from ingest.encode.pseudonym import EdgeKeys, day_of_event, voter_of
 from ingest.encode.seals import CONTENT_SUBJECT, Seals
 from ingest.errors import RejectedEvent
 from ingest.limits import KEY_STROKES_MAX
-from schemas.encoders import Encoder, encoder_maker
+from schemas.encoders import DOUBLE_BYTES, Encoder, encoder_maker
 from schemas.events import AnyEvent, Key, Redacted, Verdict
 from schemas.outcomes import EXPLANATION, RejectionReason, UnjoinError
 from schemas.registry import latest
@@ -118,7 +118,7 @@ class Sender(Redacted, frozen=True):
     sent_at_ms: int = 0
 
 
-def _makers_of(subject: str, category: str) -> dict[type, Callable[..., Encoder]]:
+def _makers_of(subject: str, category: str, *, packed: bool = False) -> dict[type, Callable[..., Encoder]]:
     """An encoder maker for each event type of the category; a batch shares the fields that its events do not hold."""
     makers = {}
     for kind in AnyEvent.__args__:
@@ -128,7 +128,7 @@ def _makers_of(subject: str, category: str) -> dict[type, Callable[..., Encoder]
             shared = [name for name in fields if attributes.get(name, name) not in kind.__struct_fields__]
             arrays = {attribute: name for name, attribute in attributes.items()}
             equal = [arrays.get(name, name) for name in kind.samples]
-            makers[kind] = encoder_maker(subject, shared, attributes, equal=equal)
+            makers[kind] = encoder_maker(subject, shared, attributes, equal=equal, packed=packed)
     return makers
 
 
@@ -139,6 +139,7 @@ def _tag_of(kind: type) -> str:
 
 # By event type, what makes an encoder for a sender; an array or a text that the type does not have is empty.
 _SIGNALS = _makers_of("events.signals-value", "signals")
+_PACKED_SIGNALS = _makers_of("events.signals-value", "signals", packed=True)
 _ANALYTICS = _makers_of("events.analytics-value", "analytics")
 _PERSONAL = _makers_of("events.personal-value", "personal")
 _LABELERS = _makers_of("events.labelers-value", "labelers")
@@ -195,9 +196,10 @@ def records_of(
 
 def _sampled(event: Key) -> Key:
     """The event with its first strokes alone; how many there were is not kept, for that would be what it is about."""
-    if len(event.t_down) <= KEY_STROKES_MAX:
+    most = KEY_STROKES_MAX * DOUBLE_BYTES if type(event.t_down) is bytes else KEY_STROKES_MAX
+    if len(event.t_down) <= most:
         return event
-    first = slice(KEY_STROKES_MAX)
+    first = slice(most)
     return msgspec.structs.replace(event, t_down=event.t_down[first], t_up=event.t_up[first])
 
 
@@ -224,7 +226,8 @@ class _Maker:
 
     def add_signals(self, kind: type, events: Sequence[Any]) -> None:
         """Makes the records of signals of one kind."""
-        encode = self._of_session(_SIGNALS[kind], kind)
+        packed = type(getattr(events[0], events[0].samples[0])) is bytes
+        encode = self._of_session((_PACKED_SIGNALS if packed else _SIGNALS)[kind], kind)
         self.signals().extend(encode(map(_sampled, events) if kind is Key else events))
 
     def signals(self) -> list[bytes]:
