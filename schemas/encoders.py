@@ -139,6 +139,7 @@ def encoder_maker(
     equal: Sequence[str] = (),
     *,
     packed: bool = False,
+    constant: Mapping[str, Any] | None = None,
 ) -> Callable[..., Encoder]:
     """Generates a function that takes the values of the shared fields, by name, and gives an encoder for the others.
 
@@ -151,12 +152,13 @@ def encoder_maker(
         attributes: by field, what the object calls it, where that is not the field's name.
         branches: by union field, the full name of the record that is written; its fields are the object's own.
         equal: arrays of doubles that have one length, not zero; struct.error or ValueError where they do not.
+        constant: the values of fields that every record has, strings or empty arrays; they are not given later.
         packed: these arrays are the bytes of their doubles already, little-endian; their lengths are the caller's word.
 
     A date is a `datetime.date`, a timestamp an integer in its unit, a UUID a string or a `UUID`.
     """
     scope = dict(_SCOPE)
-    source = source_of(subject, shared, attributes, branches, equal, packed=packed)
+    source = source_of(subject, shared, attributes, branches, equal, packed=packed, constant=constant)
     exec(compile(source, f"<encoder of {subject}>", "exec"), scope)  # generated from our own schemas, never from input
     maker: Callable[..., Encoder] = scope["maker"]
     return maker
@@ -170,6 +172,7 @@ def source_of(
     equal: Sequence[str] = (),
     *,
     packed: bool = False,
+    constant: Mapping[str, Any] | None = None,
 ) -> str:
     """The generated source; see `encoder_maker`."""
     fields = _fields_of(latest(subject).parsed, branches or {}, equal, packed=packed)
@@ -191,7 +194,10 @@ def source_of(
             run.clear()
 
     for field in fields:
-        if not field.name or field.name in shared:
+        if field.name in (constant or {}):
+            value = (constant or {})[field.name]
+            run.append(repr(_text(value) if isinstance(value, str) else _texts(value)))
+        elif not field.name or field.name in shared:
             lines = [line.format(value=field.name) for line in field.lines]
             outer += [f"    {line}" for line in lines if line != f"{field.name} = {field.name}"]
             run += field.parts

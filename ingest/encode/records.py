@@ -118,17 +118,29 @@ class Sender(Redacted, frozen=True):
     sent_at_ms: int = 0
 
 
+# Fields that a sender decides, by which the encoders of a type differ.
+_OF_SENDER = {"site", "session", "received_at", "sent_at", "ip", "user_agent"}
+
+
 def _makers_of(subject: str, category: str, *, packed: bool = False) -> dict[type, Callable[..., Encoder]]:
     """An encoder maker for each event type of the category; a batch shares the fields that its events do not hold."""
     makers = {}
+    fields = {field["name"]: field.get("default") for field in latest(subject).parsed["fields"]}
     for kind in AnyEvent.__args__:
         if kind.category == category:
             attributes = {"event_id": "id", **({"t": "t_down"} if kind is Key else {})}
-            fields = [field["name"] for field in latest(subject).parsed["fields"]]
             shared = [name for name in fields if attributes.get(name, name) not in kind.__struct_fields__]
             arrays = {attribute: name for name, attribute in attributes.items()}
-            equal = [arrays.get(name, name) for name in kind.samples]
-            makers[kind] = encoder_maker(subject, shared, attributes, equal=equal, packed=packed)
+            makers[kind] = encoder_maker(
+                subject,
+                [name for name in shared if name in _OF_SENDER],
+                attributes,
+                equal=[arrays.get(name, name) for name in kind.samples],
+                packed=packed,
+                constant={
+                    name: _tag_of(kind) if name == "type" else fields[name] for name in shared if name not in _OF_SENDER
+                },
+            )
     return makers
 
 
@@ -175,6 +187,7 @@ def records_of(
     maker = _Maker(sender, edge_keys, seals)
     closed: list[RejectedEvent] = []
     signals: dict[type, list[AnyEvent]] = {}
+    values: list[bytes] = []
     for index, event in events:
         kind = type(event)
         alike = signals.get(kind)
@@ -182,7 +195,7 @@ def records_of(
             alike.append(event)
         elif kind in _SIGNALS:
             signals[kind] = [event]
-            maker.signals()  # reserves their place among the runs
+            values = maker.signals()  # of all kinds; asked for now, for their place among the runs
         else:
             try:
                 maker.add(event)
@@ -190,7 +203,7 @@ def records_of(
                 reason = RejectionReason.DAY_CLOSED
                 closed.append(RejectedEvent(index, event.id, reason, "ts", EXPLANATION[reason]))
     for kind, alike in signals.items():
-        maker.add_signals(kind, alike)
+        values += maker.signal_values(kind, alike)
     return maker.records(), closed
 
 
@@ -224,11 +237,11 @@ class _Maker:
         """What was made."""
         return Records(list(self._runs.values()))
 
-    def add_signals(self, kind: type, events: Sequence[Any]) -> None:
-        """Makes the records of signals of one kind."""
+    def signal_values(self, kind: type, events: Sequence[Any]) -> list[bytes]:
+        """The values of signals of one kind."""
         packed = type(getattr(events[0], events[0].samples[0])) is bytes
-        encode = self._of_session((_PACKED_SIGNALS if packed else _SIGNALS)[kind], kind)
-        self.signals().extend(encode(map(_sampled, events) if kind is Key else events))
+        encode = self._of_session((_PACKED_SIGNALS if packed else _SIGNALS)[kind])
+        return encode(map(_sampled, events) if kind is Key else events)
 
     def signals(self) -> list[bytes]:
         """The values of the run of signals; the caller adds at least one."""
@@ -250,14 +263,12 @@ class _Maker:
             case "analytics":
                 encode = self._encoders.get(kind)
                 if encode is None:
-                    encode = self._of_session(_ANALYTICS[kind], kind, ip=sender.ip, user_agent=sender.user_agent)
+                    encode = self._of_session(_ANALYTICS[kind], ip=sender.ip, user_agent=sender.user_agent)
                     self._encoders[kind] = encode
                 viewed = _Viewed(event.id, event.ts, event.url, event.referrer, _compact(event.properties))
                 self._values(ANALYTICS, self._session_key, at).extend(encode((viewed,)))
             case "personal":
-                encode = _PERSONAL[kind](
-                    site=sender.site, received_at=at, sent_at=sender.sent_at_ms, type=_tag_of(kind)
-                )
+                encode = _PERSONAL[kind](site=sender.site, received_at=at, sent_at=sender.sent_at_ms)
                 self._values(PERSONAL, event.account.encode(), at).extend(encode((event,)))
             case "labelers":
                 encode = _LABELERS[kind](site=sender.site, received_at=at, sent_at=sender.sent_at_ms)
@@ -265,13 +276,12 @@ class _Maker:
             case _:
                 raise AssertionError(event.category)
 
-    def _of_session(self, maker: Callable[..., Encoder], kind: type, **more: str) -> Encoder:
+    def _of_session(self, maker: Callable[..., Encoder], **more: str) -> Encoder:
         """An encoder that holds what every event of a session shares."""
         sender = self._sender
         return maker(
             site=sender.site,
             session=sender.session,
-            type=_tag_of(kind),
             received_at=sender.received_at_ms,
             sent_at=sender.sent_at_ms,
             **more,
