@@ -25,6 +25,7 @@ Encoder = Callable[[Iterable[Any]], list[bytes]]
 LOW_BITS = 14
 LOW_MASK = (1 << LOW_BITS) - 1
 CACHED_MAX = 4_096
+DOUBLE_BYTES = 8
 # One call packs several arrays up to this length; for longer ones the larger tuple costs more than the calls.
 SHORT_MAX = 6
 _DAY_0 = datetime.date(1970, 1, 1).toordinal()
@@ -136,6 +137,9 @@ def encoder_maker(
     attributes: Mapping[str, str] | None = None,
     branches: Mapping[str, str] | None = None,
     equal: Sequence[str] = (),
+    *,
+    packed: bool = False,
+    constant: Mapping[str, Any] | None = None,
 ) -> Callable[..., Encoder]:
     """Generates a function that takes the values of the shared fields, by name, and gives an encoder for the others.
 
@@ -148,11 +152,13 @@ def encoder_maker(
         attributes: by field, what the object calls it, where that is not the field's name.
         branches: by union field, the full name of the record that is written; its fields are the object's own.
         equal: arrays of doubles that have one length, not zero; struct.error or ValueError where they do not.
+        constant: the values of fields that every record has, strings or empty arrays; they are not given later.
+        packed: these arrays are the bytes of their doubles already, little-endian; their lengths are the caller's word.
 
     A date is a `datetime.date`, a timestamp an integer in its unit, a UUID a string or a `UUID`.
     """
     scope = dict(_SCOPE)
-    source = source_of(subject, shared, attributes, branches, equal)
+    source = source_of(subject, shared, attributes, branches, equal, packed=packed, constant=constant)
     exec(compile(source, f"<encoder of {subject}>", "exec"), scope)  # generated from our own schemas, never from input
     maker: Callable[..., Encoder] = scope["maker"]
     return maker
@@ -164,9 +170,12 @@ def source_of(
     attributes: Mapping[str, str] | None = None,
     branches: Mapping[str, str] | None = None,
     equal: Sequence[str] = (),
+    *,
+    packed: bool = False,
+    constant: Mapping[str, Any] | None = None,
 ) -> str:
     """The generated source; see `encoder_maker`."""
-    fields = _fields_of(latest(subject).parsed, branches or {}, equal)
+    fields = _fields_of(latest(subject).parsed, branches or {}, equal, packed=packed)
     names = [field.name for field in fields if field.name]
     assert set(shared) <= set(names), f"{subject} has no such fields"
     defaults = {field.name: f"={field.default!r}" for field in fields if field.default is not None}
@@ -185,7 +194,10 @@ def source_of(
             run.clear()
 
     for field in fields:
-        if not field.name or field.name in shared:
+        if field.name in (constant or {}):
+            value = (constant or {})[field.name]
+            run.append(repr(_text(value) if isinstance(value, str) else _texts(value)))
+        elif not field.name or field.name in shared:
             lines = [line.format(value=field.name) for line in field.lines]
             outer += [f"    {line}" for line in lines if line != f"{field.name} = {field.name}"]
             run += field.parts
@@ -213,7 +225,7 @@ def _join_of(parts: Sequence[str], depth: int) -> str:
     return "join((\n" + "".join(f"{indent}{part},\n" for part in parts) + f"{indent[4:]}))"
 
 
-def _fields_of(schema: Any, branches: Mapping[str, str], equal: Sequence[str]) -> list[_Field]:
+def _fields_of(schema: Any, branches: Mapping[str, str], equal: Sequence[str], *, packed: bool) -> list[_Field]:
     """A record's fields in the order of writing; the number of a union's branch is a field without a name."""
     fields = []
     side_by_side = "".join(f" {name}" for name in equal) in "".join(f" {field['name']}" for field in schema["fields"])
@@ -222,9 +234,12 @@ def _fields_of(schema: Any, branches: Mapping[str, str], equal: Sequence[str]) -
         if isinstance(kind, list):
             number = [option["name"] for option in kind].index(branches[name])
             fields.append(_Field("", [repr(varint(number << 1))]))
-            fields += _fields_of(kind[number], branches, equal)
+            fields += _fields_of(kind[number], branches, equal, packed=packed)
         elif isinstance(kind, dict) and kind["type"] == "record":
-            fields += _fields_of(kind, branches, equal)
+            fields += _fields_of(kind, branches, equal, packed=packed)
+        elif name in equal and packed:
+            lines = [f"{name} = {{value}}", *[f"length = LENGTH[len({name}) >> 2]"][: name == equal[0]]]
+            fields.append(_Field(name, ["length", name, "b'\\0'"], lines))
         elif name in equal:
             fields.append(_equal_samples(name, equal, side_by_side=side_by_side))
         else:

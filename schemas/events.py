@@ -4,7 +4,7 @@ Source of every bound: the HTTP contract in docs/http.md.
 """
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -26,7 +26,8 @@ UncheckedId = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schem
 Session = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.:-]{1,64}\Z")]
 Task = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.:-]{1,128}\Z")]
 UnixMs = Annotated[int, Meta(ge=0, le=TS_MAX)]
-Samples = Annotated[list[float], Meta(min_length=1, max_length=SAMPLES_MAX)]
+# A list, or the bytes of 64-bit floats as Avro has them, where `ingest.decode.packed` read them.
+Samples = Annotated[Sequence[float], Meta(min_length=1, max_length=SAMPLES_MAX)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 ShortText = Annotated[str, Meta(max_length=256)]
 Email = Annotated[str, Meta(pattern=r"\A[^@\s]{1,64}@[^@\s]{1,255}\Z")]

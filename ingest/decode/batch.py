@@ -12,6 +12,7 @@ from ingest.decode.consent import Consent
 from ingest.decode.envelope import check_containers, envelope_of
 from ingest.decode.event import all_sound, id_of, parse_event
 from ingest.decode.flaws import Flaw
+from ingest.decode.packed import packed_batch
 from ingest.errors import RejectedEvent, Rejection
 from ingest.limits import RequestLimits
 from schemas.events import TS_AGE_MS_MAX, TS_AHEAD_MS_MAX, AnyEvent, Redacted, Session, UnixMs
@@ -68,6 +69,9 @@ def parse_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
         Rejection: 400, the body is not a batch; 413, it holds too many events, or arrays and objects.
     """
     check_containers(body)
+    packed = packed_batch(body, limits.event_bytes_max)
+    if packed is not None and len(packed.events) <= limits.batch_events_max and all_sound(packed.others, limits):
+        return [EventBatch(packed.session, list(enumerate(packed.events)), [], packed.sent_at, packed.consent)]
     try:
         batch = _batch.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -84,11 +88,8 @@ def parse_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
 
 def count_implausible_ts(events: Sequence[tuple[int, AnyEvent]], received_at_ms: int) -> int:
     """How many events have a `ts` that cannot be true, as seconds in place of milliseconds are not."""
-    times = [event.ts for _, event in events]
     oldest, newest = received_at_ms - TS_AGE_MS_MAX, received_at_ms + TS_AHEAD_MS_MAX
-    if not times or (oldest <= min(times) and max(times) <= newest):
-        return 0
-    return sum(not oldest <= ts <= newest for ts in times)
+    return sum([not oldest <= event.ts <= newest for _, event in events])
 
 
 def _holds_large_event(body: bytes, event_bytes_max: int) -> bool:

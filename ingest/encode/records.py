@@ -15,7 +15,7 @@ from ingest.encode.pseudonym import EdgeKeys, day_of_event, voter_of
 from ingest.encode.seals import CONTENT_SUBJECT, Seals
 from ingest.errors import RejectedEvent
 from ingest.limits import KEY_STROKES_MAX
-from schemas.encoders import Encoder, encoder_maker
+from schemas.encoders import DOUBLE_BYTES, Encoder, encoder_maker
 from schemas.events import AnyEvent, Key, Redacted, Verdict
 from schemas.outcomes import EXPLANATION, RejectionReason, UnjoinError
 from schemas.registry import latest
@@ -118,17 +118,29 @@ class Sender(Redacted, frozen=True):
     sent_at_ms: int = 0
 
 
-def _makers_of(subject: str, category: str) -> dict[type, Callable[..., Encoder]]:
+# Fields that a sender decides, by which the encoders of a type differ.
+_OF_SENDER = {"site", "session", "received_at", "sent_at", "ip", "user_agent"}
+
+
+def _makers_of(subject: str, category: str, *, packed: bool = False) -> dict[type, Callable[..., Encoder]]:
     """An encoder maker for each event type of the category; a batch shares the fields that its events do not hold."""
     makers = {}
+    fields = {field["name"]: field.get("default") for field in latest(subject).parsed["fields"]}
     for kind in AnyEvent.__args__:
         if kind.category == category:
             attributes = {"event_id": "id", **({"t": "t_down"} if kind is Key else {})}
-            fields = [field["name"] for field in latest(subject).parsed["fields"]]
             shared = [name for name in fields if attributes.get(name, name) not in kind.__struct_fields__]
             arrays = {attribute: name for name, attribute in attributes.items()}
-            equal = [arrays.get(name, name) for name in kind.samples]
-            makers[kind] = encoder_maker(subject, shared, attributes, equal=equal)
+            makers[kind] = encoder_maker(
+                subject,
+                [name for name in shared if name in _OF_SENDER],
+                attributes,
+                equal=[arrays.get(name, name) for name in kind.samples],
+                packed=packed,
+                constant={
+                    name: _tag_of(kind) if name == "type" else fields[name] for name in shared if name not in _OF_SENDER
+                },
+            )
     return makers
 
 
@@ -139,6 +151,7 @@ def _tag_of(kind: type) -> str:
 
 # By event type, what makes an encoder for a sender; an array or a text that the type does not have is empty.
 _SIGNALS = _makers_of("events.signals-value", "signals")
+_PACKED_SIGNALS = _makers_of("events.signals-value", "signals", packed=True)
 _ANALYTICS = _makers_of("events.analytics-value", "analytics")
 _PERSONAL = _makers_of("events.personal-value", "personal")
 _LABELERS = _makers_of("events.labelers-value", "labelers")
@@ -174,6 +187,7 @@ def records_of(
     maker = _Maker(sender, edge_keys, seals)
     closed: list[RejectedEvent] = []
     signals: dict[type, list[AnyEvent]] = {}
+    values: list[bytes] = []
     for index, event in events:
         kind = type(event)
         alike = signals.get(kind)
@@ -181,7 +195,7 @@ def records_of(
             alike.append(event)
         elif kind in _SIGNALS:
             signals[kind] = [event]
-            maker.signals()  # reserves their place among the runs
+            values = maker.signals()  # of all kinds; asked for now, for their place among the runs
         else:
             try:
                 maker.add(event)
@@ -189,15 +203,16 @@ def records_of(
                 reason = RejectionReason.DAY_CLOSED
                 closed.append(RejectedEvent(index, event.id, reason, "ts", EXPLANATION[reason]))
     for kind, alike in signals.items():
-        maker.add_signals(kind, alike)
+        values += maker.signal_values(kind, alike)
     return maker.records(), closed
 
 
 def _sampled(event: Key) -> Key:
     """The event with its first strokes alone; how many there were is not kept, for that would be what it is about."""
-    if len(event.t_down) <= KEY_STROKES_MAX:
+    most = KEY_STROKES_MAX * DOUBLE_BYTES if type(event.t_down) is bytes else KEY_STROKES_MAX
+    if len(event.t_down) <= most:
         return event
-    first = slice(KEY_STROKES_MAX)
+    first = slice(most)
     return msgspec.structs.replace(event, t_down=event.t_down[first], t_up=event.t_up[first])
 
 
@@ -222,10 +237,11 @@ class _Maker:
         """What was made."""
         return Records(list(self._runs.values()))
 
-    def add_signals(self, kind: type, events: Sequence[Any]) -> None:
-        """Makes the records of signals of one kind."""
-        encode = self._of_session(_SIGNALS[kind], kind)
-        self.signals().extend(encode(map(_sampled, events) if kind is Key else events))
+    def signal_values(self, kind: type, events: Sequence[Any]) -> list[bytes]:
+        """The values of signals of one kind."""
+        packed = type(getattr(events[0], events[0].samples[0])) is bytes
+        encode = self._of_session((_PACKED_SIGNALS if packed else _SIGNALS)[kind])
+        return encode(map(_sampled, events) if kind is Key else events)
 
     def signals(self) -> list[bytes]:
         """The values of the run of signals; the caller adds at least one."""
@@ -247,14 +263,12 @@ class _Maker:
             case "analytics":
                 encode = self._encoders.get(kind)
                 if encode is None:
-                    encode = self._of_session(_ANALYTICS[kind], kind, ip=sender.ip, user_agent=sender.user_agent)
+                    encode = self._of_session(_ANALYTICS[kind], ip=sender.ip, user_agent=sender.user_agent)
                     self._encoders[kind] = encode
                 viewed = _Viewed(event.id, event.ts, event.url, event.referrer, _compact(event.properties))
                 self._values(ANALYTICS, self._session_key, at).extend(encode((viewed,)))
             case "personal":
-                encode = _PERSONAL[kind](
-                    site=sender.site, received_at=at, sent_at=sender.sent_at_ms, type=_tag_of(kind)
-                )
+                encode = _PERSONAL[kind](site=sender.site, received_at=at, sent_at=sender.sent_at_ms)
                 self._values(PERSONAL, event.account.encode(), at).extend(encode((event,)))
             case "labelers":
                 encode = _LABELERS[kind](site=sender.site, received_at=at, sent_at=sender.sent_at_ms)
@@ -262,13 +276,12 @@ class _Maker:
             case _:
                 raise AssertionError(event.category)
 
-    def _of_session(self, maker: Callable[..., Encoder], kind: type, **more: str) -> Encoder:
+    def _of_session(self, maker: Callable[..., Encoder], **more: str) -> Encoder:
         """An encoder that holds what every event of a session shares."""
         sender = self._sender
         return maker(
             site=sender.site,
             session=sender.session,
-            type=_tag_of(kind),
             received_at=sender.received_at_ms,
             sent_at=sender.sent_at_ms,
             **more,

@@ -5,6 +5,7 @@ with one event that was a fifth of all CPU. A body that is still arriving and a 
 through ASGI.
 """
 
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -80,12 +81,16 @@ def response_bytes(response: HttpResponse, *headers: HeaderList, closes: bool, h
         closes: whether the connection is closed after it.
         head_only: whether the request was a HEAD; a body would be taken for the next answer.
     """
-    lines = [_STATUS_LINE[response.status]]
-    for some in (response.headers, *headers):
+    head = _head(response.status, len(response.body), closes, tuple(response.headers), *map(tuple, headers))
+    return head if head_only else head + response.body
+
+
+@lru_cache(maxsize=256)  # most answers of a second have one head: the same length, and the same listed Origin or none
+def _head(status: int, length: int, closes: bool, *headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    lines = [_STATUS_LINE[status]]
+    for some in headers:
         lines += [b"%b: %b\r\n" % header for header in some]
-    if response.status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6: a 204 has no Content-Length
-        lines.append(b"content-length: %d\r\n" % len(response.body))
+    if status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6: a 204 has no Content-Length
+        lines.append(b"content-length: %d\r\n" % length)
     lines.append(b"connection: close\r\n\r\n" if closes else b"\r\n")
-    if not head_only:
-        lines.append(response.body)
     return b"".join(lines)

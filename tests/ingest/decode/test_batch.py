@@ -1,14 +1,19 @@
 """What a body becomes: the fast path, the slow one, and every reason."""
 
 import json
+import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from ingest.decode import packed
 from ingest.decode.batch import EventBatch
 from ingest.decode.batch import parse_batch as parse_batches
 from ingest.errors import Rejection
@@ -45,8 +50,37 @@ def body_of(*events: Any, session: str = "s-1") -> bytes:
 
 
 def parse_batch(body: bytes, limits: RequestLimits) -> EventBatch:
-    (only,) = parse_batches(body, limits)
+    """The batch, which has to be the same whether `_packed.c` was compiled or not."""
+    found = outcome_of(body, limits)
+    with patch.object(packed, "read", None):
+        pure = outcome_of(body, limits)
+    if isinstance(pure, Rejection):
+        assert isinstance(found, Rejection)
+        assert (found.status, found.error, str(found)) == (pure.status, pure.error, str(pure))
+        raise pure
+    assert isinstance(found, EventBatch)
+    assert replace(found, events=with_packed(found)) == replace(pure, events=with_packed(pure))
+    return pure
+
+
+def outcome_of(body: bytes, limits: RequestLimits) -> EventBatch | Rejection:
+    try:
+        (only,) = parse_batches(body, limits)
+    except Rejection as rejection:
+        return rejection
     return only
+
+
+def with_packed(batch: EventBatch) -> list[tuple[int, AnyEvent]]:
+    """The events, all samples as bytes: those tell a zero from a negative one."""
+    return [
+        (index, replace(event, **{name: packed_of(getattr(event, name)) for name in event.samples}))
+        for index, event in batch.events
+    ]
+
+
+def packed_of(samples: Sequence[float] | bytes) -> bytes:
+    return samples if isinstance(samples, bytes) else struct.pack(f"<{len(samples)}d", *samples)
 
 
 def reasons_of(*events: Any, limits: RequestLimits = LIMITS) -> list[tuple[int, str | None, str]]:
