@@ -434,20 +434,17 @@ class BlockPlanner:
         fits = bisect_right(sizes, self._limits.bytes_max) - 1
         taken = max(fits, 0 if self._head_records else 1)  # one record may be larger than a block
         if self._cuts:
-            taken = min(taken, bisect_left(more, self._cuts[0], key=_OFFSET))
-        schemas = list(map(_SCHEMA, more[:taken]))
+            taken = min(taken, bisect_left(more, self._cuts[0], key=attrgetter("offset")))
+        schemas = [record.schema for record in more[:taken]]
         if self._head_schema is None:
             self._head_schema = next((schema for schema in schemas if schema is not None), None)
         fitting = {id(None), id(self._head_schema)}
-        if not fitting.issuperset(map(id, schemas)):
+        if not {id(schema) for schema in schemas} <= fitting:
             taken = next(at for at, schema in enumerate(schemas) if id(schema) not in fitting)
         self._head_records += taken
         self._head_bytes = sizes[taken]
         self._head_closed = taken < len(more) or self._head_records >= self._limits.rows_max
 
 
-_OFFSET, _SCHEMA, _DATUM = attrgetter("offset"), attrgetter("schema"), attrgetter("datum")
-
-
-def _sizes(records: Iterable[PreparedRecord]) -> Iterable[int]:
-    return map(len, map(_DATUM, records))
+def _sizes(records: Iterable[PreparedRecord]) -> list[int]:
+    return [len(record.datum) for record in records]
