@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 from rich.console import Console
-from rich.progress import track
 
 from bench.collector.generator import Measured, Order
 from bench.memory.census import pages_of
@@ -22,17 +21,19 @@ from testkit.figures import COLOURS, drawn, thinned, write_csv
 from testkit.kafka_node import kafka_home, node_with_topics
 from testkit.slope import slope_of
 
-ROUNDS = 80  # a generator's ids repeat after a hundred
+ROUNDS_MAX = 99  # a generator's ids repeat after a hundred
 CONNECTIONS = 16
+SAMPLES_MIN = 10
 STEADY_RATE = 300  # events a second of the hours that these requests stand for
 
 
 def main() -> int:
     """Measures, prints, writes memory-accelerated.csv, its plot, and census.json."""
     parser = argparse.ArgumentParser(prog="python -m bench.memory.accelerated", description=__doc__)
-    parser.add_argument("--requests", type=int, default=432_000)
-    parser.add_argument("--events", type=int, default=10, help="of a request")
-    parser.add_argument("--rate", type=float, default=1_500, help="requests a second; 0 for as fast as answered")
+    parser.add_argument("--requests", type=int, default=86_400, help="`unjoin simulate` sends so many in four hours")
+    parser.add_argument("--events", type=int, default=50, help="of a request")
+    parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0 for as fast as answered")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a round")
     parser.add_argument("--out", type=Path, default=Path("memory"), help="folder of the table and the plot")
     options = parser.parse_args()
     console = Console(width=130)
@@ -50,6 +51,9 @@ def main() -> int:
     write_csv(options.out / "memory-accelerated.csv", thinned(rows))
     draw(rows, options.out / "memory-accelerated.svg")
     later = rows[len(rows) // 2 :]
+    if len(later) < SAMPLES_MIN:
+        console.print("too few rounds for a slope: give --seconds less")
+        return 0
     slope = slope_of([row["hours"] for row in later], [row["rss_mib"] for row in later])
     console.print(
         f"{rows[-1]['requests']:,.0f} requests, {rows[-1]['events']:,.0f} events; in their second half"
@@ -60,13 +64,13 @@ def main() -> int:
 
 
 def sampled(collect: Collect, lines: Path, options: argparse.Namespace) -> list[dict[str, float]]:
-    """A row a round, the first before any request; a census after the first round and at the end."""
+    """A row a round, the first before any request, until there were enough; a census after the first and the last."""
     requests = events = 0
     rows = [_row(collect.pid, 0, 0)]
-    each = options.requests / ROUNDS
-    for number in track(range(ROUNDS), "rounds", console=Console(stderr=True), transient=True):
-        seconds = each / options.rate if options.rate else 2.0
-        order = Order(collect.port, "realistic", options.events, CONNECTIONS, options.rate, 0.0, seconds, seed=number)
+    for number in range(ROUNDS_MAX):
+        order = Order(
+            collect.port, "realistic", options.events, CONNECTIONS, options.rate, 0.0, options.seconds, seed=number
+        )
         command = [sys.executable, "-m", "bench.collector.generator", msgspec.json.encode(order).decode()]
         measured = msgspec.json.decode(
             subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout, type=Measured
@@ -76,8 +80,11 @@ def sampled(collect: Collect, lines: Path, options: argparse.Namespace) -> list[
         events += measured.accepted_in_all
         requests += measured.accepted_in_all // options.events + sum(measured.not_200.values())
         rows.append(_row(collect.pid, requests, events))
-        if number in (0, ROUNDS - 1):
+        if number == 0:
             take_census(collect.pid, lines)
+        if requests >= options.requests:
+            break
+    take_census(collect.pid, lines)
     return rows
 
 
@@ -96,11 +103,11 @@ def _row(pid: int, requests: int, events: int) -> dict[str, float]:
 
 def draw(rows: list[dict[str, float]], path: Path) -> None:
     """Resident MiB against requests, by kind of page."""
-    hours = [row["hours"] for row in rows]
+    requests = [row["requests"] for row in rows]
     with drawn(path, size=(8, 3.4)) as (_, (panel,)):
         for name, colour in zip(("rss_mib", "heap", "anon", "file"), COLOURS, strict=True):
-            panel.plot(hours, [row[name] for row in rows], label=name.replace("rss_mib", "resident"), color=colour)
-        panel.set(xlabel=f"hours at {STEADY_RATE} events/s, by requests", ylabel="MiB", ylim=(0, None))
+            panel.plot(requests, [row[name] for row in rows], label=name.replace("rss_mib", "resident"), color=colour)
+        panel.set(xlabel="requests", ylabel="MiB", ylim=(0, None))
         panel.grid(alpha=0.3)
         panel.legend(frameon=False, fontsize=8)
 
