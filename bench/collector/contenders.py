@@ -77,8 +77,12 @@ class Unjoin(Contender):
 
     def start(self, bootstrap: str, folder: Path) -> None:
         self._collect = Collect(folder / self.name.replace(" ", "-"), bootstrap, **self._settings)
+        self.prepare(self._collect.data_dir / "sites" / "sites.json")
         self._collect.start()
         self.port = self._collect.port
+
+    def prepare(self, sites_file: Path) -> None:
+        """Changes the file of sites before the start."""
 
     def stop(self) -> None:
         code, _ = self._collect.stop()

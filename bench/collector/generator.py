@@ -19,7 +19,7 @@ from collections import Counter, deque
 import msgspec
 import uvloop
 
-from bench.collector.mixes import MARK, Mix, templates
+from bench.collector.mixes import BROWSER_KEY, MARK, Mix, templates
 from testkit.processes import cpu_seconds
 
 TICK_SECONDS = 0.001
@@ -33,6 +33,7 @@ class Order(msgspec.Struct, frozen=True):
     Attributes:
         rate: requests a second; 0 for as fast as they are answered.
         warm_seconds, seconds: before the measured window, and of it.
+        keys: how many browser keys take turns, named by `key_of`; 0 for those of the mix.
         watch: CPU of each process by name; a process counts with its children.
     """
 
@@ -45,6 +46,12 @@ class Order(msgspec.Struct, frozen=True):
     seconds: float
     watch: dict[str, list[int]] = {}
     seed: int = 1
+    keys: int = 0
+
+
+def key_of(number: int) -> str:
+    """A browser key, as long as that of the mix, so that it can take its place."""
+    return f"key-{number:011}"
 
 
 class Measured(msgspec.Struct):
@@ -91,12 +98,16 @@ class Client:
         self.loop = asyncio.get_running_loop()
         self._templates = itertools.cycle(templates(order.mix, order.events, order.seed))
         self._numbers = itertools.count(1)
+        self._keys = itertools.cycle([key_of(number).encode() for number in range(order.keys)])
         self._mark = b"%02d%%08d" % (order.seed % 100)
         assert len(self._mark % 1) == len(MARK)
 
     def next_request(self) -> tuple[bytes, int, int]:
         template = next(self._templates)
-        return template.numbered(self._mark % next(self._numbers)), template.events, template.samples
+        request = template.numbered(self._mark % next(self._numbers))
+        if self.order.keys:
+            request = request.replace(BROWSER_KEY.encode(), next(self._keys), 1)
+        return request, template.events, template.samples
 
     async def run(self) -> Measured:
         order = self.order

@@ -64,16 +64,27 @@ class Environment:
         self.produced = 0
 
     def run(
-        self, contender: Contender, mix: Mix, events: int, connections: int, seconds: float, *, rate: float = 0.0
+        self,
+        contender: Contender,
+        mix: Mix,
+        events: int,
+        connections: int,
+        seconds: float,
+        *,
+        rate: float = 0.0,
+        keys: int = 0,
     ) -> Result:
         """One round.
+
+        Args:
+            rate, keys: as of `Order`.
 
         Raises:
             SystemExit: what was acknowledged and what is stored differ, or something was refused.
         """
         before = self._stored()
         watch = {"contender": contender.pids, "kafka": [self._kafka_pid]}
-        order = Order(contender.port, mix, events, connections, rate, WARM_SECONDS, seconds, watch)
+        order = Order(contender.port, mix, events, connections, rate, WARM_SECONDS, seconds, watch, keys=keys)
         command = [sys.executable, "-m", "bench.collector.generator", msgspec.json.encode(order).decode()]
         run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
         if run.returncode:

@@ -1,8 +1,9 @@
 """The command: `python -m bench.memory --minutes 60`; against an `unjoin up` of its own, on free ports.
 
 Steady load at `--rate`; every ten seconds RSS and PSS of every process, by role. The first minutes (`--warm-up`) are
-left out: caches fill, pools grow, code is compiled. 0 where every process lived through it and none is sure to grow
-by more than `--limit` MiB an hour, that is, where no interval lies above it.
+left out: caches fill, pools grow, code is compiled. `--census` has the collector say what it holds, after them and at
+the end, and tables what grew. 0 where every process lived through it and none is sure to grow by more than `--limit`
+MiB an hour, that is, where no interval lies above it.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.memory.grown import census_environment, take_census, tell_growth
 from testkit.figures import drawn, thinned, write_csv
 from testkit.running_stack import RunningStack
 from testkit.slope import Slope, slope_of
@@ -50,19 +52,28 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=1_000, help="events a second")
     parser.add_argument("--limit", type=float, default=10.0, help="MiB an hour that no process may surely exceed")
     parser.add_argument("--out", type=Path, default=Path("memory"), help="folder of the tables and the plot")
+    parser.add_argument("--census", action="store_true", help="tell what the collector holds at both ends")
     options = parser.parse_args()
     options.warm_up = options.warm_up or max(1.0, options.minutes / 6)
     with tempfile.TemporaryDirectory(prefix="unjoin-memory-") as folder:
+        lines = Path(folder) / "census.jsonl"
         stack = RunningStack(settings_of().kafka_home, Path(folder))
+        if options.census:
+            stack.environment |= census_environment(lines)
         stack.start()
         try:
-            samples, accepted = sampled(stack, options, Console(stderr=True))
+            samples, accepted = sampled(stack, lines, options, Console(stderr=True))
         finally:
             code = stack.stop()
-    return conclude(samples, accepted, options, code, Console(width=130))
+        console = Console(width=130)
+        if options.census:
+            tell_growth(lines, options.out, console)
+    return conclude(samples, accepted, options, code, console)
 
 
-def sampled(stack: RunningStack, options: argparse.Namespace, console: Console) -> tuple[list[Sample], int]:
+def sampled(
+    stack: RunningStack, lines: Path, options: argparse.Namespace, console: Console
+) -> tuple[list[Sample], int]:
     """Every process every ten seconds under load; and how many events were accepted."""
     seconds = 60 * options.minutes
     summary = stack.data_dir / "simulated.json"
@@ -71,27 +82,33 @@ def sampled(stack: RunningStack, options: argparse.Namespace, console: Console) 
     samples: list[Sample] = []
     with (
         (stack.data_dir / "simulate.log").open("w") as log,
-        subprocess.Popen([*command, "--summary", str(summary)], env=stack.environment, stdout=log, stderr=log) as load,
         Progress(console=console, transient=True) as progress,
     ):
+
+        def loaded() -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(
+                [*command, "--summary", str(summary)], env=stack.environment, stdout=log, stderr=log
+            )
+
         task = progress.add_task("steady load", total=seconds)
+        load = loaded()
         began = time.monotonic()
         turn = 0
         try:
             while (now := time.monotonic() - began) < seconds:
-                if load.poll() is not None:
-                    said = (stack.data_dir / "simulate.log").read_text()[-500:]
-                    if now < 60 * options.warm_up + 10 * SAMPLE_SECONDS:
-                        raise SystemExit(f"the load ended: {said}")
-                    console.print(f"the load ended after {now / 60:.0f} minutes; what was seen until then counts")
-                    options.minutes = now / 60
-                    break
+                if load.poll() is not None:  # after an hour at the latest
+                    console.print(f"the load began again after {now / 60:.0f} minutes")
+                    load = loaded()
+                if options.census and not lines.read_bytes() and now > 60 * options.warm_up:
+                    take_census(processes_of(stack.pid)["collector"], lines)
                 for role, pid in processes_of(stack.pid).items():
                     rss, pss = memory_of(pid)
                     samples.append(Sample(role, pid, now / 3_600, rss, pss))
                 progress.update(task, completed=now)
                 turn += 1
                 time.sleep(max(0.0, began + turn * SAMPLE_SECONDS - time.monotonic()))
+            if options.census:
+                take_census(processes_of(stack.pid)["collector"], lines)
         finally:
             load.terminate()
             load.wait(60)

@@ -23,6 +23,7 @@ T = TypeVar("T")
 REQUEST_OVERHEAD_BYTES = 2_048
 # This many requests of an address, or of a key, may always wait: they are no flood.
 ADDRESS_COUNT_MIN, KEY_COUNT_MIN = 32, 128
+DEBTS_SLACK = 64
 # Names the flow of all requests whose key is in a body that nobody has looked into.
 KEYLESS = ""
 
@@ -139,13 +140,14 @@ class _Flows(Generic[F]):
     comes and goes gains nothing.
     """
 
-    __slots__ = ("_added", "_debts", "_order", "_virtual", "flows")
+    __slots__ = ("_added", "_debts", "_debts_max", "_order", "_virtual", "flows")
 
     def __init__(self) -> None:
         self.flows: dict[object, F] = {}
         self._added = 0
         self._order: list[tuple[float, int, object]] = []
         self._debts: dict[object, float] = {}
+        self._debts_max = DEBTS_SLACK
         self._virtual = 0.0
 
     def add(self, name: object, flow: F) -> None:
@@ -167,10 +169,12 @@ class _Flows(Generic[F]):
             return
         del self.flows[name]
         self._debts[name] = start + cost
-        if len(self._debts) > 2 * len(self.flows) + 64:
+        if len(self._debts) > self._debts_max:  # twice what was kept the last time, so that each is looked at twice
             self._debts = {who: debt for who, debt in self._debts.items() if debt > self._virtual}
+            self._debts_max = 2 * len(self._debts) + DEBTS_SLACK
         if not self.flows:
             self._debts.clear()
+            self._debts_max = DEBTS_SLACK
 
 
 class _Address(Generic[T]):

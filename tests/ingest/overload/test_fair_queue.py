@@ -136,3 +136,21 @@ def test_what_waited_for_too_long_is_marked_late() -> None:
     queue.push("site", 0, 100, LATE, None)
     late = [turn.late for turn in (queue.pop(1.01 * LATE), queue.pop(1.01 * LATE)) if turn is not None]
     assert late == [True, False]
+
+
+def test_turn_costs_the_same_however_many_keys_wait() -> None:
+    """A thousand visitors behind one that floods would otherwise make the round that serves them take seconds."""
+    looked_at = 0
+
+    class Key(str):
+        def __hash__(self) -> int:
+            nonlocal looked_at
+            looked_at += 1
+            return super().__hash__()
+
+    queue: FairQueue[int] = FairQueue(queue_bounds())
+    for number in range(1_000):
+        queue.push(Key(number), 0, 0, 0.0, number)
+    while queue.pop(0.0):
+        pass
+    assert looked_at < 20 * 1_000
