@@ -486,7 +486,7 @@ EDGE = (
     Mutant(
         name="HEAD answered with a body",
         why="A proxy would take the body for the next client's answer.",
-        edits=(Edit("ingest/http/fast_path.py", "    if not head_only:\n", "    if True:\n"),),
+        edits=(Edit("ingest/http/fast_path.py", "return head if head_only else head", "return head"),),
         tests=("tests/ingest/http/test_wire.py::test_answer_to_a_head_is_a_head",),
     ),
     Mutant(
