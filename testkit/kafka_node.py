@@ -20,6 +20,7 @@ from unjoin.host.kafka import child_environment, free_port, prepare_node
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS_MAX = 180.0
+SILENCE_SECONDS_MAX = 15.0
 STOP_SECONDS_MAX = 30.0
 # A killed node may only come back when the controller has given its predecessor up: after 9 s by default. A paused one
 # is given up as fast, so this is for nodes that are killed.
@@ -176,6 +177,14 @@ def create_topic(bootstrap: str, partitions: int = 1, *, name: str = "", **confi
 
 def stored_records(bootstrap: str, topic: str) -> list[Message]:
     """Every record of a topic, as a stock client reads it, partition by partition in offset order."""
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while (records := _read_to_ends(bootstrap, topic)) is None:
+        assert time.monotonic() < deadline, "the broker does not hand out what it stores"
+    return records
+
+
+def _read_to_ends(bootstrap: str, topic: str) -> list[Message] | None:
+    """None where nothing came for a while: past elections a consumer may wait for ever, and another one reads on."""
     settings: dict[str, Any] = {
         "bootstrap.servers": bootstrap,
         "group.id": f"test-{uuid.uuid4().hex[:12]}",
@@ -190,14 +199,16 @@ def stored_records(bootstrap: str, topic: str) -> list[Message]:
         ends = {p: _end_of(consumer, TopicPartition(topic, p)) for p in partitions}
         consumer.assign([TopicPartition(topic, p, 0) for p, end in ends.items() if end])
         records: dict[tuple[int, int], Message] = {}
-        deadline = time.monotonic() + READY_SECONDS_MAX
+        deadline = time.monotonic() + SILENCE_SECONDS_MAX
         while any(ends.values()):
-            assert time.monotonic() < deadline, "the broker does not hand out what it stores"
+            if time.monotonic() > deadline:
+                return None
             for message in consumer.consume(10_000, timeout=0.05):
                 assert message.error() is None, message.error()
                 records[message.partition(), message.offset()] = message
                 if message.offset() + 1 == ends[message.partition()]:
                     ends[message.partition()] = 0
+                deadline = time.monotonic() + SILENCE_SECONDS_MAX
         return [records[place] for place in sorted(records)]
     finally:
         consumer.close()

@@ -17,7 +17,7 @@ from unjoin.host.kafka import free_port
 
 pytestmark = pytest.mark.kafka
 
-AWAY_SECONDS = 20.0
+AWAY_SECONDS = 8.0
 ANSWER_SECONDS_MAX = 2.0
 STOP_SECONDS_MAX = 10.0
 

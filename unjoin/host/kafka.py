@@ -30,6 +30,9 @@ from schemas.topics import MIN_INSYNC, Topic, min_insync_replicas
 CONNECT_SECONDS_MAX = 5.0
 HEAP = ("-Xms128m", "-Xmx512m")
 PORT_MIN, PORT_MAX = 10_000, 32_768  # Linux gives outgoing connections ports from 32768 on, others from 49152 on
+ARCHIVE = "classes.jsa"  # `class_archive.py` makes it
+# Java warns of an archive that does not fit, and does without.
+NO_WARNINGS = ("-Xlog:disable", "-Xlog:all=error")
 SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a JVM that ends before optimising would pay
 
 
@@ -107,6 +110,8 @@ def prepare_node(
         KafkaUnavailable: no Java, no jars, or the storage cannot be formatted.
     """
     java, class_path = java_program(), java_class_path(kafka_home)
+    archive = kafka_home / ARCHIVE
+    shared = [f"-XX:SharedArchiveFile={archive}", *NO_WARNINGS] if archive.exists() else []
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     properties = state_dir / "server.properties"
     log_dir = state_dir / "data"
@@ -117,6 +122,7 @@ def prepare_node(
         command = [
             java,
             *SHORT_LIVED,
+            *shared,
             "-cp",
             class_path,
             "kafka.tools.StorageTool",
@@ -131,7 +137,7 @@ def prepare_node(
             raise KafkaUnavailable(f"Kafka could not format {log_dir}: {done.stderr.strip().splitlines()[-1:]}")
     logging = kafka_home / "log4j2.yaml"
     options = [f"-Dlog4j2.configurationFile={logging.absolute()}"] if logging.exists() else []
-    return [java, *HEAP, *options, "-cp", class_path, "kafka.Kafka", str(properties)]
+    return [java, *HEAP, *shared, *options, "-cp", class_path, "kafka.Kafka", str(properties)]
 
 
 def new_cluster_id() -> str:
