@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+COMPILED = "ingest/decode/_packed.c"
 SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.read_bytes().startswith(b"#!/usr/bin/env bash"))
 
 
@@ -29,7 +30,9 @@ def checkout(tmp_path: Path) -> Path:
     """What setup reads, beside a folder `bin` that is the only one on the path."""
     for name in ("scripts", "requirements", "deploy"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in ("pyproject.toml", COMPILED, "unjoin/host/class_archive.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("cat", "cut", "dirname", "id", "sha256sum", "sed", "head"):
@@ -102,7 +105,7 @@ def _pretend_installed(checkout: Path) -> None:
     """A virtual environment with the stamp of a finished installation."""
     (checkout / ".venv" / "bin").mkdir(parents=True)
     (checkout / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    files = ["pyproject.toml", "requirements/build.lock", "requirements/run.lock"]
+    files = ["pyproject.toml", COMPILED, "requirements/build.lock", "requirements/run.lock"]
     content = b"".join((checkout / name).read_bytes() for name in files)
     digest = subprocess.run(["sha256sum"], input=content, capture_output=True, check=True).stdout.split()[0].decode()
     (checkout / ".venv" / "setup.stamp").write_text(f"run {digest}")
