@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from faults.runbooks import one_host, rolling
+from faults.runbooks import moving, one_host, rolling
 
 DRILLS: dict[str, Callable[[str], str]] = {
     "restore": one_host.clickhouse_restored,
@@ -21,6 +21,7 @@ DRILLS: dict[str, Callable[[str], str]] = {
     "partitions": one_host.partitions,
     "site-keys": one_host.site_keys,
     "wrong-label": one_host.wrong_label,
+    "moving": moving.one_host_to_cluster,
     "kafka": rolling.kafka_away,
     "upgrade": rolling.upgrade,
     "rollback": rolling.rollback,
