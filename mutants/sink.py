@@ -653,4 +653,40 @@ SINK = (
         edits=(Edit("sinks/http/interface.py", "        logger=_ServerLog(metrics),\n", ""),),
         tests=("tests/sinks/http/test_interface.py::test_a_malformed_request_is_counted_and_its_bytes_are_in_no_log",),
     ),
+    Mutant(
+        name="a fetched batch's sum is not looked at",
+        why="A bit that a disk turned would become a row.",
+        edits=(
+            Edit(
+                "sinks/kafka/record_consumer.py",
+                "        if fetched._check_crcs and not batch.validate_crc():\n",
+                "        if False:\n",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_record_consumer.py::test_batch_that_is_not_what_its_sum_says_is_not_given",),
+    ),
+    Mutant(
+        name="a batch's records from before the place are given",
+        why="They are in a block already, and would be planned into another.",
+        edits=(
+            Edit(
+                "sinks/kafka/record_consumer.py",
+                "early = bool(records) and records[0].offset < fetched.next_fetch_offset",
+                "early = False",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_record_consumer.py::test_records_are_those_that_aiokafka_gives",),
+    ),
+    Mutant(
+        name="what a transaction took back is given",
+        why="It was never written, for whoever reads what is committed.",
+        edits=(
+            Edit(
+                "sinks/kafka/record_consumer.py",
+                "records = [] if taken_back or batch.is_control_batch else list(batch)",
+                "records = [] if batch.is_control_batch else list(batch)",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_record_consumer.py::test_records_are_those_that_aiokafka_gives",),
+    ),
 )
