@@ -8,6 +8,7 @@ Cheap refusals come first: key, origin, type and declared length are known befor
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import msgspec
 from msgspec import UNSET
@@ -235,8 +236,11 @@ class Collector:
         edge = self._edge
         encoded.tell_follower(durable=True)
         edge.counters.count_batch(encoded.accepted, encoded.rejected, edge.monotonic() - began, encoded.implausible_ts)
+        accepted = sum(encoded.accepted.values())
+        if not encoded.rejected and not encoded.implausible_ts:
+            return _all_accepted(body_format.response, accepted)
         warnings = Warnings(encoded.implausible_ts) if encoded.implausible_ts else UNSET
-        return body_format.response(Receipt(sum(encoded.accepted.values()), encoded.rejected, warnings))
+        return body_format.response(Receipt(accepted, encoded.rejected, warnings))
 
     def failed(self, error: Exception) -> HttpResponse:
         """Counts a request that is refused, or broke inside; its answer."""
@@ -281,26 +285,29 @@ class Collector:
             Rejection: 503: a key that their labels need cannot be had.
         """
         now_ms = self._edge.now_ms()
-        runs: list[Run] = []
-        accepted: dict[str, int] = {}
-        rejected: list[RejectedEvent] = []
-        implausible_ts = 0
-        for batch in batches:
-            sender = Sender(grant.site, batch.session, now_ms, address, user_agent, batch.sent_at)
-            try:
-                records, closed = records_of(batch.events, sender, self._edge.edge_keys, self._edge.seals)
-            except UnjoinError:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
-                raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=KEYS_RETRY_AFTER_S) from None
-            made = batch.rejecting(closed)
-            for category, count in count_by_category(made.events).items():
-                accepted[category] = accepted.get(category, 0) + count
-            implausible_ts += count_implausible_ts(made.events, now_ms)
-            runs += records.runs
-            rejected += made.rejected
-        if len(rejected) > 1:
-            rejected.sort(key=lambda entry: entry.index)
+        made = [
+            self._recorded(one, Sender(grant.site, one.session, now_ms, address, user_agent, one.sent_at))
+            for one in batches
+        ]
+        if len(made) == 1:
+            [(runs, batch)] = made
+            accepted = count_by_category(batch.events)
+            rejected, implausible_ts = batch.rejected, count_implausible_ts(batch.events, now_ms)
+        else:
+            runs = [run for some, _ in made for run in some]
+            every = [event for _, batch in made for event in batch.events]
+            accepted, implausible_ts = count_by_category(every), count_implausible_ts(every, now_ms)
+            rejected = sorted([entry for _, batch in made for entry in batch.rejected], key=lambda entry: entry.index)
         runs, followed = self._edge.follower.follow(runs)
         return Encoded(Records(runs), accepted, rejected, implausible_ts, followed)
+
+    def _recorded(self, batch: EventBatch, sender: Sender) -> tuple[list[Run], EventBatch]:
+        """The records of a batch, and the batch without the events that no record can be made of."""
+        try:
+            records, closed = records_of(batch.events, sender, self._edge.edge_keys, self._edge.seals)
+        except UnjoinError:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
+            raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=KEYS_RETRY_AFTER_S) from None
+        return records.runs, batch.rejecting(closed) if closed else batch
 
     def _without_events(self, request: Request) -> HttpResponse:
         """What is answered to any other method than POST: a preflight's answer.
@@ -364,6 +371,11 @@ class _Taken:
             self.set_exception(error)
         else:
             self._answer(response, collector.cors(self.head.origin, self.key))
+
+
+@lru_cache(maxsize=256)  # nearly every answer says only how many events there were
+def _all_accepted(response_of: Callable[[Receipt], HttpResponse], accepted: int) -> HttpResponse:
+    return response_of(Receipt(accepted, []))
 
 
 def _not_durable(error: NotDurable) -> Rejection:

@@ -36,6 +36,12 @@ EDGE = (
         tests=("tests/ingest/http/test_known_heads.py::test_one_whole_message_is_split_and_none_else",),
     ),
     Mutant(
+        name="head of the request before, whatever stands behind its length",
+        why="A connection would go on with the key, type or coding that it sent first.",
+        edits=(Edit("ingest/http/known_heads.py", " and data.startswith(behind, stop)", ""),),
+        tests=("tests/ingest/http/test_known_heads.py::test_head_of_the_request_before_is_known_by_the_same_bytes",),
+    ),
+    Mutant(
         name="producer without idempotence",
         why="A request that is sent again by the client library must not store a batch twice.",
         edits=(Edit("ingest/kafka/aiokafka_client.py", "enable_idempotence=True", "enable_idempotence=False"),),
@@ -321,8 +327,8 @@ EDGE = (
         edits=(
             Edit(
                 "ingest/kafka/producer.py",
-                "queue = queues[run.partition]",
-                "queue = queues[0]",
+                "return queues[run.partition]",
+                "return queues[0]",
             ),
         ),
         tests=("tests/contract/test_producer_contract.py::test_record_with_a_partition_lies_there_or_is_not_durable",),

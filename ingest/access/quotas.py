@@ -95,6 +95,8 @@ class Quotas:
         Raises:
             Rejection: 429, with the seconds until there will be enough.
         """
+        if not (grant.events_per_second or self.by_address or self._labels_per_hour):
+            return
         charges = self._charges(grant, batches, network)
         left = []
         for charge in charges:

@@ -184,10 +184,8 @@ def records_of(
         edge_keys: what it raises is passed on: nothing of the batch can be sent now.
         seals: as well.
     """
-    maker = _Maker(sender, edge_keys, seals)
-    closed: list[RejectedEvent] = []
     signals: dict[type, list[AnyEvent]] = {}
-    values: list[bytes] = []
+    others: list[tuple[int, AnyEvent]] = []
     for index, event in events:
         kind = type(event)
         alike = signals.get(kind)
@@ -195,16 +193,41 @@ def records_of(
             alike.append(event)
         elif kind in _SIGNALS:
             signals[kind] = [event]
-            values = maker.signals()  # of all kinds; asked for now, for their place among the runs
         else:
-            try:
-                maker.add(event)
-            except _DayClosed:
-                reason = RejectionReason.DAY_CLOSED
-                closed.append(RejectedEvent(index, event.id, reason, "ts", EXPLANATION[reason]))
-    for kind, alike in signals.items():
-        values += maker.signal_values(kind, alike)
-    return maker.records(), closed
+            others.append((index, event))
+    runs: list[Run] = []
+    if signals:
+        values = [value for kind, alike in signals.items() for value in _signal_values(kind, alike, sender)]
+        runs.append(Run(SIGNALS, sender.session.encode(), sender.received_at_ms, values))
+    if not others:
+        return Records(runs), []
+    maker = _Maker(sender, edge_keys, seals)
+    closed = []
+    for index, event in others:
+        try:
+            maker.add(event)
+        except _DayClosed:
+            reason = RejectionReason.DAY_CLOSED
+            closed.append(RejectedEvent(index, event.id, reason, "ts", EXPLANATION[reason]))
+    return Records(runs + maker.runs()), closed
+
+
+def _signal_values(kind: type, events: Sequence[Any], sender: Sender) -> list[bytes]:
+    """The values of signals of one kind."""
+    packed = type(getattr(events[0], events[0].samples[0])) is bytes
+    encode = _of_session((_PACKED_SIGNALS if packed else _SIGNALS)[kind], sender)
+    return encode(map(_sampled, events) if kind is Key else events)
+
+
+def _of_session(maker: Callable[..., Encoder], sender: Sender, **more: str) -> Encoder:
+    """An encoder that holds what every event of a session shares."""
+    return maker(
+        site=sender.site,
+        session=sender.session,
+        received_at=sender.received_at_ms,
+        sent_at=sender.sent_at_ms,
+        **more,
+    )
 
 
 def _sampled(event: Key) -> Key:
@@ -221,7 +244,7 @@ class _DayClosed(UnjoinError):
 
 
 class _Maker:
-    """Makes the records of one batch; keeps what most of its events share, such as the voter of a day."""
+    """Makes the records of a batch's events that are no signals; keeps what most share, such as the voter of a day."""
 
     def __init__(self, sender: Sender, edge_keys: EdgeKeys, seals: Seals) -> None:
         self._sender = sender
@@ -233,19 +256,9 @@ class _Maker:
         # In the order in which their first events came; labels by partition and stamp, others by key.
         self._runs: dict[tuple[str, bytes] | tuple[int, int], Run] = {}
 
-    def records(self) -> Records:
+    def runs(self) -> list[Run]:
         """What was made."""
-        return Records(list(self._runs.values()))
-
-    def signal_values(self, kind: type, events: Sequence[Any]) -> list[bytes]:
-        """The values of signals of one kind."""
-        packed = type(getattr(events[0], events[0].samples[0])) is bytes
-        encode = self._of_session((_PACKED_SIGNALS if packed else _SIGNALS)[kind])
-        return encode(map(_sampled, events) if kind is Key else events)
-
-    def signals(self) -> list[bytes]:
-        """The values of the run of signals; the caller adds at least one."""
-        return self._values(SIGNALS, self._session_key, self._sender.received_at_ms)
+        return list(self._runs.values())
 
     def add(self, event: Any) -> None:
         """Makes the records of one event that is no signal: one, or one for each day that a verdict covers.
@@ -263,7 +276,7 @@ class _Maker:
             case "analytics":
                 encode = self._encoders.get(kind)
                 if encode is None:
-                    encode = self._of_session(_ANALYTICS[kind], ip=sender.ip, user_agent=sender.user_agent)
+                    encode = _of_session(_ANALYTICS[kind], sender, ip=sender.ip, user_agent=sender.user_agent)
                     self._encoders[kind] = encode
                 viewed = _Viewed(event.id, event.ts, event.url, event.referrer, _compact(event.properties))
                 self._values(ANALYTICS, self._session_key, at).extend(encode((viewed,)))
@@ -275,17 +288,6 @@ class _Maker:
                 self._values(LABELERS, event.id.encode(), at).extend(encode((event,)))
             case _:
                 raise AssertionError(event.category)
-
-    def _of_session(self, maker: Callable[..., Encoder], **more: str) -> Encoder:
-        """An encoder that holds what every event of a session shares."""
-        sender = self._sender
-        return maker(
-            site=sender.site,
-            session=sender.session,
-            received_at=sender.received_at_ms,
-            sent_at=sender.sent_at_ms,
-            **more,
-        )
 
     def _add_answer(self, event: Any) -> None:
         day = day_of_event(event.ts, self._sender.received_at_ms)

@@ -14,7 +14,7 @@ from uvicorn.config import Config
 
 from ingest.errors import Rejection
 from ingest.http.fast_path import response_bytes
-from ingest.http.known_heads import KnownHeads, framed
+from ingest.http.known_heads import Framed, KnownHead, KnownHeads, framed
 from ingest.http.protocol import BoundedProtocol, Shed
 from ingest.http.responses import HeaderList, HttpResponse
 from ingest.limits import RequestLimits
@@ -43,6 +43,7 @@ class KnownHeadsProtocol(BoundedProtocol):
     def __init__(self, config: Config, server_state: Any, app_state: Any, _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._under_way = False  # a request that `known` took
+        self._head: KnownHead | None = None  # of the last of these: the next one has it as well, nearly always
         self._ahead = b""  # what came meanwhile
         self._eof_ahead = self._ends_next = False
         self._answered_at = 0.0
@@ -54,17 +55,24 @@ class KnownHeadsProtocol(BoundedProtocol):
             if len(self._ahead) > AHEAD_BYTES_MAX:
                 self.flow.pause_reading()
             return
-        message = framed(data) if self._waits() else None
-        if message is not None and (head := self.heads.get(message.template)) is not None:
-            self._under_way = True
-            self.idle.pop(self, None)
-            self.known.take(head, data[message.body_at :], self.client[0] if self.client else "", self._answer)
-            return
+        message = None
+        if self._waits():
+            body_at = self._head.body_at(data) if self._head is not None else 0
+            if not body_at and (message := framed(data)) is not None:
+                found = self.heads.get(message.template)
+                if found is not None:
+                    self._head, body_at = found, message.body_at
+            if body_at:
+                assert self._head is not None
+                self._under_way = True
+                self.idle.pop(self, None)
+                self.known.take(self._head.says, data[body_at:], self.client[0] if self.client else "", self._answer)
+                return
         super().data_received(data)
         if message is None or self._ended or not self._in_head:
             return
         if self.cycle.scope is self.scope and self.cycle.keep_alive:  # it was handled, and was not the last one
-            self._remember(message.template)
+            self._remember(message)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """As before, once what is under way was answered."""
@@ -103,7 +111,7 @@ class KnownHeadsProtocol(BoundedProtocol):
             and not self.transport.is_closing()
         )
 
-    def _remember(self, template: bytes) -> None:
+    def _remember(self, message: Framed) -> None:
         """Keeps the head of the request that was parsed just now, unless something in it is not the same each time."""
         if self._coding is None and not self.expect_100_continue and not self._offers_upgrade:
             try:
@@ -111,7 +119,7 @@ class KnownHeadsProtocol(BoundedProtocol):
             except Rejection:  # which the request's task says
                 return
             if head is not None:
-                self.heads.remember(template, head)
+                self.heads.remember(message, head)
 
     def _answer(self, response: HttpResponse, headers: HeaderList) -> None:
         """Answers a request that `known` took, and goes on with what came meanwhile."""

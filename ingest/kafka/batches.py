@@ -33,6 +33,9 @@ BATCH_BYTES_MIN = 1_024
 # Source: aiokafka.record.default_records, MAX_RECORD_OVERHEAD, and KIP-98.
 RECORD_OVERHEAD_BYTES = 32
 
+# So many waiters are kept, done or not, before the done ones are looked for.
+LOOKED_AT_MIN = 64
+
 # Without lz4: aiokafka fixes its level at 9, which costs twice the CPU of the others.
 COMPRESSION_CODEC: dict[str, int] = {
     "none": DefaultRecordBatch.CODEC_NONE,
@@ -68,16 +71,19 @@ Settled = Callable[[NotDurableReason | None], object]
 class Waiter:
     """One request that waits until all batches with its records are acknowledged, or the first of them fails.
 
+    Args:
+        failed: called where it fails or gives up, before it is told.
+
     Attributes:
         batches_left: how many of the batches are not settled yet.
         deadline: when it gives up, seconds on the event loop's clock.
         done: whether it waits no longer.
     """
 
-    __slots__ = ("_settled", "batches_left", "deadline", "done")
+    __slots__ = ("_failed", "_settled", "batches_left", "deadline", "done")
 
-    def __init__(self, settled: Settled, deadline: float) -> None:
-        self._settled = settled
+    def __init__(self, settled: Settled, deadline: float, failed: Callable[[], object]) -> None:
+        self._settled, self._failed = settled, failed
         self.batches_left = 0
         self.deadline = deadline
         self.done = False
@@ -85,14 +91,17 @@ class Waiter:
     def settle(self, failure: NotDurableReason | None) -> None:
         """Notes that one of the batches is settled; `failure` is None when it was acknowledged."""
         self.batches_left -= 1
-        if (failure is not None or self.batches_left == 0) and not self.done:
+        if failure is not None:
+            self.give_up(failure)
+        elif self.batches_left == 0 and not self.done:
             self.done = True
-            self._settled(failure)
+            self._settled(None)
 
     def give_up(self, reason: NotDurableReason) -> None:
         """Ends the wait; the records stay in their batches."""
         if not self.done:
             self.done = True
+            self._failed()
             self._settled(reason)
 
 
@@ -101,23 +110,27 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._waiters: deque[Waiter] = deque()
+        self._look_at_count = LOOKED_AT_MIN
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, waiter: Waiter) -> None:
         """Gives the waiter up at its deadline; a waiter whose deadline is sooner than one before is given up late."""
-        waiters = self._waiters
-        while waiters and waiters[0].done:
-            waiters.popleft()
-        waiters.append(waiter)
+        self._waiters.append(waiter)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_at(waiter.deadline, self._look)
+        elif len(self._waiters) >= self._look_at_count:  # not at each call, which would look at most of them in vain
+            self._forget(asyncio.get_running_loop().time())
+
+    def _forget(self, now: float) -> None:
+        waiters = self._waiters
+        while waiters and (waiters[0].done or waiters[0].deadline <= now):
+            waiters.popleft().give_up("timed_out")
+        self._look_at_count = 2 * len(waiters) + LOOKED_AT_MIN
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        now = loop.time()
         self._timer = None
-        while self._waiters and (self._waiters[0].done or self._waiters[0].deadline <= now):
-            self._waiters.popleft().give_up("timed_out")
+        self._forget(loop.time())
         if self._waiters:
             self._timer = loop.call_at(self._waiters[0].deadline, self._look)
 

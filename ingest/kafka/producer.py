@@ -273,7 +273,6 @@ class KafkaProducer:
         finally:
             timer.cancel()
         if failure is not None:
-            self.stats.unknown += 1
             raise NotDurable(failure)
 
     def begin(self, records: Records, settled: Settled) -> bool:
@@ -286,29 +285,39 @@ class KafkaProducer:
         for run in records.runs:
             if run.topic not in topics:
                 return False
-
-        def counted(failure: "NotDurableReason | None") -> None:
-            if failure is not None:
-                self.stats.unknown += 1
-            settled(failure)
-
         deadline = asyncio.get_running_loop().time() + self._config.produce_seconds_max
-        self._deadlines.watch(self._begin(records.runs, counted, deadline))
+        self._deadlines.watch(self._begin(records.runs, settled, deadline))
         return True
 
     def _begin(self, runs: Sequence[Run], settled: Settled, deadline: float) -> Waiter:
-        """Adds the records to their batches; the topics are known."""
+        """Adds the records to the open batches of their partitions; the topics are known. The hot path has no await."""
         sizes = [size_of(run) for run in runs]
-        size = sum(sizes)
-        self._admit(size)
-        for run in runs:
-            if run.partition is not None and run.partition >= len(self._topics[run.topic].queues):
-                self._lifecycle.refresh_metadata()
-                raise NotDurable("no_partition")
-        self.stats.bytes_in_flight += size
-        waiter = Waiter(settled, deadline)
-        self._append(runs, sizes, waiter)
+        total = sum(sizes)
+        self._admit(total)
+        self._keyless_turn += 1
+        queues = [self._queue_of(run) for run in runs]
+        self.stats.bytes_in_flight += total
+        waiter = Waiter(settled, deadline, self._count_unknown)
+        touched: Collection[RecordBatch] = ()
+        for queue, run, size in zip(queues, runs, sizes, strict=True):
+            batches = queue.extend(run, size)
+            touched = {*touched, *batches} if touched else batches
+        waiter.batches_left = len(touched)
+        for batch in touched:
+            batch.waiters.append(waiter)
         return waiter
+
+    def _queue_of(self, run: Run) -> PartitionQueue:
+        queues = self._topics[run.topic].queues
+        if run.partition is None:
+            return queues[(self._keyless_turn if run.key is None else positive_hash(run.key)) % len(queues)]
+        if run.partition >= len(queues):
+            self._lifecycle.refresh_metadata()
+            raise NotDurable("no_partition")
+        return queues[run.partition]
+
+    def _count_unknown(self) -> None:
+        self.stats.unknown += 1
 
     async def stop(self, deadline_s: float) -> None:
         """Takes no more records, and waits at most `deadline_s` seconds until those in flight are acknowledged.
@@ -335,22 +344,6 @@ class KafkaProducer:
         if self.stats.bytes_in_flight + size > self._config.in_flight_bytes_max:
             self.stats.shed += 1
             raise NotDurable("full")
-
-    def _append(self, runs: Sequence[Run], sizes: Sequence[int], waiter: Waiter) -> None:
-        """Adds the records to the open batches of their partitions: the hot path, with no await in it."""
-        touched: Collection[RecordBatch] = ()
-        self._keyless_turn += 1
-        for run, size in zip(runs, sizes, strict=True):
-            queues = self._topics[run.topic].queues
-            if run.partition is not None:
-                queue = queues[run.partition]
-            else:
-                queue = queues[(self._keyless_turn if run.key is None else positive_hash(run.key)) % len(queues)]
-            batches = queue.extend(run, size)
-            touched = {*touched, *batches} if touched else batches
-        waiter.batches_left = len(touched)
-        for batch in touched:
-            batch.waiters.append(waiter)
 
     async def _send_batches(self, queue: PartitionQueue) -> None:
         """Sends the batches of one partition, one at a time, until it is cancelled."""

@@ -1,5 +1,6 @@
 """Pure: where ClickHouse listens, and how it is logged in to."""
 
+import re
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -8,6 +9,9 @@ from schemas.outcomes import UnjoinError
 
 PORT, TLS_PORT = 9000, 9440
 PORT_MAX = 65_535
+# Not urlsplit for the whole: since Python 3.11.12 it refuses an address in brackets among several hosts.
+_URL = re.compile(r"(?P<scheme>clickhouses?)://(?P<hosts>[^/?#]*)(?P<end>.*)", re.DOTALL | re.IGNORECASE)
+_LOOKS = "must look like clickhouse://user:password@host:9000/unjoin"
 
 
 class AddressError(UnjoinError):
@@ -50,22 +54,19 @@ def address_of(url: str, *, cluster: str = "", ca: str = "", certificate: str = 
     Raises:
         AddressError: it is none.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise AddressError("UNJOIN_CLICKHOUSE_URL holds an address in brackets that is none") from None
-    if parts.scheme not in ("clickhouse", "clickhouses"):
-        raise AddressError("UNJOIN_CLICKHOUSE_URL must look like clickhouse://user:password@host:9000/unjoin")
-    if parts.path not in ("", "/", "/unjoin") or parts.query or parts.fragment:
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise AddressError(f"UNJOIN_CLICKHOUSE_URL {_LOOKS}")
+    if parts["end"] not in ("", "/", "/unjoin"):
         raise AddressError("UNJOIN_CLICKHOUSE_URL must end with the database, which is /unjoin, and nothing after it")
-    secure = parts.scheme == "clickhouses"
+    secure = parts["scheme"].lower() == "clickhouses"
     if not secure and (ca or certificate or key):
         raise AddressError(
             "UNJOIN_CLICKHOUSE_TLS_… has no effect unless UNJOIN_CLICKHOUSE_URL begins with clickhouses://"
         )
     if bool(certificate) != bool(key):
         raise AddressError("UNJOIN_CLICKHOUSE_TLS_CERT and UNJOIN_CLICKHOUSE_TLS_KEY need each other")
-    login, _, listed = parts.netloc.rpartition("@")
+    login, _, listed = parts["hosts"].rpartition("@")
     (host, port), *others = [_host(one, TLS_PORT if secure else PORT) for one in listed.split(",")]
     if others and not cluster:
         raise AddressError(
@@ -88,11 +89,14 @@ def address_of(url: str, *, cluster: str = "", ca: str = "", certificate: str = 
 
 
 def _host(text: str, default: int) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
+    try:
+        parts = urlsplit(f"//{text}")
+    except ValueError:
+        raise AddressError("UNJOIN_CLICKHOUSE_URL holds an address in brackets that is none") from None
     try:
         port = parts.port
     except ValueError:
         raise AddressError(f"a port of UNJOIN_CLICKHOUSE_URL is not a number up to {PORT_MAX}") from None
     if not parts.hostname:
-        raise AddressError("UNJOIN_CLICKHOUSE_URL must look like clickhouse://user:password@host:9000/unjoin")
+        raise AddressError(f"UNJOIN_CLICKHOUSE_URL {_LOOKS}")
     return parts.hostname, port or default

@@ -18,7 +18,7 @@ import msgspec
 
 from sinks.clickhouse import statements
 from sinks.clickhouse.avro_container import END_BYTES, container
-from sinks.clickhouse.errors import DATA_ERRORS, TOO_MANY_ROWS_OR_BYTES, UNKNOWN_EXCEPTION, QueryFailed
+from sinks.clickhouse.errors import DATA_ERRORS, INCORRECT_DATA, TOO_MANY_ROWS_OR_BYTES, UNKNOWN_EXCEPTION, QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.engine import Block, EngineError, Refused, Unknown
 
@@ -333,6 +333,8 @@ def _text(error: Exception) -> str:
 def _failure(error: Exception) -> QueryFailed:
     """Code and text of an engine's error, which repeats them for each layer that the error passed through."""
     code, detail = UNKNOWN_EXCEPTION, _text(error)
+    if not detail:  # before 3.11.4 Python drops a text that is no UTF-8; only values that the text quotes are not
+        code, detail = INCORRECT_DATA, "A value is refused; the engine's text quotes it, and is not UTF-8."
     while match := _ERROR.match(detail):
         code, detail = (int(match[1]) if code == UNKNOWN_EXCEPTION else code), match[2]
     # "… (NAME) (version 26.9.2.1). (NAME)": once is enough.

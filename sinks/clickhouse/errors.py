@@ -7,6 +7,7 @@ from sinks.engine import EngineError
 
 MEMORY_LIMIT_EXCEEDED = 241
 ACCESS_DENIED = 497
+INCORRECT_DATA = 117
 TOO_MANY_ROWS_OR_BYTES = 396
 UNKNOWN_EXCEPTION = 1002
 # Only the rows themselves can cause these codes: the sink bisects the block. Any other code (memory, disk, time, a bug
@@ -22,7 +23,7 @@ DATA_ERRORS = {
     69: "ARGUMENT_OUT_OF_BOUND",
     70: "CANNOT_CONVERT_TYPE",
     72: "CANNOT_PARSE_NUMBER",
-    117: "INCORRECT_DATA",
+    INCORRECT_DATA: "INCORRECT_DATA",
     128: "TOO_LARGE_ARRAY_SIZE",
     131: "TOO_LARGE_STRING_SIZE",
     321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",

@@ -153,6 +153,7 @@ def test_address_of_replicas_is_read_from_a_url() -> None:
     address = address_of("clickhouses://me:p%2C%40@one,two:9001,[::1]/unjoin", cluster="c", ca="/ca.pem")
     assert address.hosts == (("one", 9440), ("two", 9001), ("::1", 9440))
     assert (address.user, address.password, address.ca, address.secure) == ("me", "p,@", "/ca.pem", True)
+    assert address_of("ClickHouse://[::1]:9001,two", cluster="c").hosts == (("::1", 9001), ("two", 9000))
 
 
 @pytest.mark.parametrize(

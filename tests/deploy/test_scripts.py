@@ -59,6 +59,25 @@ def test_setup_without_python_says_in_one_sentence_what_to_install(checkout: Pat
     assert "Python 3.11 or newer is missing" in line
 
 
+def test_setup_takes_the_python_that_is_built_for_speed(checkout: Path) -> None:
+    """pyenv's comes first on a developer's path, and the same work costs it up to 1.4 times the CPU."""
+    for folder, answer in (("pyenv", 1), ("distribution", 0)):
+        program = checkout / folder / "python3.11"
+        program.parent.mkdir()
+        program.write_text(
+            "#!/bin/bash\n"
+            f'case "$*" in *ensurepip*) exit {answer} ;; --version) echo "{folder}" ;; *venv*) exit 1 ;; esac\n'
+        )
+        program.chmod(0o755)
+    path = os.pathsep.join(str(checkout / name) for name in ("pyenv", "distribution", "bin"))
+    assert "making .venv with distribution\n" in _setup(checkout, "run", PATH=path).stdout
+    alone = os.pathsep.join(str(checkout / name) for name in ("pyenv", "bin"))
+    assert "making .venv with pyenv\n" in _setup(checkout, "run", PATH=alone).stdout
+    assert (
+        "making .venv with pyenv\n" in _setup(checkout, "run", PATH=path, PYTHON=f"{checkout}/pyenv/python3.11").stdout
+    )
+
+
 @pytest.mark.parametrize(
     ("java", "sentence"),
     [

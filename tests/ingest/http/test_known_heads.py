@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ingest.access.grants import Admission, Grant
 from ingest.collector import Collector
 from ingest.errors import Rejection
-from ingest.http.known_heads import HEADS_MAX, KnownHeads, framed
+from ingest.http.known_heads import HEADS_MAX, Framed, KnownHead, KnownHeads, framed
 from ingest.kafka.producer import NotDurable
 from schemas.outcomes import RequestError
 from testkit.processes import wait_for
@@ -247,6 +247,8 @@ def test_one_whole_message_is_split_and_none_else(length: int, more: bytes) -> N
     assert found is not None
     assert found.template == head.replace(b" %d\r" % length, b" \r")
     assert message[found.body_at :] == b"." * length
+    known = KnownHead(found, None)
+    assert known.body_at(message) == found.body_at
     for other in (
         message[:-1],
         message + b"." + more,
@@ -254,11 +256,39 @@ def test_one_whole_message_is_split_and_none_else(length: int, more: bytes) -> N
         message.replace(b"h: ", b"h: 0x"),
     ):
         assert framed(other) is None
+        assert known.body_at(other) == 0
+
+
+@given(st.data(), LINES, LINES, st.integers(0, 12))
+def test_head_of_the_request_before_is_known_by_the_same_bytes(
+    data: st.DataObject, before: list[bytes], after: list[bytes], length: int
+) -> None:
+    """A connection asks for the head it sent last before it looks among all of them: both must say the same."""
+    lines = [b"POST / HTTP/1.1", *before, b"Content-Length: %d" % length, *after, b"", b"." * length]
+    message = framed(b"\r\n".join(lines))
+    if message is None:
+        return
+    known = KnownHead(message, None)
+    at = data.draw(st.integers(0, len(lines) - 1))
+    other = data.draw(
+        st.sampled_from(
+            [b"Content-Length: 7", b"content-length: 007", b"Content-Length: 00000007", b"X: y", b"", lines[at]]
+        )
+    )
+    lines[at] = other
+    for sent in (b"\r\n".join(lines), b"\r\n".join(lines)[:-5] + b"." * 7):
+        cut = framed(sent)
+        same = cut is not None and cut.template == message.template
+        assert known.body_at(sent) == (cut.body_at if cut is not None and same else 0)
 
 
 def test_heads_are_forgotten_at_the_bound() -> None:
     """Whoever sends another head each time fills no memory."""
     heads = KnownHeads()
     for number in range(HEADS_MAX + 1):
-        heads.remember(b"%d" % number, number)
-    assert (heads.get(b"0"), heads.get(b"1"), heads.get(b"%d" % HEADS_MAX)) == (None, 1, HEADS_MAX)
+        heads.remember(Framed(b"%d" % number, 0, 0), number)
+    second = heads.get(b"1")
+    assert heads.get(b"0") is None
+    assert second is not None
+    assert second.says == 1
+    assert heads.get(b"%d" % HEADS_MAX) is not None

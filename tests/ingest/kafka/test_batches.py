@@ -124,13 +124,15 @@ def test_request_is_durable_when_all_of_its_batches_are_and_fails_with_the_first
     """An answer of 200 covers every record of the request."""
 
     told: list[Any] = []
-    waiter = Waiter(told.append, 0.0)
+    failures: list[str] = []
+    waiter = Waiter(told.append, 0.0, lambda: failures.append("one"))
     waiter.batches_left = len(outcomes)
     for number, outcome in enumerate(outcomes):
         assert waiter.done == ("failed" in outcomes[:number])
         waiter.settle(outcome)
     waiter.give_up("timed_out")
     assert told == (["failed"] if "failed" in outcomes else [None])
+    assert len(failures) == ("failed" in outcomes)
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.01), st.booleans()), min_size=1, max_size=20))
@@ -141,7 +143,7 @@ def test_every_waiter_is_given_up_at_its_deadline_unless_it_is_done(waits: list[
         deadlines, now, told = Deadlines(), asyncio.get_running_loop().time(), {}
         for number, (seconds, done) in enumerate(sorted(waits)):
             told[number] = list[Any]()
-            waiter = Waiter(told[number].append, now + seconds)
+            waiter = Waiter(told[number].append, now + seconds, list)
             waiter.batches_left = 1
             deadlines.watch(waiter)
             if done:
