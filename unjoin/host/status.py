@@ -18,7 +18,7 @@ async def show_status(door_url: str, console: Console, stop: asyncio.Event) -> N
     """Until `stop`: a line that follows the door on a terminal; elsewhere only the last state, at the end."""
     totals: DoorTotals | None = None
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S_MAX)) as http:
-        with console.status("door: no labels yet") as line:
+        with console.status("door: no whole minute yet") as line:
             async for totals in _looks(http, door_url, stop):
                 _update(line, totals)
     if totals is not None:
@@ -26,10 +26,10 @@ async def show_status(door_url: str, console: Console, stop: asyncio.Event) -> N
 
 
 def described(totals: DoorTotals) -> str:
-    """One line about the door, without any site, key, task or hour."""
+    """One line about the door, without any site, key, task or hour. Whole minutes: nobody sees a label come."""
     suppressed = ", ".join(f"{reason} {labels}" for reason, labels in sorted(totals.suppressed.items())) or "0"
     return (
-        f"door: {totals.held_labels} labels of {totals.held_voters} sessions held "
+        f"door: {totals.held_labels} labels of {totals.held_voters} sessions held at the last whole minute "
         f"(a crowd leaves with {totals.crowd_target}), {totals.released} released, suppressed: {suppressed}"
     )
 
