@@ -648,6 +648,18 @@ SINK = (
         tests=("tests/sinks/http/test_interface.py::test_an_answer_that_nobody_reads_leaves_its_place",),
     ),
     Mutant(
+        name="a format writes its schema's file",
+        why="The engine makes one in a temporary folder, and shows the path where it may not.",
+        edits=(Edit("sinks/http/interface.py", "        check_format(output_format)\n", ""),),
+        tests=("tests/sinks/http/test_output_formats.py::test_a_format_that_needs_a_file_is_not_tried",),
+    ),
+    Mutant(
+        name="two queries of one id at once",
+        why="A client that asks again after a lost answer would run its query twice.",
+        edits=(Edit("sinks/http/interface.py", "        if query_id in self._running:\n", "        if False:\n"),),
+        tests=("tests/sinks/http/test_interface.py::test_two_queries_of_one_id_do_not_run_at_once",),
+    ),
+    Mutant(
         name="aiohttp logs what it could not parse",
         why="The first bytes of a long request are a query, and hold what it looks for.",
         edits=(Edit("sinks/http/interface.py", "        logger=_ServerLog(metrics),\n", ""),),

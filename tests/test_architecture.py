@@ -51,6 +51,8 @@ PURE_FILES = [
     "sinks/clickhouse/avro_container.py",
     "sinks/clickhouse/output_formats.py",
     "sinks/clickhouse/statements.py",
+    "sinks/http/output_formats.py",
+    "sinks/http/plain_words.py",
     "sinks/http/read_only.py",
     "sinks/kafka/block_planner.py",
     "unjoin/audit/balance.py",

@@ -20,8 +20,9 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -37,16 +38,25 @@ from sinks.engine import EngineError
 from sinks.http.compression import as_blocks, coded
 from sinks.http.external_tables import ExternalTable
 from sinks.http.native_blocks import UnknownType, with_version
+from sinks.http.output_formats import check_format, content_type
+from sinks.http.plain_words import plainly
 from sinks.http.quiet_errors import QuietRunner
 from sinks.http.read_only import (
     PROGRESS,
     QueryBounds,
     ReadOnlyPolicy,
+    capped,
     changeable_settings,
     policy_of,
     settings_of_labels,
 )
-from sinks.http.refusals import NOT_IMPLEMENTED, TOO_MANY_SIMULTANEOUS_QUERIES, UNKNOWN_FORMAT, NotAllowed
+from sinks.http.refusals import (
+    NOT_IMPLEMENTED,
+    SAME_ID_IS_ALREADY_RUNNING,
+    TOO_MANY_SIMULTANEOUS_QUERIES,
+    UNKNOWN_FORMAT,
+    NotAllowed,
+)
 from sinks.http.request_body import SENT_BYTES_MAX, asked_by
 from sinks.http.request_fields import Question, question_of
 from sinks.http.statement import last_settings, output_format_of
@@ -56,6 +66,7 @@ log = logging.getLogger(__name__)
 
 THREADS = 4
 WAITING_MAX = 64
+CAPPED_HEADER = "X-Unjoin-Capped"
 LINE_BYTES_MAX = 1_048_576  # of a request: @clickhouse/client sends parameters in the URL
 LIGHT_QUERIES = THREADS - 1
 LIGHT_BYTES_MIN = 16_777_216
@@ -73,21 +84,6 @@ _STATUS = {
     503: (202,),
 }
 _STATUS_OF_CODE = {code: status for status, codes in _STATUS.items() for code in codes}
-
-_MIME = {
-    "TabSeparated": "text/tab-separated-values; charset=UTF-8",
-    "TSV": "text/tab-separated-values; charset=UTF-8",
-    "CSV": "text/csv; charset=UTF-8",
-    "JSON": "application/json; charset=UTF-8",
-    "JSONCompact": "application/json; charset=UTF-8",
-    "JSONStrings": "application/json; charset=UTF-8",
-    "JSONEachRow": "application/x-ndjson; charset=UTF-8",
-    "Native": "application/octet-stream",
-    "RowBinary": "application/octet-stream",
-    "Arrow": "application/vnd.apache.arrow.file",
-    "ArrowStream": "application/vnd.apache.arrow.stream",
-    "Parquet": "application/vnd.apache.parquet",
-}
 
 
 class Reader(Protocol):
@@ -145,11 +141,13 @@ class _Answer(NamedTuple):
 
     Attributes:
         coding: its content coding.
+        capped: the bounds that the query got other than it asked for; empty where there is none.
     """
 
     result: QueryResult
     output_format: str
     coding: str | None
+    capped: str
 
 
 class HttpInterfaceConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,12 +176,14 @@ class HttpInterface:
         self._reader = reader
         self._bounds = settings.bounds
         self._large_bytes, self._light_bytes = settings.large_bytes, settings.light_bytes
+        self._most = msgspec.structs.replace(settings.bounds, max_memory_usage=int(settings.large_bytes * ENGINE_SHARE))
         self._metrics = metrics
         self._light_places = asyncio.Semaphore(LIGHT_QUERIES)
         self._large_place = asyncio.Lock()
         self._hosts = frozenset(host.lower() for host in (*LOOPBACK_HOSTS, *settings.hosts))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="clickhouse-http")
         self._waiting = 0
+        self._running: set[str] = set()
         self._formatting = {"max_memory_usage": str(int(settings.light_bytes * ENGINE_SHARE)), "readonly": "1"}
         self._policy: ReadOnlyPolicy = policy_of(
             self._names("SELECT name FROM system.settings"),
@@ -216,7 +216,7 @@ class HttpInterface:
         return await handler(request)
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
-        if "query" not in request.query:
+        if not request.query_string:
             return await _ok(request)
         return await self._answer(request)
 
@@ -229,14 +229,15 @@ class HttpInterface:
             asked = await asked_by(request)
             query_id = asked.fields.get("query_id") or query_id
             read = partial(self._read, question_of(asked.sql, asked.fields, request.headers, asked.files))
-            async with self._light_places:
-                try:
-                    return await self._sent(request, query_id, read, self._light_bytes)
-                except QueryFailed as error:
-                    if error.code not in (MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES):
-                        raise
-            async with self._large_place:
-                return await self._sent(request, query_id, read, self._large_bytes)
+            with self._alone(query_id):
+                async with self._light_places:
+                    try:
+                        return await self._sent(request, query_id, read, self._light_bytes)
+                    except QueryFailed as error:
+                        if error.code not in (MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES):
+                            raise
+                async with self._large_place:
+                    return await self._sent(request, query_id, read, self._large_bytes)
         except (NotAllowed, QueryFailed) as error:
             return self._refusal(error, query_id)
         except EngineError:
@@ -245,19 +246,34 @@ class HttpInterface:
         finally:
             self._waiting -= 1
 
+    @contextmanager
+    def _alone(self, query_id: str) -> Iterator[None]:
+        """Within this context no other query has the id; raises where one has."""
+        if query_id in self._running:
+            raise NotAllowed(
+                SAME_ID_IS_ALREADY_RUNNING,
+                "A query with this `query_id` is already running. (QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING)",
+            )
+        self._running.add(query_id)
+        try:
+            yield
+        finally:
+            self._running.remove(query_id)
+
     async def _sent(
         self, request: web.Request, query_id: str, read: Callable[[int], _Answer], place_bytes: int
     ) -> web.Response:
         """Runs a query in a place of so many bytes and sends its answer, for `SEND_SECONDS_MAX` at most."""
         loop = asyncio.get_running_loop()
-        answer, output_format, coding = await loop.run_in_executor(self._threads, read, place_bytes)
+        answer, output_format, coding, changed = await loop.run_in_executor(self._threads, read, place_bytes)
         headers = {
             **self._headers(query_id),
-            "Content-Type": _MIME.get(output_format, "text/plain; charset=UTF-8"),
+            "Content-Type": content_type(output_format),
             "X-ClickHouse-Format": output_format,
             "X-ClickHouse-Timezone": self._timezone,
             "X-ClickHouse-Summary": _summary(answer),
             **({"Content-Encoding": coding} if coding else {}),
+            **({CAPPED_HEADER: changed} if changed else {}),
         }
         response = web.Response(body=answer.body, headers=headers)
         try:
@@ -280,6 +296,7 @@ class HttpInterface:
         of_labels = settings_of_labels(judged, asked)
         settings = {**of_labels, **self._policy.session_settings(asked, bounds)}  # `readonly` last
         output_format = output_format_of(canonical, question.output_format)
+        check_format(output_format)
         if of_labels and PROGRESS.search(output_format):
             raise NotAllowed(UNKNOWN_FORMAT, "No progress is told where labels are read. (UNKNOWN_FORMAT)")
         try:
@@ -292,13 +309,15 @@ class HttpInterface:
                 int(place_bytes * (1 - ENGINE_SHARE)),
                 tables,
             )
+        except QueryFailed as error:
+            raise plainly(error, judged) from None
         finally:
             # The engine's allocator keeps freed memory for some seconds, in which other queries may need as much.
             if place_bytes > self._light_bytes:
                 self._reader.release_memory()
         if of_labels:
             result = msgspec.structs.replace(result, rows_read=result.rows, bytes_read=len(result.body))
-        return _encoded(result, output_format, question)
+        return _encoded(result, output_format, question, capped(asked, self._most))
 
     def _canonical(self, sql: str) -> str:
         """The one statement of a text, as `formatQuery` writes it.
@@ -315,7 +334,7 @@ class HttpInterface:
             detail = re.sub(
                 r"\.? ?: In scope SELECT formatQuery\(.*\)\. (?=\(\w+\)\Z)", ". ", error.detail, flags=re.DOTALL
             )
-            raise QueryFailed(error.code, detail) from None
+            raise plainly(QueryFailed(error.code, detail)) from None
         try:
             return answer.body.decode()
         except UnicodeDecodeError:
@@ -437,7 +456,7 @@ def _bounded(tables: tuple[ExternalTable, ...], engine_bytes: int) -> tuple[list
     return [msgspec.structs.replace(table, memory_bytes=share) for table in tables], engine_bytes - of_tables
 
 
-def _encoded(result: QueryResult, output_format: str, question: Question) -> _Answer:
+def _encoded(result: QueryResult, output_format: str, question: Question, changed: str) -> _Answer:
     """A result as its client can read it: Native of its version, in compressed blocks, in a content coding."""
     body = result.body
     coding = question.coding if body else None
@@ -454,7 +473,7 @@ def _encoded(result: QueryResult, output_format: str, question: Question) -> _An
         body = as_blocks(body)
     elif coding:
         body = coded(body, coding, question.coding_level)
-    return _Answer(msgspec.structs.replace(result, body=body), output_format, coding)
+    return _Answer(msgspec.structs.replace(result, body=body), output_format, coding, changed)
 
 
 def _summary(answer: QueryResult) -> str:

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from sinks.http.external_tables import is_plain_structure
+from sinks.http.plain_words import FORMATTED_BYTES_MAX
 from sinks.http.refusals import ACCESS_DENIED, READONLY, TYPE_MISMATCH, UNKNOWN_SETTING, NotAllowed
-from sinks.http.request_fields import HARMLESS
+from sinks.http.request_fields import HARMLESS, check_harmless
 from sinks.http.statement import numbered_literals, without_literals
 
 READING = frozenset({"SELECT", "WITH", "SHOW", "DESCRIBE", "EXPLAIN", "EXISTS"})
@@ -52,7 +53,7 @@ OF_A_PART = re.compile(
 
 # What `last_settings` has left in a statement. Those of a subquery the engine drops without a word in a read-only
 # session; they are refused, for they would seem to count, and some hold SQL (`additional_table_filters`).
-SETTINGS_WITHIN = re.compile(r"(?<![\w$])SETTINGS\s+\w+\s*=")
+SETTINGS_WITHIN = re.compile(r"(?<![\w$])SETTINGS\s+\w+\s*=[^\n]*")
 
 # SHOW is rewritten by the engine as another statement; a placeholder of an Identifier puts a value where names stand.
 MAKES_CODE = re.compile(r"\A[\s(]*SHOW(?!\w)|(?<!\w)Identifier(?!\w)", re.IGNORECASE)
@@ -127,6 +128,25 @@ INSTEAD = {
     "http_response_headers": "an answer has the headers of this port alone",
 }
 
+# What to do in place of a statement that does not read, by what it begins with. The last one matches any.
+_INSTEAD_OF = {
+    r"SET ROLE|SET DEFAULT ROLE": "there are no roles here, who reaches the port may read",
+    r"SET\b": (
+        "there are no sessions here that SET could last in; name the setting in the URL (`?NAME=VALUE`), or in "
+        "SETTINGS at the statement's end"
+    ),
+    r"USE\b": (
+        "there are no sessions here that USE could last in; name the database in the URL (`?database=NAME`), or before "
+        "the table's name"
+    ),
+    r"(?:CREATE|CREATE OR REPLACE|REPLACE) TEMPORARY\b": (
+        "there are no sessions here that a temporary table could last in; send its rows with the query, as an external "
+        "table (a file of a form), or write WITH name AS (SELECT …)"
+    ),
+    r"KILL\b": "nobody ends another's query here; a query ends by its `max_execution_time`",
+    r"": "SELECT, WITH, SHOW, DESCRIBE, EXPLAIN and EXISTS are run here; rows come by way of the collector alone",
+}
+
 # Settings with an upper bound, which is also what a client gets that sets none. To the engine 0 means no bound.
 BOUNDED = ("max_execution_time", "max_memory_usage", "max_result_rows", "max_result_bytes", "max_threads")
 
@@ -187,12 +207,15 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
         """
         word = re.match(r"[\s(]*(\w*)", canonical)
         if word is None or word[1].upper() not in READING:
-            raise NotAllowed(READONLY, "Cannot execute query in readonly mode. (READONLY)")
-        if SETTINGS_WITHIN.search(judged):
+            raise NotAllowed(READONLY, f"Cannot execute query in readonly mode: {_instead_of(canonical)}. (READONLY)")
+        if within := SETTINGS_WITHIN.search(judged):
+            names = re.findall(r"(\w+)\s*=", within[0])
+            for name in names:
+                _refuse_with_advice(name)
             raise NotAllowed(
                 READONLY,
-                "Cannot modify settings of a subquery here, nor any to a value that is neither a number nor a string. "
-                "(READONLY)",
+                f"Cannot modify '{names[0]}' so: in a subquery no setting can be modified here, elsewhere each takes a "
+                "number or a string. Write SETTINGS at the statement's end, or name it in the URL. (READONLY)",
             )
         if CLOSED.search(judged) and OF_THE_ENGINE.search(judged):
             raise NotAllowed(
@@ -235,9 +258,9 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
         for name, value in asked.items():
             if not changeable(name) or name not in self.setting_names:  # a name becomes part of a statement
                 if name in HARMLESS and name != "readonly":  # in a statement's SETTINGS; a request has lost them
+                    check_harmless(name, value)
                     continue
-                if name in INSTEAD:
-                    raise NotAllowed(READONLY, f"Cannot modify '{name}' here: {INSTEAD[name]}. (READONLY)")
+                _refuse_with_advice(name)
                 if name in self.setting_names:
                     raise NotAllowed(READONLY, f"Cannot modify '{name}' setting in readonly mode. (READONLY)")
                 raise NotAllowed(UNKNOWN_SETTING, f"Unknown setting '{name[:100]}'. (UNKNOWN_SETTING)")
@@ -246,7 +269,7 @@ class ReadOnlyPolicy(msgspec.Struct, frozen=True):
             settings[name] = _bounded(name, settings.get(name, "0"), getattr(bounds, name))
         settings.setdefault("result_overflow_mode", "throw")
         # A statement's text may hold personal data, so the engine must not log it.
-        return {**settings, "log_queries": "0", "readonly": "1"}
+        return {**settings, "max_query_size": str(FORMATTED_BYTES_MAX), "log_queries": "0", "readonly": "1"}
 
 
 def policy_of(setting_names: Iterable[str], table_functions: Iterable[str], functions: Iterable[str]) -> ReadOnlyPolicy:
@@ -282,6 +305,27 @@ def _values_are_plain(canonical: str) -> bool:
         if begin is None or (begin["structure"] and not is_plain_structure(literals[int(begin["structure"])])):
             return False
     return True
+
+
+def _instead_of(canonical: str) -> str:
+    """What to do in place of a statement that does not read: the end of a sentence."""
+    return next(advice for pattern, advice in _INSTEAD_OF.items() if re.match(rf"[\s(]*{pattern}", canonical))
+
+
+def _refuse_with_advice(name: str) -> None:
+    if name in INSTEAD:
+        raise NotAllowed(READONLY, f"Cannot modify '{name}' here: {INSTEAD[name]}. (READONLY)")
+
+
+def capped(asked: Mapping[str, str], bounds: QueryBounds) -> str:
+    """The bounds that a request gets other than it asked for, as `name=value, …`; empty where there is none.
+
+    Args:
+        asked: as `ReadOnlyPolicy.session_settings` has accepted it.
+        bounds: the most of each.
+    """
+    got = {name: _bounded(name, asked[name], getattr(bounds, name)) for name in BOUNDED if name in asked}
+    return ", ".join(f"{name}={value}" for name, value in got.items() if float(asked[name]) != float(value))
 
 
 def may_read_labels(judged: str) -> bool:

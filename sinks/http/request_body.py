@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from sinks.http.compression import NotCompressed, TooLong, decoded, from_blocks
 from sinks.http.refusals import CANNOT_DECOMPRESS, INCORRECT_DATA, READONLY, REQUEST_TOO_LARGE, NotAllowed
+from sinks.http.request_fields import flag
 
 BODY_BYTES_MAX = 1_048_576
 SENT_BYTES_MAX = BODY_BYTES_MAX + 65_536  # with what a form or a coding adds
@@ -75,7 +76,7 @@ def _decoded(request: web.Request, body: bytes) -> bytes:
 
 def _from_blocks(request: web.Request, body: bytes, fields: dict[str, str]) -> bytes:
     """The body as it was before ClickHouse's blocks."""
-    if fields.get("decompress", "0").lower() in ("", "0", "false"):
+    if not flag(fields, "decompress"):
         return body
     if request.content_type == "multipart/form-data":
         raise NotAllowed(CANNOT_DECOMPRESS, "A form is not read with `decompress`. (CANNOT_DECOMPRESS)")
@@ -118,7 +119,9 @@ def _text(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError:
         raise NotAllowed(
-            READONLY, "Cannot execute query in readonly mode: its body is no UTF-8 text. (READONLY)"
+            READONLY,
+            "Cannot execute query in readonly mode: its body is no UTF-8 text; write other bytes with unhex('…'). "
+            "(READONLY)",
         ) from None
 
 

@@ -18,6 +18,7 @@ from sinks.http.refusals import (
     BAD_ARGUMENTS,
     NOT_IMPLEMENTED,
     SESSION_NOT_FOUND,
+    SYNTAX_ERROR,
     UNKNOWN_FORMAT,
     UNKNOWN_ROLE,
     NotAllowed,
@@ -55,6 +56,19 @@ HARMLESS = {
     "http_receive_timeout": _OWN_BOUNDS,
     "http_send_timeout": _OWN_BOUNDS,
 }
+_FLAGS = frozenset(
+    {
+        *("wait_end_of_query", "http_wait_end_of_query", "send_progress_in_http_headers", "stacktrace", "log_queries"),
+        *("http_write_exception_in_output_format", "cancel_http_readonly_queries_on_client_close"),
+        *("async_insert", "wait_for_async_insert"),
+    }
+)
+_NUMBERS = frozenset(
+    {
+        *("session_timeout", "buffer_size", "http_response_buffer_size", "http_headers_progress_interval_ms"),
+        *("network_zstd_compression_level", "http_receive_timeout", "http_send_timeout"),
+    }
+)
 HONOURED = frozenset(
     {
         *("query", "database", "default_format", "query_id", "compress", "decompress", "client_protocol_version"),
@@ -107,25 +121,34 @@ def question_of(
         files: the files of the form.
 
     Raises:
-        NotAllowed: a field that cannot be honoured; the text names it.
+        NotAllowed: a field that cannot be honoured, has no sense, or is missing; the text names it.
     """
+    if not sql.strip():
+        raise NotAllowed(
+            SYNTAX_ERROR,
+            "Empty query: the request has no statement. Give it as `query` in the URL, or as the body of a POST. "
+            "(SYNTAX_ERROR)",
+        )
     tables, fields = external_tables(files, fields)
-    if _flag(fields, "session_check"):
+    for name, value in fields.items():
+        check_harmless(name, value)
+    flag(fields, "decompress")
+    if flag(fields, "session_check"):
         raise NotAllowed(
             SESSION_NOT_FOUND, "There are no sessions here, so `session_check` finds none. (SESSION_NOT_FOUND)"
         )
     if fields.get("role"):
         raise NotAllowed(UNKNOWN_ROLE, "There are no roles here: leave `role` out. (UNKNOWN_ROLE)")
-    if _flag(fields, "add_http_cors_header"):
+    if flag(fields, "add_http_cors_header"):
         raise NotAllowed(
             NOT_IMPLEMENTED, "`add_http_cors_header` is not given: this port answers no web pages. (NOT_IMPLEMENTED)"
         )
     output_format = fields.get("default_format") or headers.get("X-ClickHouse-Format") or "TabSeparated"
     if not re.fullmatch(r"\w{1,64}", output_format):
         raise NotAllowed(UNKNOWN_FORMAT, "Unknown format. (UNKNOWN_FORMAT)")
-    blocks = _flag(fields, "compress")
+    blocks = flag(fields, "compress")
     coding = None
-    if not blocks and _flag(fields, "enable_http_compression", default="1"):
+    if not blocks and flag(fields, "enable_http_compression", default="1"):
         coding = chosen_coding(headers.get("Accept-Encoding", ""))
     return Question(
         sql=sql,
@@ -156,7 +179,26 @@ def _version(fields: Mapping[str, str]) -> int:
     return version
 
 
-def _flag(fields: Mapping[str, str], name: str, default: str = "0") -> bool:
+def check_harmless(name: str, value: str) -> None:
+    """Raises where a field that changes nothing has a value that it cannot have: somebody meant something else.
+
+    Raises:
+        NotAllowed: BAD_ARGUMENTS; the text names the field.
+    """
+    if name in _FLAGS:
+        flag({name: value}, name)
+    elif name in _NUMBERS and not re.fullmatch(r"(?:[0-9]{1,20}(?:\.[0-9]{1,9})?)?", value, re.ASCII):
+        raise NotAllowed(BAD_ARGUMENTS, f"`{name}` has to be a number, not negative. (BAD_ARGUMENTS)")
+    elif name == "readonly" and value not in ("", "0", "1", "2"):
+        raise NotAllowed(BAD_ARGUMENTS, "`readonly` has to be 0, 1 or 2. (BAD_ARGUMENTS)")
+
+
+def flag(fields: Mapping[str, str], name: str, default: str = "0") -> bool:
+    """Whether a field that is a switch is on.
+
+    Raises:
+        NotAllowed: BAD_ARGUMENTS, it is neither on nor off; the text names it.
+    """
     match fields.get(name, default).lower():
         case "" | "0" | "false":
             return False

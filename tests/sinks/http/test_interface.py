@@ -12,9 +12,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPResponse
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -519,6 +521,27 @@ def test_settings_by_url_are_welcome_refused_or_unknown(port: int) -> None:
     assert ask(port, "SELECT 1", database="nothing")[0] == 404
     assert ask(port, "SELECT 1", database="nothing`; DROP TABLE labels")[0] == 404
     assert ask(port, "SELECT name FROM tables LIMIT 0", database="system")[0] == 200
+
+
+def test_a_bound_that_was_capped_is_told_in_a_header(port: int) -> None:
+    """By URL or in SETTINGS; of memory the large place's counts, for there a query runs again."""
+    sql = "SELECT getSetting('max_execution_time'), getSetting('max_threads') SETTINGS max_threads = 64"
+    answer = ask(port, sql, max_execution_time="100", max_memory_usage="99999999999")
+    assert answer[:2] == (200, "2\t2\n")
+    assert answer[2]["X-Unjoin-Capped"] == "max_execution_time=2, max_memory_usage=150994944, max_threads=2"
+    assert ask(port, "SELECT 1", max_memory_usage="100000000")[2]["X-Unjoin-Capped"] is None
+
+
+def test_two_queries_of_one_id_do_not_run_at_once(port: int) -> None:
+    """A server refuses the second one with 216; an id is free again once its query has ended, however it did."""
+    with ThreadPoolExecutor(2) as threads:
+        running = [threads.submit(ask, port, "SELECT sleep(1)", query_id="one") for _ in range(2)]
+    statuses = sorted((answer.result() for answer in running), key=itemgetter(0))
+    assert [status for status, _, _ in statuses] == [200, 500]
+    assert statuses[1][2]["X-ClickHouse-Exception-Code"] == "216"
+    assert {headers["X-ClickHouse-Query-Id"] for _, _, headers in statuses} == {"one"}
+    assert ask(port, "SELECT throwIf(1)", query_id="one")[2]["X-ClickHouse-Exception-Code"] == "395"
+    assert ask(port, "SELECT 1", query_id="one")[0] == 200
 
 
 @pytest.mark.parametrize(

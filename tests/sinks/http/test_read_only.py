@@ -1,14 +1,18 @@
 """Which statements and settings pass, judged by text alone."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.http.read_only import ReadOnlyPolicy, changeable, changeable_settings, policy_of
+from sinks.http.interface import ENGINE_SHARE
+from sinks.http.read_only import BOUNDED, ReadOnlyPolicy, capped, changeable, changeable_settings, policy_of
 from sinks.http.refusals import NotAllowed
 from sinks.http.request_fields import HARMLESS
 from sinks.http.statement import last_settings, output_format_of
-from testkit.sink_configs import query_bounds
+from testkit.sink_configs import http_config, query_bounds
 
 POLICY: ReadOnlyPolicy = policy_of(
     setting_names=[
@@ -179,6 +183,29 @@ def test_a_bound_can_be_lowered_and_never_lifted(asked: str, got: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, ""),
+        ({"final": "1", "max_execution_time": "30", "max_threads": "1"}, ""),
+        ({"max_execution_time": "100", "max_threads": "64"}, "max_execution_time=30, max_threads=2"),
+        ({"max_memory_usage": "99999999999"}, f"max_memory_usage={3 * 2**28}"),
+        ({"max_result_rows": "0", "max_result_bytes": "1e12"}, "max_result_rows=10000000, max_result_bytes=268435456"),
+        ({"max_execution_time": "0.5"}, "max_execution_time=30"),
+    ],
+)
+def test_a_bound_that_is_not_as_it_was_asked_for_is_told(asked: dict[str, str], told: str) -> None:
+    assert capped(asked, query_bounds()) == told
+
+
+def test_documentation_says_what_is_capped_and_at_what() -> None:
+    page = (Path(__file__).parents[3] / "docs/clickhouse.md").read_text()
+    section = page.split("### Limits\n")[1].split("\n### ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) ", section, re.MULTILINE))
+    assert rows == {name: str(getattr(query_bounds(), name)) for name in BOUNDED}
+    assert f"small place ([below](#memory)) {int(http_config().light_bytes * ENGINE_SHARE)} |" in section
+
+
+@pytest.mark.parametrize(
     ("name", "value", "code"),
     [
         ("max_ast_depth", "1", 164),
@@ -189,6 +216,7 @@ def test_a_bound_can_be_lowered_and_never_lifted(asked: str, got: str) -> None:
         ("output_format_schema", "/tmp/x", 164),
         ("nonsense", "1", 115),
         ("max_threads", "many", 53),
+        ("async_insert", "many", 36),
     ],
 )
 def test_a_setting_that_is_not_welcome_is_refused_as_a_server_does(name: str, value: str, code: int) -> None:

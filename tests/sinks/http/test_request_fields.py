@@ -38,6 +38,15 @@ def test_documentation_lists_what_changes_nothing_and_why() -> None:
         ({"client_protocol_version": "²"}, 36),
         ({"http_zlib_compression_level": "10"}, 36),
         ({"compress": "yes"}, 36),
+        ({"decompress": "2"}, 36),
+        ({"readonly": "abc"}, 36),
+        ({"session_timeout": "abc"}, 36),
+        ({"session_timeout": "-1"}, 36),
+        ({"wait_end_of_query": "abc"}, 36),
+        ({"stacktrace": "2"}, 36),
+        ({"buffer_size": "1 MB"}, 36),
+        ({"async_insert": "x"}, 36),
+        ({"http_receive_timeout": "long"}, 36),
         ({"enable_http_compression": "2"}, 36),
         ({"default_format": "CSV; DROP"}, 73),
     ],
@@ -47,6 +56,18 @@ def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, str], code
         asked(fields)
     assert raised.value.code == code
     assert code == 73 or next(iter(fields)) in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"readonly": "2", "session_timeout": "3600", "buffer_size": "0"},
+        {"wait_end_of_query": "true", "http_receive_timeout": "1.5", "send_progress_in_http_headers": "False"},
+        {"session_timeout": "", "decompress": ""},
+    ],
+)
+def test_what_clients_send_is_let_pass(fields: dict[str, str]) -> None:
+    assert asked(fields).settings == {}
 
 
 @pytest.mark.parametrize(
