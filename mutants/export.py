@@ -26,6 +26,18 @@ EXPORT = (
         tests=("tests/unjoin/export/test_folder.py::test_a_crash_at_any_step_leaves_no_file_that_is_written_twice",),
     ),
     Mutant(
+        name="files that were changed go unnoticed",
+        why="What is added to them would be read with what nobody exported.",
+        edits=(Edit("unjoin/export/folder.py", "        folder.check_unchanged()\n", ""),),
+        tests=("tests/unjoin/export/test_folder.py::test_file_that_is_not_as_it_was_written_is_named",),
+    ),
+    Mutant(
+        name="a file that is missing goes unnoticed",
+        why="Whoever adds up the files of a folder lacks days, and is told that all are in it.",
+        edits=(Edit("unjoin/export/folder.py", "if folder.missing and not may_miss:", "if False:"),),
+        tests=(f"{_INCREMENTS}::test_file_that_is_missing_is_named",),
+    ),
+    Mutant(
         name="line feeds in a cell",
         why="Somebody's answer could look like a row of the table, or like many.",
         edits=(Edit("unjoin/output.py", '.replace("\\n", "\\\\n")', ""),),

@@ -15,7 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 from schemas.outcomes import UnjoinError
-from unjoin.export.arguments import DATASETS, add_export_arguments
+from unjoin import installed_version
+from unjoin.export.arguments import DATASETS, UNNAMED, add_export_arguments
 from unjoin.host.logs import is_json, start_logging
 from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.output import add_format
@@ -75,12 +76,13 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     if given[:1] == ["attack"]:
         given.insert(1, "--")  # else argparse takes the attacks' options for its own
     if given[:1] == ["export"] and given[1:2] not in ([], ["-h"], ["--help"], *([name] for name in DATASETS)):
-        given.insert(1, DATASETS[0])
+        given[1:1] = [DATASETS[0], UNNAMED]
     return _parser().parse_args(given)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="unjoin", description="Event ingestion whose labels cannot be joined back.")
+    parser.add_argument("--version", action="version", version=f"unjoin {installed_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:

@@ -52,21 +52,26 @@ def run_sites(options: argparse.Namespace, sites_file: Path, console: Console) -
         sites.set_consent(options.name, _names(options.necessary), _names(options.opt_in))
         console.print(f"{_rules(sites, options.name)}; collectors follow it within a second", highlight=False)
     elif options.action == "rotate":
-        fresh = sites.rotate(options.name, options.key, options.overlap_hours * 3_600)
+        fresh = sites.rotate(options.name, _copied(options.key), options.overlap_hours * 3_600)
         if options.overlap_hours:
             console.print("the old key can be used as well until its time is over:", highlight=False)
             _list(sites, "table")
         console.print(fresh, markup=False, highlight=False, soft_wrap=True)
     elif options.action == "revoke":
-        sites.revoke(options.name, options.key)
+        sites.revoke(options.name, _copied(options.key))
         console.print("revoked; collectors refuse it within a second", highlight=False)
     elif options.action == "quota":
-        sites.set_quota(options.name, options.key, options.quota)
+        sites.set_quota(options.name, _copied(options.key), options.quota)
         said = f"{options.quota} events a second" if options.quota else "the collectors' own setting"
         console.print(f"{said}, in force within a second; each worker counts for itself", highlight=False)
     else:
         _list(sites, options.format)
     return 0
+
+
+def _copied(key: str) -> str:
+    """A key's first characters as `list` shows them, without the mark that it is cut."""
+    return key.removesuffix("…")
 
 
 def _list(sites: SitesFile, form: str) -> None:
@@ -84,6 +89,7 @@ def _list(sites: SitesFile, form: str) -> None:
                 *(f"{name} necessary" for name in sorted(site.necessary)),
                 *(f"{name} opt-in" for name in sorted(site.opt_in)),
             ],
+            "key_is_cut": key.kind == "server",
         }
         for site in sites.list()
         for key in site.keys
@@ -92,14 +98,17 @@ def _list(sites: SitesFile, form: str) -> None:
         say("no sites yet: `unjoin sites add NAME --origin URL` makes one")
         return
     quota_name, no_quota = ("events/s", "default") if form == "table" else ("events_per_second", None)
-    names = ("site", "key", "kind", "categories", "origins", quota_name, "state", "consent")
+    cut = () if form == "table" else ("key_is_cut",)  # a table shows it in the key
+    names = ("site", "key", "kind", "categories", "origins", quota_name, "state", "consent", *cut)
     cells = (
         [
             *list(row.values())[:3],
             ", ".join(row["categories"]),
             row["origins"],
             row["events_per_second"] or no_quota,
-            *list(row.values())[6:],
+            row["state"],
+            row["consent"],
+            *(row[name] for name in cut),
         ]
         for row in rows
     )

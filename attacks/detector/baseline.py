@@ -20,14 +20,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from sklearn.metrics import roc_auc_score, roc_curve
-from sklearn.model_selection import GroupKFold
 
 from attacks.detector.plays import ANSWERS, Play, bots_of, recorded_plays, simulated_plays
 from attacks.detector.rows import rows_of
-from examples.verdicts.model import Floats, fitted, scores_of
+from examples.verdicts.model import Floats, fitted, lacking, scores_of
 from sinks.clickhouse.embedded import Embedded
-from testkit.figures import drawn, write_csv
 from testkit.sink_records import NOW_MS, signals
 
 FOLDS, RESAMPLES, POINTS = 5, 500, 100
@@ -80,6 +77,9 @@ def judged(
     features: pd.DataFrame, client: str, folds: str, seed: int, resamples: int = RESAMPLES
 ) -> tuple[list[Judged], Floats]:
     """Cross-validated by the column `folds`; also gives the points of the ROC curve of all bots."""
+    from sklearn.metrics import roc_auc_score, roc_curve  # noqa: PLC0415
+    from sklearn.model_selection import GroupKFold  # noqa: PLC0415
+
     is_bot, groups = features["is_bot"].to_numpy(bool), features[folds].to_numpy(str)
     scores = np.zeros(len(features))
     splitter = GroupKFold(min(FOLDS, len(set(groups))), shuffle=True, random_state=seed)
@@ -104,6 +104,8 @@ def judged(
 def _intervals(
     is_bot: NDArray[np.bool_], scores: Floats, groups: NDArray[np.str_], seed: int, resamples: int
 ) -> tuple[float, float]:
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415
+
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     areas = []
@@ -124,6 +126,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write baseline.csv and baseline.svg there")
     parser.add_argument("--training", type=Path, metavar="FILE", help="write features and `is_bot` there, as Parquet")
     options = parser.parse_args(arguments)
+    if missing := lacking("sklearn", "matplotlib"):
+        sys.stderr.write(f"python -m attacks.detector.baseline needs {missing}\n")
+        return 1
     rng, console = Random(options.seed), Console(width=140)
     people = simulated_plays(options.simulated, rng, options.answers)
     if "UNJOIN_DATASETS" in os.environ:
@@ -160,6 +165,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _write(folder: Path, found: Sequence[Judged], curves: dict[str, Floats]) -> None:
+    from testkit.figures import drawn, write_csv  # noqa: PLC0415
+
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "baseline.csv", [msgspec.structs.asdict(one) for one in found])
     with drawn(folder / "baseline.svg", size=(5, 4)) as (_, (axes,)):

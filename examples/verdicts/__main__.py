@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from examples.verdicts.model import Floats, fitted, scores_of
+from examples.verdicts.model import Floats, fitted, lacking, scores_of
 
 BATCH = 500
 
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--human-below", type=float, default=0.05, help="score under which it is a person's")
     options = parser.parse_args(arguments)
     try:
+        if missing := lacking("sklearn"):
+            raise ExampleError(f"the example needs {missing}")
         training = _training(options.training)
         features = features_of(options.clickhouse, options.site, options.minutes)
         scores = (

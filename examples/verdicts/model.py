@@ -1,11 +1,11 @@
 """A small model on `session_features`: which columns it looks at, and how it is fitted. Pure."""
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +20,12 @@ ALONE = (
 )
 
 
+def lacking(*packages: str) -> str:
+    """Which packages are not installed, and what installs them; empty where all are. They are imported when used."""
+    missing = [name for name in packages if find_spec(name) is None]
+    return f"{', '.join(missing)}: scripts/setup test" * bool(missing)
+
+
 def inputs_of(features: pd.DataFrame) -> pd.DataFrame:
     """The columns that a model can learn from, float64, a row a session; NaN where nothing was told."""
     names = [name for name in features.columns if name.rpartition("_q")[0] in MEASURES or name in ALONE]
@@ -28,6 +34,8 @@ def inputs_of(features: pd.DataFrame) -> pd.DataFrame:
 
 def fitted(features: pd.DataFrame, is_bot: NDArray[np.bool_], seed: int = 1) -> Any:
     """A random forest, people and bots weighing the same; it takes NaN as it is. Source: Breiman 2001."""
+    from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415
+
     model = RandomForestClassifier(200, min_samples_leaf=2, class_weight="balanced", random_state=seed)
     return model.fit(inputs_of(features), is_bot)
 

@@ -84,6 +84,8 @@ class Embedded:
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory = directory.resolve()
+        if str(self.directory) not in _PATHS and _is_open_elsewhere(self.directory):
+            raise EngineError(_OPEN_ELSEWHERE.format(self.directory))  # the engine would write to standard error itself
         self._connection = engine_of(self.directory)
         self._closing = threading.Lock()
         try:
@@ -266,6 +268,7 @@ def _collect(reading: int, body: bytearray, bytes_max: int) -> None:
 
 # The directory that is open in this process, if one is.
 _PATHS: list[str] = []
+_OPEN_ELSEWHERE = "another process has {} open; stop it, or choose another data directory"
 
 
 def path_of_engine() -> str:
@@ -347,15 +350,22 @@ def code_of(error: Exception) -> int:
     return _failure(error).code
 
 
-def _why_closed(directory: Path, text: str) -> str:
-    """Why the engine would not open a directory."""
-    if "already initialized" in text:
-        return f"this process has another directory open; {directory} needs a process of its own"
+def _is_open_elsewhere(directory: Path) -> bool:
+    """Whether another process has the directory open: an engine locks a file of it."""
     try:
         with (directory / "status").open("rb") as status:
             fcntl.flock(status, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return f"another process has {directory} open; stop it, or choose another data directory"
+        return True
     except OSError:
         pass
+    return False
+
+
+def _why_closed(directory: Path, text: str) -> str:
+    """Why the engine would not open a directory."""
+    if "already initialized" in text:
+        return f"this process has another directory open; {directory} needs a process of its own"
+    if _is_open_elsewhere(directory):
+        return _OPEN_ELSEWHERE.format(directory)
     return f"clickhouse cannot open {directory}; is it writable, and its disk not full?"

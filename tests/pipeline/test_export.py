@@ -137,7 +137,9 @@ def test_signals_and_features_are_exported_by_days_that_are_over(stack: RunningS
     }
     assert stack.post({"sent_at": NOW_MS, "session": session, "events": [event]})[1]["accepted"] == 1
     assert stack.wait_until(f"SELECT count() = 1 FROM session_features WHERE session = '{session}'")
-    assert export(stack, "signals", str(tmp_path / "none")).startswith("nothing new: of the days until ")
+    assert export(stack, "signals", str(tmp_path / "none")).startswith(
+        "nothing yet: there are no signals of days until "
+    )
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3)
     for dataset, expected in ((SIGNALS, {"x": [0, 5, 9, 12]}), (FEATURES, {"hand_movements": 1, "events": 1})):
         target = tmp_path / dataset.table

@@ -1,6 +1,9 @@
 """The example's model on features of the database, on little data: that it runs, not how good it is."""
 
 import json
+import os
+import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
@@ -42,6 +45,30 @@ def test_model_finds_what_moves_in_straight_lines(told: pd.DataFrame) -> None:
     assert found[0].auc > 0.8
     assert found[0].lower <= found[0].auc <= found[0].upper
     assert curve[-1].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "needed"),
+    [
+        ("attacks.detector.baseline", ["--simulated", "20", "--training", "t.parquet"], "sklearn, matplotlib"),
+        ("examples.verdicts", ["--training", "t.parquet", "--site", "dev", "--key", "k"], "sklearn"),
+    ],
+)
+def test_commands_of_the_page_say_what_to_install(
+    module: str, arguments: list[str], needed: str, tmp_path: Path
+) -> None:
+    """What `make run` sets up has neither; a missing module is no answer to whoever copies a command."""
+    code = (
+        "import runpy, sys\n"
+        "for name in ('sklearn', 'matplotlib', 'scipy', 'yaml'): sys.modules[name] = None\n"
+        "runpy.run_module(sys.argv.pop(1), run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, module, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith(f" needs {needed}: scripts/setup test\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_example_posts_a_verdict_for_each_session_that_it_is_sure_of(

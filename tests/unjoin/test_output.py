@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import importlib.metadata
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from schemas.subjects.erasures import Erasure, State
 from sinks.kafka.commit_marks import Commit, Kind
 from unjoin import cli, output, replay, rewind
 from unjoin.audit import report
@@ -26,6 +28,8 @@ from unjoin.audit.balance import Audit, Line
 from unjoin.keys.keyring import Keyring
 from unjoin.output import Cell, lines_of, print_table
 from unjoin.rewind import Step
+from unjoin.simulator.counts import Summary, TrafficCounts, summary_figures
+from unjoin.subjects import erase
 from unjoin.terminal import escaped
 
 CELLS = st.none() | st.integers(-(10**12), 10**12) | st.text(max_size=30) | st.lists(st.text(max_size=30), max_size=3)
@@ -220,3 +224,84 @@ def test_a_reader_that_has_seen_enough_and_a_locale_that_lacks_letters_are_no_tr
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("command", [("audit",), ("rewind",), ("erase", "--list"), ("replay",)])
+def test_what_ends_a_command_is_one_sentence(
+    unjoin: Callable[..., tuple[list[str], dict[str, str]]], command: tuple[str, ...]
+) -> None:
+    """What a library logs on the way is no answer to whoever has to mend it."""
+    called, environment = unjoin(*command, UNJOIN_KAFKA_BOOTSTRAP="127.0.0.1:1")
+    done = subprocess.run(called, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+    assert done.stderr.startswith("unjoin: Kafka ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever reports a fault is asked for it."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"unjoin {importlib.metadata.version('unjoin')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["signals.parquet"], "unjoin export signals signals"),
+        (["--k", "9", "out/Features.csv"], "unjoin export features out/Features"),
+        (["session_features.parquet", "--votes"], "unjoin export features session_features"),
+        (["./signals", "--since-last"], "unjoin export signals signals"),
+        (["votes.parquet"], "unjoin export votes.parquet --votes"),
+    ],
+)
+def test_labels_go_to_no_file_called_as_something_else_unless_they_are_named(
+    arguments: list[str], command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for signals by a file's name would train on answers."""
+    monkeypatch.setenv("UNJOIN_CLICKHOUSE_HTTP_PORT", "1")
+    assert cli.main(["export", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert f"by `{command}`; labels under that name by `unjoin export labels " in said
+    assert said.count("\n") == 1
+    for meant in (["labels", "signals.parquet"], ["consensus.parquet"], ["votes.parquet", "--votes"]):
+        assert cli.main(["export", *meant]) == 1
+        assert "no ClickHouse answers" in capsys.readouterr().err
+
+
+def test_figures_of_simulated_traffic_are_plain_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program adds them up; the people's table says `6,555 events/s`."""
+    counts = TrafficCounts(1_790_000_000_000)
+    counts.retry("503")
+    summary = counts.summary(2.0)
+    print_table(("figure", "of", "value"), summary_figures(summary), "csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {row["figure"] for row in rows} <= set(Summary.__struct_fields__)
+    figures = {(row["figure"], row["of"]): float(row["value"]) for row in rows}
+    assert figures["sent", ""] == 0
+    assert figures["retries", "503"] == figures["retries_total", ""] == 1
+    assert {"p50", "p95", "p99", "max"} == {of for figure, of in figures if figure == "latency_ms"}
+
+
+def test_requests_say_the_same_in_every_form(capsys: pytest.CaptureFixture[str]) -> None:
+    """A column that no other form has is one that nobody explains."""
+    at_ms = {"accepted": 1_790_000_000_000, "rows_deleted": 1_790_000_001_000}
+    one = Erasure(
+        id="0" * 16, reference="T-1", kind="session", salt="", digest="", asked_at_ms=1_790_000_000_000,
+        state=State.ROWS_DELETED, at_ms=at_ms, deleted={"signals": 3, "analytics": 4}, waits_for="a part",
+    )  # fmt: skip
+    erase._show([one], "json")
+    (document,) = json.loads(capsys.readouterr().out)
+    erase._show([one], "csv")
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["since"], row["rows_gone"]) == ("2026-09-21T14:13:21.000Z", "7")
+    assert row == {name: str(document[name]) for name in row}
+    erase._show([one], "table")
+    said = capsys.readouterr().out
+    assert "2026-09-21 14:13:21" in said
+    assert re.search(r"\b7\n", said)
+    page = (Path(__file__).parents[2] / "docs" / "output.md").read_text()
+    (members, columns) = re.findall(r"\| `unjoin erase`, `--list` \| an array.*? \| (.*); CSV: (.*) \|", page)[0]
+    assert {*re.findall(r"`(\w+)`", members)} == {*document}
+    assert re.findall(r"`(\w+)`", columns) == [*row]

@@ -1,5 +1,7 @@
 """`unjoin sites` as an operator types it."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -48,6 +50,23 @@ def test_quota_and_overlap_are_flags_and_the_list_shows_them(capsys: pytest.Capt
     capsys.readouterr()
     assert main(["sites", "list", "--format", "json"]) == 0
     assert [key["events_per_second"] for key in json.loads(capsys.readouterr().out)] == [9, None]
+
+
+def test_key_that_is_cut_says_so_in_every_form_and_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program must not take a secret's first characters for a key."""
+    assert main(["sites", "add", "shop", "--origin", "https://shop.example"]) == 0
+    assert main(["sites", "add", "shop", "--server"]) == 0
+    capsys.readouterr()
+    assert main(["sites", "list", "--format", "json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {row["kind"]: row["key_is_cut"] for row in listed} == {"browser": False, "server": True}
+    assert main(["sites", "list", "--format", "csv"]) == 0
+    written = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {row["kind"]: row["key_is_cut"] for row in written} == {"browser": "false", "server": "true"}
+    assert [[*row] for row in written] == [[*row] for row in listed]
+    assert main(["sites", "list"]) == 0
+    (cut,) = (word for word in capsys.readouterr().out.split() if word.endswith("…"))
+    assert main(["sites", "revoke", "shop", cut]) == 0
 
 
 @pytest.mark.parametrize("bad", ["-1", "1e9", "", "٣", "1000000001", "9" * 5_000, "1.5", "nan"])

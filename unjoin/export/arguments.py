@@ -1,6 +1,7 @@
 """The arguments of `unjoin export`, apart from what carries it out: that imports pyarrow, half a second."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from unjoin.output import add_format
@@ -16,6 +17,24 @@ _IDENTIFIED = (
     "Retention and erasure do not reach these files: keep them no longer than the table's rows, and where they are "
     "guarded as the table is. Nothing in them joins a label."
 )
+
+
+UNNAMED = "--unnamed"
+"""Not for people: put in where labels are meant because no data set is named."""
+
+
+def meant_by(options: argparse.Namespace) -> str:
+    """What to call instead where labels would go to a file called as something else; empty where that is not so."""
+    target, folder = shlex.quote(str(options.target)), shlex.quote(str(options.target.with_suffix("")))
+    meant = {
+        "signals": f"signals are exported by `unjoin export signals {folder}`",
+        "features": f"features are exported by `unjoin export features {folder}`",
+        "session_features": f"features are exported by `unjoin export features {folder}`",
+    }
+    if not options.votes and not options.since_last:
+        meant["votes"] = f"votes are exported by `unjoin export {target} --votes`"
+    said = meant.get(options.target.stem.lower(), "")
+    return said and f"{said}; labels under that name by `unjoin export labels {target}`"
 
 
 def add_export_arguments(export: argparse.ArgumentParser) -> None:
@@ -38,6 +57,7 @@ def add_export_arguments(export: argparse.ArgumentParser) -> None:
         help="with --votes or --since-last: leave out answers in which a model finds a name",
     )
     labels.add_argument("--k", type=int, help="leave out what fewer votes say; default UNJOIN_EXPORT_K")
+    labels.add_argument(UNNAMED, action="store_true", help=argparse.SUPPRESS)
     add_format(labels)
     for name, what in (("signals", "signals"), ("features", "the features of sessions")):
         text = f"{what} as Parquet, a file a day: identified, for they name site and session"

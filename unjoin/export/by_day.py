@@ -36,12 +36,16 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
         files, rows: new ones.
         closed: the last day that is over.
         late: rows or sessions of days that are in files, or had none, which came since; they are in no file.
+        mark: the last day that is in a file; None before the first.
+        missing: files that were deleted, as after an erasure; their days are in no other file.
     """
 
     files: int
     rows: int
     closed: datetime.date
     late: int
+    mark: datetime.date | None
+    missing: int
 
 
 def export_by_day(
@@ -61,7 +65,7 @@ def export_by_day(
         ExportError, QueryError: it cannot be written, or ClickHouse does not answer; whole days may be added already.
     """
     closed = last_closed_day(dataset, moment)
-    with opened(target, dataset.table) as folder:
+    with opened(target, dataset.table, may_miss=True) as folder:
         schema = schema_of(source(columns_query(dataset), COLUMNS))
         by_day = {row["day"]: row["units"] for row in source(by_day_query(dataset), BY_DAY).to_pylist()}
         mark = folder.manifest.mark
@@ -72,7 +76,14 @@ def export_by_day(
             rows += _add(folder, source, dataset, schema, day, by_day[day], slice_samples)
             advance(number + 1, len(days))
         folder.save()
-        return Added(files=len(days), rows=rows, closed=closed, late=late)
+        return Added(
+            files=len(days),
+            rows=rows,
+            closed=closed,
+            late=late,
+            mark=folder.manifest.mark,
+            missing=len(folder.missing),
+        )
 
 
 def _count_late(folder: Folder, by_day: dict[datetime.date, int]) -> int:

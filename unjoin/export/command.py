@@ -4,16 +4,18 @@ import argparse
 import datetime
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-from unjoin.export.by_day import export_by_day
-from unjoin.export.days import last_closed_day
+from unjoin.export import days, signal_views
+from unjoin.export.arguments import meant_by
+from unjoin.export.by_day import Added, export_by_day
 from unjoin.export.files import ExportError
-from unjoin.export.increments import export_increment
+from unjoin.export.increments import Increment, export_increment
 from unjoin.export.labels import Advance, Names, export_labels
-from unjoin.export.signal_views import FEATURES, SIGNALS
+from unjoin.export.signal_views import FEATURES, SIGNALS, ByDay
 from unjoin.export.source import source_of
 from unjoin.export.views import CONSENSUS, INCREMENT, VOTES
 from unjoin.output import print_report, progress_on
@@ -29,6 +31,8 @@ def run_export(options: argparse.Namespace, settings: Settings, console: Console
     """
     if options.dataset != "labels":
         return _by_day(options, settings, console)
+    if options.unnamed and (meant := meant_by(options)):
+        raise ExportError(meant)
     k = settings.export_k if options.k is None else options.k
     names = None
     if options.without_names:
@@ -66,12 +70,15 @@ def _file(options: argparse.Namespace, settings: Settings, k: int, names: Names 
 def _increment(options: argparse.Namespace, settings: Settings, k: int, names: Names | None, console: Console) -> None:
     if options.votes:
         raise ExportError("--since-last counts the votes of each answer; leave --votes out")
-    closed = last_closed_day(datetime.datetime.now(datetime.UTC), settings.labeled_retention_hours)
+    now = datetime.datetime.now(datetime.UTC)
+    closed = days.last_closed_day(now, settings.labeled_retention_hours)
     with source_of(settings) as source, _progress(console, "votes") as advance:
         added = export_increment(source, k, options.target, closed, advance, names)
     file = None if added.path is None else str(options.target / added.path)
-    sentence = f"nothing new: of the days until {closed}, the last that is closed, all are in {options.target}"
-    if file is not None:
+    if file is None:
+        opens = days.closes_at(now.date(), settings.labeled_retention_hours)
+        sentence = nothing_of_closed_days(added, closed, opens, options.target)
+    else:
         named = f", {added.exported.named} because they name a person" if names else ""
         left = f"{added.exported.left_out} for answers that fewer than {k} gave{named}"
         sentence = f"{added.exported.rows} answers in {file}; votes left out: {left}"
@@ -93,17 +100,43 @@ def _increment(options: argparse.Namespace, settings: Settings, k: int, names: N
     )
 
 
+def nothing_of_closed_days(
+    added: Increment, closed: datetime.date, today_closes: datetime.datetime, target: Path
+) -> str:
+    """Pure: why an increment added no file, and when the first one comes."""
+    until = f"until {closed}, the last that is closed"
+    if added.mark is None:
+        return f"nothing yet: there are no votes of days {until}; {_exported_from('votes', today_closes)}"
+    if added.mark < closed:
+        return f"nothing new: no votes of days {until}, are stored any more; those until {added.mark} are in {target}"
+    return f"nothing new: of the days {until}, all are in {target}"
+
+
+def nothing_of_days(added: Added, dataset: ByDay, today_closes: datetime.datetime, target: Path) -> str:
+    """Pure: why an export by day added no file, and when the first one comes."""
+    until = f"until {added.closed}, the last that is over"
+    shown = f"`unjoin query` shows the {dataset.unit} of younger ones"
+    if added.mark is None:
+        return (
+            f"nothing yet: there are no {dataset.unit} of days {until}; "
+            f"{_exported_from(dataset.unit, today_closes)}; {shown}"
+        )
+    return f"nothing new: of the days {until}, all are in {target}; {shown}"
+
+
+def _exported_from(unit: str, today_closes: datetime.datetime) -> str:
+    return f"today's {unit} can be exported from {today_closes:%Y-%m-%d %H:%M} UTC on"
+
+
 def _by_day(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     dataset = SIGNALS if options.dataset == "signals" else FEATURES
+    now = datetime.datetime.now(datetime.UTC)
     try:
         with source_of(settings) as source, _progress(console, "days") as advance:
-            added = export_by_day(source, dataset, options.target, datetime.datetime.now(datetime.UTC), advance)
+            added = export_by_day(source, dataset, options.target, now, advance)
     except OSError as error:
         raise ExportError(f"{options.target} cannot be written: {error.strerror or error}") from None
-    sentence = (
-        f"nothing new: of the days until {added.closed}, the last that is over, all are in {options.target}; "
-        f"`unjoin query` shows the {dataset.unit} of younger ones"
-    )
+    sentence = nothing_of_days(added, dataset, signal_views.closes_at(dataset, now.date()), options.target)
     if added.files:
         sentence = (
             f"{added.rows} {dataset.unit} in {added.files} new files of {options.target}\n"
@@ -111,6 +144,8 @@ def _by_day(options: argparse.Namespace, settings: Settings, console: Console) -
         )
     if added.late:
         sentence += f"\nnote: {added.late} {dataset.unit} of days before came later; no file will have them"
+    if added.missing:
+        sentence += f"\nnote: {added.missing} files of {options.target} were deleted; their days are in no other file"
     print_report(
         sentence,
         options.format,
@@ -120,6 +155,8 @@ def _by_day(options: argparse.Namespace, settings: Settings, console: Console) -
         files=added.files,
         closed=added.closed,
         late=added.late,
+        mark=added.mark,
+        missing=added.missing,
     )
     return 0
 

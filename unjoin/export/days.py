@@ -11,6 +11,11 @@ from unjoin.keys.retention import destroy_due
 DAY = datetime.timedelta(days=1)
 
 
+def closes_at(day: datetime.date, labeled_hours: int) -> datetime.datetime:
+    """The moment, UTC, from which on a day is closed."""
+    return destroy_due(day, labeled_hours) + DAY
+
+
 def last_closed_day(now: datetime.datetime, labeled_hours: int) -> datetime.date:
     """The last UTC day that is closed.
 
@@ -19,6 +24,6 @@ def last_closed_day(now: datetime.datetime, labeled_hours: int) -> datetime.date
         labeled_hours: retention of identified labels.
     """
     day = now.date()
-    while destroy_due(day, labeled_hours) + DAY > now:
+    while closes_at(day, labeled_hours) > now:
         day -= DAY
     return day

@@ -11,7 +11,6 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,24 +20,18 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from schemas.outcomes import UnjoinError
+from unjoin import installed_version
 
 SUFFIXES = (".parquet", ".csv")
 METADATA_KEY = "unjoin"
-
-
-def _version() -> str:
-    try:
-        return version("unjoin")
-    except PackageNotFoundError:
-        return "from a checkout"
 
 
 class ExportError(UnjoinError):
     """Nothing was exported, and what was there before is as it was; the text says what to do."""
 
 
-class Notes(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a file holds, for whoever gets it alone.
+class Notes(msgspec.Struct, kw_only=True):
+    """What a file holds, for whoever gets it alone; every note is in it, also where it is 0 or empty.
 
     Attributes:
         query: the rows, as SQL.
@@ -57,7 +50,7 @@ class Notes(msgspec.Struct, kw_only=True, omit_defaults=True):
     first_day: datetime.date | None = None
     last_day: datetime.date | None = None
     made_at: datetime.datetime
-    unjoin: str = msgspec.field(default_factory=_version)
+    unjoin: str = msgspec.field(default_factory=installed_version)
 
 
 class Writer(Protocol):

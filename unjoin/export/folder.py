@@ -1,9 +1,10 @@
 """A folder of Parquet files, each of some whole closed days, to which files are only added.
 
-    lock ─▶ finish what a crash left ─▶ write .pending ─▶ its record in the manifest ─▶ rename ─▶ record it as a part
+    lock ─▶ compare ─▶ finish what a crash left ─▶ write .pending ─▶ record it in the manifest ─▶ rename ─▶ it is a part
 
-A file that a reader may have seen is never written again: its record, with its hash, is durable before it appears. A
-second file of the same days could differ from the first by one vote, and would tell it.
+The files that the manifest lists are compared with it first: what is added is read with what is there. A file that a
+reader may have seen is never written again: its record, with its hash, is durable before it appears. A second file of
+the same days could differ from the first by one vote, and would tell it.
 """
 
 import datetime
@@ -31,6 +32,33 @@ class Folder:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self._path = path
         self.manifest = manifest
+
+    @property
+    def missing(self) -> list[Path]:
+        """Files that the manifest lists and that are not there any more."""
+        return [file for part in self.manifest.parts if not (file := self._path / part.path).exists()]
+
+    def check_unchanged(self) -> None:
+        """Compares each file that is there with the manifest: by its size, and by its hash where it is as new as that.
+
+        What was written before the manifest was has not been written to since, so that a folder of years is not read
+        whole each night.
+
+        Raises:
+            ExportError: one is not what was put in place.
+        """
+        if not self.manifest.parts:
+            return
+        written_ns = (self._path / NAME).stat().st_mtime_ns
+        for part in self.manifest.parts:
+            file = self._path / part.path
+            if not file.exists():
+                continue
+            found = file.stat()
+            if found.st_size != part.bytes or (found.st_mtime_ns >= written_ns and not _is(file, part)):
+                raise ExportError(
+                    f"{file} is not the file that {NAME} lists: put that one back, or begin another folder"
+                )
 
     def add(
         self, name: str, last: datetime.date, schema: pa.Schema, notes: Notes, write: Callable[[Writer], int]
@@ -83,11 +111,14 @@ def _is(file: Path, part: Part) -> bool:
 
 
 @contextmanager
-def opened(path: Path, dataset: str) -> Iterator[Folder]:
+def opened(path: Path, dataset: str, *, may_miss: bool = False) -> Iterator[Folder]:
     """The folder, made if it is missing, locked against a second export into it.
 
+    Args:
+        may_miss: files that the manifest lists may have been deleted, as for an erasure.
+
     Raises:
-        ExportError: it cannot be one, or another export is at work in it.
+        ExportError: it cannot be one, another export is at work in it, or a file is not as it was exported.
     """
     if path.suffix.lower() in SUFFIXES:
         raise ExportError(f"{path} is to be a folder of Parquet files: name it without {path.suffix}")
@@ -107,6 +138,11 @@ def opened(path: Path, dataset: str) -> Iterator[Folder]:
         folder = Folder(
             path, decoded(manifest.read_bytes(), dataset) if manifest.exists() else Manifest(dataset=dataset)
         )
+        if folder.missing and not may_miss:
+            raise ExportError(
+                f"{folder.missing[0]} is missing, and {NAME} lists it: put it back, or begin another folder"
+            )
+        folder.check_unchanged()
         folder.finish()
         yield folder
     finally:

@@ -90,6 +90,12 @@ def last_closed_day(dataset: ByDay, now: datetime.datetime) -> datetime.date:
     return (now - dataset.closed_after).date() - datetime.timedelta(days=1)
 
 
+def closes_at(dataset: ByDay, day: datetime.date) -> datetime.datetime:
+    """The moment, UTC, from which on a day's file can be written."""
+    end = datetime.datetime.combine(day + datetime.timedelta(days=1), datetime.time(), datetime.UTC)
+    return end + dataset.closed_after
+
+
 def columns_query(dataset: ByDay) -> str:
     """The columns that there are, which have no alias, in order."""
     return (

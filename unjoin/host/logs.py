@@ -10,6 +10,8 @@ import sys
 from typing import Any
 
 TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+STAYING = ("up", "collect", "process", "sink")
+"""Commands that go on while Kafka is away: a log is all they say of it. Others end, and say why in a sentence."""
 ROLE_OF_COMMAND = {"collect": "collector", "process": "processor", "sink": "sink"}
 
 
@@ -59,9 +61,12 @@ def start_logging(command: str) -> None:
     """Sends what a command's process says to standard error, in the form that fits there."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines(ROLE_OF_COMMAND[command]) if is_json(command) else TextLines(TEXT_FORMAT))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    level = logging.INFO if command in (*STAYING, "migrate") else logging.WARNING
+    logging.basicConfig(level=level, handlers=[handler])
     for noisy in ("aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log keys and values
+    if command not in STAYING:
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def event_of(line: str) -> str:

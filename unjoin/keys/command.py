@@ -49,6 +49,7 @@ class KeyRow(msgspec.Struct, frozen=True):
         fingerprint: 32 hexadecimal digits, the same on every host that has this key; empty where there is none.
         created, destroyed: times in the journal; None where it has none.
         due: when it is destroyed by itself.
+        identity: fingerprint of the door's identity as it is now; empty of an edge key, and where there is none.
     """
 
     role: str
@@ -58,6 +59,7 @@ class KeyRow(msgspec.Struct, frozen=True):
     destroyed: datetime.datetime | None
     due: datetime.datetime
     fingerprint: str = ""
+    identity: str = ""
 
 
 def run_keys(options: argparse.Namespace, settings: Settings, console: Console, now: datetime.datetime) -> int:
@@ -135,6 +137,8 @@ def _show(rows: list[KeyRow], identity: bytes | None, form: str) -> None:
             if row.fingerprint:
                 say(f"fingerprint of {row.role} {row.day}: {row.fingerprint}")
     else:
+        door = "" if identity is None else identity_fingerprint(identity)
+        rows = [msgspec.structs.replace(row, identity=door) if row.role == "epoch" else row for row in rows]
         shown = [msgspec.to_builtins(row) for row in rows]
         print_table(KeyRow.__struct_fields__, (list(row.values()) for row in shown), form, document=rows)
     if identity is not None and form == "table":

@@ -140,6 +140,14 @@ def summary_rows(summary: Summary) -> list[tuple[str, str | int | float, str]]:
     ]
 
 
+def summary_figures(summary: Summary) -> list[tuple[str, str, int | float]]:
+    """The summary for programs: a member, of what where it has several figures, and each figure."""
+    rows: list[tuple[str, str, int | float]] = []
+    for name, value in msgspec.structs.asdict(summary).items():
+        rows += [(name, of, figure) for of, figure in value.items()] if isinstance(value, dict) else [(name, "", value)]
+    return rows
+
+
 def _day(ts: int) -> int:
     """The UTC day of Unix milliseconds, counted from 1970."""
     return ts // 86_400_000

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from unjoin.output import print_table
 from unjoin.settings import Settings
-from unjoin.simulator.counts import Summary, TrafficCounts, summary_rows
+from unjoin.simulator.counts import Summary, TrafficCounts, summary_figures, summary_rows
 from unjoin.simulator.sender import REQUEST_SECONDS_MAX, Delivery, Sender, SimulateError
 from unjoin.simulator.traffic import BATCH_EVENTS_MAX, CATEGORIES, Plan, Traffic
 
@@ -110,7 +110,10 @@ def run_simulate(arguments: argparse.Namespace, settings: Settings, console: Con
         summary = asyncio.run(_until_told_to_stop(simulate(options, console)))
     except asyncio.CancelledError:
         return INTERRUPTED
-    print_table(("what", "how many", "note"), summary_rows(summary), arguments.format, document=summary)
+    if arguments.format == "table":
+        print_table(("what", "how many", "note"), summary_rows(summary))
+    else:
+        print_table(("figure", "of", "value"), summary_figures(summary), arguments.format, document=summary)
     return 0 if summary.accepted_total + summary.rejected_total == options.events else 1
 
 

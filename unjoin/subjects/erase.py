@@ -24,7 +24,7 @@ from schemas.subjects.erasures import MEANS, SALT_BYTES, TABLES, Erasure, State,
 from schemas.subjects.selectors import Selector, SelectorError, selector_of
 from sinks.erasure.rows import Rows
 from unjoin.connections.kafka_login import kafka_access_of
-from unjoin.output import print_table, say
+from unjoin.output import Cell, print_table, say
 from unjoin.query import QueryError
 from unjoin.settings import Settings
 from unjoin.subjects.arguments import selector_named
@@ -186,18 +186,23 @@ def _counts(rows: Mapping[str, int]) -> str:
 
 
 def _show(erasures: Sequence[Erasure], form: str) -> None:
+    """A row a request: `since` when it is in its state, and how many rows are gone; JSON says more of each."""
     fields = [field for field in Erasure.__struct_fields__ if field != "salt"]
-    document = [{**{name: getattr(one, name) for name in fields}, "means": MEANS[one.state]} for one in erasures]
-    cells = []
+    document = []
+    cells: list[list[Cell]] = []
     why: Counter[tuple[State, str]] = Counter()
     for one in erasures:
         since = one.at_ms.get(str(one.state), one.asked_at_ms)
+        gone = sum(one.deleted.values())
         why[one.state, one.waits_for] += 1
-        shown = iso(since) or "" if form == "csv" else _time(since)
-        cells.append((one.id, one.reference, one.kind, str(one.state), shown, sum(one.deleted.values())))
-    names = ("request", "reference", "about", "state", "since (UTC)", "rows gone")
+        figures = {"since": iso(since), "rows_gone": gone}
+        document.append({**{name: getattr(one, name) for name in fields}, "means": MEANS[one.state], **figures})
+        shown = _time(since) if form == "table" else iso(since)
+        more = [one.waits_for, MEANS[one.state]] if form == "csv" else []  # a table says it once, below
+        cells.append([one.id, one.reference, one.kind, str(one.state), shown, gone, *more])
+    names = ["request", "reference", "about", "state", "since (UTC)", "rows gone"]
     if form == "csv":
-        names = ("id", "reference", "kind", "state", "since", "deleted")
+        names = ["id", "reference", "kind", "state", "since", "rows_gone", "waits_for", "means"]
     print_table(names, cells, form, document=document)
     if form == "table":
         for (state, waits_for), count in why.items():

@@ -208,6 +208,7 @@ def test_a_second_process_is_told_who_has_the_directory(embedded: Embedded) -> N
     command = [sys.executable, "-c", code, directory]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.startswith("EngineError another process has")
+    assert done.stderr == ""  # where the engine itself would say its own
 
 
 def test_a_second_directory_in_one_process_is_refused(embedded: Embedded, tmp_path: Path) -> None:

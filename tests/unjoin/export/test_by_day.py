@@ -10,8 +10,9 @@ import pytest
 from sinks.clickhouse.embedded import Embedded
 from testkit.sink_records import signal, signals
 from unjoin.export.by_day import Added, export_by_day
+from unjoin.export.command import nothing_of_days
 from unjoin.export.files import METADATA_KEY, ExportError
-from unjoin.export.signal_views import FEATURES, SIGNALS, ByDay
+from unjoin.export.signal_views import FEATURES, SIGNALS, ByDay, closes_at, last_closed_day
 from unjoin.export.source import ReadTable
 
 FIRST = datetime.datetime(2026, 9, 21, 12, tzinfo=datetime.UTC)
@@ -85,6 +86,40 @@ def test_what_comes_late_is_counted_and_in_no_file(engine: Embedded, source: Rea
     store(engine, 0, first_id=600, sessions=1)
     added = exported(source, SIGNALS, tmp_path, 3.0)
     assert (added.files, added.rows, added.late) == (0, 0, 9)
+
+
+def test_a_day_can_be_exported_from_the_moment_that_is_said() -> None:
+    """Whoever waits for the first file knows until when."""
+    for dataset in (SIGNALS, FEATURES):
+        at = closes_at(dataset, FIRST.date())
+        assert last_closed_day(dataset, at - datetime.timedelta(seconds=1)) < FIRST.date()
+        assert last_closed_day(dataset, at) == FIRST.date()
+
+
+def test_first_day_is_told_from_days_that_are_in_files(engine: Embedded, source: ReadTable, tmp_path: Path) -> None:
+    """A folder with a manifest alone holds nothing yet."""
+    store(engine, 0)
+    added = exported(source, SIGNALS, tmp_path, 0.1)
+    said = nothing_of_days(added, SIGNALS, closes_at(SIGNALS, FIRST.date()), tmp_path)
+    assert said.startswith("nothing yet: there are no signals of days until 2026-09-20, the last that is over; ")
+    assert "today's signals can be exported from 2026-09-22 01:00 UTC on" in said
+    exported(source, SIGNALS, tmp_path, 1.0)
+    added = exported(source, SIGNALS, tmp_path, 1.0)
+    said = nothing_of_days(added, SIGNALS, closes_at(SIGNALS, FIRST.date()), tmp_path)
+    assert said.startswith("nothing new: of the days until 2026-09-21, the last that is over, all are in ")
+
+
+def test_day_that_was_deleted_for_somebody_s_sake_stays_so_and_is_counted(
+    engine: Embedded, source: ReadTable, tmp_path: Path
+) -> None:
+    """The page says to delete the file of a day when somebody of it has to be forgotten."""
+    store(engine, 0)
+    exported(source, SIGNALS, tmp_path, 1.0)
+    next(tmp_path.rglob("*.parquet")).unlink()
+    store(engine, 1, first_id=100)
+    added = exported(source, SIGNALS, tmp_path, 2.0)
+    assert (added.files, added.missing, added.mark) == (1, 1, (FIRST + DAY).date())
+    assert list(rows_of(tmp_path)) == ["day=2026-09-22"]
 
 
 def test_a_folder_of_another_data_set_is_refused(engine: Embedded, source: ReadTable, tmp_path: Path) -> None:

@@ -54,6 +54,30 @@ def test_files_are_added_and_the_manifest_names_them(tmp_path: Path) -> None:
         add(folder, 2)
 
 
+@pytest.mark.parametrize("may_miss", [False, True])
+@pytest.mark.parametrize("change", ["appended to", "one bit", "cut"])
+def test_file_that_is_not_as_it_was_written_is_named(tmp_path: Path, change: str, may_miss: bool) -> None:
+    """Whatever is in the folder: what comes after it is read with it."""
+    path = tmp_path / "out"
+    for number in range(2):
+        with opened(path, "counts") as folder:
+            add(folder, number)
+    file = next(path.rglob("*.parquet"))
+    content = file.read_bytes()
+    file.write_bytes(
+        {"appended to": content + b"x", "one bit": content[:9] + bytes([content[9] ^ 1]) + content[10:]}.get(
+            change, content[:-1]
+        )
+    )
+    before = (path / NAME).read_bytes()
+    with pytest.raises(ExportError, match=f"{file} is not the file that {NAME} lists"):
+        opened(path, "counts", may_miss=may_miss).__enter__()
+    assert (path / NAME).read_bytes() == before
+    file.write_bytes(content)
+    with opened(path, "counts", may_miss=may_miss) as folder:
+        add(folder, 2)
+
+
 @pytest.mark.parametrize("name", ["features.parquet", "labels.CSV"])
 def test_file_s_name_is_no_folder(tmp_path: Path, name: str) -> None:
     """Whoever names a file wants one, and finds a folder of that name only later."""

@@ -1,6 +1,7 @@
 """Files of new days only, and what somebody learns who holds all of them."""
 
 import datetime
+import json
 import random
 import uuid
 from collections import Counter
@@ -12,13 +13,17 @@ import pytest
 
 from sinks.clickhouse.embedded import Embedded
 from testkit.sink_records import label, labels
+from unjoin.export.command import nothing_of_closed_days
 from unjoin.export.days import DAY
+from unjoin.export.files import ExportError
 from unjoin.export.increments import Increment, export_increment
+from unjoin.export.manifest import NAME
 from unjoin.export.source import ReadTable
 from unjoin.export.views import INCREMENT, Days, query_of
 
 K = 4
 FIRST = datetime.date(2026, 9, 21)
+MOMENT = datetime.datetime(2026, 9, 25, 7, tzinfo=datetime.UTC)
 CLOSED = [FIRST + number * DAY for number in (0, 1, 4, 5)]
 
 Votes = Counter[tuple[str, str, str, datetime.date]]
@@ -135,3 +140,39 @@ def test_no_closed_day_yet_is_no_file_and_no_error(source: ReadTable, tmp_path: 
     """A job that runs every night must not fail on the first one."""
     added = exported(source, tmp_path, FIRST)
     assert (added.path, added.mark, rows_of(tmp_path)) == (None, None, [])
+    said = nothing_of_closed_days(added, FIRST, MOMENT, tmp_path)
+    assert said.startswith(f"nothing yet: there are no votes of days until {FIRST}, the last that is closed")
+    assert said.endswith("; today's votes can be exported from 2026-09-25 07:00 UTC on")
+
+
+def test_increment_that_adds_nothing_says_why(engine: Embedded, source: ReadTable, tmp_path: Path) -> None:
+    """That all votes are in files is good news, that none are stored is not."""
+    store(engine, Counter({("t", "image_label", "pug", FIRST): K}))
+    exported(source, tmp_path, FIRST)
+    said = nothing_of_closed_days(exported(source, tmp_path, FIRST), FIRST, MOMENT, tmp_path)
+    assert said == f"nothing new: of the days until {FIRST}, the last that is closed, all are in {tmp_path}"
+    engine.select("TRUNCATE TABLE unjoin.labels", "Null")
+    said = nothing_of_closed_days(exported(source, tmp_path, FIRST + DAY), FIRST + DAY, MOMENT, tmp_path)
+    assert "are stored any more; those until 2026-09-21 are in" in said
+
+
+def test_increment_over_days_of_which_nothing_leaves_says_so(
+    engine: Embedded, source: ReadTable, tmp_path: Path
+) -> None:
+    """A reader who asks the notes for their rows gets 0 and no error."""
+    store(engine, Counter({("t", "image_label", "pug", FIRST): 1}))
+    exported(source, tmp_path, FIRST)
+    (part,) = json.loads((tmp_path / NAME).read_bytes())["parts"]
+    assert part["notes"]["rows"] == 0
+    (file,) = tmp_path.rglob("*.parquet")
+    assert json.loads(pyarrow.parquet.read_metadata(file).metadata[b"unjoin"])["rows"] == 0
+
+
+def test_file_that_is_missing_is_named(engine: Embedded, source: ReadTable, tmp_path: Path) -> None:
+    """What is read together must not lack days without a word."""
+    store(engine, Counter({("t", "image_label", "pug", FIRST): K}))
+    exported(source, tmp_path, FIRST)
+    (file,) = tmp_path.rglob("*.parquet")
+    file.unlink()
+    with pytest.raises(ExportError, match=rf"{file} is missing, and {NAME} lists it"):
+        exported(source, tmp_path, FIRST)

@@ -112,7 +112,7 @@ def test_a_file_says_what_it_is(engine: Embedded, source: ReadTable, tmp_path: P
     store(engine, [("dogs", "beagle"), ("dogs", "beagle"), ("dogs", "pug"), ("cats", "tabby")])
     export_labels(source, CONSENSUS, 3, tmp_path / "l.parquet", quiet, names=None)
     notes = json.loads(pyarrow.parquet.read_metadata(tmp_path / "l.parquet").metadata[b"unjoin"])
-    assert notes.keys() == {"dataset", "query", "rows", "k", "left_out", "made_at", "unjoin"}
+    assert notes.keys() == set(Notes.__struct_fields__)
     assert (notes["rows"], notes["k"], notes["left_out"]) == (1, 3, {"fewer than 3 votes": 1})
     assert engine.select(notes["query"], "TSV").startswith(b"dogs\timage_label\tbeagle\t4\t6")
     export_labels(source, CONSENSUS, 3, tmp_path / "l.csv", quiet)
@@ -163,6 +163,11 @@ def test_nothing_to_export_is_a_file_without_rows(source: ReadTable, tmp_path: P
     assert rows_of(source, CONSENSUS, 2, tmp_path / "c.parquet") == []
     export_labels(source, CONSENSUS, 2, tmp_path / "c.csv", quiet)
     assert pandas.read_csv(tmp_path / "c.csv").columns.tolist() == CONSENSUS.schema.names
+    told = json.loads(pyarrow.parquet.read_metadata(tmp_path / "c.parquet").metadata[b"unjoin"])
+    beside = json.loads((tmp_path / "c.csv.json").read_bytes())["notes"]
+    for notes in (told, beside):
+        assert (notes["rows"], notes["left_out"]) == (0, {"fewer than 2 votes": 0})
+        assert notes.keys() == set(Notes.__struct_fields__)
 
 
 def test_a_target_that_cannot_be_written_is_said_before_anything_is_read(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """`unjoin keys` as an operator runs it, and what it means to a collector that goes on."""
 
+import csv
+import io
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -66,7 +68,7 @@ def test_list_says_what_there_is_was_and_will_be(run: Run, keyrings: dict[str, K
     rows = listed(run)
     assert len(rows) == 6
     gone = rows["edge", str(LONG_AGO)]
-    assert gone.keys() == {"role", "day", "state", "created", "destroyed", "due", "fingerprint"}
+    assert gone.keys() == {"role", "day", "state", "created", "destroyed", "due", "fingerprint", "identity"}
     assert gone["state"] == "destroyed"
     assert datetime.fromisoformat(gone["destroyed"]).tzinfo is not None
     assert rows["epoch", str(LONG_AGO)]["destroyed"] is None
@@ -90,6 +92,11 @@ def test_list_shows_what_hosts_compare_and_what_collectors_can_be_told(
         assert key.hex() not in run("list")[1]
     assert f"door's identity: {identity_fingerprint(identity)}" in run("list")[1]
     assert "identity" not in run("list", "--role", "edge")[1]
+    told = {"edge": "", "epoch": identity_fingerprint(identity)}
+    assert {role: row["identity"] for (role, _), row in rows.items()} == told
+    written = list(csv.DictReader(io.StringIO(run("list", "--format", "csv")[1])))
+    assert {row["role"]: row["identity"] for row in written} == told
+    assert {row["identity"] for row in listed(run, "--role", "edge").values()} == {""}
 
 
 def test_rotate_makes_a_new_identity_and_says_what_to_pin(run: Run, tmp_path: Path) -> None:
