@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from schemas.topics import LABELED
 from tests.ingest.running_collector import RunningCollector
 from unjoin.cli import main
 from unjoin.keys.announcement import fingerprint_of, identity_fingerprint
@@ -224,7 +225,7 @@ class DayCollector(RunningCollector):
             return reply.status
         if reply.json()["rejected"]:
             return reply.json()["rejected"][0]["reason"]
-        datum = self.opened(self.producer.records[0])
+        datum = self.opened(next(one for one in self.producer.records if one.topic == LABELED))
         return datum["day"], datum["voter"]
 
 
