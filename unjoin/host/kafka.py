@@ -28,12 +28,13 @@ from schemas.outcomes import UnjoinError
 from schemas.topics import MIN_INSYNC, Topic, min_insync_replicas
 
 CONNECT_SECONDS_MAX = 5.0
-HEAP = ("-Xms128m", "-Xmx512m")
+# A small heap on a machine that is shared: the serial collector and the first compiler alone take half the CPU of what
+# Java chooses for a server, measured under load in docs/speed.md.
+JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 PORT_MIN, PORT_MAX = 10_000, 32_768  # Linux gives outgoing connections ports from 32768 on, others from 49152 on
 ARCHIVE = "classes.jsa"  # `class_archive.py` makes it
 # Java warns of an archive that does not fit, and does without.
 NO_WARNINGS = ("-Xlog:disable", "-Xlog:all=error")
-SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # a JVM that ends before optimising would pay
 
 
 class KafkaUnavailable(UnjoinError):
@@ -121,7 +122,7 @@ def prepare_node(
         cluster_id = cluster_id or new_cluster_id()
         command = [
             java,
-            *SHORT_LIVED,
+            *JVM,
             *shared,
             "-cp",
             class_path,
@@ -137,7 +138,7 @@ def prepare_node(
             raise KafkaUnavailable(f"Kafka could not format {log_dir}: {done.stderr.strip().splitlines()[-1:]}")
     logging = kafka_home / "log4j2.yaml"
     options = [f"-Dlog4j2.configurationFile={logging.absolute()}"] if logging.exists() else []
-    return [java, *HEAP, *shared, *options, "-cp", class_path, "kafka.Kafka", str(properties)]
+    return [java, *JVM, *shared, *options, "-cp", class_path, "kafka.Kafka", str(properties)]
 
 
 def new_cluster_id() -> str:
