@@ -6,6 +6,18 @@ _ERASER = "tests/sinks/erasure/test_eraser.py"
 
 ERASURE = (
     Mutant(
+        name="letters that the engine's Unicode knows and Python's does not are folded",
+        why="A row would stay of somebody whose request was said to be done.",
+        edits=(
+            Edit(
+                "schemas/subjects/canonical.py",
+                "concat({_FOLDED.format('g[1]')}, g[2])",
+                "{_FOLDED.format('concat(g[1], g[2])')}",
+            ),
+        ),
+        tests=("tests/schemas/subjects/test_canonical.py::test_engine_and_python_have_one_form_of_every_character",),
+    ),
+    Mutant(
         name="erasure that does not wait for what sinks have still to store",
         why="Records of before the request would make rows after it was said to be done.",
         edits=(Edit("sinks/erasure/progress.py", "    if not passed:\n", "    if False:\n"),),
