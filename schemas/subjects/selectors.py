@@ -18,11 +18,10 @@ from typing import Any
 
 import msgspec
 
-from schemas.events import Name, Redacted, Session
+from schemas.events import Email, Name, Redacted, Session
 from schemas.outcomes import UnjoinError
 from schemas.subjects.canonical import canonical_sql, canonical_text
 
-EMAIL_CHARACTERS_MAX = 320  # RFC 5321, 4.5.3.1: 64 before the @ and 255 behind it
 SITE_CHARACTERS_MAX = 64
 
 
@@ -97,10 +96,8 @@ def selector_of(
     if account is not None:
         return AccountSelector(_fitting(account, Name, "an account has 1 to 256 characters"))
     assert email is not None
-    email = email.strip()
-    if len(email) > EMAIL_CHARACTERS_MAX or email.count("@") != 1 or any(map(str.isspace, email)):
-        raise SelectorError("an e-mail address has one @ and no spaces: name@example.com")
-    return email_selector(_utf8(email, "an e-mail address is text in UTF-8"))
+    email = _utf8(email.strip(), "an e-mail address is text in UTF-8")
+    return email_selector(_fitting(email, Email, "an e-mail address has one @ and no spaces: name@example.com"))
 
 
 def tables_of(selector: Selector) -> tuple[str, ...]:
