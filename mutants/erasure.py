@@ -24,6 +24,16 @@ ERASURE = (
         tests=(f"{_ERASER}::test_request_is_done_only_once_its_topics_are_past",),
     ),
     Mutant(
+        name="erasure that does not wait for what a replay puts back",
+        why="Garbage of theirs would lie behind the offsets that it waited for.",
+        edits=(
+            Edit(
+                "sinks/erasure/eraser.py", "        if one.is_open and at.put_back", "        if False and at.put_back"
+            ),
+        ),
+        tests=(f"{_ERASER}::test_request_waits_for_what_is_put_back_behind_its_ends",),
+    ),
+    Mutant(
         name="erasure that is over once rows were gone",
         why="A spool, a rewind or a backup would bring somebody back for good.",
         edits=(

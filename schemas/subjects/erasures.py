@@ -70,6 +70,8 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
         deleted: rows that are gone, by table.
         found: rows that were there when they were last looked for, by table; being deleted.
         ends: by "topic-partition", the offset that its log has to begin at or behind.
+        put_back_until_ms: the newest time until which records of before may be written once more that this has
+            waited for, Unix milliseconds; 0 for none (`schemas/subjects/put_back.py`).
         waits_for: what holds it up, as a sentence without data; empty where it only takes its time.
     """
 
@@ -84,6 +86,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     deleted: dict[str, int] = {}
     found: dict[str, int] = {}
     ends: dict[str, int] = {}
+    put_back_until_ms: int = 0
     waits_for: str = ""
 
     def key(self) -> bytes:

@@ -60,8 +60,10 @@ def start_logging(command: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines(ROLE_OF_COMMAND[command]) if is_json(command) else TextLines(TEXT_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # At DEBUG they log keys and values. A command says by itself, once and in a sentence, that brokers are away.
+    level = logging.WARNING if command in (*ROLE_OF_COMMAND, "up") else logging.CRITICAL
     for noisy in ("aiokafka", "faust", "mode"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log keys and values
+        logging.getLogger(noisy).setLevel(level)
 
 
 def event_of(line: str) -> str:
