@@ -34,6 +34,31 @@ ERASURE = (
         tests=(f"{_ERASER}::test_request_waits_for_what_is_put_back_behind_its_ends",),
     ),
     Mutant(
+        name="verify whose id is empty erases",
+        why="An unset variable of a script would delete somebody.",
+        edits=(
+            Edit("unjoin/cli.py", "    if options.verify is not None:\n", "    if options.verify:\n"),
+            Edit(
+                "unjoin/subjects/erase_arguments.py",
+                "    elif options.verify is not None:\n",
+                "    elif options.verify:\n",
+            ),
+        ),
+        tests=("tests/unjoin/subjects/test_erase.py::test_verify_with_any_value_never_asks_for_an_erasure",),
+    ),
+    Mutant(
+        name="records put back longer than was said",
+        why="A request could be done before the last of them is written.",
+        edits=(
+            Edit(
+                "unjoin/subjects/put_back.py",
+                "        if self._until_ms - self._now_ms() < RENEWED_MS:\n",
+                "        if not self._until_ms:\n",
+            ),
+        ),
+        tests=("tests/unjoin/subjects/test_put_back.py",),
+    ),
+    Mutant(
         name="erasure that is over once rows were gone",
         why="A spool, a rewind or a backup would bring somebody back for good.",
         edits=(

@@ -53,8 +53,9 @@ MEANS = {
     State.ACCEPTED: "rows are being deleted",
     State.ROWS_DELETED: "no row is left; parts that are no longer in use still lie on the disk",
     State.PARTS_CLEAN: "nothing is left in ClickHouse; topics hold records until their retention",
-    State.TOPICS_PAST: "topics have dropped the records; brokers delete the files within a minute",
-    State.DONE: "nothing is left; events that come are refused, and deleted where they slip through",
+    State.TOPICS_PAST: "topics have dropped the records; brokers delete the files of whole segments within a minute",
+    State.DONE: "nothing is left, except where somebody deleted records of a topic by hand: their bytes may lie in its "
+    "newest files until Kafka deletes these; events that come are refused, and deleted where they slip through",
     State.FORGOTTEN: "nothing is left, and nothing says any more whom it was about",
 }
 

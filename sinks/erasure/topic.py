@@ -20,7 +20,7 @@ from schemas.kafka_access import KafkaAccess
 from schemas.kafka_probe import reason_of
 from schemas.subjects import put_back
 from schemas.subjects.erasures import Erasure, ErasureError, decoded
-from schemas.topics import ERASURES, dead_letter_topic
+from schemas.topics import DEAD_LETTERS, ERASURES, dead_letter_topic
 from sinks.engine import EngineError, Table
 from sinks.erasure.eraser import Eraser, Positions
 from sinks.erasure.progress import Patience
@@ -158,8 +158,10 @@ class _AiokafkaLogs:
         mark = TopicPartition(*put_back.PLACE)
         until_ms = put_back.until_ms_of((await committed(self._admin, put_back.GROUP, [mark]))[mark].metadata)
         stored: dict[TopicPartition, int] = {}
-        for table in self._topics:
-            parts = await partitions_of(self._admin, self._topics[table])
+        for table, topics in self._topics.items():
+            if DEAD_LETTERS in topics:
+                continue  # nothing is set aside of them
+            parts = await partitions_of(self._admin, topics)
             commits = await committed(self._admin, f"{self._prefix}{table}", parts)
             stored |= {one: commit.offset or 0 for one, commit in commits.items()}
         dead = {dead_letter_topic(topic) for table in tables for topic in self._topics[table]}
