@@ -544,7 +544,7 @@ EDGE = (
     Mutant(
         name="an address erased in the case it was asked in alone",
         why="Nobody who asks to be gone knows how they typed themselves in years ago.",
-        edits=(Edit("schemas/subjects/selectors.py", 'text.strip(" ")).casefold()', 'text.strip(" "))'),),
+        edits=(Edit("schemas/subjects/canonical.py", "text.lower() if text.isascii()", "text if text.isascii()"),),
         tests=("tests/schemas/subjects/test_selectors.py::test_an_address_is_one_however_its_case_is_written",),
     ),
     Mutant(

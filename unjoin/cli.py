@@ -22,8 +22,13 @@ from unjoin.keys.command import add_keys_arguments, run_keys
 from unjoin.output import add_format
 from unjoin.settings import Settings, settings_of
 from unjoin.sites import overlap_hours, quota
-from unjoin.subjects.arguments import add_search_arguments, add_selector_arguments, selector_named
-from unjoin.subjects.erase_arguments import add_erase_arguments
+from unjoin.subjects.arguments import (
+    add_search_arguments,
+    add_selector_arguments,
+    refuse_ignored_of_subject,
+    selector_named,
+)
+from unjoin.subjects.erase_arguments import add_erase_arguments, refuse_ignored_of_erase
 from unjoin.terminal import escaped
 from unjoin.timestamps import timestamp_ms
 
@@ -355,6 +360,7 @@ def _audit(options: argparse.Namespace, settings: Settings, console: Console) ->
 def _subject(options: argparse.Namespace, settings: Settings, console: Console) -> int:
     from unjoin.subjects.export import NOTHING_STORED, run_subject
 
+    refuse_ignored_of_subject(options)
     selector = selector_named(options)
     if not options.search:
         return run_subject(settings, selector, options.export, options.format)
@@ -368,7 +374,8 @@ def _subject(options: argparse.Namespace, settings: Settings, console: Console) 
 
 
 def _erase(options: argparse.Namespace, settings: Settings, console: Console) -> int:
-    if options.verify:
+    refuse_ignored_of_erase(options)
+    if options.verify is not None:
         from unjoin.subjects.search.verify import run_verify
 
         return run_verify(options, settings, console)

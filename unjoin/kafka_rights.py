@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from schemas.subjects import put_back
 from schemas.topics import (
     DEAD_LETTERS,
     DEIDENTIFIED,
@@ -72,6 +73,7 @@ RIGHTS: dict[User, tuple[Right, ...]] = {
         Right(("Read",), "topic", (DEAD_LETTERS, LABELED_DEAD_LETTERS)),
         Right(("Write",), "topic", (*EVENTS, DEIDENTIFIED)),
         Right(("Read",), "group", ("unjoin-replay",), prefix=True),
+        Right(("Read",), "group", (put_back.GROUP,)),
     ),
     "erase": (Right(("Read", "Write"), "topic", (ERASURES,)),),
 }

@@ -3,7 +3,8 @@
 A call goes on where the last one with the same filters ended, under a consumer group of its own; `--from-start` reads
 all that retention has left. A record that is replayed twice makes no second row: the tables' keys are functions of the
 event. One that still cannot be read becomes a dead letter again, behind the end that the call has seen, so that every
-call ends; an identified label of which that can be told here stays where it is.
+call ends; an identified label of which that can be told here stays where it is. Erasures that are open wait for what a
+call puts back: it says so before (`unjoin/subjects/put_back.py`).
 """
 
 import asyncio
@@ -36,6 +37,7 @@ from schemas.topics import (
     dead_letter_topic,
 )
 from unjoin.output import print_report, progress_on
+from unjoin.subjects.put_back import PutBackMark, put_back_mark
 
 GROUP = "unjoin-replay"
 ANSWER_SECONDS_MAX = 30.0
@@ -105,8 +107,9 @@ async def replay(options: ReplayOptions, console: Console) -> Counter[str]:
         async with AsyncExitStack() as stack:
             consumer = await stack.enter_async_context(_running(_consumer(options)))
             producer = await stack.enter_async_context(_running(_producer(options)))
+            mark = await stack.enter_async_context(put_back_mark(options.kafka))
             progress = stack.enter_context(progress_on(console))
-            run = _ReplayRun(options, consumer, producer)
+            run = _ReplayRun(options, consumer, producer, mark)
             for topic in (DEAD_LETTERS, LABELED_DEAD_LETTERS):
                 await run.replay_topic(topic, progress)
     except KafkaError as error:
@@ -143,8 +146,10 @@ def _check_known(what: str, asked: frozenset[str], known: frozenset[str]) -> Non
 class _ReplayRun:
     """One run of the command."""
 
-    def __init__(self, options: ReplayOptions, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
-        self._options, self._consumer, self._producer = options, consumer, producer
+    def __init__(
+        self, options: ReplayOptions, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer, mark: PutBackMark
+    ) -> None:
+        self._options, self._consumer, self._producer, self._mark = options, consumer, producer, mark
         self._opener = Opener(options.epoch_keys)
         self.counts: Counter[str] = Counter()
 
@@ -192,6 +197,7 @@ class _ReplayRun:
             what = self._outcome_of(from_topic, record, origin)
             self.counts[what] += 1
             if what == "replayed" and origin is not None and not self._options.dry_run:
+                await _answered(self._mark.hold())
                 sent.append(await _answered(self._send(record, origin)))
         for outcome in await _answered(asyncio.gather(*sent, return_exceptions=True)):
             if isinstance(outcome, MessageSizeTooLargeError):  # the topic's limit was lowered since

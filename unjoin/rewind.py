@@ -28,6 +28,7 @@ from sinks.kafka.consumer import committed, partitions_of
 from sinks.main import GROUP_PREFIX
 from sinks.rows.tables import TABLES
 from unjoin.output import print_table, say
+from unjoin.subjects.put_back import put_back_mark
 
 ANSWER_SECONDS_MAX = 30.0
 COORDINATOR_TRIES, AGAIN_SECONDS = 20, 0.5
@@ -91,10 +92,12 @@ async def rewind(
         RewindError: a sink runs, or Kafka does not answer.
     """
     try:
-        async with _clients(kafka) as (admin, consumer):
+        # Sinks will set garbage aside once more, which erasures have to wait for.
+        async with _clients(kafka) as (admin, consumer), put_back_mark(kafka) as mark:
             steps = [step for table in tables for step in await _steps(admin, consumer, marks, table, since_ms)]
             if really:
                 for table in tables:
+                    await mark.hold()
                     await _commit(kafka, marks, table, steps)
             return steps
     except (KafkaError, OSError, TimeoutError) as error:

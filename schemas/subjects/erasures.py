@@ -53,8 +53,9 @@ MEANS = {
     State.ACCEPTED: "rows are being deleted",
     State.ROWS_DELETED: "no row is left; parts that are no longer in use still lie on the disk",
     State.PARTS_CLEAN: "nothing is left in ClickHouse; topics hold records until their retention",
-    State.TOPICS_PAST: "topics have dropped the records; brokers delete the files within a minute",
-    State.DONE: "nothing is left; events that come are refused, and deleted where they slip through",
+    State.TOPICS_PAST: "topics have dropped the records; brokers delete the files of whole segments within a minute",
+    State.DONE: "nothing is left, except where somebody deleted records of a topic by hand: their bytes may lie in its "
+    "newest files until Kafka deletes these; events that come are refused, and deleted where they slip through",
     State.FORGOTTEN: "nothing is left, and nothing says any more whom it was about",
 }
 
@@ -70,6 +71,8 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
         deleted: rows that are gone, by table.
         found: rows that were there when they were last looked for, by table; being deleted.
         ends: by "topic-partition", the offset that its log has to begin at or behind.
+        put_back_until_ms: the newest time until which records of before may be written once more that this has
+            waited for, Unix milliseconds; 0 for none (`schemas/subjects/put_back.py`).
         waits_for: what holds it up, as a sentence without data; empty where it only takes its time.
     """
 
@@ -84,6 +87,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     deleted: dict[str, int] = {}
     found: dict[str, int] = {}
     ends: dict[str, int] = {}
+    put_back_until_ms: int = 0
     waits_for: str = ""
 
     def key(self) -> bytes:

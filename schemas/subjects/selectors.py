@@ -13,16 +13,15 @@ selector's reach: they are tied to nobody, whoever asks.
 
 import hashlib
 import hmac
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from schemas.events import Name, Redacted, Session
+from schemas.events import Email, Name, Redacted, Session
 from schemas.outcomes import UnjoinError
+from schemas.subjects.canonical import canonical_sql, canonical_text
 
-EMAIL_CHARACTERS_MAX = 320  # RFC 5321, 4.5.3.1: 64 before the @ and 255 behind it
 SITE_CHARACTERS_MAX = 64
 
 
@@ -51,9 +50,7 @@ class EmailSelector(Redacted, frozen=True):
 
 Selector = SessionSelector | AccountSelector | EmailSelector
 
-# What `canonical_email` does. The engine may know letters that Python does not, so `where` has it do the value, too.
-_CANONICAL = "caseFoldUTF8(normalizeUTF8NFC(toValidUTF8(trimBoth({}))))"
-_EMAIL = _CANONICAL.format("email")
+_EMAIL = canonical_sql("email")
 # For each table the expressions that are compared with the selector's fields, in their order.
 EXPRESSIONS: Mapping[type[Selector], Mapping[str, tuple[str, ...]]] = {
     SessionSelector: {"signals": ("site", "session"), "analytics": ("site", "session")},
@@ -65,11 +62,12 @@ EXPRESSIONS: Mapping[type[Selector], Mapping[str, tuple[str, ...]]] = {
 def canonical_email(text: str) -> str:
     """The address as its owner means it: nobody who asks to be gone knows in which case it was typed.
 
+    Its upper and its lower case are the same address, but for the Turkish `ı`, whose capital is everybody's `I`.
     RFC 5321 (2.3.11) lets a host tell `A@example.com` from `a@example.com`; none is known to. Dots and `+tags` stay,
     since what they mean is the host's own rule: another spelling is another selector. So is a host in Punycode
     (`xn--…`), and an address with characters that nobody sees.
     """
-    return unicodedata.normalize("NFC", text.strip(" ")).casefold()
+    return canonical_text(text)
 
 
 def email_selector(email: str) -> EmailSelector:
@@ -98,10 +96,8 @@ def selector_of(
     if account is not None:
         return AccountSelector(_fitting(account, Name, "an account has 1 to 256 characters"))
     assert email is not None
-    email = email.strip()
-    if len(email) > EMAIL_CHARACTERS_MAX or email.count("@") != 1 or any(map(str.isspace, email)):
-        raise SelectorError("an e-mail address has one @ and no spaces: name@example.com")
-    return email_selector(_utf8(email, "an e-mail address is text in UTF-8"))
+    email = _utf8(email.strip(), "an e-mail address is text in UTF-8")
+    return email_selector(_fitting(email, Email, "an e-mail address has one @ and no spaces: name@example.com"))
 
 
 def tables_of(selector: Selector) -> tuple[str, ...]:
@@ -116,9 +112,7 @@ def where(selector: Selector, table: str) -> str:
     """
     values = [f"unhex('{text.encode().hex()}')" for text in msgspec.structs.astuple(selector)]
     pairs = zip(EXPRESSIONS[type(selector)][table], values, strict=True)
-    return " AND ".join(
-        f"{expression} = {_CANONICAL.format(value) if expression == _EMAIL else value}" for expression, value in pairs
-    )
+    return " AND ".join(f"{expression} = {value}" for expression, value in pairs)
 
 
 def selectors_of(category: str, site: str, session: str, event: Mapping[str, Any]) -> tuple[Selector, ...]:

@@ -28,13 +28,16 @@ class Positions(msgspec.Struct, frozen=True):
     """Of the topics that may hold records of one kind of person, by "topic-partition".
 
     Attributes:
-        committed: the offsets below which sinks have stored everything.
-        starts, ends: the logs' first offsets, and those after the last.
+        committed: the offsets below which sinks have stored everything, of every topic that dead letters come from.
+        starts: the first offsets of the logs that may hold records of the kind.
+        ends: the offsets after the last, of all of these.
+        put_back_until_ms: until when records of before may be written once more, Unix milliseconds; 0 for never.
     """
 
     committed: Mapping[str, int]
     starts: Mapping[str, int]
     ends: Mapping[str, int]
+    put_back_until_ms: int = 0
 
     def passed(self, ends: Mapping[str, int]) -> bool:
         """Whether everything below these offsets is stored; dead letters are never read again."""
@@ -45,7 +48,10 @@ class Logs(Protocol):
     """What an eraser needs of Kafka. Any method may raise KafkaError: then try again."""
 
     async def positions(self, tables: Sequence[str]) -> Positions:
-        """Where the topics of these tables are, and their dead letters: what is committed first, then the ends."""
+        """Where the topics of these tables are, and their dead letters: what is committed first, then the ends.
+
+        Who puts records back says so before: that is read first of all.
+        """
 
     async def publish(self, erasures: Sequence[Erasure]) -> None:
         """Returns once every in-sync replica has them."""
@@ -117,6 +123,8 @@ class Eraser:
     def _needs_a_whole_look(self, one: Erasure, at: Positions) -> bool:
         """The others are looked for in new parts alone, for a look at all rows takes seconds for ten million."""
         match one.state:
+            case State.ACCEPTED if not one.found and self._may_be_put_back(at):
+                due = False
             case State.ACCEPTED if one.ends and not one.found:
                 due = at.passed(one.ends)
             case State.TOPICS_PAST:
@@ -125,13 +133,21 @@ class Eraser:
                 due = state is State.ACCEPTED
         return due or one.id not in self._looked_for
 
+    def _may_be_put_back(self, at: Positions) -> bool:
+        return self._now_ms() <= at.put_back_until_ms + self._patience.clocks_s * 1_000
+
     def _next(self, one: Erasure, rows: Mapping[str, int], at: Positions, left: LeftOnDisk | None) -> Erasure:
         now_ms, patience = self._now_ms(), self._patience
+        if one.is_open and at.put_back_until_ms not in (0, one.put_back_until_ms):
+            one = progress.put_back(one, at.put_back_until_ms, now_ms)
         if rows:
             return progress.came_back(one, rows, now_ms)
         match one.state:
+            case State.ACCEPTED if self._may_be_put_back(at):
+                one = progress.waits_for_what_is_put_back(one)
             case State.ACCEPTED:
-                one = progress.rows_deleted(one, at.passed(one.ends or at.ends), at.ends, now_ms)
+                theirs = {log: end for log, end in at.ends.items() if log in at.starts}
+                one = progress.rows_deleted(one, at.passed(one.ends or at.ends), at.ends, theirs, now_ms)
             case State.ROWS_DELETED if left is not None:
                 one = progress.parts_clean(one, left, patience, now_ms)
             case State.PARTS_CLEAN:

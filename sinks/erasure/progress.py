@@ -13,7 +13,7 @@ class Patience(msgspec.Struct, frozen=True):
 
     Attributes:
         engine_s: since the engine came up: it takes a while to know the parts that it no longer needs.
-        clocks_s: how far the engine's clock may be from ours.
+        clocks_s: how far the engine's clock, and that of a machine that puts records back, may be from ours.
         brokers_s: between a log's new start and the end of its files (Kafka's `file.delete.delay.ms` is 60 s).
         refuse_days: how long events of somebody who is gone are refused.
     """
@@ -30,19 +30,38 @@ def came_back(erasure: Erasure, rows: Mapping[str, int], now_ms: int) -> Erasure
     return counted if counted.state is State.ACCEPTED else counted.reached(State.ACCEPTED, now_ms, ends={})
 
 
-def rows_deleted(erasure: Erasure, passed: bool, ends: Mapping[str, int], now_ms: int) -> Erasure:
+def put_back(erasure: Erasure, until_ms: int, now_ms: int) -> Erasure:
+    """An open request after somebody said that records of before are written once more, until then.
+
+    What it waited for says no longer where its records end, so it begins anew.
+    """
+    if erasure.state is State.ACCEPTED:
+        return msgspec.structs.replace(erasure, ends={}, put_back_until_ms=until_ms)
+    return erasure.reached(State.ACCEPTED, now_ms, ends={}, put_back_until_ms=until_ms)
+
+
+def waits_for_what_is_put_back(erasure: Erasure) -> Erasure:
+    """An accepted request of which no row was found, while records may still be written once more."""
+    waits_for = "a replay or a rewind, which may still put records back"
+    return msgspec.structs.replace(erasure.counted({}), ends={}, waits_for=waits_for)
+
+
+def rows_deleted(
+    erasure: Erasure, passed: bool, ends: Mapping[str, int], theirs: Mapping[str, int], now_ms: int
+) -> Erasure:
     """An accepted request of which no row was found, after `passed` was seen.
 
     Args:
-        passed: whether the sinks have stored what lay on its topics when it was first looked for.
-        ends: of its topics' logs now: what is appended later is no record of theirs, or makes a row that is found.
+        passed: whether the sinks have stored what lay on the topics when it was first looked for.
+        ends: of the logs now that a row or a dead letter of theirs may come from.
+        theirs: of the logs now that may hold records of theirs: what is appended later is none, or makes a row that
+            is found.
     """
-    logs = {log: end for log, end in ends.items() if end}
     counted = erasure.counted({})
     if not passed:
         waits_for = "records that sinks have still to store"
-        return msgspec.structs.replace(counted, ends=erasure.ends or logs, waits_for=waits_for)
-    return counted.reached(State.ROWS_DELETED, now_ms, ends=logs)
+        return msgspec.structs.replace(counted, ends=erasure.ends or _begun(ends), waits_for=waits_for)
+    return counted.reached(State.ROWS_DELETED, now_ms, ends=_begun(theirs))
 
 
 def parts_clean(erasure: Erasure, left: LeftOnDisk, patience: Patience, now_ms: int) -> Erasure:
@@ -83,6 +102,10 @@ def forgotten(erasure: Erasure, patience: Patience, now_ms: int) -> Erasure:
     if now_ms - erasure.at_ms[State.DONE] < patience.refuse_days * DAY_MS:
         return erasure
     return erasure.reached(State.FORGOTTEN, now_ms, digest="", salt="", ends={})
+
+
+def _begun(ends: Mapping[str, int]) -> dict[str, int]:
+    return {log: end for log, end in ends.items() if end}
 
 
 def _unclean(left: LeftOnDisk, patience: Patience) -> str:

@@ -18,8 +18,9 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from schemas.kafka_access import KafkaAccess
 from schemas.kafka_probe import reason_of
+from schemas.subjects import put_back
 from schemas.subjects.erasures import Erasure, ErasureError, decoded
-from schemas.topics import ERASURES, dead_letter_topic
+from schemas.topics import DEAD_LETTERS, ERASURES, dead_letter_topic
 from sinks.engine import EngineError, Table
 from sinks.erasure.eraser import Eraser, Positions
 from sinks.erasure.progress import Patience
@@ -154,15 +155,21 @@ class _AiokafkaLogs:
         self._topics, self._prefix = topics, prefix
 
     async def positions(self, tables: Sequence[str]) -> Positions:
+        mark = TopicPartition(*put_back.PLACE)
+        until_ms = put_back.until_ms_of((await committed(self._admin, put_back.GROUP, [mark]))[mark].metadata)
         stored: dict[TopicPartition, int] = {}
-        for table in tables:
-            parts = await partitions_of(self._admin, self._topics[table])
+        for table, topics in self._topics.items():
+            if DEAD_LETTERS in topics:
+                continue  # nothing is set aside of them
+            parts = await partitions_of(self._admin, topics)
             commits = await committed(self._admin, f"{self._prefix}{table}", parts)
             stored |= {one: commit.offset or 0 for one, commit in commits.items()}
         dead = {dead_letter_topic(topic) for table in tables for topic in self._topics[table]}
-        every = [*stored, *await partitions_of(self._admin, dead)]
-        starts, ends = await self._consumer.beginning_offsets(every), await self._consumer.end_offsets(every)
-        return Positions(_named(stored), _named(starts), _named(ends))
+        theirs = {topic for table in tables for topic in self._topics[table]}
+        held = [one for one in stored if one.topic in theirs] + await partitions_of(self._admin, dead)
+        starts = await self._consumer.beginning_offsets(held)
+        ends = await self._consumer.end_offsets(list({*stored, *held}))
+        return Positions(_named(stored), _named(starts), _named(ends), until_ms)
 
     async def publish(self, erasures: Sequence[Erasure]) -> None:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):

@@ -7,8 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from schemas.subjects import put_back
+from schemas.topics import DEAD_LETTERS, PERSONAL
+from testkit.kafka_node import stored_records
 from testkit.running_stack import RunningStack
+from tests.pipeline.garbage import deliver
 from unjoin.cli import main
 
 pytestmark = pytest.mark.kafka
@@ -81,3 +87,40 @@ def test_person_is_gone_from_the_tables_refused_from_then_on_and_accounted_for(
     assert (lines["signals"]["erased"], lines["analytics"]["erased"]) == (25, 25)
     noted = stack.rows(f"SELECT state, deleted FROM erasures FINAL WHERE reference = '{gone[:9]}'")
     assert noted[0]["state"] == request["state"]
+
+
+def test_open_request_waits_for_garbage_that_a_replay_puts_back(stack: RunningStack, command: Command) -> None:
+    """Its bytes lie behind every offset that the request waited for, on the topic and among the dead letters."""
+    mark = uuid.uuid4().hex
+    asked = ("--email", f"{mark}@a.test", "--reference", mark, "--yes", "--no-wait")
+    assert command("erase", *asked)[0] == 0
+    wait_until(lambda: listed(command)[mark]["state"] in ("rows_deleted", "parts_clean"))
+    deliver(stack.bootstrap, PERSONAL, [(b"k", f"{mark}@a.test".encode())])
+    wait_until(lambda: len(letters(stack, mark)) == 1)
+    code, _, errors = command("replay", "--topic", PERSONAL, "--dry-run")
+    assert code == 0, errors
+    assert put_back_until_ms(stack) == 0  # nothing was written
+    code, _, errors = command("replay", "--topic", PERSONAL)
+    assert code == 0, errors
+    assert put_back_until_ms(stack) > time.time() * 1_000
+    wait_until(lambda: listed(command)[mark]["state"] == "accepted")
+    assert "a replay or a rewind" in listed(command)[mark]["waits_for"]
+    wait_until(lambda: len(letters(stack, mark)) == 2)
+
+
+def letters(stack: RunningStack, mark: str) -> list[Any]:
+    return [one for one in stored_records(stack.bootstrap, DEAD_LETTERS) if mark.encode() in (one.value() or b"")]
+
+
+def put_back_until_ms(stack: RunningStack) -> int:
+    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
+    where = ConsumerGroupTopicPartitions(put_back.GROUP, [TopicPartition(*put_back.PLACE)])
+    (found,) = admin.list_consumer_group_offsets([where])[put_back.GROUP].result(30).topic_partitions
+    return put_back.until_ms_of(found.metadata or "")
+
+
+def wait_until(there: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)

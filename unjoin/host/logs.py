@@ -61,12 +61,11 @@ def start_logging(command: str) -> None:
     """Sends what a command's process says to standard error, in the form that fits there."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines(ROLE_OF_COMMAND[command]) if is_json(command) else TextLines(TEXT_FORMAT))
-    level = logging.INFO if command in (*STAYING, "migrate") else logging.WARNING
-    logging.basicConfig(level=level, handlers=[handler])
+    stays = command in STAYING
+    logging.basicConfig(level=logging.INFO if stays or command == "migrate" else logging.WARNING, handlers=[handler])
+    # At DEBUG they log keys and values. A command says by itself, once and in a sentence, that brokers are away.
     for noisy in ("aiokafka", "faust", "mode"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)  # at DEBUG they log keys and values
-    if command not in STAYING:
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        logging.getLogger(noisy).setLevel(logging.WARNING if stays else logging.CRITICAL)
 
 
 def event_of(line: str) -> str:

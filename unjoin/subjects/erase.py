@@ -21,19 +21,20 @@ from rich.status import Status
 
 from schemas.outcomes import UnjoinError
 from schemas.subjects.erasures import MEANS, SALT_BYTES, TABLES, Erasure, State, erasure_of
-from schemas.subjects.selectors import Selector, SelectorError, selector_of
+from schemas.subjects.selectors import Selector, SelectorError
 from sinks.erasure.rows import Rows
 from unjoin.connections.kafka_login import kafka_access_of
 from unjoin.output import Cell, print_table, say
 from unjoin.query import QueryError
 from unjoin.settings import Settings
-from unjoin.subjects.arguments import selector_named
+from unjoin.subjects.arguments import selector_as_stored, selector_named
 from unjoin.subjects.requests import Requests, requests_of
 from unjoin.subjects.stored_rows import SelectJson, SubjectError, iso, rows_of
 from unjoin.terminal import escaped
 
 FOLLOW_SECONDS = 0.5
 LINES_MAX = 100_000
+LINES_SHOWN_MAX = 20
 WHY_LABELS_STAY = (
     "Answers to tasks stay: what ties one to a person was replaced by a number of a day's key before it was stored, "
     "and the key is destroyed, so that nobody can tell whose they are. On their way there they live for hours."
@@ -72,30 +73,29 @@ def run_erase(options: argparse.Namespace, settings: Settings, console: Console)
     return 0
 
 
-def _selectors(options: argparse.Namespace) -> list[Selector]:
+def _selectors(options: argparse.Namespace) -> dict[Selector, int]:
+    """Whom a call is about, each with the number of the line that names them first; 0 without a file."""
     if options.file is None:
-        return [selector_named(options)]
-    if any((options.session, options.site, options.account, options.email)):
-        raise EraseError("--from names everybody in its file; leave the other selectors out")
+        return {selector_named(options): 0}
     try:
         lines = options.file.read_bytes().splitlines()
     except OSError as error:
         raise EraseError(f"{options.file} cannot be read: {error.strerror}") from None
     if len(lines) > LINES_MAX:
         raise EraseError(f"{options.file} has more than {LINES_MAX} lines; split it")
-    found: dict[Selector, None] = {}
+    found: dict[Selector, int] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 one = msgspec.json.decode(line, type=Line)
-                found[selector_of(one.session, one.site, one.account, one.email)] = None
+                found.setdefault(selector_as_stored(one.session, one.site, one.account, one.email), number)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 raise EraseError(f"line {number} of {options.file} is no JSON object of a selector") from None
             except SelectorError as error:
                 raise EraseError(f"line {number} of {options.file}: {error}") from None
     if not found:
         raise EraseError(f"{options.file} names nobody")
-    return list(found)
+    return found
 
 
 async def _listed(settings: Settings) -> list[Erasure]:
@@ -104,7 +104,7 @@ async def _listed(settings: Settings) -> list[Erasure]:
 
 
 async def _erase(
-    settings: Settings, selectors: Sequence[Selector], options: argparse.Namespace, console: Console
+    settings: Settings, selectors: Mapping[Selector, int], options: argparse.Namespace, console: Console
 ) -> list[Erasure]:
     def say(text: str) -> None:
         console.print(escaped(text), markup=False, highlight=False, soft_wrap=True)
@@ -115,10 +115,12 @@ async def _erase(
         salt = bytes.fromhex(salts[-1]) if salts else secrets.token_bytes(SALT_BYTES)
         now_ms = time.time_ns() // 1_000_000
         made = [
-            erasure_of(one, id=secrets.token_hex(8), reference=options.reference, salt=salt, now_ms=now_ms)
+            erasure_of(one, id=secrets.token_hex(8), reference=options.reference or "", salt=salt, now_ms=now_ms)
             for one in selectors
         ]
-        say(_confirmed(settings, made, sure=options.yes))
+        lines = {request.id: line for request, line in zip(made, selectors.values(), strict=True)}
+        for text in _confirmed(settings, made, lines, sure=options.yes):
+            say(text)
         await requests.add(made)
         for one in made[:1]:
             more = f" and {len(made) - 1} more" * (len(made) > 1)
@@ -132,11 +134,14 @@ async def _erase(
         return [requests.newest.get(one.id, one) for one in made]
 
 
-def _confirmed(settings: Settings, made: Sequence[Erasure], *, sure: bool) -> str:
-    """What would go, as a sentence.
+def _confirmed(settings: Settings, made: Sequence[Erasure], lines: Mapping[str, int], *, sure: bool) -> list[str]:
+    """What would go, as sentences.
+
+    Args:
+        lines: by id, the line of a file that a request comes from; 0 where there is none.
 
     Raises:
-        EraseError: that is nothing, or most of a table, or cannot be told, and nobody said that it may be so.
+        EraseError: one matches nothing, or it is most of a table, or cannot be told, and nobody said that it may be so.
     """
     try:
         with rows_of(settings) as select:
@@ -146,20 +151,29 @@ def _confirmed(settings: Settings, made: Sequence[Erasure], *, sure: bool) -> st
     except (QueryError, SubjectError) as error:
         if not sure:
             raise EraseError(f"how much would go cannot be told: {error}; with --yes it is asked for anyway") from None
-        return "how much will go cannot be told, since ClickHouse does not answer"
+        return ["how much will go cannot be told, since ClickHouse does not answer"]
     people = f"{len(made)} selectors match" if len(made) > 1 else "the selector matches"
-    if not rows:
-        tables = sorted({table for one in made for table in TABLES[one.kind]})
-        text = f"{people} no row of {', '.join(tables)}"
-        if not sure:
-            raise EraseError(
-                f"{text}: is it spelled as it was sent? With --yes it is asked for anyway, for what is still on its way"
-            )
-        return text
-    text = f"{people} {_counts(rows)}"
-    if wide and not sure:
-        raise EraseError(f"{text}: more than half of {', '.join(wide)}; --yes says that it may be so")
-    return text
+    nowhere = [one for one in made if not any(found.get(one.id, {}).values())]
+    tables = sorted({table for one in nowhere for table in TABLES[one.kind]})
+    said = [f"{people} {_counts(rows) or 'no row of ' + ', '.join(tables)}"]
+    if nowhere and len(made) > 1:
+        said.append(f"{_lines([lines[one.id] for one in nowhere])} no row of {', '.join(tables)}")
+    why = []
+    if nowhere:
+        why.append("is it spelled as it was sent? With --yes it is asked for anyway, for what is still on its way")
+    if wide:
+        why.append(f"more than half of {', '.join(wide)}; --yes says that it may be so")
+    if why and not sure:
+        raise EraseError(f"{'; '.join(said)}: {'. And '.join(why)}")
+    return said
+
+
+def _lines(numbers: Sequence[int]) -> str:
+    """Lines of a file as the subject of a sentence whose object follows."""
+    if len(numbers) == 1:
+        return f"line {numbers[0]} matches"
+    more = f" and {len(numbers) - LINES_SHOWN_MAX} more" * (len(numbers) > LINES_SHOWN_MAX)
+    return f"lines {', '.join(map(str, numbers[:LINES_SHOWN_MAX]))}{more} match"
 
 
 def _total(select: SelectJson, table: str) -> int:
@@ -182,7 +196,7 @@ def _sums(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _counts(rows: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} rows of {table}" for table, count in rows.items())
+    return ", ".join(f"{count} row{'s' * (count != 1)} of {table}" for table, count in rows.items())
 
 
 def _show(erasures: Sequence[Erasure], form: str) -> None:

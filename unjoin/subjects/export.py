@@ -43,6 +43,13 @@ LABELS = (
 NOT_INCLUDED = (
     {"what": "answers to tasks (table `labels`)", "why": LABELS},
     {
+        "what": "rows that hold the name of the subject in another field",
+        "why": "A session is looked for as `session`, an account as `account`, an address as `email` of persons and "
+        "labelers. An address that is used as an account, or that lies in `properties`, `url` or `referrer` of an "
+        "analytics event, in a name or in a note, is not found by it: ask for that account or that session as well. "
+        "`unjoin subject --search` says in which places a text lies.",
+    },
+    {
         "what": "records that have not become rows yet",
         "why": "They become rows within seconds; `not_yet_stored` counts how many there are, of everybody.",
     },

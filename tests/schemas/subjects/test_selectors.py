@@ -26,9 +26,7 @@ from schemas.subjects.selectors import (
 from sinks.clickhouse.embedded import Embedded
 from sinks.rows.tables import TABLES
 
-# Characters that this Python's Unicode knows: an engine with a younger one folds some letters of scripts added since.
-KNOWN = st.characters(exclude_categories=["Cs", "Cn"])
-TEXTS = st.text(KNOWN, min_size=1, max_size=20)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 SELECTORS = st.one_of(
     st.builds(SessionSelector, TEXTS, TEXTS), st.builds(AccountSelector, TEXTS), st.builds(email_selector, TEXTS)
 )
@@ -42,13 +40,15 @@ COLUMNS = ("site", "session", "account", "email")
 @example([(email_selector("STRASSE@b"), email_selector("straße@b"))])
 @example([(email_selector("mu\u0308ller@b"), email_selector("MÜLLER@B"))])
 @example([(email_selector("\ua7cb@b"), email_selector("\ua7cb@b"))])  # a letter of Unicode 16, after Python's
+@example([(email_selector("\u0390@b"), email_selector("\u0390@b".upper()))])
 @example([(AccountSelector("file('x')"), AccountSelector("' OR 1=1 --"))])
 def test_engine_and_events_agree_on_whose_a_row_is(embedded: Embedded, pairs: list[tuple[Selector, Selector]]) -> None:
     """What the collector refuses is what the sink deletes: one rule in two languages would leave a remainder."""
     asked, said = [], []
     for one, other in pairs:
         row = dict.fromkeys(COLUMNS, "nobody") | {name: getattr(other, name) for name in other.__struct_fields__}
-        row["email"] = row["email"].upper() if row["email"].upper().casefold() == row["email"] else row["email"]
+        upper = row["email"].upper()
+        row["email"] = upper if canonical_email(upper) == row["email"] else row["email"]
         for table in tables_of(one):
             said.append(matches(one, table, row["site"], row["session"], row))
             values = ", ".join(f"unhex('{row[name].encode().hex()}') AS {name}" for name in COLUMNS)
@@ -108,6 +108,9 @@ def test_digests_differ_where_selectors_do(one: Selector, other: Selector) -> No
         ({"account": "\udcff"}, "an account has 1 to 256"),
         ({"email": "nobody"}, "one @"),
         ({"email": "a@b@c"}, "one @"),
+        ({"email": "@"}, "one @"),
+        ({"email": "a@"}, "one @"),
+        ({"email": "@b"}, "one @"),
         ({"email": "a@b\tc"}, "one @"),
         ({"email": "\udcff@b"}, "UTF-8"),
     ],

@@ -27,7 +27,7 @@ class MemoryLogs:
         self.published: dict[str, Erasure] = {}
         self.history: list[tuple[str, State]] = []
         self.committed = self.end = 70
-        self.start = 0
+        self.start = self.put_back_until_ms = 0
 
     async def positions(self, tables: Sequence[str]) -> Positions:
         logs = [f"events.{table}-0" for table in tables]
@@ -36,6 +36,7 @@ class MemoryLogs:
             dict.fromkeys(logs, self.committed),
             dict.fromkeys(logs, self.start) | dead[0],
             dict.fromkeys(logs, self.end) | dead[1],
+            self.put_back_until_ms,
         )
 
     async def publish(self, erasures: Sequence[Erasure]) -> None:
@@ -196,6 +197,42 @@ def test_rows_that_come_back_are_deleted_again_and_the_state_begins_anew(run: Ru
     assert count(run.engine, "signals") == 19
     assert run.logs.published[one].deleted["signals"] == 1
     assert run.logs.published[one].ends["events.signals-0"] == 99
+
+
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.PARTS_CLEAN, State.TOPICS_PAST])
+def test_request_waits_for_what_is_put_back_behind_its_ends(run: Run, state: State) -> None:
+    """A replay writes their garbage once more, and a sink sets it aside once more, behind what was waited for."""
+    (one,) = run.ask(SessionSelector("dev", "s-7"))
+    if state is State.ACCEPTED:
+        run.logs.committed = 69
+        asyncio.run(run.eraser.round())
+        assert run.logs.published[one].ends["events.dead_letters-0"] == 70
+    else:
+        run.rounds(State.PARTS_CLEAN)
+        run.logs.start = 70
+        if state is State.TOPICS_PAST:
+            run.rounds(State.TOPICS_PAST)
+    run.logs.put_back_until_ms = run.clock.now_ms + 60_000
+    run.start()  # whoever takes over learns of it as well
+    for seconds in (0, 90 - 31):  # also after the brokers' time
+        run.clock.now_ms += seconds * 1_000
+        asyncio.run(run.eraser.round())
+        assert run.logs.published[one].state is State.ACCEPTED
+        assert run.logs.published[one].waits_for == "a replay or a rewind, which may still put records back"
+    run.logs.end, run.logs.committed = 80, 75  # the sink has not passed what was put back
+    run.clock.now_ms += 2_000
+    asyncio.run(run.eraser.round())
+    assert "sinks have still to store" in run.logs.published[one].waits_for
+    run.logs.end, run.logs.committed = 81, 80  # now it has, and what it set aside lies behind
+    run.rounds(State.PARTS_CLEAN)
+    assert run.logs.published[one].ends["events.dead_letters-0"] == 81
+    asyncio.run(run.eraser.round())
+    assert "retention of events.analytics-0, events.dead_letters-0" in run.logs.published[one].waits_for
+    run.logs.start = 81
+    run.rounds(State.DONE, seconds=90)
+    run.logs.put_back_until_ms += 1  # of what is done nothing is left that could be put back
+    asyncio.run(run.eraser.round())
+    assert run.logs.published[one].state is State.DONE
 
 
 class Breaking:

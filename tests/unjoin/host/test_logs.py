@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unjoin.host.logs import JsonLines, TextLines, event_of
+from unjoin.host.logs import JsonLines, TextLines, event_of, start_logging
 
 
 @pytest.fixture(name="written")
@@ -44,6 +44,19 @@ def test_line_has_the_fields_that_the_documentation_names() -> None:
     }  # fmt: skip
     text = TextLines("%(message)s").format(record_of("a block was stored", table="signals", rows=3))
     assert text == "a block was stored table=signals rows=3"
+
+
+@pytest.mark.parametrize(("command", "shown"), [("erase", False), ("audit", False), ("sink", True), ("up", True)])
+def test_command_that_waits_for_brokers_says_so_itself(command: str, shown: bool) -> None:
+    """The library's own lines came 30 a second while an erasure waited, and hid the sentence."""
+    names = ("aiokafka", "faust", "mode")
+    before = [logging.getLogger(name).level for name in names]
+    try:
+        start_logging(command)
+        assert logging.getLogger("aiokafka.client").isEnabledFor(logging.ERROR) is shown
+    finally:
+        for name, level in zip(names, before, strict=True):
+            logging.getLogger(name).setLevel(level)
 
 
 @given(st.text(st.characters()))

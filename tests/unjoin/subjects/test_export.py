@@ -83,6 +83,18 @@ def test_document_says_what_is_not_in_it(engine: Embedded) -> None:
     assert found["tables"] == {"personal": []}
 
 
+def test_document_says_that_an_address_in_another_field_is_not_in_it(engine: Embedded) -> None:
+    """Where a page wrote it into its properties, or where it is an account, it is found by the session or account."""
+    insert(engine, "analytics", event_id="a-1", session="s-1", properties=f'{{"email": "{ADDRESS}"}}')
+    insert(engine, "personal", event_id="c-1", account=ADDRESS)
+    found = document(engine, email_selector(ADDRESS))
+    assert found["counts"] == {"personal": 0, "labelers": 0}
+    whys = {entry["what"]: entry["why"] for entry in found["not_included"]}
+    why = whys["rows that hold the name of the subject in another field"]
+    assert "used as an account" in why
+    assert "`properties`" in why
+
+
 @pytest.fixture
 def source(engine: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unjoin.subjects.export.rows_of", lambda _: nullcontext(engine.select))

@@ -59,7 +59,7 @@ def _verdict(erasure: Erasure, found: int, *, blind: bool) -> str:
     state = f"the request is at {erasure.state}: {MEANS[erasure.state]}"
     if found:
         more = "" if erasure.state in (State.DONE, State.FORGOTTEN) else "; search again once it is done"
-        return f"found {found:,} times; {state}{more}"
+        return f"found {found:,} time{'s' * (found != 1)}; {state}{more}"
     if blind:
         return f"found nowhere, but not every place could be searched; {state}"
     return f"found nowhere; {state}"
