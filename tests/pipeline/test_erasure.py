@@ -1,5 +1,6 @@
 """`unjoin erase` on the real stack: a person is gone, others stay, what comes later is refused, the books balance."""
 
+import asyncio
 import json
 import time
 import uuid
@@ -7,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient
+from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.subjects import put_back
 from schemas.topics import DEAD_LETTERS, PERSONAL
@@ -113,10 +113,18 @@ def letters(stack: RunningStack, mark: str) -> list[Any]:
 
 
 def put_back_until_ms(stack: RunningStack) -> int:
-    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
-    where = ConsumerGroupTopicPartitions(put_back.GROUP, [TopicPartition(*put_back.PLACE)])
-    (found,) = admin.list_consumer_group_offsets([where])[put_back.GROUP].result(30).topic_partitions
-    return put_back.until_ms_of(found.metadata or "")
+    """Not with confluent_kafka: what it says of a metadata goes on behind its end."""
+
+    async def found() -> str:
+        admin = AIOKafkaAdminClient(bootstrap_servers=stack.bootstrap)
+        await admin.start()
+        try:
+            commits = await admin.list_consumer_group_offsets(put_back.GROUP)
+        finally:
+            await admin.close()
+        return "".join(commit.metadata for place, commit in commits.items() if tuple(place) == put_back.PLACE)
+
+    return put_back.until_ms_of(asyncio.run(found()))
 
 
 def wait_until(there: Callable[[], bool], seconds: float = 60) -> None:
