@@ -11,11 +11,13 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
+from faust.types import TP
 
 from bench.growth.points import Point
 from processors.door.crowd import Crowd
 from processors.door.release import Door
 from processors.faust_app.batch_handler import BatchHandler, HandlerTopics, StartingPoint
+from processors.faust_app.batches import FetchedBatch
 from processors.faust_app.commits import Commits, Partition
 from processors.faust_app.metrics import DoorMetrics
 from processors.faust_app.producer import Outgoing
@@ -33,14 +35,11 @@ KEY = bytes(32)
 
 
 class Message(msgspec.Struct):
-    """A label as Faust hands it over."""
+    """A label as a consumer hands it over."""
 
     offset: int
     value: bytes
-    topic: str = LABELED
-    partition: int = 0
-    timestamp: float = 1_790_000_000.0
-    generation_id: int = 1
+    timestamp: int = 1_790_000_000_000
     key: None = None
 
 
@@ -95,9 +94,8 @@ async def _taken(messages: Sequence[Message], crowd: int) -> float:
     )
     began = time.process_time()
     for first in range(0, len(messages), BATCH):
-        batch = messages[first : first + BATCH]
-        for message in batch:
-            commits.deliver(PARTITION, message.generation_id, message.offset)
+        batch = FetchedBatch(TP(*PARTITION), 1, messages[first : first + BATCH])
+        commits.deliver(PARTITION, batch.generation_id, [message.offset for message in batch.records])
         await handler.handle(batch)
     took = time.process_time() - began
     assert producer.written == len(messages), "every crowd has left"
