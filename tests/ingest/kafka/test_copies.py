@@ -58,12 +58,14 @@ def test_what_one_broker_of_three_has_is_spooled_and_never_acknowledged(cluster:
         try:
             await until(kafka.ready)
             await spooling.produce([Record(EVENTS.name, b"k", b"before", 1)])
-            assert (kafka.stats.records, spooling.spool.counts.waiting) == (1, 0)
+            # A busy machine may have spooled it first.
+            await until(lambda: kafka.stats.records > 0 and spooling.spool.counts.waiting == 0)
+            before = kafka.stats.records
             for node in cluster.brokers[1:]:
                 await asyncio.to_thread(node.stop)  # in good order, so that the last one leads and is in sync alone
             for value in sorted(values):
                 await spooling.produce([Record(EVENTS.name, b"k", value, 1)])
-            assert kafka.stats.records == 1
+            assert kafka.stats.records == before
             assert spooling.spool.counts.waiting > 0
             for node in cluster.brokers[1:]:
                 await asyncio.to_thread(node.start)
