@@ -252,19 +252,28 @@ class Announcer:
 
 @asynccontextmanager
 async def _started(client: AIOKafkaConsumer | AIOKafkaProducer) -> AsyncIterator[None]:
-    """A start that is cancelled is awaited all the same: aiokafka would leave its first connection open."""
+    """A start or a stop that is cancelled is awaited all the same: aiokafka would leave connections open."""
     starting = asyncio.ensure_future(client.start())
     try:
         async with asyncio.timeout(START_S_MAX):
             await asyncio.shield(starting)
         yield
     finally:
-        with suppress(Exception):
-            async with asyncio.timeout(START_S_MAX):
-                await asyncio.wait([starting])
-                if not starting.cancelled():
-                    starting.exception()  # retrieved here, or asyncio logs it with its traceback
-                await client.stop()
+        stopping = asyncio.ensure_future(_stopped(client, starting))
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            await stopping
+            raise
+
+
+async def _stopped(client: AIOKafkaConsumer | AIOKafkaProducer, starting: "asyncio.Future[None]") -> None:
+    with suppress(Exception):
+        async with asyncio.timeout(START_S_MAX):
+            await asyncio.wait([starting])
+            if not starting.cancelled():
+                starting.exception()  # retrieved here, or asyncio logs it with its traceback
+            await client.stop()
 
 
 def _take(said: Announcements, value: bytes | None) -> None:

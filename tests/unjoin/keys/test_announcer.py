@@ -208,3 +208,34 @@ def test_start_that_fails_after_it_was_cancelled_leaves_no_traceback_behind() ->
         return said
 
     assert asyncio.run(main()) == []
+
+
+def test_stop_in_the_middle_of_a_stop_leaves_no_connection_open() -> None:
+    """A process that ends just after its announcement would else leave a producer that nobody closes."""
+
+    class Client:
+        stopping, stopped = asyncio.Event(), False
+
+        async def start(self) -> None:
+            pass
+
+        async def stop(self) -> None:
+            self.stopping.set()
+            await asyncio.sleep(0)
+            self.stopped = True
+
+    async def main() -> None:
+        client: Any = Client()
+
+        async def used() -> None:
+            async with _started(client):
+                pass
+
+        task = asyncio.create_task(used())
+        await client.stopping.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert client.stopped
+
+    asyncio.run(main())
