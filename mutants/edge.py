@@ -39,7 +39,7 @@ EDGE = (
         name="head of the request before, whatever stands behind its length",
         why="A connection would go on with the key, type or coding that it sent first.",
         edits=(Edit("ingest/http/known_heads.py", " and data.startswith(behind, stop)", ""),),
-        tests=("tests/ingest/http/test_known_heads.py::test_head_of_the_request_before_is_known_by_the_same_bytes",),
+        tests=("tests/ingest/http/test_known_heads.py::test_one_whole_message_is_split_and_none_else",),
     ),
     Mutant(
         name="producer without idempotence",

@@ -249,6 +249,9 @@ def test_one_whole_message_is_split_and_none_else(length: int, more: bytes) -> N
     assert message[found.body_at :] == b"." * length
     known = KnownHead(found, None)
     assert known.body_at(message) == found.body_at
+    assert (
+        known.body_at(message.replace(b"X: y", b"X: z")) == known.body_at(message.replace(b"Host: a", b"Host: b")) == 0
+    )
     for other in (
         message[:-1],
         message + b"." + more,
