@@ -291,14 +291,13 @@ class Collector:
         ]
         if len(made) == 1:
             [(runs, batch)] = made
-            accepted = count_by_category(batch.events)
-            rejected, implausible_ts = batch.rejected, count_implausible_ts(batch.events, now_ms)
+            events, rejected = batch.events, batch.rejected
         else:
             runs = [run for some, _ in made for run in some]
-            every = [event for _, batch in made for event in batch.events]
-            accepted, implausible_ts = count_by_category(every), count_implausible_ts(every, now_ms)
+            events = [event for _, batch in made for event in batch.events]
             rejected = sorted([entry for _, batch in made for entry in batch.rejected], key=lambda entry: entry.index)
         runs, followed = self._edge.follower.follow(runs)
+        accepted, implausible_ts = count_by_category(events), count_implausible_ts(events, now_ms)
         return Encoded(Records(runs), accepted, rejected, implausible_ts, followed)
 
     def _recorded(self, batch: EventBatch, sender: Sender) -> tuple[list[Run], EventBatch]:
@@ -307,7 +306,7 @@ class Collector:
             records, closed = records_of(batch.events, sender, self._edge.edge_keys, self._edge.seals)
         except UnjoinError:  # a day's key cannot be had: nothing may be lost, so nothing is accepted
             raise Rejection(503, RequestError.NOT_DURABLE, retry_after_s=KEYS_RETRY_AFTER_S) from None
-        return records.runs, batch.rejecting(closed) if closed else batch
+        return records.runs, batch.rejecting(closed)
 
     def _without_events(self, request: Request) -> HttpResponse:
         """What is answered to any other method than POST: a preflight's answer.

@@ -54,7 +54,7 @@ def address_of(url: str, *, cluster: str = "", ca: str = "", certificate: str = 
     Raises:
         AddressError: it is none.
     """
-    parts = _URL.fullmatch(url)
+    parts = _URL.fullmatch(url.lstrip())
     if parts is None:
         raise AddressError(f"UNJOIN_CLICKHOUSE_URL {_LOOKS}")
     if parts["end"] not in ("", "/", "/unjoin"):

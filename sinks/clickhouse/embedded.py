@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import resource
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -328,6 +329,10 @@ def file_of(block: Block) -> Iterator[statements.File]:
         yield statements.File(f"/proc/self/fd/{descriptor}", end)
 
 
+# Python 3.11.2 drops an error's text that is no UTF-8, as only values are that the text quotes; 3.11.7 does not.
+_DROPS_TEXTS = sys.version_info < (3, 11, 7)
+
+
 def _text(error: Exception) -> str:
     """The engine's text; it quotes values, which need not be UTF-8."""
     return error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
@@ -336,7 +341,7 @@ def _text(error: Exception) -> str:
 def _failure(error: Exception) -> QueryFailed:
     """Code and text of an engine's error, which repeats them for each layer that the error passed through."""
     code, detail = UNKNOWN_EXCEPTION, _text(error)
-    if not detail:  # before 3.11.4 Python drops a text that is no UTF-8; only values that the text quotes are not
+    if not detail and _DROPS_TEXTS:
         code, detail = INCORRECT_DATA, "A value is refused; the engine's text quotes it, and is not UTF-8."
     while match := _ERROR.match(detail):
         code, detail = (int(match[1]) if code == UNKNOWN_EXCEPTION else code), match[2]

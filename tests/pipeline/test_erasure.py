@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.subjects import put_back
 from schemas.topics import DEAD_LETTERS, PERSONAL
+from sinks.kafka.consumer import committed
 from testkit.kafka_node import stored_records
 from testkit.running_stack import RunningStack
 from tests.pipeline.garbage import deliver
@@ -119,10 +121,10 @@ def put_back_until_ms(stack: RunningStack) -> int:
         admin = AIOKafkaAdminClient(bootstrap_servers=stack.bootstrap)
         await admin.start()
         try:
-            commits = await admin.list_consumer_group_offsets(put_back.GROUP)
+            mark = TopicPartition(*put_back.PLACE)
+            return (await committed(admin, put_back.GROUP, [mark]))[mark].metadata
         finally:
             await admin.close()
-        return "".join(commit.metadata for place, commit in commits.items() if tuple(place) == put_back.PLACE)
 
     return put_back.until_ms_of(asyncio.run(found()))
 
