@@ -228,7 +228,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 50
     block_rows_max: Annotated[Positive, Meta(description="Rows of a block that a sink inserts.")] = 100_000
     block_bytes_max: Annotated[Positive, Meta(description="Bytes of a block that a sink inserts.")] = 33_554_432
-    block_ms_max: Annotated[Positive, Meta(description="Milliseconds until a sink inserts what it has.")] = 1_000
+    block_ms_max: Annotated[
+        Positive,
+        Meta(
+            description="Milliseconds until a sink inserts what it has; up to five times as many while inserts take "
+            "over a quarter of the time."
+        ),
+    ] = 1_000
     query_bytes_max: Annotated[
         Positive, Meta(description="Bytes of memory that one query of port 8123 may take, its answer included.")
     ] = 1_073_741_824

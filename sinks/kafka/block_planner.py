@@ -31,13 +31,19 @@ from schemas.dead_letters import ShareCap
 from schemas.outcomes import DeadLetterReason
 
 
+# Each insert has a cost of its own, and what is inserted in small parts is merged again and again. So where inserts take
+# more than a quarter of the time, as on a busy machine or a slow disk, records wait longer, though not without end.
+WAIT_TIMES_INSERT = 4
+WAIT_TIMES_MAX = 5
+
+
 class BlockLimits(msgspec.Struct, frozen=True, kw_only=True):
     """When a block is large enough or old enough to insert, and when refusals halt the sink.
 
     Attributes:
         rows_max: records a block, dead letters included.
         bytes_max: bytes of a block's datums; a single larger datum is a block of its own.
-        ms_max: a block is cut once its oldest record has waited so many ms.
+        ms_max: a block is cut once its oldest record has waited so many ms; `WAIT_TIMES_MAX` times as many under load.
         refused_share_max: the share of refused rows among the last `schemas.dead_letters.SHARE_RECORDS`, 0 to 1;
             above it the sink halts.
     """
@@ -220,6 +226,7 @@ class BlockPlanner:
         self._skipped: deque[tuple[int, int]] = deque()  # (offset before which offsets expired, how many)
         self._cuts: list[int] = []  # offsets at which a refused block was halved: no block crosses them
         self._block: PlannedBlock | None = None
+        self._wait_ms: float = limits.ms_max
         self._head_records = self._head_bytes = 0
         self._head_schema: Any = None
         self._head_closed = False
@@ -288,7 +295,7 @@ class BlockPlanner:
         if self.first < self._intent_end:
             return Finished() if stopping else Wait(None)  # the intent stands; its records are still to be read
         if self._waiting and not stopping:
-            return Wait(self._arrivals[0][1] + self._limits.ms_max)
+            return Wait(self._arrivals[0][1] + self._wait_ms)
         if not self._waiting:
             self._reach(self.read_to)
         said = Intent(self.first, self.uncertain_to).metadata(self.first)
@@ -336,7 +343,7 @@ class BlockPlanner:
 
     def _due(self, now_ms: float) -> bool:
         cut_reached = bool(self._cuts) and self.read_to >= self._cuts[0]
-        return self._head_closed or cut_reached or now_ms - self._arrivals[0][1] >= self._limits.ms_max
+        return self._head_closed or cut_reached or now_ms - self._arrivals[0][1] >= self._wait_ms
 
     # Outcomes.
 
@@ -344,9 +351,11 @@ class BlockPlanner:
         """The broker acknowledged this commit under our generation."""
         self._committed = commit
 
-    def stored(self) -> None:
-        """The rows of the last `Insert` are stored, each once."""
+    def stored(self, took_ms: float = 0.0) -> None:
+        """The rows of the last `Insert` are stored, each once; it took so long."""
         assert self._block is not None
+        ms_max = self._limits.ms_max
+        self._wait_ms = min(max(ms_max, WAIT_TIMES_INSERT * took_ms), WAIT_TIMES_MAX * ms_max)
         rows = self._block.groups.pop(0)
         self._cap.note(bad=False, records=len(rows))
         if not self._block.groups and not self._block.dead_letters:

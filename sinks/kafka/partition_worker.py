@@ -307,6 +307,7 @@ class PartitionWorker:
             datums=[row.datum for row in insert.rows],
         )
         attempt = self._attempt_missing if insert.missing else self._attempt
+        began = self._now_ms()
         try:
             count = await asyncio.get_running_loop().run_in_executor(self._thread, attempt, block, insert.rows)
         except Unreadable as error:
@@ -326,7 +327,7 @@ class PartitionWorker:
             await self._pause(delay)
         else:
             self._engine.over()
-            blocks.stored()
+            blocks.stored(self._now_ms() - began)
             self._followed.stored(insert.first, insert.end, count)
             context.metrics.rows.labels(name).inc(count)
             context.metrics.blocks.labels(name).inc()

@@ -74,6 +74,19 @@ def test_intent_is_committed_before_its_range_is_inserted() -> None:
     assert last == Wait(None)
 
 
+@pytest.mark.parametrize(("took_ms", "waits_ms"), [(0, 100), (25, 100), (50, 200), (10_000, 500)])
+def test_records_wait_longer_where_inserts_take_long(took_ms: float, waits_ms: float) -> None:
+    """Each insert has a cost of its own; but what is visible late is late by a known bound."""
+    blocks = blocks_of()
+    blocks.add(rows(0), 1, now_ms=0)
+    blocks.committed(blocks.decide(100))  # type: ignore[arg-type]
+    assert isinstance(blocks.decide(100), Insert)
+    blocks.stored(took_ms)
+    blocks.add(rows(1), 2, now_ms=1_000)
+    assert blocks.decide(1_000) == Wait(1_000 + waits_ms)
+    assert blocks.decide(1_000 + waits_ms) == Commit(1, "2")
+
+
 def test_next_intent_is_what_marks_the_last_one_done() -> None:
     """One commit a block, not two, while records keep coming."""
     blocks = blocks_of()
