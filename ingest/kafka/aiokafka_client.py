@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.errors import ProducerClosed
 from aiokafka.protocol.admin import DescribeConfigsRequest
@@ -191,6 +191,11 @@ class ProducerSession:
         """How many partitions the topic has, or None when the brokers have not named it."""
         known = self._producer.client.cluster.partitions_for_topic(topic)
         return len(known) if known else None
+
+    def leader(self, topic: str, partition: int) -> int | None:
+        """The broker that leads a partition, as the brokers last said."""
+        found: int | None = self._producer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
+        return found
 
     @property
     def refused_topics(self) -> frozenset[str]:

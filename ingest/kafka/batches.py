@@ -211,6 +211,12 @@ class PartitionQueue:
         self.in_flight: RecordBatch | None = None
         self.filled = asyncio.Event()
 
+    @property
+    def records(self) -> int:
+        """How many records wait to be sent."""
+        waiting = [*self.full, self.open] if self.open is not None else self.full
+        return sum(batch.records for batch in waiting)
+
     def open_batch(self) -> RecordBatch:
         """Makes a new open batch; the open batch before it, if any, becomes a full one."""
         if self.open is not None:

@@ -6,8 +6,8 @@ UnjoinError
 └── NotDurable      503: nobody knows that the records are durable; send them again under the same ids
 
 While a batch is in flight, new records go to the next batch; the acknowledgement of the first sends the next (group
-commit), so batches grow with the load. A request that reaches its deadline has an *unknown* outcome, not a failed one:
-the deadline cancels nothing, and the records may still arrive.
+commit), so batches grow with the load; those of one broker go together (`send_rounds.py`). A request that reaches its
+deadline has an *unknown* outcome, not a failed one: the deadline cancels nothing, and the records may still arrive.
 
 When a batch fails, its session's producer id cannot be used any more (`ProducerSession.mark_spent`). A new session
 takes the next batches while the old one waits for its batches in flight. A session whose sender died is replaced in the
@@ -47,6 +47,7 @@ from ingest.kafka.congestion import WINDOW_BYTES_MIN, CongestionWindow
 from ingest.kafka.copies import InSyncCopies
 from ingest.kafka.partitioner import positive_hash
 from ingest.kafka.producer_lifecycle import HEARTBEAT_SECONDS, ProducerLifecycle
+from ingest.kafka.send_rounds import SendRounds
 from schemas.kafka_access import RIGHTS, KafkaAccess, refusal_of
 from schemas.outcomes import UnjoinError
 
@@ -185,6 +186,7 @@ class KafkaProducer:
         # Records without a key: all of one request go to one partition, those of the next request to the next one.
         self._keyless_turn = 0
         self._sending: list[asyncio.Task[None]] = []
+        self._rounds: dict[int | None, SendRounds] = {}  # by broker
         self._window = CongestionWindow(config.produce_seconds_max)
         self._deadlines = Deadlines()
         self._stopping = False
@@ -353,10 +355,13 @@ class KafkaProducer:
                 await queue.filled.wait()
                 if self._config.linger_ms:
                     await asyncio.sleep(self._config.linger_ms / 1_000)
+            rounds = self._rounds_of(queue)
+            await rounds.turn(queue)
             session = await self._lifecycle.usable_session(spent)
             batch = queue.take()
             self._in_flight_since[queue] = self._clock()
             records = batch.records
+            rounds.sent(records)
             try:
                 acknowledged = await session.submit(batch.builder, queue.topic.name, queue.partition)
                 try:
@@ -381,9 +386,18 @@ class KafkaProducer:
                 self._window.note_acknowledged(batch.bytes, self._clock())
                 self.stats.batches += 1
                 self.stats.records += records
+            rounds.settled()
             queue.in_flight = None
             del self._in_flight_since[queue]
             self._settle(batch, failure)
+
+    def _rounds_of(self, queue: PartitionQueue) -> SendRounds:
+        session = self._lifecycle.current
+        broker = session.leader(queue.topic.name, queue.partition) if session else None
+        rounds = self._rounds.get(broker)
+        if rounds is None:
+            rounds = self._rounds[broker] = SendRounds()
+        return rounds
 
     def _settle(self, batch: RecordBatch, failure: NotDurableReason | None) -> None:
         self.stats.bytes_in_flight -= batch.bytes

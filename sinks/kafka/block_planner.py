@@ -30,9 +30,9 @@ import msgspec
 from schemas.dead_letters import ShareCap
 from schemas.outcomes import DeadLetterReason
 
-
-# Each insert has a cost of its own, and what is inserted in small parts is merged again and again. So where inserts take
-# more than a quarter of the time, as on a busy machine or a slow disk, records wait longer, though not without end.
+# Each insert has a cost of its own, and what is inserted in small parts is merged again and again. So where inserts
+# take more than a quarter of the time, as on a busy machine or a slow disk, records wait longer, though not without
+# end.
 WAIT_TIMES_INSERT = 4
 WAIT_TIMES_MAX = 5
 

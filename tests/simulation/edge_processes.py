@@ -58,6 +58,9 @@ class SimulatedSession:
     def partitions(self, topic: str) -> int | None:
         return len(self._broker.topics[topic]) if topic in self._known else None
 
+    def leader(self, topic: str, partition: int) -> int | None:
+        return partition % 2 if topic in self._known else None
+
     def on_metadata(self, notice: Callable[[], None]) -> None:
         self._notices.append(notice)
         notice()
