@@ -16,7 +16,8 @@ from bench.sink.rows import records
 from sinks.clickhouse.embedded import Embedded
 from sinks.rows.tables import SIGNALS
 
-FILL_ROWS = 1_000_000
+FILL_ROWS = 1_000_000  # at first; later what is there, up to so many
+FILL_ROWS_MAX = 10_000_000
 BLOCK_ROWS = 50_000
 _FILL = """
 INSERT INTO unjoin.signals (event_id, site, session, type, ts, received_at, t, x, y)
@@ -42,7 +43,7 @@ def rows(sizes: Sequence[int], rounds: int) -> Iterator[Point]:
             there = 0
             for size in sizes:
                 while there < size:
-                    count = min(FILL_ROWS, size - there)
+                    count = min(max(FILL_ROWS, min(there, FILL_ROWS_MAX)), size - there)
                     engine.select(_FILL.format(start=there, count=count), "Null")
                     there += count
                 stored = [_stored(sink, seed=size + number) for number in range(rounds)]

@@ -2,11 +2,13 @@
 
 Steady load at `--rate`; every ten seconds RSS and PSS of every process, by role. The first minutes (`--warm-up`) are
 left out: caches fill, pools grow, code is compiled. `--census` has the collector say what it holds, after them and at
-the end, and tables what grew. 0 where every process lived through it and none is sure to grow by more than `--limit`
+the end, and tables what grew. `--clock 4` has the clocks of everything but Kafka run four times as fast (libfaketime,
+`apt install libfaketime`), so that what grows with time shows sooner; minutes and rates are of those clocks. 0 where every process lived through it and none is sure to grow by more than `--limit`
 MiB an hour, that is, where no interval lies above it.
 """
 
 import argparse
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -27,6 +29,7 @@ from unjoin.settings import settings_of
 
 SAMPLE_SECONDS = 10.0
 MIB = 1024 * 1024
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 ROLES = {"up": "up", "collect": "collector", "process": "processor", "sink": "sink"}
 
 
@@ -53,6 +56,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=10.0, help="MiB an hour that no process may surely exceed")
     parser.add_argument("--out", type=Path, default=Path("memory"), help="folder of the tables and the plot")
     parser.add_argument("--census", action="store_true", help="tell what the collector holds at both ends")
+    parser.add_argument("--clock", type=float, default=1.0, help="how many times as fast clocks run")
     options = parser.parse_args()
     options.warm_up = options.warm_up or max(1.0, options.minutes / 6)
     with tempfile.TemporaryDirectory(prefix="unjoin-memory-") as folder:
@@ -60,6 +64,9 @@ def main() -> int:
         stack = RunningStack(settings_of().kafka_home, Path(folder))
         if options.census:
             stack.environment |= census_environment(lines)
+        if options.clock != 1:
+            stack.environment |= kafka_keeps_its_clock(stack.data_dir, stack.environment["PATH"])
+            stack.environment |= faster_clock(options.clock, options.minutes)
         stack.start()
         try:
             samples, accepted = sampled(stack, lines, options, Console(stderr=True))
@@ -86,16 +93,21 @@ def sampled(
     ):
 
         def loaded() -> "subprocess.Popen[bytes]":
+            clock = faster_clock(options.clock, options.minutes - elapsed() / 60) if options.clock != 1 else {}
             return subprocess.Popen(
-                [*command, "--summary", str(summary)], env=stack.environment, stdout=log, stderr=log
+                [*command, "--summary", str(summary)], env=stack.environment | clock, stdout=log, stderr=log
             )
 
         task = progress.add_task("steady load", total=seconds)
-        load = loaded()
         began = time.monotonic()
+
+        def elapsed() -> float:
+            return options.clock * (time.monotonic() - began)
+
+        load = loaded()
         turn = 0
         try:
-            while (now := time.monotonic() - began) < seconds:
+            while (now := elapsed()) < seconds:
                 if load.poll() is not None:  # after an hour at the latest
                     console.print(f"the load began again after {now / 60:.0f} minutes")
                     load = loaded()
@@ -106,13 +118,31 @@ def sampled(
                     samples.append(Sample(role, pid, now / 3_600, rss, pss))
                 progress.update(task, completed=now)
                 turn += 1
-                time.sleep(max(0.0, began + turn * SAMPLE_SECONDS - time.monotonic()))
+                time.sleep(max(0.0, began + turn * SAMPLE_SECONDS / options.clock - time.monotonic()))
             if options.census:
                 take_census(processes_of(stack.pid)["collector"], lines)
         finally:
             load.terminate()
             load.wait(60)
     return samples, stack.count("SELECT count() FROM signals")
+
+
+def faster_clock(times: float, minutes: float) -> dict[str, str]:
+    """The environment of a process whose clocks run so many times as fast, and are right after so many of its minutes.
+
+    It begins in the past: Kafka, whose clock stays, refuses records of a time to come.
+    """
+    past = 60 * (minutes - minutes / times)
+    return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"-{past:.0f} x{times:g}"}
+
+
+def kafka_keeps_its_clock(folder: Path, path: str) -> dict[str, str]:
+    """The environment in which Java starts without libfaketime, which it does not bear."""
+    java = folder / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(f'#!/bin/sh\nunset LD_PRELOAD\nPATH={shlex.quote(path)} exec java "$@"\n')
+    java.chmod(0o755)
+    return {"PATH": f"{java.parent}:{path}"}
 
 
 def processes_of(pid: int) -> dict[str, int]:
