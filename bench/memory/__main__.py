@@ -2,9 +2,9 @@
 
 Steady load at `--rate`; every ten seconds RSS and PSS of every process, by role. The first minutes (`--warm-up`) are
 left out: caches fill, pools grow, code is compiled. `--census` has the collector say what it holds, after them and at
-the end, and tables what grew. `--clock 4` has the clocks of everything but Kafka run four times as fast (libfaketime,
-`apt install libfaketime`), so that what grows with time shows sooner; minutes and rates are of those clocks. 0 where every process lived through it and none is sure to grow by more than `--limit`
-MiB an hour, that is, where no interval lies above it.
+the end, and tables what grew. `--clock 4` has the clocks of everything but Kafka run four times as fast, so that what
+grows with time shows sooner; minutes and rates are of those clocks. 0 where every process lived through it and none is
+sure to grow by more than `--limit` MiB an hour, that is, where no interval lies above it.
 """
 
 import argparse
@@ -58,6 +58,8 @@ def main() -> int:
     parser.add_argument("--census", action="store_true", help="tell what the collector holds at both ends")
     parser.add_argument("--clock", type=float, default=1.0, help="how many times as fast clocks run")
     options = parser.parse_args()
+    if options.clock != 1 and not FAKETIME.exists():
+        parser.error(f"--clock needs {FAKETIME}: apt install libfaketime")
     options.warm_up = options.warm_up or max(1.0, options.minutes / 6)
     with tempfile.TemporaryDirectory(prefix="unjoin-memory-") as folder:
         lines = Path(folder) / "census.jsonl"

@@ -202,6 +202,7 @@ class KafkaProducer:
 
     async def start(self) -> None:
         """Returns once the first try to reach a broker has ended, and after `produce_seconds_max` at the latest."""
+        self._loop = asyncio.get_running_loop()
         limit_aiokafka_logs()
         self._lifecycle.start()
         self._sending.append(asyncio.create_task(self.copies.watch()))
@@ -287,7 +288,7 @@ class KafkaProducer:
         for run in records.runs:
             if run.topic not in topics:
                 return False
-        deadline = asyncio.get_running_loop().time() + self._config.produce_seconds_max
+        deadline = self._loop.time() + self._config.produce_seconds_max
         self._deadlines.watch(self._begin(records.runs, settled, deadline))
         return True
 

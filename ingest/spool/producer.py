@@ -83,6 +83,7 @@ class SpoolingProducer:
         Raises:
             SpoolHeld: another process spools in the same folder.
         """
+        self._loop = asyncio.get_running_loop()  # each question for it is a system call, until Python 3.12
         await self.spool.start()
         await self._producer.start()
         for spool in list(self.left):
@@ -158,7 +159,7 @@ class SpoolingProducer:
         """As `produce`, without a task for as long as Kafka acknowledges; False while it does not."""
         if not self.reaches_kafka():
             return False
-        deadline = asyncio.get_running_loop().time() + self._answer_seconds_max
+        deadline = self._loop.time() + self._answer_seconds_max
 
         def sent(failure: "NotDurableReason | None") -> None:
             self._note_answer(failure)
