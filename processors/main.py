@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import uvloop
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
@@ -107,7 +108,8 @@ def run(
     metrics = DoorMetrics(config.crowd)
     for one in role_metrics:
         metrics.registry.register(one)
-    code = asyncio.run(_serve(config, epoch_keys, mask, keys_compared, on_ready, metrics))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(_serve(config, epoch_keys, mask, keys_compared, on_ready, metrics))
     if code == EXIT_OK:
         log.info("stopped")
     return code
