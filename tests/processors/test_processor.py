@@ -131,7 +131,7 @@ def test_killed_worker_loses_no_label(bootstrap: str, start: Start) -> None:
     """SIGKILL in the middle of the work: what comes again is the same row."""
     topics, given = Topics(bootstrap), labels(20_000, today())
     topics.put(record_of(label) for label in given)
-    door = start(topics)
+    door = start(topics, session_s=2.0)  # how long its successor waits
     wait_until(lambda: topics.released_count() >= 5_000, "part of the labels")
     door.stop(signal.SIGKILL)
     assert topics.lag() > 0, "killed too late to prove anything"
