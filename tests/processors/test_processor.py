@@ -306,7 +306,7 @@ def test_processor_waits_for_topics_that_are_missing(bootstrap: str, start: Star
 
 def test_outage_of_the_broker_is_waited_for(kafka_home: Path, tmp_path: Path, start: Start) -> None:
     """The broker is killed under load and comes back: no restart of the worker, nothing lost."""
-    node = KafkaNode(kafka_home, tmp_path / "node")
+    node = KafkaNode(kafka_home, tmp_path / "node", killable=True)
     node.start()
     try:
         topics, given = Topics(node.bootstrap), labels(12_000, today())
