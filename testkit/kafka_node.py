@@ -1,10 +1,13 @@
 """A real broker of a test's own, to be stopped, killed, paused and started again, and what is stored on it."""
 
+import atexit
+import functools
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -41,6 +44,20 @@ def kafka_home() -> Path:
     assert (home / "jars").is_dir(), f"no jars in {home}: run `make setup`"
     assert shutil.which("java"), "no java: run `make setup`"
     return home
+
+
+@functools.cache
+def _formatted_storage(kafka_home: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="unjoin-formatted-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    prepare_node(kafka_home, folder, free_port())
+    return folder / "data"
+
+
+def lend_storage(kafka_home: Path, state_dir: Path) -> None:
+    """Gives a single node that has none a formatted storage: Java takes half a second of CPU to format each."""
+    if not (state_dir / "data").exists():
+        shutil.copytree(_formatted_storage(kafka_home), state_dir / "data")
 
 
 class KafkaNode:
@@ -86,6 +103,8 @@ class KafkaNode:
     def start(self) -> None:
         """Returns once it answers."""
         assert self._process is None
+        if not self.more and not self._cluster_id:
+            lend_storage(self._kafka_home, self._state_dir)
         command = prepare_node(self._kafka_home, self._state_dir, self.port, self.more, self._cluster_id)
         with (self._state_dir / "server.properties").open("a") as properties:
             properties.write(self.properties)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from testkit.kafka_node import lend_storage
 from unjoin.host.kafka import free_port
 
 READY_SECONDS_MAX = 90.0
@@ -44,6 +45,7 @@ class RunningStack:
         }
         self.python = [sys.executable, "-m", "unjoin"]
         self._process: subprocess.Popen[str] | None = None
+        self._kafka_home = kafka_home
         self._log = data_dir / "up.log"
 
     @property
@@ -66,6 +68,7 @@ class RunningStack:
 
     def start(self) -> None:
         """Returns once `unjoin up` says that everything is ready."""
+        lend_storage(self._kafka_home, self.data_dir / "kafka")
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "unjoin", "up"],

@@ -46,10 +46,12 @@ def test_events_made_while_the_page_ends_wait_for_the_next_page_or_are_told(page
     wait(lambda: site.posted)
     site.status = 200
     page.goto(site.url + "/")
-    page.wait_for_timeout(4_000)  # a page that closes just now writes a moment later
-    unkept = {note["event"]["id"] for note in noted(page) if "beaconed: unkept" in note["fates"]}
-    assert len(made(page)) == 2
-    assert made(page) <= site.stored.keys() | unkept
+
+    def unkept():
+        return {note["event"]["id"] for note in noted(page) if "beaconed: unkept" in note["fates"]}
+
+    wait_on(page, lambda: len(made(page)) == 2)  # a page that closes just now writes a moment later
+    wait_on(page, lambda: made(page) <= site.stored.keys() | unkept())
 
 
 @pytest.mark.parametrize("beacon", ["works", "refuses", "missing"])

@@ -112,16 +112,37 @@ def test_bad_event_does_not_sink_its_batch(stack: RunningStack) -> None:
     assert stack.count(f"SELECT count() FROM signals WHERE event_id = '{bad}'") == 0
 
 
-def test_simulated_traffic_is_stored_to_the_last_event_and_survives_a_restart(kafka_home: Path, tmp_path: Path) -> None:
-    """Accepted per category equals rows per table, now and after the machine was stopped and started."""
+def test_simulated_traffic_is_stored_to_the_last_event_and_stopping_under_load_loses_nothing(
+    kafka_home: Path, tmp_path: Path
+) -> None:
+    """Accepted per category equals rows per table; then SIGTERM in the middle of traffic, and a start.
+
+    Exit 0, nobody is left behind, and every acknowledged event is there next time.
+    """
     stack = RunningStack(kafka_home, tmp_path, UNJOIN_CROWD_MIN="1")
     stack.start()
     try:
-        summary = simulate(stack, tmp_path / "summary.json", events=20_000, seed=7)
-        assert_all_stored(stack, summary)
+        first = simulate(stack, tmp_path / "first.json", events=10_000, seed=7)
+        assert_all_stored(stack, first)
+        file = tmp_path / "second.json"
+        command = [*stack.python, "simulate", "--events", "5000000", "--seed", "3", "--summary", str(file)]
+        traffic = subprocess.Popen(command, env=stack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        assert stack.wait_until(f"SELECT count() > 2000 + {first['accepted']['signals']} FROM signals")
         assert stack.stop() == 0
+        traffic.send_signal(signal.SIGINT)
+        traffic.wait(30)
+        assert not stack.processes()
         stack.start()
-        assert_all_stored(stack, summary)
+        second = json.loads(file.read_text())
+        for category, table in TABLES.items():
+            accepted = first["accepted"][category] + second["accepted"][category]
+            assert stack.wait_until(f"SELECT count() >= {accepted} FROM {table}"), (
+                f"{table}: acknowledged events are lost"
+            )
+            stored = stack.count(f"SELECT count() FROM {table}")
+            assert stored <= accepted + second["unknown"], f"{table}: more rows than events"
+        votes = first["votes"] + second["votes"]
+        assert stack.wait_until(f"SELECT count() >= {votes} FROM labels"), "acknowledged votes are lost"
     finally:
         stack.stop()
 
@@ -140,30 +161,3 @@ def assert_all_stored(stack: RunningStack, summary: dict[str, Any]) -> None:
         assert stack.wait_for_count(f"SELECT count() FROM {table}", accepted) == accepted, table
     votes = summary["votes"]
     assert stack.wait_for_count("SELECT count() FROM labels", votes) == votes
-
-
-def test_stopping_under_load_loses_nothing_and_leaves_no_process(kafka_home: Path, tmp_path: Path) -> None:
-    """SIGTERM in the middle of traffic: exit 0, nobody left behind, and every acknowledged event is there next time."""
-    stack = RunningStack(kafka_home, tmp_path, UNJOIN_CROWD_MIN="1")
-    stack.start()
-    try:
-        file = tmp_path / "summary.json"
-        command = [*stack.python, "simulate", "--events", "5000000", "--seed", "3", "--summary", str(file)]
-        traffic = subprocess.Popen(command, env=stack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        assert stack.wait_until("SELECT count() > 2000 FROM signals")
-        assert stack.stop() == 0
-        traffic.send_signal(signal.SIGINT)
-        traffic.wait(30)
-        assert not stack.processes()
-        stack.start()
-        summary = json.loads(file.read_text())
-        for category, table in TABLES.items():
-            accepted = summary["accepted"][category]
-            assert stack.wait_until(f"SELECT count() >= {accepted} FROM {table}"), (
-                f"{table}: acknowledged events are lost"
-            )
-            stored = stack.count(f"SELECT count() FROM {table}")
-            assert stored <= accepted + summary["unknown"], f"{table}: more rows than events"
-        assert stack.wait_until(f"SELECT count() >= {summary['votes']} FROM labels"), "acknowledged votes are lost"
-    finally:
-        stack.stop()

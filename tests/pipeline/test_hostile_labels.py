@@ -5,8 +5,7 @@ import time
 import unicodedata
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
@@ -25,15 +24,6 @@ OTHERS = 25
 TASK_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-")
 CATEGORIES = 30
 """General categories of Unicode. Source: The Unicode Standard, 4.5."""
-
-
-@pytest.fixture(scope="module")
-def own_stack(kafka_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A stack that nobody else's labels get into."""
-    running = RunningStack(kafka_home, tmp_path_factory.mktemp("stack"))
-    running.start()
-    yield running
-    running.stop()
 
 
 def label(task: str, answer: str) -> dict[str, Any]:
@@ -67,18 +57,18 @@ def by_category() -> dict[str, list[str]]:
     return found
 
 
-def test_every_code_point_arrives_in_its_canonical_form_or_masked(own_stack: RunningStack) -> None:
+def test_every_code_point_arrives_in_its_canonical_form_or_masked(stack: RunningStack) -> None:
     """NUL, unassigned, private use, bidi controls, noncharacters: an answer is a free string in every part."""
     every = [code for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
     step = ANSWER_BYTES_MAX // 4
     answers = {f"{every[at]:06x}": "".join(map(chr, every[at : at + step])) for at in range(0, len(every), step)}
     expected = {task: mask(canonical(answer)) for task, answer in answers.items()}
-    assert stored(own_stack, "every:", answers) == expected
+    assert stored(stack, "every:", answers) == expected
     masked = sum(expected[task] != canonical(answer) for task, answer in answers.items())
     assert masked < 0.05 * len(answers), "digits of all scripts in a row look like numbers, and little else does"
 
 
-def test_every_category_arrives_between_letters_and_on_its_own(own_stack: RunningStack) -> None:
+def test_every_category_arrives_between_letters_and_on_its_own(stack: RunningStack) -> None:
     """Whatever stands at an edge of a string is what a careless part strips or pads."""
     rng, answers = Random(5), {}
     for category, characters in by_category().items():
@@ -93,10 +83,10 @@ def test_every_category_arrives_between_letters_and_on_its_own(own_stack: Runnin
         f"chosen:{ord(one):x}": f"a{one}b" for one in "\0\x7f\u0378\u202e\u2066\u200d\ufeff\ufffe\ue000\U0010ffff"
     }
     assert len({task.partition(":")[0] for task in answers}) == CATEGORIES
-    assert stored(own_stack, "category:", answers) == {task: canonical(answer) for task, answer in answers.items()}
+    assert stored(stack, "category:", answers) == {task: canonical(answer) for task, answer in answers.items()}
 
 
-def test_task_of_any_other_character_is_rejected_alone(own_stack: RunningStack) -> None:
+def test_task_of_any_other_character_is_rejected_alone(stack: RunningStack) -> None:
     """A task is a name that queries and exports repeat: letters, digits and four signs, whatever the script."""
     rng, characters = Random(6), []
     for category, members in by_category().items():
@@ -105,17 +95,17 @@ def test_task_of_any_other_character_is_rejected_alone(own_stack: RunningStack) 
             characters += rng.sample(others, min(8, len(others)))
     events = [label(f"dogs{character}", "beagle") for character in [*characters, "\n", "\0", "\u202e", " "]]
     events.insert(len(events) // 2, label("dogs:good", "beagle"))
-    status, answer = own_stack.post({"session": "s-tasks", "events": events})
+    status, answer = stack.post({"session": "s-tasks", "events": events})
     assert (status, answer["accepted"]) == (200, 1)
     assert {one["reason"] for one in answer["rejected"]} == {"invalid_value"}
     assert len(answer["rejected"]) == len(events) - 1 >= 150
 
 
-def test_lone_surrogate_is_rejected_alone(own_stack: RunningStack) -> None:
+def test_lone_surrogate_is_rejected_alone(stack: RunningStack) -> None:
     """No UTF-8 can hold one, so it cannot be stored; the rest of its batch can."""
     answers = ["fine", "\ud800", "a\udfffb", "\udc00\ud800", "\U0001f600 fine"]
     events = [label(f"surrogates-{number}", answer) for number, answer in enumerate(answers)]
-    status, answer = own_stack.post({"session": "s-surrogates", "events": events})
+    status, answer = stack.post({"session": "s-surrogates", "events": events})
     assert (status, answer["accepted"]) == (200, 2)
     assert [(one["index"], one["reason"]) for one in answer["rejected"]] == [(n, "invalid_text") for n in (1, 2, 3)]
 
@@ -132,31 +122,29 @@ def test_lone_surrogate_is_rejected_alone(own_stack: RunningStack) -> None:
         ("cards", lambda size: "4111 1111 1111 1111 " * (size // 20)),
     ],
 )
-def test_answer_as_long_as_may_be_is_masked_whole(
-    own_stack: RunningStack, name: str, fill: Callable[[int], str]
-) -> None:
+def test_answer_as_long_as_may_be_is_masked_whole(stack: RunningStack, name: str, fill: Callable[[int], str]) -> None:
     """The longest answer there can be costs the door no more than its share, and is masked to its end."""
     answer = fill(ANSWER_BYTES_MAX)
-    came = stored(own_stack, f"large:{name}:", {"one": answer})
+    came = stored(stack, f"large:{name}:", {"one": answer})
     assert came == {"one": mask(canonical(answer))}
     for part in ("jo.doe@example.com", "901820", "1111"):
         assert part not in came["one"]
 
 
-def test_one_byte_more_than_an_answer_may_have_is_rejected_alone(own_stack: RunningStack) -> None:
+def test_one_byte_more_than_an_answer_may_have_is_rejected_alone(stack: RunningStack) -> None:
     """Work at the door grows with an answer's length, so that it is bounded before anything is kept."""
     longest = label("length-1", "é" * (ANSWER_BYTES_MAX // 2))
     longer = label("length-2", longest["answer"] + "a")
-    status, answer = own_stack.post({"session": "s-length", "events": [longer, longest]})
+    status, answer = stack.post({"session": "s-length", "events": [longer, longest]})
     assert (status, answer["accepted"]) == (200, 1)
     (rejected,) = answer["rejected"]
     assert (rejected["index"], rejected["id"]) == (0, longer["id"])
     assert (rejected["reason"], rejected["field"]) == ("answer_too_long", "answer")
 
 
-def test_one_byte_more_than_an_event_may_have_is_rejected_alone(own_stack: RunningStack) -> None:
+def test_one_byte_more_than_an_event_may_have_is_rejected_alone(stack: RunningStack) -> None:
     """A bound that is not exact is two bounds."""
     good, bad = label("size-1", "yes"), label("size-2", "x" * EVENT_BYTES_MAX)
-    status, answer = own_stack.post({"session": "s-size", "events": [bad, good]})
+    status, answer = stack.post({"session": "s-size", "events": [bad, good]})
     assert (status, answer["accepted"]) == (200, 1)
     assert [(one["index"], one["id"], one["reason"]) for one in answer["rejected"]] == [(0, bad["id"], "too_large")]

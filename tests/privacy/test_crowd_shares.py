@@ -1,5 +1,6 @@
 """Crowds of real answers, and of invented ones whose crowds can be counted by hand."""
 
+import functools
 from pathlib import Path
 from random import Random
 
@@ -25,6 +26,11 @@ def test_pairs_count_voters_and_not_answers() -> None:
     assert pairs_below(answers, 3) == (2, 2)
 
 
+@functools.cache
+def orders_in(file: Path) -> dict[str, list[Given]]:
+    return orders_of(answers_of(file), Random(1))
+
+
 @pytest.mark.datasets
 @pytest.mark.parametrize("hours", [0.0, 4.0])
 @pytest.mark.parametrize("target", [20, 200])
@@ -34,7 +40,7 @@ def test_crowds_of_real_answers_cost_no_majority(
     datasets: Path, name: str, count: int, order: str, target: int, hours: float
 ) -> None:
     """Two of the 176 workers gave a fifth of all answers: none has more than half of a crowd, and no use is lost."""
-    answers = orders_of(answers_of(datasets / "crowd_labels" / f"{name}_answers.csv"), Random(1))[order]
+    answers = orders_in(datasets / "crowd_labels" / f"{name}_answers.csv")[order]
     found = crowds_of_answers(answers, order, Random(1), crowd_rule(20, crowd_target=target), hours)
     assert found.share_max <= 0.5
     assert found.suppressed == 0

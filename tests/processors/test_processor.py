@@ -131,7 +131,7 @@ def test_killed_worker_loses_no_label(bootstrap: str, start: Start) -> None:
     """SIGKILL in the middle of the work: what comes again is the same row."""
     topics, given = Topics(bootstrap), labels(20_000, today())
     topics.put(record_of(label) for label in given)
-    door = start(topics)
+    door = start(topics, session_s=2.0)  # how long its successor waits
     wait_until(lambda: topics.released_count() >= 5_000, "part of the labels")
     door.stop(signal.SIGKILL)
     assert topics.lag() > 0, "killed too late to prove anything"
@@ -306,7 +306,7 @@ def test_processor_waits_for_topics_that_are_missing(bootstrap: str, start: Star
 
 def test_outage_of_the_broker_is_waited_for(kafka_home: Path, tmp_path: Path, start: Start) -> None:
     """The broker is killed under load and comes back: no restart of the worker, nothing lost."""
-    node = KafkaNode(kafka_home, tmp_path / "node")
+    node = KafkaNode(kafka_home, tmp_path / "node", killable=True)
     node.start()
     try:
         topics, given = Topics(node.bootstrap), labels(12_000, today())

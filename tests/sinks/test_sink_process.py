@@ -88,7 +88,7 @@ def test_killed_again_and_again_under_load_it_stores_every_row_once(bootstrap: s
                 for _ in range(3):
                     before = await world.commits()
                     await sink.start()
-                    producing = asyncio.create_task(world.produce(30_000))
+                    producing = asyncio.create_task(world.produce(15_000))
                     await until(world.commits, lambda commits, before=before: commits != before)
                     await asyncio.sleep(chance.uniform(0, 0.8))  # when it dies is the input, not a wait
                     sink.kill()

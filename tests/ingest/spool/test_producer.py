@@ -16,7 +16,7 @@ from ingest.spool.file import SpoolError
 from ingest.spool.packs import Entry
 from ingest.spool.producer import SpoolingProducer
 from ingest.spool.writer import Spool
-from testkit.clean_loop import run, seconds_of, until
+from testkit.clean_loop import run, run_skipping, seconds_of, until
 from tests.contract.memory_broker import MemoryBroker, MemoryProducer
 from tests.contract.memory_spool import MemorySpool
 from tests.ingest.configs import producer_config, spool_config
@@ -78,7 +78,7 @@ def test_spool_is_not_touched_while_kafka_answers() -> None:
             assert edge.spool.counts.spooled == 0
         assert edge.stored() == values(0, 3)
 
-    run(main())
+    run_skipping(main())
 
 
 def test_only_the_first_requests_of_an_outage_wait_and_all_arrive_in_order_afterwards() -> None:
@@ -109,7 +109,7 @@ def test_only_the_first_requests_of_an_outage_wait_and_all_arrive_in_order_after
         assert late == values(5, 96)
         assert len(stored) == 101 + 5
 
-    run(main())
+    run_skipping(main())
 
 
 def test_what_is_begun_without_a_task_is_spooled_where_kafka_does_not_acknowledge_it() -> None:
@@ -132,7 +132,7 @@ def test_what_is_begun_without_a_task_is_spooled_where_kafka_does_not_acknowledg
         assert told == [None, None]
         assert sorted(set(edge.stored())) == values(0, 2)
 
-    run(main())
+    run_skipping(main())
 
 
 def test_kafka_that_is_slower_than_a_request_can_wait_drains_all_the_same() -> None:
@@ -154,7 +154,7 @@ def test_kafka_that_is_slower_than_a_request_can_wait_drains_all_the_same() -> N
         assert set(edge.stored()) == set(values(0, 10))
         assert len(edge.stored()) == 20
 
-    run(main())
+    run_skipping(main())
 
 
 def test_full_memory_is_spooled_at_once() -> None:
@@ -169,10 +169,9 @@ def test_full_memory_is_spooled_at_once() -> None:
             assert seconds < WAIT_SECONDS
             assert edge.spool.counts.spooled == 3
 
-    run(main())
+    run_skipping(main())
 
 
-@pytest.mark.slow
 def test_spool_drains_in_smaller_chunks_where_memory_has_less_room_than_one() -> None:
     """A chunk that never fits would be refused for ever, and everything behind it."""
 
@@ -186,7 +185,7 @@ def test_spool_drains_in_smaller_chunks_where_memory_has_less_room_than_one() ->
             await until(lambda: not edge.spool.counts.waiting)
             assert set(edge.stored()) == set(values(0, 90))
 
-    run(main())
+    run_skipping(main())
 
 
 def test_neither_kafka_nor_spool_is_a_refusal_that_says_when_to_come_back() -> None:
@@ -207,7 +206,7 @@ def test_neither_kafka_nor_spool_is_a_refusal_that_says_when_to_come_back() -> N
             await until(producer.ready)  # nobody has to post for it to be noticed
             await producer.produce(records(3))
 
-    run(main())
+    run_skipping(main())
 
 
 def test_full_spool_is_a_refusal_and_drains_once_kafka_is_back() -> None:
@@ -230,7 +229,7 @@ def test_full_spool_is_a_refusal_and_drains_once_kafka_is_back() -> None:
             assert producer.ready()
         assert edge.stored() == values(0, taken)
 
-    run(main())
+    run_skipping(main())
 
 
 def test_labels_that_outlive_their_topic_in_an_outage_expire_and_are_counted() -> None:
@@ -247,7 +246,7 @@ def test_labels_that_outlive_their_topic_in_an_outage_expire_and_are_counted() -
             await until(lambda: edge.spool.counts.waiting == 0)
         assert (edge.stored("labeled"), edge.stored()) == ([], values(2, 2))
 
-    run(main())
+    run_skipping(main())
 
 
 def test_outage_outlives_a_restart(tmp_path: Path) -> None:
@@ -310,7 +309,7 @@ def test_record_that_kafka_refuses_holds_nobody_back_and_stays_until_it_is_taken
             await until(lambda: edge.spool.counts.waiting == 0)
         assert sorted(edge.stored(), key=int) == values(0, 301)
 
-    run(main())
+    run_skipping(main())
 
 
 def test_what_is_on_its_way_to_kafka_stays_in_the_spool_until_it_is_acknowledged() -> None:
@@ -336,7 +335,7 @@ def test_what_is_on_its_way_to_kafka_stays_in_the_spool_until_it_is_acknowledged
             await until(lambda: edge.spool.counts.drained == 3)
         assert edge.stored() == values(0, 3)
 
-    run(main())
+    run_skipping(main())
 
 
 def test_what_kafka_acknowledged_is_not_sent_again_because_deleting_fails() -> None:
@@ -360,25 +359,7 @@ def test_what_kafka_acknowledged_is_not_sent_again_because_deleting_fails() -> N
             await until(lambda: edge.spool.counts.waiting == 0)
         assert edge.stored() == values(0, 3)
 
-    run(main())
-
-
-class SkippingLoop(asyncio.SelectorEventLoop):
-    """Its time passes at once wherever nothing is to be done but wait."""
-
-    def __init__(self) -> None:
-        self.skipped = 0.0
-        super().__init__()
-        select = self._selector.select  # type: ignore[attr-defined]
-
-        def skip(timeout: float | None = None) -> Any:
-            self.skipped += timeout or 0.0
-            return select(0)
-
-        self._selector.select = skip  # type: ignore[attr-defined]
-
-    def time(self) -> float:
-        return super().time() + self.skipped
+    run_skipping(main())
 
 
 @pytest.mark.parametrize("produce_seconds_max", [1.0, 2.0, 5.0])
@@ -396,5 +377,4 @@ def test_silent_kafka_leaves_the_disk_its_share_of_the_answer(produce_seconds_ma
             assert edge.spool.stats.failed == 0
             assert asyncio.get_running_loop().time() - began < produce_seconds_max + SPOOL_SECONDS_MAX
 
-    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
-        runner.run(main())
+    run_skipping(main())

@@ -35,7 +35,7 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningColle
         yield collector
 
 
-EXAMPLES = 20
+EXAMPLES = 12
 
 
 def check_operation(operation: schemathesis.APIOperation, mode: GenerationMode, statuses: Counter[int]) -> None:

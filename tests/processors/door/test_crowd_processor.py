@@ -182,7 +182,7 @@ def test_verdict_holds_for_its_day_over_kills_restarts_and_a_log_that_forgot_it(
     topics = Topics(bootstrap)
     put(topics, crowd(0))
     topics.put([verdict(0, human=False)])
-    door = start(topics)
+    door = start(topics, session_s=2.0)  # how long its successor waits
     wait_until(lambda: topics.lag() == 0, "the crowd, and the verdict after it")
     put(topics, [label(0, "later"), *crowd(100)[:-1]])
     door.stop(signal.SIGKILL)

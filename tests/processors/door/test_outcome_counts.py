@@ -164,7 +164,7 @@ def test_door_that_was_killed_and_whose_log_expired_goes_on_from_the_totals_that
 
     votes = [record_of(label) for label in labels(6, today())]
     topics.put([*votes[:3], (b"k", b"garbage"), *votes[:3], *votes[3:]])
-    door = RunningDoor(topics, tmp_path / "first", crowd_min=6)
+    door = RunningDoor(topics, tmp_path / "first", crowd_min=6, session_s=2.0)  # how long its successor waits
     wait_until(lambda: topics.lag() == 0, "the crowd committed")
     assert committed() == OutcomeCounts(since=0, released=6, collapsed=3, dead_lettered=1)
     topics.put(votes[:4])

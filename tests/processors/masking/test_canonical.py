@@ -73,7 +73,7 @@ def test_no_character_survives_that_nobody_sees() -> None:
 
 @pytest.mark.slow
 @given(ANSWERS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_canonical_form_of_a_canonical_form_is_itself(answer: str) -> None:
     """A replayed label takes the way of the first; two forms of one answer would be two versions of a row."""
     once = canonical(answer)
@@ -84,7 +84,7 @@ def test_canonical_form_of_a_canonical_form_is_itself(answer: str) -> None:
 
 
 @given(ANSWERS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_masking_leaves_a_canonical_answer_canonical(answer: str) -> None:
     """Placeholders are plain text; what stands beside them is not torn apart."""
     left = mask(canonical(answer))

@@ -32,7 +32,7 @@ ANSWERS = st.one_of(
 
 @pytest.mark.slow
 @given(ANSWERS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_masking_what_is_masked_changes_nothing(answer: str) -> None:
     """A replayed label is masked again and must give the same row; and nothing that `find` knows is left behind."""
     masked = mask(answer)
@@ -41,7 +41,7 @@ def test_masking_what_is_masked_changes_nothing(answer: str) -> None:
 
 
 @given(ANSWERS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_spans_are_ordered_within_the_answer_and_do_not_overlap(answer: str) -> None:
     """Folding moves offsets; a span that points elsewhere would leave the value and cut out something else."""
     at = 0
@@ -52,7 +52,7 @@ def test_spans_are_ordered_within_the_answer_and_do_not_overlap(answer: str) -> 
 
 
 @given(st.text(st.characters(blacklist_categories=())))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_any_string_is_masked_without_an_error(answer: str) -> None:
     """Answers are free strings of a public key: every Unicode category, lone surrogates too."""
     assert isinstance(mask(answer), str)
@@ -278,7 +278,7 @@ def test_work_is_bounded_by_the_bytes_of_an_answer(unit: str, size: int) -> None
 
 @pytest.mark.slow
 @given(st.lists(st.one_of(st.sampled_from(HOSTILE_PIECES), st.text(max_size=3)), min_size=1, max_size=6).map("".join))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_search_for_a_worse_answer_finds_none_beyond_the_bound(unit: str) -> None:
     """What a hand does not think of: Hypothesis climbs towards more calls a byte."""
     answer = filled(unit or "7")
@@ -300,7 +300,7 @@ def test_no_choice_of_letters_makes_each_of_them_costly() -> None:
 
 @pytest.mark.slow
 @given(ANSWERS)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_answer_with_too_many_candidates_is_masked_for_good(answer: str) -> None:
     """Masked unexamined, nothing may be left in it that an examination would find, or a replay gives another row."""
     folded = fold(answer, fold_bytes(answer))

@@ -439,7 +439,7 @@ def test_commit_without_an_answer_ends_the_session_and_is_not_told_as_one_to_try
 
 def test_broker_killed_and_started_again_costs_no_row(kafka_home: Path, tmp_path: Path) -> None:
     """Fetches, commits and the group are lost in the middle of blocks; the same consumer goes on by itself."""
-    node = KafkaNode(kafka_home, tmp_path)
+    node = KafkaNode(kafka_home, tmp_path, killable=True)
 
     async def play() -> None:
         async with SinkEnvironment(node.bootstrap) as world:

@@ -27,7 +27,7 @@ def _events(*args, **plan):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 2**64),
     sessions=st.integers(0, 60),
