@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.errors import ProducerClosed
 from aiokafka.protocol.admin import DescribeConfigsRequest
@@ -192,11 +192,6 @@ class ProducerSession:
         known = self._producer.client.cluster.partitions_for_topic(topic)
         return len(known) if known else None
 
-    def leader(self, topic: str, partition: int) -> int | None:
-        """The broker that leads a partition, as the brokers last said."""
-        found: int | None = self._producer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
-        return found
-
     @property
     def refused_topics(self) -> frozenset[str]:
         """The topics that this user may not even see, as the brokers last said."""
@@ -232,7 +227,7 @@ class ProducerSession:
         return dict.fromkeys(topics) | {topic: entries[0][1] for topic, entries in told if entries}
 
     async def submit(self, builder: Any, topic: str, partition: int) -> "asyncio.Future[Any]":
-        """Hands a closed batch to the sender.
+        """Hands a batch to the sender; one that is open takes more records until the sender closes it.
 
         Only one batch of a partition may be in flight at a time.
 

@@ -162,6 +162,11 @@ class RecordBatchBuilder(BatchBuilder):  # type: ignore[misc]
         self._relative_offset = index + shift
         return index
 
+    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+        """Closes it: aiokafka has just counted its records, for the sequence number of the next batch."""
+        super()._set_producer_state(producer_id, producer_epoch, base_sequence)
+        self.close()
+
 
 class RecordBatch:
     """Records of one partition that are sent and acknowledged together.
@@ -194,8 +199,10 @@ class RecordBatch:
 class PartitionQueue:
     """The batches of one partition: at most one open and at most one in flight, any number full.
 
+    The one in flight is open as well while its broker is busy with another request.
+
     Attributes:
-        open: the batch that takes records, if there is one.
+        open: the batch that takes records, if there is one; its builder is closed once it is really sent.
         full: closed batches that wait to be sent, oldest first.
         in_flight: the batch that the sender has and that is not settled.
         filled: set while there is a batch to take.
@@ -211,17 +218,12 @@ class PartitionQueue:
         self.in_flight: RecordBatch | None = None
         self.filled = asyncio.Event()
 
-    @property
-    def records(self) -> int:
-        """How many records wait to be sent."""
-        waiting = [*self.full, self.open] if self.open is not None else self.full
-        return sum(batch.records for batch in waiting)
-
     def open_batch(self) -> RecordBatch:
         """Makes a new open batch; the open batch before it, if any, becomes a full one."""
         if self.open is not None:
             self.open.builder.close()
-            self.full.append(self.open)
+            if self.open is not self.in_flight:
+                self.full.append(self.open)
         self.open = RecordBatch(RecordBatchBuilder(self.topic.batch_bytes_max, self.topic.codec))
         self.filled.set()
         return self.open
@@ -235,7 +237,9 @@ class PartitionQueue:
         touched = []
         first, last = 0, len(run.values)
         while first < last:
-            batch = self.open or self.open_batch()
+            batch = self.open
+            if batch is None or batch.builder.closed():
+                batch = self.open_batch()
             index = batch.builder.extend(run.timestamp_ms, run.key, run.values, first, run.headers)
             if index > first:
                 batch.bytes += size if index - first == last else size_of(run, first, index)
@@ -246,27 +250,28 @@ class PartitionQueue:
         return touched
 
     def take(self) -> RecordBatch:
-        """Closes the oldest batch and makes it the one in flight; `filled` has to be set, and none in flight."""
+        """Makes the oldest batch the one in flight; `filled` has to be set, and none in flight."""
         assert self.in_flight is None
-        if self.full:
-            batch = self.full.popleft()
-        else:
-            assert self.open is not None
-            batch, self.open = self.open, None
-            # aiokafka counts this batch's records when it drains the batch, for the next batch's sequence number.
-            batch.builder.close()
-        if not self.full and self.open is None:
+        batch = self.full.popleft() if self.full else self.open
+        assert batch is not None
+        if not self.full and self.open in (None, batch):
             self.filled.clear()
         self.in_flight = batch
         return batch
 
+    def forget(self) -> None:
+        """The batch in flight is settled."""
+        if self.open is self.in_flight:
+            self.open = None
+        self.in_flight = None
+
     def drop_all(self) -> list[RecordBatch]:
         """Empties the queue; returns every batch that is not settled."""
-        dropped = [batch for batch in (self.in_flight, *self.full, self.open) if batch is not None]
+        held = dict.fromkeys((self.in_flight, *self.full, self.open))
         self.open = self.in_flight = None
         self.full.clear()
         self.filled.clear()
-        return dropped
+        return [batch for batch in held if batch is not None]
 
 
 class TopicQueues:

@@ -6,8 +6,9 @@ UnjoinError
 └── NotDurable      503: nobody knows that the records are durable; send them again under the same ids
 
 While a batch is in flight, new records go to the next batch; the acknowledgement of the first sends the next (group
-commit), so batches grow with the load; those of one broker go together (`send_rounds.py`). A request that reaches its
-deadline has an *unknown* outcome, not a failed one: the deadline cancels nothing, and the records may still arrive.
+commit), so batches grow with the load. The next one is handed to aiokafka open, and closed when its broker has time.
+A request that reaches its deadline has an *unknown* outcome, not a failed one: the deadline cancels nothing, and the
+records may still arrive.
 
 When a batch fails, its session's producer id cannot be used any more (`ProducerSession.mark_spent`). A new session
 takes the next batches while the old one waits for its batches in flight. A session whose sender died is replaced in the
@@ -47,7 +48,6 @@ from ingest.kafka.congestion import WINDOW_BYTES_MIN, CongestionWindow
 from ingest.kafka.copies import InSyncCopies
 from ingest.kafka.partitioner import positive_hash
 from ingest.kafka.producer_lifecycle import HEARTBEAT_SECONDS, ProducerLifecycle
-from ingest.kafka.send_rounds import SendRounds
 from schemas.kafka_access import RIGHTS, KafkaAccess, refusal_of
 from schemas.outcomes import UnjoinError
 
@@ -186,7 +186,6 @@ class KafkaProducer:
         # Records without a key: all of one request go to one partition, those of the next request to the next one.
         self._keyless_turn = 0
         self._sending: list[asyncio.Task[None]] = []
-        self._rounds: dict[int | None, SendRounds] = {}  # by broker
         self._window = CongestionWindow(config.produce_seconds_max)
         self._deadlines = Deadlines()
         self._stopping = False
@@ -356,13 +355,9 @@ class KafkaProducer:
                 await queue.filled.wait()
                 if self._config.linger_ms:
                     await asyncio.sleep(self._config.linger_ms / 1_000)
-            rounds = self._rounds_of(queue)
-            await rounds.turn(queue)
             session = await self._lifecycle.usable_session(spent)
             batch = queue.take()
             self._in_flight_since[queue] = self._clock()
-            records = batch.records
-            rounds.sent(records)
             try:
                 acknowledged = await session.submit(batch.builder, queue.topic.name, queue.partition)
                 try:
@@ -372,6 +367,7 @@ class KafkaProducer:
                     spent = session
                     raise
             except Exception as error:  # whatever it was, the partition goes on with the next batch
+                records = batch.records
                 log.warning(
                     "a batch of %d records for %s[%d] failed: %s",
                     records, queue.topic.name, queue.partition, refusal_of(error) or type(error).__name__,
@@ -386,19 +382,10 @@ class KafkaProducer:
                 self._lifecycle.note_broker_answer()
                 self._window.note_acknowledged(batch.bytes, self._clock())
                 self.stats.batches += 1
-                self.stats.records += records
-            rounds.settled()
-            queue.in_flight = None
+                self.stats.records += batch.records
+            queue.forget()
             del self._in_flight_since[queue]
             self._settle(batch, failure)
-
-    def _rounds_of(self, queue: PartitionQueue) -> SendRounds:
-        session = self._lifecycle.current
-        broker = session.leader(queue.topic.name, queue.partition) if session else None
-        rounds = self._rounds.get(broker)
-        if rounds is None:
-            rounds = self._rounds[broker] = SendRounds()
-        return rounds
 
     def _settle(self, batch: RecordBatch, failure: NotDurableReason | None) -> None:
         self.stats.bytes_in_flight -= batch.bytes

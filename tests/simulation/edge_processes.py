@@ -58,9 +58,6 @@ class SimulatedSession:
     def partitions(self, topic: str) -> int | None:
         return len(self._broker.topics[topic]) if topic in self._known else None
 
-    def leader(self, topic: str, partition: int) -> int | None:
-        return partition % 2 if topic in self._known else None
-
     def on_metadata(self, notice: Callable[[], None]) -> None:
         self._notices.append(notice)
         notice()
@@ -81,17 +78,19 @@ class SimulatedSession:
     async def submit(self, builder: Any, topic: str, partition: int) -> "asyncio.Future[Any]":
         if not self.alive:
             raise ProducerClosed
-        records = _records_of(builder)
-        sequence = self._sequences[topic, partition]
-        self._sequences[topic, partition] += len(records)
         future: asyncio.Future[Any] = self._loop.create_future()
-        task = asyncio.create_task(self._send(topic, partition, sequence, records, future))
+        task = asyncio.create_task(self._send(topic, partition, builder, future))
         self._sending[task] = future
         task.add_done_callback(lambda _: self._sending.pop(task, None))
         return future
 
-    async def _send(self, topic: str, partition: int, sequence: int, records: Any, future: Any) -> None:
+    async def _send(self, topic: str, partition: int, builder: Any, future: Any) -> None:
         log = self._broker.topics[topic][partition]
+        if self._universe.odds("another request is under way", 0.3):
+            await asyncio.sleep(RETRY_SECONDS)
+        records = _records_of(builder)
+        sequence = self._sequences[topic, partition]
+        self._sequences[topic, partition] += len(records)
 
         def store(reply: Any) -> None:
             if self._broker.refuses(records):

@@ -5,6 +5,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.producer.message_accumulator import MessageAccumulator
+from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.record.memory_records import MemoryRecords
 from backports import zstd
 from hypothesis import given
@@ -55,7 +58,7 @@ def test_queue_gives_full_batches_first_and_the_open_one_last() -> None:
     while queue.filled.is_set():
         batch = queue.take()
         taken.append(batch.records)
-        queue.in_flight = None
+        queue.forget()
     assert taken == [2, 2, 1]
     append(queue, b"next")
     assert queue.filled.is_set()
@@ -97,14 +100,50 @@ def records_in(data: bytes) -> list[Any]:
     return list(MemoryRecords(data).next_batch())
 
 
-def test_batch_that_was_taken_takes_no_more_records() -> None:
-    """Its sequence numbers are counted when it is sent; one record more would be taken for the next batch's first."""
+def one(value: bytes) -> Run:
+    return Run("topic", None, 1, [value])
+
+
+def test_batch_takes_records_until_it_is_really_sent() -> None:
+    """While its broker is busy it waits, and a request more would cost its clients more than a larger one."""
     queue = queue_of()
-    append(queue, b"1")
+    queue.extend(one(b"1"), 33)
     taken = queue.take()
-    assert taken.builder.append(timestamp=1, key=None, value=b"2") is None
-    append(queue, b"2")
-    assert taken.records == 1
+    assert not queue.filled.is_set()
+    assert queue.extend(one(b"2"), 33) == [taken]
+    assert taken.records == 2
+    assert queue.drop_all() == [taken]
+
+
+def test_batch_that_is_sent_takes_no_more_records() -> None:
+    """aiokafka has counted its records; one more would have the sequence number of the next batch's first."""
+
+    async def main() -> None:
+        queue, partition = queue_of(), TopicPartition("topic", 0)
+        queue.extend(one(b"1"), 33)
+        taken = queue.take()
+        numbered = TransactionManager(None, 1)
+        numbered.set_pid_and_epoch(1, 1)
+        accumulator = MessageAccumulator(None, 10_000, 0, 1, txn_manager=numbered)
+        await accumulator.add_batch(taken.builder, partition, 1)
+        accumulator._pop_batch(partition)  # as its sender does
+        [behind] = queue.extend(one(b"2"), 33)
+        assert behind is queue.open is not taken
+        assert (taken.records, behind.records, numbered.sequence_number(partition)) == (1, 1, 1)
+        assert queue.filled.is_set()
+        queue.forget()
+        assert queue.take() is behind
+
+    run(main())
+
+
+def test_open_batch_of_a_failed_session_takes_no_more_records() -> None:
+    """It is settled, so that nobody would tell whose records come later."""
+    queue = queue_of()
+    queue.extend(one(b"1"), 33)
+    taken = queue.take()
+    queue.forget()
+    assert queue.extend(one(b"2"), 33) != [taken]
 
 
 def test_one_batch_of_a_queue_is_in_flight() -> None:
@@ -165,7 +204,7 @@ def test_batches_shrink_until_an_oversized_record_has_one_to_itself() -> None:
         harmed = 0
         while queue.filled.is_set():
             batch = queue.take()
-            queue.in_flight = None
+            queue.forget()
             size = batch.builder.size()
             if size > broker_max:
                 harmed += batch.records - 1
