@@ -5,8 +5,9 @@ A request appends its records to the open batches of their partitions and waits 
 """
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from aiokafka.codec import has_snappy, has_zstd
@@ -33,8 +34,8 @@ BATCH_BYTES_MIN = 1_024
 # Source: aiokafka.record.default_records, MAX_RECORD_OVERHEAD, and KIP-98.
 RECORD_OVERHEAD_BYTES = 32
 
-# So many waiters are kept, done or not, before the done ones are looked for.
-LOOKED_AT_MIN = 64
+# While Kafka is away, deadlines pass one by one; so late at most is a waiter given up.
+LOOK_SECONDS_MIN = 0.05
 
 # Without lz4: aiokafka fixes its level at 9, which costs twice the CPU of the others.
 COMPRESSION_CODEC: dict[str, int] = {
@@ -76,7 +77,7 @@ class Waiter:
 
     Attributes:
         batches_left: how many of the batches are not settled yet.
-        deadline: when it gives up, seconds on the event loop's clock.
+        deadline: when it is to be given up, seconds on the event loop's clock; infinity where somebody else sees to it.
         done: whether it waits no longer.
     """
 
@@ -106,33 +107,25 @@ class Waiter:
 
 
 class Deadlines:
-    """Gives up waiters whose time has come, with one timer for all: requests wait equally long, the first the least."""
+    """Gives up waiters whose time has come, with one timer for all, which looks at the batches that are not settled.
 
-    def __init__(self) -> None:
-        self._waiters: deque[Waiter] = deque()
-        self._look_at_count = LOOKED_AT_MIN
+    Args:
+        batches: those batches.
+    """
+
+    def __init__(self, batches: "Callable[[], Iterable[RecordBatch]]") -> None:
+        self._batches = batches
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, waiter: Waiter) -> None:
-        """Gives the waiter up at its deadline; a waiter whose deadline is sooner than one before is given up late."""
-        self._waiters.append(waiter)
+    def watch(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Looks at this time, if not sooner; a deadline that is sooner than one before is seen late."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_at(waiter.deadline, self._look)
-        elif len(self._waiters) >= self._look_at_count:  # not at each call, which would look at most of them in vain
-            self._forget(asyncio.get_running_loop().time())
+            self._timer = loop.call_at(deadline, self._look, loop)
 
-    def _forget(self, now: float) -> None:
-        waiters = self._waiters
-        while waiters and (waiters[0].done or waiters[0].deadline <= now):
-            waiters.popleft().give_up("timed_out")
-        self._look_at_count = 2 * len(waiters) + LOOKED_AT_MIN
-
-    def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = None
-        self._forget(loop.time())
-        if self._waiters:
-            self._timer = loop.call_at(self._waiters[0].deadline, self._look)
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        first = min((batch.give_up_late(now) for batch in self._batches()), default=math.inf)
+        self._timer = loop.call_at(max(first, now + LOOK_SECONDS_MIN), self._look, loop) if first < math.inf else None
 
 
 def size_of(run: Run, first: int = 0, end: int | None = None) -> int:
@@ -194,6 +187,27 @@ class RecordBatch:
         for waiter in self.waiters:
             waiter.settle(failure)
         self.waiters = []
+
+    def give_up_late(self, now: float) -> float:
+        """Gives up the requests whose deadline has passed; gives the first of the others, infinity for none.
+
+        Requests wait equally long, so that the first one in time ends the search.
+        """
+        kept: list[Waiter] = []
+        first = math.inf
+        for number, waiter in enumerate(self.waiters):
+            if waiter.done:
+                continue
+            if waiter.deadline <= now:
+                waiter.give_up("timed_out")
+                continue
+            if waiter.deadline < math.inf:
+                kept += self.waiters[number:]
+                first = waiter.deadline
+                break
+            kept.append(waiter)
+        self.waiters = kept
+        return first
 
 
 class PartitionQueue:
@@ -265,13 +279,18 @@ class PartitionQueue:
             self.open = None
         self.in_flight = None
 
+    def unsettled(self) -> list[RecordBatch]:
+        """Every batch, each once."""
+        held = dict.fromkeys((self.in_flight, *self.full, self.open))
+        return [batch for batch in held if batch is not None]
+
     def drop_all(self) -> list[RecordBatch]:
         """Empties the queue; returns every batch that is not settled."""
-        held = dict.fromkeys((self.in_flight, *self.full, self.open))
+        dropped = self.unsettled()
         self.open = self.in_flight = None
         self.full.clear()
         self.filled.clear()
-        return [batch for batch in held if batch is not None]
+        return dropped
 
 
 class TopicQueues:

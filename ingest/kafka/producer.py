@@ -17,6 +17,7 @@ same way, but its batches fail at once.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -187,7 +188,7 @@ class KafkaProducer:
         self._keyless_turn = 0
         self._sending: list[asyncio.Task[None]] = []
         self._window = CongestionWindow(config.produce_seconds_max)
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(lambda: (batch for queue in self._queues() for batch in queue.unsettled()))
         self._stopping = False
         self._settled_all = asyncio.Event()
         self._lifecycle = ProducerLifecycle(
@@ -268,7 +269,7 @@ class KafkaProducer:
             if not future.done():  # as a cancelled one is
                 future.set_result(failure)
 
-        waiter = self._begin(runs, settled, deadline)
+        waiter = self._begin(runs, settled, math.inf)
         timer = loop.call_at(deadline, waiter.give_up, "timed_out")
         try:
             failure = await future
@@ -288,20 +289,24 @@ class KafkaProducer:
             if run.topic not in topics:
                 return False
         deadline = self._loop.time() + self._config.produce_seconds_max
-        self._deadlines.watch(self._begin(records.runs, settled, deadline))
+        self._begin(records.runs, settled, deadline)
+        self._deadlines.watch(deadline, self._loop)
         return True
 
     def _begin(self, runs: Sequence[Run], settled: Settled, deadline: float) -> Waiter:
         """Adds the records to the open batches of their partitions; the topics are known. The hot path has no await."""
-        sizes = [size_of(run) for run in runs]
-        total = sum(sizes)
-        self._admit(total)
         self._keyless_turn += 1
-        queues = [self._queue_of(run) for run in runs]
+        total = 0
+        placed = []
+        for run in runs:
+            size = size_of(run)
+            total += size
+            placed.append((self._queue_of(run), run, size))
+        self._admit(total)
         self.stats.bytes_in_flight += total
         waiter = Waiter(settled, deadline, self._count_unknown)
         touched: Collection[RecordBatch] = ()
-        for queue, run, size in zip(queues, runs, sizes, strict=True):
+        for queue, run, size in placed:
             batches = queue.extend(run, size)
             touched = {*touched, *batches} if touched else batches
         waiter.batches_left = len(touched)

@@ -1,6 +1,7 @@
 """Who waits for which batch, and which batch is next."""
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any
 
@@ -21,6 +22,7 @@ from ingest.kafka.batches import (
     CompressionMissing,
     Deadlines,
     PartitionQueue,
+    RecordBatch,
     RecordBatchBuilder,
     TopicQueues,
     Waiter,
@@ -174,21 +176,41 @@ def test_request_is_durable_when_all_of_its_batches_are_and_fails_with_the_first
     assert len(failures) == ("failed" in outcomes)
 
 
-@given(st.lists(st.tuples(st.floats(0, 0.01), st.booleans()), min_size=1, max_size=20))
-def test_every_waiter_is_given_up_at_its_deadline_unless_it_is_done(waits: list[tuple[float, bool]]) -> None:
+@given(
+    st.lists(st.tuples(st.floats(0, 0.01), st.sampled_from(["live", "done", "own"]), st.integers(0, 2)), max_size=20)
+)
+def test_every_waiter_is_given_up_after_its_deadline_unless_it_is_done(waits: list[tuple[float, str, int]]) -> None:
     """One timer serves all of them; a request without an answer would hold its connection for ever."""
 
     async def main() -> None:
-        deadlines, now, told = Deadlines(), asyncio.get_running_loop().time(), {}
-        for number, (seconds, done) in enumerate(sorted(waits)):
+        loop = asyncio.get_running_loop()
+        batches = [RecordBatch(None) for _ in range(3)]
+        deadlines, now, told = Deadlines(lambda: batches), loop.time(), {}
+        for number, (seconds, kind, batch) in enumerate(sorted(waits)):
             told[number] = list[Any]()
-            waiter = Waiter(told[number].append, now + seconds, list)
+            waiter = Waiter(told[number].append, math.inf if kind == "own" else now + seconds, list)
             waiter.batches_left = 1
-            deadlines.watch(waiter)
-            if done:
+            batches[batch].waiters.append(waiter)
+            deadlines.watch(waiter.deadline if kind != "own" else now, loop)
+            if kind == "done":
                 waiter.settle(None)
-        await until(lambda: all(told.values()))
-        assert list(told.values()) == [[None if done else "timed_out"] for _, done in sorted(waits)]
+        expected = [{"live": ["timed_out"], "done": [None], "own": []}[kind] for _, kind, _ in sorted(waits)]
+        await until(lambda: list(told.values()) == expected)
+        await until(lambda: not any(waiter.deadline < math.inf for batch in batches for waiter in batch.waiters))
+
+    run(main())
+
+
+def test_request_that_comes_after_all_others_were_given_up_is_given_up_too() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        batch = RecordBatch(None)
+        deadlines = Deadlines(lambda: [batch])
+        for _ in range(2):
+            told: list[Any] = []
+            batch.waiters.append(Waiter(told.append, loop.time(), list))
+            deadlines.watch(loop.time(), loop)
+            await until(lambda told=told: told == ["timed_out"])  # type: ignore[misc]
 
     run(main())
 
