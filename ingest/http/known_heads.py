@@ -66,10 +66,12 @@ class KnownHead:
 
     def body_at(self, data: bytes) -> int:
         """Where the body begins, if `framed` would find a message with this head; else 0. A third of its cost."""
+        if not data.startswith(self._before):
+            return 0
         at, behind = len(self._before), self._behind
         stop = data.find(b"\r", at, at + LENGTH_DIGITS_MAX + 1)
         digits = data[at:stop]
-        if not (digits.isdigit() and data.startswith(self._before) and data.startswith(behind, stop)):
+        if not (digits.isdigit() and data.startswith(behind, stop)):
             return 0
         body_at = stop + len(behind)
         return body_at if len(data) == body_at + int(digits) else 0

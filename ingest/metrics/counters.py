@@ -23,12 +23,14 @@ CLIENT_GONE = "client_gone"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-def count_by_category(events: Iterable[tuple[int, AnyEvent]]) -> dict[str, int]:
+def count_by_category(events: Sequence[tuple[int, AnyEvent]]) -> dict[str, int]:
     """Counts events by category.
 
     Args:
         events: (index in the batch, event).
     """
+    if len(events) == 1:
+        return {events[0][1].category: 1}
     counts: dict[str, int] = {}
     kinds: list[type[AnyEvent]] = [type(event) for _, event in events]
     for kind in set(kinds):
