@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvloop
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
@@ -108,8 +107,7 @@ def run(
     metrics = DoorMetrics(config.crowd)
     for one in role_metrics:
         metrics.registry.register(one)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(_serve(config, epoch_keys, mask, keys_compared, on_ready, metrics))
+    code = asyncio.run(_serve(config, epoch_keys, mask, keys_compared, on_ready, metrics))
     if code == EXIT_OK:
         log.info("stopped")
     return code

@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-import uvloop
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ensure_aiokafka_TP
@@ -266,10 +265,7 @@ class CappedConsumer(KafkaConsumer):  # type: ignore[misc]
         self.commits: Commits = self.transport.commits
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
-        thread_loop = uvloop.new_event_loop()
-        thread = CappedConsumerThread(self, loop=self.loop, thread_loop=thread_loop, beacon=self.beacon)
-        thread._close_thread_loop_on_stop = True  # as it does with a loop that it made
-        return thread
+        return CappedConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Mapping[Any, list[Any]]:
         """Fetches, and notes every record before anything can drop or reorder it."""
