@@ -60,6 +60,18 @@ EDGE = (
         tests=("tests/ingest/kafka/test_aiokafka_client.py::test_batches_are_idempotent_and_wait_for_every_replica",),
     ),
     Mutant(
+        name="batch that takes records once it was numbered",
+        why="Its last records would have the numbers of the next batch's first, which the broker then refuses.",
+        edits=(
+            Edit(
+                "ingest/kafka/batches.py",
+                "(producer_id, producer_epoch, base_sequence)\n        self.close()\n",
+                "(producer_id, producer_epoch, base_sequence)\n",
+            ),
+        ),
+        tests=("tests/ingest/kafka/test_batches.py::test_batch_that_is_sent_takes_no_more_records",),
+    ),
+    Mutant(
         name="collector that trusts one copy",
         why="What the last of three brokers acknowledged alone is gone with its disk.",
         edits=(Edit("ingest/kafka/producer.py", "            and self.copies.enough()\n", ""),),
