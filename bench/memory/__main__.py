@@ -68,7 +68,7 @@ def main() -> int:
             stack.environment |= census_environment(lines)
         if options.clock != 1:
             stack.environment |= kafka_keeps_its_clock(stack.data_dir, stack.environment["PATH"])
-            stack.environment |= faster_clock(options.clock, options.minutes)
+        stack.environment |= clock_environment(options.clock, options.minutes)
         stack.start()
         try:
             samples, accepted = sampled(stack, lines, options, Console(stderr=True))
@@ -95,7 +95,7 @@ def sampled(
     ):
 
         def loaded() -> "subprocess.Popen[bytes]":
-            clock = faster_clock(options.clock, options.minutes - elapsed() / 60) if options.clock != 1 else {}
+            clock = clock_environment(options.clock, options.minutes - elapsed() / 60)
             return subprocess.Popen(
                 [*command, "--summary", str(summary)], env=stack.environment | clock, stdout=log, stderr=log
             )
@@ -129,11 +129,13 @@ def sampled(
     return samples, stack.count("SELECT count() FROM signals")
 
 
-def faster_clock(times: float, minutes: float) -> dict[str, str]:
+def clock_environment(times: float, minutes: float) -> dict[str, str]:
     """The environment of a process whose clocks run so many times as fast, and are right after so many of its minutes.
 
     It begins in the past: Kafka, whose clock stays, refuses records of a time to come.
     """
+    if times == 1:
+        return {}
     past = 60 * (minutes - minutes / times)
     return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"-{past:.0f} x{times:g}"}
 

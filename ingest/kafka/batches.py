@@ -123,9 +123,12 @@ class Deadlines:
             self._timer = loop.call_at(deadline, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        first = min((batch.give_up_late(now) for batch in self._batches()), default=math.inf)
-        self._timer = loop.call_at(max(first, now + LOOK_SECONDS_MIN), self._look, loop) if first < math.inf else None
+        now, first = loop.time(), math.inf
+        try:
+            first = min((batch.give_up_late(now) for batch in self._batches()), default=math.inf)
+        finally:  # a callback that fails leaves the rest to the next request's timer
+            at = max(first, now + LOOK_SECONDS_MIN)
+            self._timer = loop.call_at(at, self._look, loop) if first < math.inf else None
 
 
 def size_of(run: Run, first: int = 0, end: int | None = None) -> int:

@@ -215,6 +215,27 @@ def test_request_that_comes_after_all_others_were_given_up_is_given_up_too() -> 
     run(main())
 
 
+def test_waiter_whose_callback_fails_does_not_end_the_search() -> None:
+    """What breaks inside one answer would leave every later request without one."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("broken")
+
+    async def main() -> None:
+        loop, broken, told = asyncio.get_running_loop(), RecordBatch(None), list[Any]()
+        loop.set_exception_handler(lambda *_: None)
+        batches = [broken]
+        deadlines = Deadlines(lambda: batches)
+        broken.waiters.append(first := Waiter(fail, loop.time(), list))
+        deadlines.watch(loop.time(), loop)
+        await until(lambda: first.done)
+        broken.waiters.append(Waiter(told.append, loop.time(), list))
+        deadlines.watch(loop.time(), loop)
+        await until(lambda: told == ["timed_out"])
+
+    run(main())
+
+
 def test_batches_shrink_until_an_oversized_record_has_one_to_itself() -> None:
     """So that a topic with a small `max.message.bytes` refuses the record, and not its neighbours for ever."""
     queue = queue_of(131_072)
