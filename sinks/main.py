@@ -42,7 +42,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvloop
 from prometheus_client import make_wsgi_app, start_http_server
 from prometheus_client.registry import Collector
 
@@ -188,8 +187,7 @@ def run(
         for one in role_metrics:
             metrics.registry.register(one)
         isp_of = isps(config.asn_database, metrics.asn_errors.inc)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(config, metrics, isp_of, on_ready, emit))
+        return asyncio.run(_serve(config, metrics, isp_of, on_ready, emit))
     except UnjoinError as error:
         log.error("%s", error)
     except OSError as error:
