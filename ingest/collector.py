@@ -18,8 +18,9 @@ from ingest.access.erased import not_erased
 from ingest.access.grants import Grant, allows_origin, authorized, check_origin
 from ingest.decode.batch import EventBatch, count_implausible_ts
 from ingest.decode.formats import FORMATS, BodyFormat
+from ingest.decode.signal_values import Arrival
 from ingest.edge import Edge
-from ingest.encode.records import Records, Run, Sender, records_of
+from ingest.encode.records import Records, Run, Sender, records_of, runs_of_written
 from ingest.errors import RejectedEvent, Rejection
 from ingest.following import Followed
 from ingest.http.body import ClientGone, NoRoom, Owner, Receive
@@ -43,6 +44,7 @@ from ingest.kafka.producer import NotDurable
 from ingest.metrics.counters import count_by_category
 from ingest.overload.fair_queue import KEYLESS
 from ingest.request import Head, Request, Scope
+from schemas.events import ReadEvent
 from schemas.outcomes import RequestError, UnjoinError
 
 KEYS_RETRY_AFTER_S = 30
@@ -223,13 +225,14 @@ class Collector:
             Rejection: the whole request is refused.
         """
         edge = self._edge
-        batches = head.body_format.parse(body, edge.limits)
+        arrival = Arrival(grant.site, edge.now_ms())
+        batches = head.body_format.parse(body, edge.limits, arrival)
         network = network_mark(address, edge.trusted_proxies) if edge.quotas.by_address else None
         edge.quotas.spend(grant, batches, edge.monotonic(), network)
         batches = [consented(authorized(one, grant), grant, head.gpc) for one in batches]
         if edge.erasures.erased:
             batches = [not_erased(one, grant.site, edge.erasures.erased) for one in batches]
-        return self._encode(batches, grant, address, head.user_agent)
+        return self._encode(batches, arrival, address, head.user_agent)
 
     def receipt(self, body_format: BodyFormat, encoded: Encoded, began: float) -> HttpResponse:
         """Counts what is durable now; the 200."""
@@ -275,7 +278,7 @@ class Collector:
             raise Rejection(401, RequestError.UNKNOWN_KEY, _DEVELOPMENT_KEY)
         check_origin(grant, head.origin)
 
-    def _encode(self, batches: Sequence[EventBatch], grant: Grant, address: str, user_agent: str) -> Encoded:
+    def _encode(self, batches: Sequence[EventBatch], arrival: Arrival, address: str, user_agent: str) -> Encoded:
         """The records of a request. An event that no record can be made of joins the rejected.
 
         Args:
@@ -284,15 +287,17 @@ class Collector:
         Raises:
             Rejection: 503: a key that their labels need cannot be had.
         """
-        now_ms = self._edge.now_ms()
-        made = [
-            self._recorded(one, Sender(grant.site, one.session, now_ms, address, user_agent, one.sent_at))
-            for one in batches
-        ]
-        if len(made) == 1:
-            [(runs, batch)] = made
+        now_ms = arrival.received_at_ms
+
+        def recorded(one: EventBatch) -> tuple[list[Run], EventBatch]:
+            return self._recorded(one, Sender(arrival.site, one.session, now_ms, address, user_agent, one.sent_at))
+
+        events: Sequence[tuple[int, ReadEvent]]
+        if len(batches) == 1:
+            runs, batch = recorded(batches[0])
             events, rejected = batch.events, batch.rejected
         else:
+            made = [recorded(one) for one in batches]
             runs = [run for some, _ in made for run in some]
             events = [event for _, batch in made for event in batch.events]
             rejected = sorted([entry for _, batch in made for entry in batch.rejected], key=lambda entry: entry.index)
@@ -302,6 +307,8 @@ class Collector:
 
     def _recorded(self, batch: EventBatch, sender: Sender) -> tuple[list[Run], EventBatch]:
         """The records of a batch, and the batch without the events that no record can be made of."""
+        if batch.written:
+            return runs_of_written(batch.events, sender), batch
         try:
             records, closed = records_of(batch.events, sender, self._edge.edge_keys, self._edge.seals)
         except UnjoinError:  # a day's key cannot be had: nothing may be lost, so nothing is accepted

@@ -36,9 +36,9 @@ EDGE = (
         tests=("tests/ingest/http/test_known_heads.py::test_one_whole_message_is_split_and_none_else",),
     ),
     Mutant(
-        name="head of the request before, whatever stands behind its length",
-        why="A connection would go on with the key, type or coding that it sent first.",
-        edits=(Edit("ingest/http/known_heads.py", " and data.startswith(behind, stop)", ""),),
+        name="message whose head came before, whatever its length",
+        why="What follows a request would be read as a part of it: another request, with nobody's checks.",
+        edits=(Edit("ingest/http/known_heads.py", " and len(data) == known[1]", ""),),
         tests=("tests/ingest/http/test_known_heads.py::test_one_whole_message_is_split_and_none_else",),
     ),
     Mutant(

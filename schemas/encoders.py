@@ -25,7 +25,6 @@ Encoder = Callable[[Iterable[Any]], list[bytes]]
 LOW_BITS = 14
 LOW_MASK = (1 << LOW_BITS) - 1
 CACHED_MAX = 4_096
-DOUBLE_BYTES = 8
 # One call packs several arrays up to this length; for longer ones the larger tuple costs more than the calls.
 SHORT_MAX = 6
 _DAY_0 = datetime.date(1970, 1, 1).toordinal()
@@ -138,7 +137,6 @@ def encoder_maker(
     branches: Mapping[str, str] | None = None,
     equal: Sequence[str] = (),
     *,
-    packed: bool = False,
     constant: Mapping[str, Any] | None = None,
 ) -> Callable[..., Encoder]:
     """Generates a function that takes the values of the shared fields, by name, and gives an encoder for the others.
@@ -153,12 +151,11 @@ def encoder_maker(
         branches: by union field, the full name of the record that is written; its fields are the object's own.
         equal: arrays of doubles that have one length, not zero; struct.error or ValueError where they do not.
         constant: the values of fields that every record has, strings or empty arrays; they are not given later.
-        packed: these arrays are the bytes of their doubles already, little-endian; their lengths are the caller's word.
 
     A date is a `datetime.date`, a timestamp an integer in its unit, a UUID a string or a `UUID`.
     """
     scope = dict(_SCOPE)
-    source = source_of(subject, shared, attributes, branches, equal, packed=packed, constant=constant)
+    source = source_of(subject, shared, attributes, branches, equal, constant=constant)
     exec(compile(source, f"<encoder of {subject}>", "exec"), scope)  # generated from our own schemas, never from input
     maker: Callable[..., Encoder] = scope["maker"]
     return maker
@@ -171,11 +168,10 @@ def source_of(
     branches: Mapping[str, str] | None = None,
     equal: Sequence[str] = (),
     *,
-    packed: bool = False,
     constant: Mapping[str, Any] | None = None,
 ) -> str:
     """The generated source; see `encoder_maker`."""
-    fields = _fields_of(latest(subject).parsed, branches or {}, equal, packed=packed)
+    fields = _fields_of(latest(subject).parsed, branches or {}, equal)
     names = [field.name for field in fields if field.name]
     assert set(shared) <= set(names), f"{subject} has no such fields"
     defaults = {field.name: f"={field.default!r}" for field in fields if field.default is not None}
@@ -225,7 +221,7 @@ def _join_of(parts: Sequence[str], depth: int) -> str:
     return "join((\n" + "".join(f"{indent}{part},\n" for part in parts) + f"{indent[4:]}))"
 
 
-def _fields_of(schema: Any, branches: Mapping[str, str], equal: Sequence[str], *, packed: bool) -> list[_Field]:
+def _fields_of(schema: Any, branches: Mapping[str, str], equal: Sequence[str]) -> list[_Field]:
     """A record's fields in the order of writing; the number of a union's branch is a field without a name."""
     fields = []
     side_by_side = "".join(f" {name}" for name in equal) in "".join(f" {field['name']}" for field in schema["fields"])
@@ -234,12 +230,9 @@ def _fields_of(schema: Any, branches: Mapping[str, str], equal: Sequence[str], *
         if isinstance(kind, list):
             number = [option["name"] for option in kind].index(branches[name])
             fields.append(_Field("", [repr(varint(number << 1))]))
-            fields += _fields_of(kind[number], branches, equal, packed=packed)
+            fields += _fields_of(kind[number], branches, equal)
         elif isinstance(kind, dict) and kind["type"] == "record":
-            fields += _fields_of(kind, branches, equal, packed=packed)
-        elif name in equal and packed:
-            lines = [f"{name} = {{value}}", *[f"length = LENGTH[len({name}) >> 2]"][: name == equal[0]]]
-            fields.append(_Field(name, ["length", name, "b'\\0'"], lines))
+            fields += _fields_of(kind, branches, equal)
         elif name in equal:
             fields.append(_equal_samples(name, equal, side_by_side=side_by_side))
         else:

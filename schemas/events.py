@@ -26,7 +26,6 @@ UncheckedId = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schem
 Session = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.:-]{1,64}\Z")]
 Task = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.:-]{1,128}\Z")]
 UnixMs = Annotated[int, Meta(ge=0, le=TS_MAX)]
-# A list, or the bytes of 64-bit floats as Avro has them, where `ingest.decode.packed` read them.
 Samples = Annotated[Sequence[float], Meta(min_length=1, max_length=SAMPLES_MAX)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 ShortText = Annotated[str, Meta(max_length=256)]
@@ -229,6 +228,23 @@ AnyEvent = (
     | Label | Verdict
     | PageView | Usage | Contact | IdentityCheck | LabelerApplication
 )  # fmt: skip
+
+
+class WrittenSignal(Redacted, frozen=True, gc=False):
+    """A sound signal whose record was written as it was read, in place of one of the signals' own types.
+
+    Attributes:
+        value: of its record, Confluent wire format.
+    """
+
+    category: ClassVar[str] = "signals"
+
+    id: str
+    ts: int
+    value: bytes
+
+
+ReadEvent = AnyEvent | WrittenSignal
 
 BROWSER_CATEGORIES = frozenset({"signals", "labeled", "analytics"})
 SERVER_CATEGORIES = frozenset({"analytics", "personal", "labelers", "labeled"})

@@ -11,7 +11,7 @@ import pytest
 
 from ingest.access.grants import writable_types
 from processors.door.records import KINDS
-from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent, Verdict
+from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent, Verdict, WrittenSignal
 from schemas.registry import latest
 from schemas.topics import DEIDENTIFIED, LABELED, TOPIC_OF_CATEGORY, topics
 from sinks.rows.tables import TABLES
@@ -20,7 +20,7 @@ from unjoin.simulator.traffic import CATEGORIES, Plan, Traffic
 
 ROOT = Path(__file__).parents[1]
 KIND_OF_TAG: dict[str, Any] = {kind.__struct_config__.tag: kind for kind in AnyEvent.__args__}
-BROWSER_TAGS = {kind.__struct_config__.tag for kind in writable_types("browser", BROWSER_CATEGORIES)}
+BROWSER_TAGS = {kind.__struct_config__.tag for kind in writable_types("browser", BROWSER_CATEGORIES) - {WrittenSignal}}
 CATEGORIES_OF_EVENTS = {kind.category for kind in KIND_OF_TAG.values()}
 
 

@@ -4,7 +4,7 @@ import msgspec
 
 from ingest.decode.batch import EventBatch
 from ingest.errors import RejectedEvent
-from schemas.events import AnyEvent, Contact, IdentityCheck, LabelerApplication, Verdict
+from schemas.events import Contact, IdentityCheck, LabelerApplication, ReadEvent, Verdict
 from schemas.outcomes import EXPLANATION, RejectionReason
 from schemas.subjects.erasures import Erased
 from schemas.subjects.selectors import Selector, SessionSelector, selectors_of
@@ -34,7 +34,7 @@ def not_erased(batch: EventBatch, site: str, erased: Erased) -> EventBatch:
     return batch.rejecting(refused)
 
 
-def selectors_of_event(event: AnyEvent, site: str, session: str) -> tuple[Selector, ...]:
+def selectors_of_event(event: ReadEvent, site: str, session: str) -> tuple[Selector, ...]:
     """Whom an event is about."""
     if type(event) is Verdict:
         return (SessionSelector(site, event.session),)

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from ingest.decode.batch import EventBatch
 from ingest.errors import RejectedEvent, Rejection
-from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent, Redacted, Verdict
+from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent, ReadEvent, Redacted, Verdict, WrittenSignal
 from schemas.outcomes import RejectionReason, RequestError
 
 Kind = Literal["browser", "server"]
@@ -89,7 +89,7 @@ class Grant(Redacted, frozen=True):
     site: str
     kind: Kind
     origins: frozenset[str]
-    types: frozenset[type[AnyEvent]]
+    types: frozenset[type[ReadEvent]]
     quota_name: str
     events_per_second: int
     development: bool = False
@@ -149,12 +149,12 @@ class Admission:
         return origin in self._origins
 
 
-def writable_types(kind: Kind, categories: frozenset[str]) -> frozenset[type[AnyEvent]]:
+def writable_types(kind: Kind, categories: frozenset[str]) -> frozenset[type[ReadEvent]]:
     """The event types that a key may write; a verdict is a server's alone, an answer a browser's alone."""
     allowed = categories & CATEGORIES_OF_KIND[kind]
     return frozenset(
         event_type
-        for event_type in AnyEvent.__args__
+        for event_type in (*AnyEvent.__args__, WrittenSignal)
         if event_type.category in allowed
         and (event_type.category != "labeled" or (event_type is Verdict) == (kind == "server"))
     )
@@ -179,6 +179,8 @@ def check_origin(grant: Grant, origin: str | None) -> None:
 def authorized(batch: EventBatch, grant: Grant) -> EventBatch:
     """The batch; events whose category the key may not write are moved to the rejected."""
     types = grant.types
+    if batch.written and WrittenSignal in types:
+        return batch
     if types.issuperset(map(type, map(_event_of, batch.events))):
         return batch
     reason, detail = RejectionReason.CATEGORY_NOT_ALLOWED, _writes(types)
@@ -190,8 +192,8 @@ def authorized(batch: EventBatch, grant: Grant) -> EventBatch:
     return batch.rejecting(forbidden)
 
 
-def _writes(types: frozenset[type[AnyEvent]]) -> str:
-    tags = sorted(str(kind.__struct_config__.tag) for kind in types)
+def _writes(types: frozenset[type[ReadEvent]]) -> str:
+    tags = sorted(str(kind.__struct_config__.tag) for kind in types if kind is not WrittenSignal)
     return f"This key writes {', '.join(tags) or 'nothing'}."
 
 

@@ -12,10 +12,10 @@ from ingest.decode.consent import Consent
 from ingest.decode.envelope import check_containers, envelope_of
 from ingest.decode.event import all_sound, id_of, parse_event
 from ingest.decode.flaws import Flaw
-from ingest.decode.packed import packed_batch
+from ingest.decode.signal_values import Arrival, written_batch
 from ingest.errors import RejectedEvent, Rejection
 from ingest.limits import RequestLimits
-from schemas.events import TS_AGE_MS_MAX, TS_AHEAD_MS_MAX, AnyEvent, Redacted, Session, UnixMs
+from schemas.events import TS_AGE_MS_MAX, TS_AHEAD_MS_MAX, AnyEvent, ReadEvent, Redacted, Session, UnixMs
 from schemas.outcomes import RequestError
 
 
@@ -28,14 +28,16 @@ class EventBatch(Redacted, frozen=True):
         sent_at: Unix milliseconds by the client's clock; 0 where it does not say.
         consent: what its visitor said of all of it; None where it does not say.
         consent_of: by index, what the event itself says, which counts for more.
+        written: whether each of its events is a `WrittenSignal`.
     """
 
     session: str
-    events: list[tuple[int, AnyEvent]]
+    events: Sequence[tuple[int, ReadEvent]]
     rejected: list[RejectedEvent]
     sent_at: int = 0
     consent: Consent | None = None
     consent_of: Mapping[int, Consent] = {}
+    written: bool = False
 
     def rejecting(self, refused: Sequence[RejectedEvent]) -> "EventBatch":
         """The batch with some of its events moved to the rejected."""
@@ -59,19 +61,24 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True):
 _batch = msgspec.json.Decoder(Batch)
 
 
-def parse_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
+def parse_batch(body: bytes, limits: RequestLimits, arrival: Arrival | None = None) -> list[EventBatch]:
     """The one batch in a decompressed body.
 
     Nearly every batch is faultless, and decoded in one pass. Where that fails, for whatever reason, each event is
     parsed by itself.
 
+    Args:
+        arrival: where it is given, sound signals are written at once if what does so was compiled.
+
     Raises:
         Rejection: 400, the body is not a batch; 413, it holds too many events, or arrays and objects.
     """
     check_containers(body)
-    packed = packed_batch(body, limits.event_bytes_max)
-    if packed is not None and len(packed.events) <= limits.batch_events_max and all_sound(packed.others, limits):
-        return [EventBatch(packed.session, list(enumerate(packed.events)), [], packed.sent_at, packed.consent)]
+    found = None if arrival is None else written_batch(body, arrival, limits.event_bytes_max)
+    if found is not None and len(found.events) <= limits.batch_events_max:
+        written = not found.others
+        if written or all_sound(found.others, limits):
+            return [EventBatch(found.session, found.events, [], found.sent_at, found.consent, written=written)]
     try:
         batch = _batch.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -86,9 +93,11 @@ def parse_batch(body: bytes, limits: RequestLimits) -> list[EventBatch]:
     return [EventBatch(batch.session, list(enumerate(events)), [], batch.sent_at or 0, batch.consent or None)]
 
 
-def count_implausible_ts(events: Sequence[tuple[int, AnyEvent]], received_at_ms: int) -> int:
+def count_implausible_ts(events: Sequence[tuple[int, ReadEvent]], received_at_ms: int) -> int:
     """How many events have a `ts` that cannot be true, as seconds in place of milliseconds are not."""
     oldest, newest = received_at_ms - TS_AGE_MS_MAX, received_at_ms + TS_AHEAD_MS_MAX
+    if len(events) == 1:
+        return int(not oldest <= events[0][1].ts <= newest)
     return sum([not oldest <= event.ts <= newest for _, event in events])
 
 
@@ -100,7 +109,7 @@ def _parse_each(body: bytes, limits: RequestLimits) -> EventBatch:
     envelope, stand_in = envelope_of(body)
     if len(envelope.events) > limits.batch_events_max:
         raise Rejection(413, RequestError.TOO_MANY_EVENTS)
-    events: list[tuple[int, AnyEvent]] = []
+    events: list[tuple[int, ReadEvent]] = []
     rejected: list[RejectedEvent] = []
     for index, raw in enumerate(envelope.events):
         parsed = parse_event(raw, limits, stand_in)

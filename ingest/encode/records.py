@@ -7,7 +7,7 @@ else, and a label loses session, id and time before it has a record, which only 
 import datetime
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import msgspec
 
@@ -15,8 +15,8 @@ from ingest.encode.pseudonym import EdgeKeys, day_of_event, voter_of
 from ingest.encode.seals import CONTENT_SUBJECT, Seals
 from ingest.errors import RejectedEvent
 from ingest.limits import KEY_STROKES_MAX
-from schemas.encoders import DOUBLE_BYTES, Encoder, encoder_maker
-from schemas.events import AnyEvent, Key, Redacted, Verdict
+from schemas.encoders import Encoder, encoder_maker
+from schemas.events import AnyEvent, Key, ReadEvent, Redacted, Verdict, WrittenSignal
 from schemas.outcomes import EXPLANATION, RejectionReason, UnjoinError
 from schemas.registry import latest
 from schemas.topics import ANALYTICS, DAY_MS, LABELED, LABELERS, PERSONAL, SIGNALS
@@ -122,7 +122,7 @@ class Sender(Redacted, frozen=True):
 _OF_SENDER = {"site", "session", "received_at", "sent_at", "ip", "user_agent"}
 
 
-def _makers_of(subject: str, category: str, *, packed: bool = False) -> dict[type, Callable[..., Encoder]]:
+def _makers_of(subject: str, category: str) -> dict[type, Callable[..., Encoder]]:
     """An encoder maker for each event type of the category; a batch shares the fields that its events do not hold."""
     makers = {}
     fields = {field["name"]: field.get("default") for field in latest(subject).parsed["fields"]}
@@ -136,7 +136,6 @@ def _makers_of(subject: str, category: str, *, packed: bool = False) -> dict[typ
                 [name for name in shared if name in _OF_SENDER],
                 attributes,
                 equal=[arrays.get(name, name) for name in kind.samples],
-                packed=packed,
                 constant={
                     name: _tag_of(kind) if name == "type" else fields[name] for name in shared if name not in _OF_SENDER
                 },
@@ -151,7 +150,6 @@ def _tag_of(kind: type) -> str:
 
 # By event type, what makes an encoder for a sender; an array or a text that the type does not have is empty.
 _SIGNALS = _makers_of("events.signals-value", "signals")
-_PACKED_SIGNALS = _makers_of("events.signals-value", "signals", packed=True)
 _ANALYTICS = _makers_of("events.analytics-value", "analytics")
 _PERSONAL = _makers_of("events.personal-value", "personal")
 _LABELERS = _makers_of("events.labelers-value", "labelers")
@@ -173,25 +171,25 @@ class _Viewed(Redacted, frozen=True):
 
 
 def records_of(
-    events: Iterable[tuple[int, AnyEvent]], sender: Sender, edge_keys: EdgeKeys, seals: Seals
+    events: Iterable[tuple[int, ReadEvent]], sender: Sender, edge_keys: EdgeKeys, seals: Seals
 ) -> tuple[Records, list[RejectedEvent]]:
     """The records of a batch, and the events that no record can be made of any more.
 
     Signals of one kind keep their order, and so do the other events of each key.
 
     Args:
-        events: (index in the batch, event).
+        events: (index in the batch, event); those that are written were for this sender.
         edge_keys: what it raises is passed on: nothing of the batch can be sent now.
         seals: as well.
     """
-    signals: dict[type, list[AnyEvent]] = {}
-    others: list[tuple[int, AnyEvent]] = []
+    signals: dict[type, list[Any]] = {}
+    others: list[tuple[int, ReadEvent]] = []
     for index, event in events:
         kind = type(event)
         alike = signals.get(kind)
         if alike is not None:  # the hot path: a signal whose kind the batch has had before
             alike.append(event)
-        elif kind in _SIGNALS:
+        elif kind is WrittenSignal or kind in _SIGNALS:
             signals[kind] = [event]
         else:
             others.append((index, event))
@@ -212,10 +210,17 @@ def records_of(
     return Records(runs + maker.runs()), closed
 
 
+def runs_of_written(events: Sequence[tuple[int, ReadEvent]], sender: Sender) -> list[Run]:
+    """As `records_of`, for events that are all written."""
+    values = [cast("WrittenSignal", event).value for _, event in events]
+    return [Run(SIGNALS, sender.session.encode(), sender.received_at_ms, values)] if values else []
+
+
 def _signal_values(kind: type, events: Sequence[Any], sender: Sender) -> list[bytes]:
     """The values of signals of one kind."""
-    packed = type(getattr(events[0], events[0].samples[0])) is bytes
-    encode = _of_session((_PACKED_SIGNALS if packed else _SIGNALS)[kind], sender)
+    if kind is WrittenSignal:
+        return [event.value for event in events]
+    encode = _of_session(_SIGNALS[kind], sender)
     return encode(map(_sampled, events) if kind is Key else events)
 
 
@@ -232,10 +237,9 @@ def _of_session(maker: Callable[..., Encoder], sender: Sender, **more: str) -> E
 
 def _sampled(event: Key) -> Key:
     """The event with its first strokes alone; how many there were is not kept, for that would be what it is about."""
-    most = KEY_STROKES_MAX * DOUBLE_BYTES if type(event.t_down) is bytes else KEY_STROKES_MAX
-    if len(event.t_down) <= most:
+    if len(event.t_down) <= KEY_STROKES_MAX:
         return event
-    first = slice(most)
+    first = slice(KEY_STROKES_MAX)
     return msgspec.structs.replace(event, t_down=event.t_down[first], t_up=event.t_up[first])
 
 

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 # A longer head is parsed each time.
 HEAD_BYTES_MAX = 2_048
 LENGTH_DIGITS_MAX = 7
-# At the bound what was remembered first is forgotten: at most 8 MiB of heads.
+# At the bound what was remembered first is forgotten: at most 16 MiB of heads.
 HEADS_MAX = 4_096
+# Larger messages hardly ever have the length of one before, and to look for it is the least that they cost.
+SMALL_BYTES_MAX = 4_096
+HEAD_END = b"\r\n\r\n"
 _LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
 
 
@@ -34,7 +37,7 @@ def framed(data: bytes) -> Framed | None:
     Two heads of one template differ in the digits alone, since the first Content-Length of a template is where they
     were. Source: RFC 9112, section 6.3.
     """
-    end = data.find(b"\r\n\r\n", 0, HEAD_BYTES_MAX)
+    end = data.find(HEAD_END, 0, HEAD_BYTES_MAX)
     if end < 0:
         return None
     at = data.find(_LENGTHS[0], 0, end)
@@ -50,45 +53,36 @@ def framed(data: bytes) -> Framed | None:
     return Framed(data[:at] + data[stop:end], at, end + 4)
 
 
-class KnownHead:
-    """A head that was read before.
-
-    Attributes:
-        says: what was read.
-    """
-
-    __slots__ = ("_before", "_behind", "says")
-
-    def __init__(self, message: Framed, says: object) -> None:
-        at = message.length_at
-        self._before, self._behind = message.template[:at], message.template[at:] + b"\r\n\r\n"
-        self.says: Any = says
-
-    def body_at(self, data: bytes) -> int:
-        """Where the body begins, if `framed` would find a message with this head; else 0. A third of its cost."""
-        if not data.startswith(self._before):
-            return 0
-        at, behind = len(self._before), self._behind
-        stop = data.find(b"\r", at, at + LENGTH_DIGITS_MAX + 1)
-        digits = data[at:stop]
-        if not (digits.isdigit() and data.startswith(behind, stop)):
-            return 0
-        body_at = stop + len(behind)
-        return body_at if len(data) == body_at + int(digits) else 0
-
-
 class KnownHeads:
-    """What was read of heads, by template; `HEADS_MAX` at most."""
+    """What was read of heads, `HEADS_MAX` at most; of as many small messages also the whole head, to know it sooner."""
 
     def __init__(self) -> None:
-        self._heads: dict[bytes, KnownHead] = {}
+        self._heads: dict[bytes, Any] = {}
+        self._lengths: dict[bytes, tuple[Any, int]] = {}  # by head, and then how long the whole message is
 
-    def get(self, template: bytes) -> KnownHead | None:
-        """What was remembered of a head; None for one that was not read before, or is forgotten."""
-        return self._heads.get(template)
+    def find(self, data: bytes) -> tuple[Any, int] | None:
+        """What is known of the head of these bytes, and where the body begins.
+
+        None where they are not one whole message, or have a head that was not read before or is forgotten.
+        """
+        end = data.find(HEAD_END, 0, HEAD_BYTES_MAX)
+        known = self._lengths.get(data[:end])
+        if known is not None and len(data) == known[1]:
+            return known[0], end + 4
+        message = framed(data)
+        says = None if message is None else self._heads.get(message.template)
+        if message is None or says is None:
+            return None
+        if len(data) <= SMALL_BYTES_MAX:
+            _keep(self._lengths, data[:end], (says, len(data)))
+        return says, message.body_at
 
     def remember(self, message: Framed, says: object) -> None:
         """Keeps what a message's head says."""
-        if len(self._heads) >= HEADS_MAX:
-            del self._heads[next(iter(self._heads))]
-        self._heads[message.template] = KnownHead(message, says)
+        _keep(self._heads, message.template, says)
+
+
+def _keep(heads: dict[bytes, Any], head: bytes, what: object) -> None:
+    if len(heads) >= HEADS_MAX:
+        del heads[next(iter(heads))]
+    heads[head] = what

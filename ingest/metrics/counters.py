@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from ingest.errors import RejectedEvent
-from schemas.events import AnyEvent
+from schemas.events import ReadEvent
 from schemas.outcomes import EventWarning, RejectionReason, RequestError
 from schemas.topics import TOPIC_OF_CATEGORY
 
@@ -23,7 +23,7 @@ CLIENT_GONE = "client_gone"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-def count_by_category(events: Sequence[tuple[int, AnyEvent]]) -> dict[str, int]:
+def count_by_category(events: Sequence[tuple[int, ReadEvent]]) -> dict[str, int]:
     """Counts events by category.
 
     Args:
@@ -32,7 +32,7 @@ def count_by_category(events: Sequence[tuple[int, AnyEvent]]) -> dict[str, int]:
     if len(events) == 1:
         return {events[0][1].category: 1}
     counts: dict[str, int] = {}
-    kinds: list[type[AnyEvent]] = [type(event) for _, event in events]
+    kinds: list[type[ReadEvent]] = [type(event) for _, event in events]
     for kind in set(kinds):
         counts[kind.category] = counts.get(kind.category, 0) + kinds.count(kind)
     return counts

@@ -5,7 +5,7 @@ import pytest
 from ingest.access.grants import Admission, Site, SiteKey, authorized, check_origin, sha256_of, writable_types
 from ingest.decode.batch import EventBatch
 from ingest.errors import Rejection
-from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, AnyEvent, Contact, Verdict
+from schemas.events import BROWSER_CATEGORIES, SERVER_CATEGORIES, Contact, ReadEvent, Verdict
 
 EVERYTHING = BROWSER_CATEGORIES | SERVER_CATEGORIES
 
@@ -29,7 +29,7 @@ def test_no_browser_key_writes_what_is_a_servers_whatever_its_file_says() -> Non
     assert {event.category for event in browser} == {"signals", "labeled", "analytics"}
     assert {event.category for event in server} == {"analytics", "personal", "labelers", "labeled"}
     assert {event for event in server if event.category == "labeled"} == {Verdict}
-    assert browser | server == set(AnyEvent.__args__)
+    assert browser | server == set(ReadEvent.__args__)
 
 
 def test_revoked_key_is_unknown_and_a_hash_is_no_key() -> None:

@@ -1,8 +1,6 @@
 """What a body becomes: the fast path, the slow one, and every reason."""
 
 import json
-import struct
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 from unittest.mock import patch
@@ -13,17 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ingest.decode import packed
+from ingest.decode import signal_values
 from ingest.decode.batch import EventBatch
 from ingest.decode.batch import parse_batch as parse_batches
+from ingest.decode.signal_values import Arrival
+from ingest.encode.records import Sender, records_of
 from ingest.errors import Rejection
 from ingest.limits import RequestLimits
-from schemas.events import AnyEvent, EventId, Session, UnixMs
+from schemas.events import AnyEvent, EventId, ReadEvent, Session, UnixMs, WrittenSignal
 from schemas.outcomes import RejectionReason as Reason
 from schemas.outcomes import RequestError
 from tests.ingest.configs import request_limits
+from tests.ingest.encode.test_records import SEALS, edge_key
 
 LIMITS = request_limits()
+ARRIVAL = Arrival("shop", 1_790_000_001_000)
 TS = 1_790_000_000_123
 POINTER: dict[str, Any] = {
     "id": "e-1",
@@ -50,37 +52,38 @@ def body_of(*events: Any, session: str = "s-1") -> bytes:
 
 
 def parse_batch(body: bytes, limits: RequestLimits) -> EventBatch:
-    """The batch, which has to be the same whether `_packed.c` was compiled or not."""
+    """The batch, which has to be the same whether `_signal_values.c` was compiled or not."""
     found = outcome_of(body, limits)
-    with patch.object(packed, "read", None):
+    with patch.object(signal_values, "read", None):
         pure = outcome_of(body, limits)
     if isinstance(pure, Rejection):
         assert isinstance(found, Rejection)
         assert (found.status, found.error, str(found)) == (pure.status, pure.error, str(pure))
         raise pure
     assert isinstance(found, EventBatch)
-    assert replace(found, events=with_packed(found)) == replace(pure, events=with_packed(pure))
+    assert written(found) == written(pure)
     return pure
 
 
 def outcome_of(body: bytes, limits: RequestLimits) -> EventBatch | Rejection:
     try:
-        (only,) = parse_batches(body, limits)
+        (only,) = parse_batches(body, limits, ARRIVAL)
     except Rejection as rejection:
         return rejection
     return only
 
 
-def with_packed(batch: EventBatch) -> list[tuple[int, AnyEvent]]:
-    """The events, all samples as bytes: those tell a zero from a negative one."""
-    return [
-        (index, replace(event, **{name: packed_of(getattr(event, name)) for name in event.samples}))
-        for index, event in batch.events
-    ]
-
-
-def packed_of(samples: Sequence[float] | bytes) -> bytes:
-    return samples if isinstance(samples, bytes) else struct.pack(f"<{len(samples)}d", *samples)
+def written(batch: EventBatch) -> EventBatch:
+    """The batch, all its signals written: values tell a zero from a negative one."""
+    sender = Sender(ARRIVAL.site, batch.session, ARRIVAL.received_at_ms, "", "", batch.sent_at)
+    events: list[tuple[int, ReadEvent]] = []
+    for index, event in batch.events:
+        if event.category == "signals" and type(event) is not WrittenSignal:
+            (record,), _ = records_of([(index, event)], sender, edge_key, SEALS)
+            events.append((index, WrittenSignal(event.id, event.ts, record.value)))
+        else:
+            events.append((index, event))
+    return replace(batch, events=events, written=False)
 
 
 def reasons_of(*events: Any, limits: RequestLimits = LIMITS) -> list[tuple[int, str | None, str]]:

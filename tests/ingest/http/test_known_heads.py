@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ingest.access.grants import Admission, Grant
 from ingest.collector import Collector
 from ingest.errors import Rejection
-from ingest.http.known_heads import HEADS_MAX, Framed, KnownHead, KnownHeads, framed
+from ingest.http.known_heads import HEADS_MAX, SMALL_BYTES_MAX, KnownHeads, framed
 from ingest.kafka.producer import NotDurable
 from schemas.outcomes import RequestError
 from testkit.processes import wait_for
@@ -247,11 +247,12 @@ def test_one_whole_message_is_split_and_none_else(length: int, more: bytes) -> N
     assert found is not None
     assert found.template == head.replace(b" %d\r" % length, b" \r")
     assert message[found.body_at :] == b"." * length
-    known = KnownHead(found, None)
-    assert known.body_at(message) == found.body_at
-    assert (
-        known.body_at(message.replace(b"X: y", b"X: z")) == known.body_at(message.replace(b"Host: a", b"Host: b")) == 0
-    )
+    known = KnownHeads()
+    known.remember(found, "a")
+    for _ in "once", "and again":  # then it may be known by its length
+        assert known.find(message) == ("a", found.body_at)
+        assert known.find(message.replace(b"X: y", b"X: z")) is None
+        assert known.find(message.replace(b"Host: a", b"Host: b")) is None
     for other in (
         message[:-1],
         message + b"." + more,
@@ -259,19 +260,21 @@ def test_one_whole_message_is_split_and_none_else(length: int, more: bytes) -> N
         message.replace(b"h: ", b"h: 0x"),
     ):
         assert framed(other) is None
-        assert known.body_at(other) == 0
+        assert known.find(other) is None
 
 
 @given(st.data(), LINES, LINES, st.integers(0, 12))
-def test_head_of_the_request_before_is_known_by_the_same_bytes(
+def test_message_of_a_length_that_came_before_is_known_by_the_same_bytes(
     data: st.DataObject, before: list[bytes], after: list[bytes], length: int
 ) -> None:
-    """A connection asks for the head it sent last before it looks among all of them: both must say the same."""
+    """What knows the whole head and the length must say what splitting it says."""
     lines = [b"POST / HTTP/1.1", *before, b"Content-Length: %d" % length, *after, b"", b"." * length]
     message = framed(b"\r\n".join(lines))
     if message is None:
         return
-    known = KnownHead(message, None)
+    known = KnownHeads()
+    known.remember(message, "a")
+    assert known.find(b"\r\n".join(lines)) == ("a", message.body_at)
     at = data.draw(st.integers(0, len(lines) - 1))
     other = data.draw(
         st.sampled_from(
@@ -279,19 +282,27 @@ def test_head_of_the_request_before_is_known_by_the_same_bytes(
         )
     )
     lines[at] = other
-    for sent in (b"\r\n".join(lines), b"\r\n".join(lines)[:-5] + b"." * 7):
+    for sent in (b"\r\n".join(lines), b"\r\n".join(lines)[:-5] + b"." * 7, b"\r\n".join(lines)[: message.body_at - 3]):
         cut = framed(sent)
         same = cut is not None and cut.template == message.template
-        assert known.body_at(sent) == (cut.body_at if cut is not None and same else 0)
+        assert known.find(sent) == (("a", cut.body_at) if cut is not None and same else None)
 
 
 def test_heads_are_forgotten_at_the_bound() -> None:
-    """Whoever sends another head each time fills no memory."""
+    """Whoever sends another head each time fills no memory, whatever the length of what they send."""
+
+    def message(number: int, length: int = 2) -> bytes:
+        return b"POST /%d HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (number, length) + b"." * length
+
     heads = KnownHeads()
     for number in range(HEADS_MAX + 1):
-        heads.remember(Framed(b"%d" % number, 0, 0), number)
-    second = heads.get(b"1")
-    assert heads.get(b"0") is None
-    assert second is not None
-    assert second.says == 1
-    assert heads.get(b"%d" % HEADS_MAX) is not None
+        cut = framed(message(number))
+        assert cut is not None
+        heads.remember(cut, number)
+        assert heads.find(message(number)) is not None
+    held = heads._lengths
+    assert len(held) == HEADS_MAX
+    assert heads.find(message(HEADS_MAX, SMALL_BYTES_MAX)) is not None
+    assert len(held) == HEADS_MAX
+    assert heads.find(message(1, 3)) == (1, framed(message(1, 3)).body_at)  # type: ignore[union-attr]
+    assert heads.find(message(0)) is None

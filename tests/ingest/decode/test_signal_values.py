@@ -7,26 +7,45 @@ from unittest.mock import patch
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from ingest.decode import packed
-from ingest.decode.batch import parse_batch
-from ingest.encode.records import Record, records_of
-from schemas.events import SAMPLES_MAX, AnyEvent
+from ingest.decode import signal_values
+from ingest.decode.batch import EventBatch, parse_batch
+from ingest.decode.signal_values import Arrival, WrittenBatch, written_batch
+from ingest.encode.records import Record, Records, records_of, runs_of_written
+from schemas import codec
+from schemas.events import SAMPLES_MAX, TS_MAX, AnyEvent, WrittenSignal
+from schemas.registry import latest
+from schemas.topics import SIGNALS
 from tests.ingest.configs import request_limits
 from tests.ingest.encode.test_records import SEALS, SENDER, edge_key
 
 LIMITS = request_limits()
+ARRIVAL = Arrival(SENDER.site, SENDER.received_at_ms)
 KINDS = [kind for kind in AnyEvent.__args__ if kind.category == "signals"]
 
-pytestmark = pytest.mark.skipif(packed.read is None, reason="_packed.c was not compiled: there is no compiler")
+pytestmark = pytest.mark.skipif(signal_values.read is None, reason="_signal_values.c was not compiled")
+
+
+def parsed(body: bytes) -> EventBatch:
+    (batch,) = parse_batch(body, LIMITS, ARRIVAL)
+    return batch
+
+
+def written(body: bytes) -> WrittenBatch | None:
+    return written_batch(body, ARRIVAL, 32_768)
 
 
 def records(body: bytes) -> list[Record]:
-    (batch,) = parse_batch(body, LIMITS)
+    """Those of signals by their values: each way has an order of its own among kinds."""
+    batch = parsed(body)
     assert not batch.rejected
-    made, closed = records_of(batch.events, SENDER, edge_key, SEALS)
+    sender = replace(SENDER, session=batch.session, sent_at_ms=batch.sent_at)
+    made, closed = records_of(batch.events, sender, edge_key, SEALS)
     assert not closed
-    return list(made)
+    if batch.written:
+        assert Records(runs_of_written(batch.events, sender)).runs == made.runs
+    return sorted(made, key=lambda record: (record.topic, record.value if record.topic == SIGNALS else b""))
 
 
 def body_of(*events: str, blank: str = "") -> bytes:
@@ -39,7 +58,7 @@ def signal(kind: Any, arrays: str) -> str:
 
 
 def both(body: bytes) -> tuple[list[Record], list[Record]]:
-    with patch.object(packed, "read", None):
+    with patch.object(signal_values, "read", None):
         pure = records(body)
     return records(body), pure
 
@@ -50,7 +69,7 @@ def test_signal_of_every_kind_and_length_is_the_same_record(kind: Any, samples: 
     """A key event's strokes beyond the sixteenth are left out of both."""
     arrays = json.dumps([n / 10 for n in range(samples)])
     body = body_of(signal(kind, arrays), signal(kind, "[-1.5]"), blank=" \n\r\t")
-    assert type(getattr(parse_batch(body, LIMITS)[0].events[0][1], kind.samples[0])) is bytes
+    assert parsed(body).written
     compiled, pure = both(body)
     assert compiled == pure
 
@@ -73,7 +92,7 @@ def test_other_events_and_consent_stand_between_signals() -> None:
     answer = json.dumps({"id": "e-3", "ts": 1, "type": "image_label", "task": "t", "answer": "犬"}, ensure_ascii=False)
     pointer = signal(KINDS[0], "[1, 2.5]")
     body = body_of(page, pointer, answer, pointer).replace(b'"sent_at"', b'"consent":{"analytics":true},"sent_at"')
-    found = packed.packed_batch(body, 32_768)
+    found = written(body)
     assert found is not None
     assert found.consent is not None
     assert found.consent.analytics is True
@@ -88,5 +107,48 @@ def test_other_events_and_consent_stand_between_signals() -> None:
 def test_body_that_ends_anywhere_is_left_to_the_other_decoder() -> None:
     """No byte behind the end is looked at, wherever that is."""
     body = body_of(signal(KINDS[0], "[1, -2.5e1]"), json.dumps({"id": "e", "type": "usage", "ts": 1, "url": "\\n"}))
-    assert packed.packed_batch(body, 32_768) is not None
-    assert [packed.packed_batch(body[:end], 32_768) for end in range(len(body))] == [None] * len(body)
+    assert written(body) is not None
+    assert [written(body[:end]) for end in range(len(body))] == [None] * len(body)
+
+
+NAMES = st.text("abcXYZ019_.:-", min_size=1, max_size=64)
+
+
+@settings(deadline=None)
+@given(NAMES, NAMES, st.text("aZ9_.-", min_size=1, max_size=64), st.integers(0, TS_MAX), st.integers(0, 2**47))
+@example("e" * 64, "s" * 64, "a" * 64, TS_MAX, 2**47)
+def test_value_is_what_fastavro_writes(event_id: str, session: str, site: str, ts: int, received_at_ms: int) -> None:
+    """Whatever the lengths of texts and numbers, which the buffer before the samples has room for."""
+    event = f'{{"id":"{event_id}","type":"key","ts":{ts},"t_up":[2],"t_down":[-1.5]}}'
+    body = f'{{"session":"{session}","sent_at":{ts},"events":[{event}]}}'.encode()
+    found = written_batch(body, Arrival(site, received_at_ms), 32_768)
+    assert found is not None
+    ((_, signal),) = found.events
+    assert type(signal) is WrittenSignal
+    assert (signal.id, signal.ts, signal.category) == (event_id, ts, "signals")
+    times = {"ts": ts, "received_at": received_at_ms, "sent_at": ts}
+    names = {"event_id": event_id, "site": site, "session": session, "type": "key"}
+    samples = {**dict.fromkeys(("x", "y", "z", "force"), ()), "t": [-1.5], "t_up": [2.0]}
+    assert signal.value == codec.encode("events.signals-value", {**names, **times, **samples})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"events":[EVENT],"session":"s"}',
+        '{"session":"s","events":[EVENT],"sent_at":5}',
+        '{"session":"s","events":[EVENT],"session":"t"}',
+    ],
+)
+def test_what_a_value_needs_and_comes_after_the_events_is_not_missed(body: str) -> None:
+    """Members of an object have no order; such a body is read by the other decoder."""
+    whole = body.replace("EVENT", signal(KINDS[0], "[1]")).encode()
+    assert written(whole) is None
+    compiled, pure = both(whole)
+    assert compiled == pure
+
+
+def test_schema_of_other_fields_is_not_written() -> None:
+    """The layout is compiled in; a schema that has moved on must be written from its own text."""
+    fields = [field["name"] for field in latest("events.signals-value").parsed["fields"]]
+    assert fields == signal_values.FIELDS
