@@ -56,10 +56,17 @@ def test_last_stage_runs_as_a_user_without_name_in_the_host() -> None:
 def test_last_stage_has_nothing_that_builds_or_installs() -> None:
     """A compiler or pip in a running container serves whoever broke in."""
     last = TEXT[TEXT.rindex("\nFROM ") :]
-    assert "apt-get" not in TEXT
+    assert "apt-get" not in last
     assert "pip uninstall" in last
     assert "pip install" not in last
     assert "build.lock" not in last
+
+
+def test_image_is_not_made_without_a_compiled_part() -> None:
+    """setuptools leaves out what it cannot compile, and nothing but the speed would show it."""
+    names = {part["name"] for part in PROJECT["tool"]["setuptools"]["ext-modules"]}
+    (imported,) = re.findall(r'/opt/unjoin/bin/python -I -c "import ([^"]+)"', TEXT)
+    assert set(imported.split(", ")) == names
 
 
 def test_packages_come_with_hashes_and_as_wheels() -> None:
