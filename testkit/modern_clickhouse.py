@@ -32,8 +32,6 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 from xml.etree import ElementTree
 
-from testkit.replica_parts import serve_parts
-
 STOP_SECONDS_MAX = 30.0
 UNEXPECTED = 3
 X86_64 = 62
@@ -292,6 +290,8 @@ def serve(config: Path) -> int:
     settings = ElementTree.parse(config).getroot()
     if port := settings.findtext("interserver_http_port"):
         host, data = settings.findtext("interserver_http_host", ""), settings.findtext("path", "")
+        from testkit.replica_parts import serve_parts  # noqa: PLC0415  # the stand-in image has this file alone
+
         tell_interserver_address(SharedObject(path), loaded_at, host, int(port))
         serve_parts(Path(data), host, int(port))
     # A clickhouse-local ends with its last query: this one reads a pipe to which nothing is ever written.
