@@ -30,8 +30,18 @@ _READ = {
     ("[double]", "Array(Float64)"): "doubles",
     ("[string]", "Array(String)"): "strings",
 }
-# How a field is passed over that no column wants.
-_PASSED = {"string": "string", "uuid": "string", "long": "long", "timestamp-millis": "long", "int": "int"}
+# How a field is passed over that no column is for.
+_PASSED = {
+    "fixed": "fixed",
+    "string": "string",
+    "uuid": "string",
+    "long": "long",
+    "timestamp-millis": "long",
+    "int": "int",
+    "date": "int",
+    "[double]": "doubles",
+    "[string]": "strings",
+}
 # Bytes of a type's default, all of them zero; an array's is where it ends.
 _DEFAULT_BYTES = {
     "String": 1,
@@ -59,10 +69,7 @@ def _plan(schema: Any, table: Table) -> tuple[tuple[Any, ...], tuple[Any, ...]] 
     fields = []
     for field in schema["fields"]:
         number, kind = numbers.get(field["name"], -1), _type_of(field["type"])
-        if number >= 0:
-            read = _READ.get((kind, table.columns[number][1]))
-        else:
-            read = "fixed" if kind == "fixed" else _PASSED.get(kind)
+        read = _PASSED.get(kind) if number < 0 else _READ.get((kind, table.columns[number][1]))
         if read is None:
             return None
         fields.append((KINDS.index(read), number, field["type"]["size"] if read == "fixed" else 0))
