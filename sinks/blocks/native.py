@@ -1,8 +1,8 @@
 """Pure: the datums of a block as one block of ClickHouse's own format, Native, without an object for any of them.
 
-`_native.c` does it, where it was compiled: setuptools leaves it out where there is no compiler. Then, and for whatever is
-out of the ordinary, the engine reads the datums as Avro (`avro_container.py`), and it alone says what is refused: a datum
-that is cut short, or that bytes follow, and each form that Avro allows and none of our writers writes.
+`_native.c` does it, where it was compiled: setuptools leaves it out where there is no compiler. Then, and for whatever
+is out of the ordinary, the engine reads the datums as Avro (`avro_container.py`), and it alone says what is refused.
+Out of the ordinary are a datum that is cut short or that bytes follow, and every form that no writer of ours writes.
 """
 
 from typing import Any
@@ -64,7 +64,7 @@ def native_block(block: Block) -> bytes | None:
 
 
 def _plan(schema: Any, table: Table) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
-    """`fields` and `columns` as `_native.c` wants them; None where a field or a column is of another type than those above."""
+    """`fields` and `columns` as `_native.c` wants them; None where one is of another type than those above."""
     numbers = {name: number for number, (name, _, _) in enumerate(table.columns)}
     fields = []
     for field in schema["fields"]:

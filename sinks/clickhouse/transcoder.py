@@ -1,8 +1,8 @@
 """Turns datums into ClickHouse's Native format: Python decodes no datum.
 
-A server's protocol carries blocks in Native, and older servers read no Avro. Where compiled code does not make the block
-(`sinks/blocks/native.py`), an engine in this process does. It stores nothing: it reads a file in memory and answers with
-bytes.
+A server's protocol carries blocks in Native, and older servers read no Avro. Compiled code makes them
+(`sinks/blocks/native.py`); where it does not, an engine in this process does, which stores nothing: it reads a file in
+memory and answers with bytes.
 """
 
 import threading

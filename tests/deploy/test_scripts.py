@@ -4,13 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMPILED = "ingest/decode/_packed.c"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+COMPILED = sorted(source for module in PROJECT["tool"]["setuptools"]["ext-modules"] for source in module["sources"])
 SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.read_bytes().startswith(b"#!/usr/bin/env bash"))
 
 
@@ -30,7 +32,7 @@ def checkout(tmp_path: Path) -> Path:
     """What setup reads, beside a folder `bin` that is the only one on the path."""
     for name in ("scripts", "requirements", "deploy"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    for name in ("pyproject.toml", COMPILED, "unjoin/host/class_archive.py"):
+    for name in ("pyproject.toml", *COMPILED, "unjoin/host/class_archive.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     programs = tmp_path / "bin"
@@ -124,7 +126,7 @@ def _pretend_installed(checkout: Path) -> None:
     """A virtual environment with the stamp of a finished installation."""
     (checkout / ".venv" / "bin").mkdir(parents=True)
     (checkout / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    files = ["pyproject.toml", COMPILED, "requirements/build.lock", "requirements/run.lock"]
+    files = ["pyproject.toml", *COMPILED, "requirements/build.lock", "requirements/run.lock"]
     content = b"".join((checkout / name).read_bytes() for name in files)
     digest = subprocess.run(["sha256sum"], input=content, capture_output=True, check=True).stdout.split()[0].decode()
     (checkout / ".venv" / "setup.stamp").write_text(f"run {digest}")
