@@ -24,7 +24,7 @@ static const char *const NAMES[KINDS] = {"fixed", "long", "int", "date", "uuid",
 /* Bytes of a value in a column, where all take as many; of an array its end among the items. */
 static const size_t WIDTHS[KINDS] = {0, 8, 4, 2, 16, 0, 8, 8};
 
-enum { UUID_TEXT = 36 };
+enum { UUID_TEXT = 36, AHEAD = 8 };
 
 typedef struct {
     const uint8_t *at, *end;
@@ -65,9 +65,13 @@ static size_t varint_bytes(uint64_t number)
 
 /* Each of these returns where a value ends; NULL where it is out of the ordinary. */
 
-static const uint8_t *number(const uint8_t *p, const uint8_t *end, int64_t *value)
+static inline const uint8_t *number(const uint8_t *p, const uint8_t *end, int64_t *value)
 {
     uint64_t zigzag = 0;
+    if (p < end && *p < 0x80) { /* most are lengths of one byte */
+        *value = (*p >> 1) ^ -(*p & 1);
+        return p + 1;
+    }
     for (int shift = 0; shift < 64 && p < end; shift += 7) {
         uint8_t byte = *p++;
         if (shift == 63 && byte > 1)
@@ -98,10 +102,11 @@ static const uint8_t *string(const uint8_t *p, const uint8_t *end, uint8_t **to,
     p = count_of(p, end, 1, &size);
     if (p == NULL)
         return NULL;
-    if (*to) {
-        *to = put_varint(*to, size);
-        memcpy(*to, p, size);
-        *to += size;
+    uint8_t *at = *to;
+    if (at) {
+        at = put_varint(at, size);
+        memcpy(at, p, size);
+        *to = at + size;
     }
     else
         *bytes += varint_bytes(size) + size;
@@ -208,6 +213,8 @@ static int walk(const Datum *datums, Py_ssize_t rows, const Field *fields, Py_ss
 {
     for (Py_ssize_t row = 0; row < rows; row++) {
         const uint8_t *p = datums[row].at, *end = datums[row].end;
+        if (row + AHEAD < rows)
+            __builtin_prefetch(datums[row + AHEAD].at); /* they lie anywhere, and are looked at in turn */
         for (Py_ssize_t i = 0; i < field_count; i++)
             if ((p = value_of(&fields[i], p, end)) == NULL)
                 return 0;
