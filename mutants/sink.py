@@ -10,6 +10,34 @@ _SIMULATED_SINK = "tests/simulation/test_simulation.py::test_faults_anywhere_los
 
 SINK = (
     Mutant(
+        name="bytes behind a datum are passed over",
+        why="Whoever writes them would have a record be a row and something else as well; the engine refuses it.",
+        edits=(Edit("sinks/blocks/_native.c", "        if (p != end)\n            return 0;\n", ""),),
+        tests=(
+            "tests/sinks/blocks/test_native.py::test_what_ends_too_soon_or_goes_on_is_left_to_the_engine",
+            "tests/contract/test_engine_contract.py"
+            "::test_what_is_not_exactly_one_datum_is_refused_and_takes_its_block_along",
+        ),
+    ),
+    Mutant(
+        name="a number of more than 64 bits",
+        why="Compiled code may take nothing that the engine would refuse or read in another way.",
+        edits=(Edit("sinks/blocks/_native.c", "if (shift == 63 && byte > 1)", "if (shift == 63 && byte > 127)"),),
+        tests=("tests/sinks/blocks/test_native.py::test_form_that_no_writer_of_ours_writes",),
+    ),
+    Mutant(
+        name="columns filled by the place of a field",
+        why="An older schema has fewer fields, and a newer one may have them in another order.",
+        edits=(
+            Edit(
+                "sinks/blocks/native.py",
+                'numbers.get(field["name"], -1)',
+                "min(len(fields), len(table.columns)) - 1",
+            ),
+        ),
+        tests=("tests/sinks/blocks/test_native.py::test_columns_in_any_number_and_order_are_the_engines_own",),
+    ),
+    Mutant(
         name="a step of any length counts",
         why="One session that sends 10^308 would have an infinite path, and a model that meets it stops.",
         edits=(Edit("sinks/migrations/0008_session_features.sql", "ms < 250 AND px <= 100000", "ms < 250"),),

@@ -6,8 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,10 +91,28 @@ class Tree:
         try:
             for path, text in texts.items():
                 path.write_text(text)
+            self._compile(texts)
             yield
         finally:
             for path, text in before.items():
                 path.write_text(text)
+            self._compile(before)
+
+    def _compile(self, files: Iterable[Path]) -> None:
+        """Makes anew what is compiled of C among these files.
+
+        Raises:
+            MutantError: it could not be made; what was there before would pass for it.
+        """
+        made = [file.with_suffix(sysconfig.get_config_var("EXT_SUFFIX")) for file in files if file.suffix == ".c"]
+        if not made:
+            return
+        for module in made:
+            module.unlink(missing_ok=True)
+        build = [sys.executable, "-c", "import setuptools; setuptools.setup()", "build_ext", "--inplace", "--force"]
+        done = subprocess.run(build, cwd=self.root, env=self._environment, capture_output=True, text=True, check=False)
+        if missing := [module.name for module in made if not module.exists()]:
+            raise MutantError(f"{missing} could not be compiled: {done.stderr.strip()[-600:]}")
 
     def run(self, tests: Sequence[str], *, to_the_end: bool = False, seconds_max: float = SECONDS_MAX) -> Outcome:
         """Runs tests in the copy, up to the first that fails unless told otherwise.

@@ -9,11 +9,13 @@ The way of a block from Kafka to a table, file by file:
     kafka/block_planner.py            pure: chooses the block's offsets, the commits around it, retries and bisection
     engine.py                         what the worker calls: `insert`, or `insert_missing` after an unknown outcome
     clickhouse/embedded.py            the engine in this process: inserts the block with one statement
-    clickhouse/avro_container.py      pure: the datums as one Avro file, not decoded, each with a marked end
+    blocks/memory_file.py             the block as a file in memory, in one of two forms:
+    blocks/native.py                  pure: the datums as one block in Native, by compiled code where it is for them
+    blocks/avro_container.py          pure: else as one Avro file, not decoded, each with a marked end
     clickhouse/statements.py          pure: the SQL that reads this file into the table as one part
     clickhouse/server.py              or a server: sends the block over the native protocol
     clickhouse/connections.py         its connections, to the first replica that greets
-    clickhouse/transcoder.py          the Avro file as one block in Native, for a server
+    clickhouse/transcoder.py          the block in Native, for a server; the engine makes it of the Avro file at need
     clickhouse/driver_errors.py       whether an error of the driver means refused or unknown
     kafka/dead_letters.py             sends what no table can hold to the topic of dead letters
 

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from ingest.encode.records import Sender, records_of
 from schemas.events import AnyEvent, Pointer
-from sinks.clickhouse.avro_container import END_BYTES, container
+from sinks.blocks.avro_container import END_BYTES, container
 from sinks.rows.tables import SIGNALS, reader_of
 from testkit.seals import seals_of
 from testkit.sink_records import FakeRecord

@@ -20,6 +20,7 @@ from clickhouse_driver import Client
 
 from bench.sink.rows import Stored
 from schemas.registry import by_id
+from sinks.blocks import native
 from sinks.clickhouse import statements
 from sinks.clickhouse.address import Address
 from sinks.clickhouse.embedded import Embedded
@@ -64,6 +65,19 @@ class Unjoin(Contender):
         first, last = records[0], records[-1]
         bare = [datum for _, datum in datums]
         self._engine.insert(Block(self.table, first.topic, 0, first.offset, last.offset + 1, datums[0][0], bare))
+
+
+class Uncompiled(Unjoin):
+    """The product where no compiler was: the engine reads the datums as Avro."""
+
+    name = "unjoin, nothing compiled"
+
+    def store(self, records: Sequence[Stored]) -> None:
+        compiled, native.native = native.native, None
+        try:
+            super().store(records)
+        finally:
+            native.native = compiled
 
 
 def decoded(table: Table, record: Stored) -> dict[str, Any]:
@@ -206,7 +220,8 @@ def of_server(address: Address, server: Server, table: Table, create: Any) -> li
         create: called with each table before it is used.
     """
     columns = tuple(starmap(_number, table.columns))
-    made: list[Contender] = [Unjoin(server, msgspec.structs.replace(table, columns=columns))]
+    numbered = msgspec.structs.replace(table, columns=columns)
+    made: list[Contender] = [Unjoin(server, numbered), Uncompiled(server, numbered)]
     kinds: list[type[DriverRows]] = [DriverRows, DriverColumns]
     if not any(kind.startswith("Array") for _, kind, _ in columns):
         kinds.append(DriverNumpy)
@@ -219,7 +234,7 @@ def of_server(address: Address, server: Server, table: Table, create: Any) -> li
 
 def of_embedded(engine: Embedded, table: Table) -> list[Contender]:
     """The same in the embedded engine, in copies of the table that the migrations make."""
-    made: list[Contender] = [Unjoin(engine, table)]
+    made: list[Contender] = [Unjoin(engine, table), Uncompiled(engine, table)]
     for number, kind in enumerate((ChdbJson, ChdbArrow)):
         own = msgspec.structs.replace(table, name=f"of_{number}_{table.name}")
         engine.select(f"CREATE TABLE IF NOT EXISTS unjoin.{own.name} AS unjoin.{table.name}", "Null")

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from sinks.blocks.memory_file import file_of
 from sinks.clickhouse import statements
-from sinks.clickhouse.avro_container import END_BYTES, container
 from sinks.clickhouse.errors import DATA_ERRORS, INCORRECT_DATA, TOO_MANY_ROWS_OR_BYTES, UNKNOWN_EXCEPTION, QueryFailed
 from sinks.clickhouse.migrate import migrate
 from sinks.engine import Block, EngineError, Refused, Unknown
@@ -312,21 +312,6 @@ def temporary_in(directory: Path | None) -> Iterator[None]:
             del os.environ["TMPDIR"]
         else:
             os.environ["TMPDIR"] = before
-
-
-@contextmanager
-def file_of(block: Block) -> Iterator[statements.File]:
-    """The block as a file in memory, which the engine can read for as long as the context lasts.
-
-    Another process cannot open a memory file by name, the file ends with this process, and the size of /dev/shm (64 MB
-    in a container) does not bound it.
-    """
-    descriptor = os.memfd_create("block", os.MFD_CLOEXEC)
-    with os.fdopen(descriptor, "wb") as file:
-        end = os.urandom(END_BYTES)
-        file.writelines(container(block.schema, block.datums, end))
-        file.flush()
-        yield statements.File(f"/proc/self/fd/{descriptor}", end)
 
 
 # Python 3.11.2 drops an error's text that is no UTF-8, as only values are that the text quotes; 3.11.7 does not.

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from sinks.clickhouse.avro_container import END, END_BYTES
+from sinks.blocks.avro_container import END, END_BYTES
+from sinks.blocks.memory_file import File
 from sinks.engine import Table
 
 # Names of tables and columns are our own, and every literal is quoted: hence S608 is off below.
@@ -36,17 +36,6 @@ _ONE_BLOCK = (
 
 
 _SMALL = "log_queries = 0, max_threads = 1, max_insert_threads = 1, input_format_parallel_parsing = 0"
-
-
-class File(NamedTuple):
-    """A file of datums that the engine can read.
-
-    Attributes:
-        end: the bytes behind each datum (`avro_container.py`); a row without them fails the statement.
-    """
-
-    path: str
-    end: bytes
 
 
 def insert(table: Table, file: File) -> str:
@@ -103,6 +92,8 @@ def _rows(table: Table, file: File) -> str:
 
 def _read(table: Table, file: File) -> str:
     columns = ", ".join(f"`{column}` {kind}" for column, kind, _ in table.columns)
+    if file.end is None:
+        return f"file({literal(file.path)}, 'Native', {literal(columns)})"
     structure = literal(f"{columns}, `{END}` FixedString({END_BYTES})")
     # The bytes are compared as a number, for an error repeats the condition and should be readable text.
     differs = f"reinterpretAsUInt64(`{END}`) != {int.from_bytes(file.end, 'little')}"

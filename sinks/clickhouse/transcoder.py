@@ -1,15 +1,18 @@
-"""Turns datums into ClickHouse's Native format with an engine in this process: Python decodes no datum.
+"""Turns datums into ClickHouse's Native format: Python decodes no datum.
 
-A server's protocol carries blocks in Native, and older servers read no Avro. The engine stores nothing: it reads a file
-in memory and answers with bytes.
+A server's protocol carries blocks in Native, and older servers read no Avro. Compiled code makes them
+(`sinks/blocks/native.py`); where it does not, an engine in this process does, which stores nothing: it reads a file in
+memory and answers with bytes.
 """
 
 import threading
 from pathlib import Path
 from typing import Any
 
+from sinks.blocks.memory_file import avro_file
+from sinks.blocks.native import native_block
 from sinks.clickhouse import statements
-from sinks.clickhouse.embedded import FAILURES, code_of, engine_of, file_of, path_of_engine, temporary_in
+from sinks.clickhouse.embedded import FAILURES, code_of, engine_of, path_of_engine, temporary_in
 from sinks.clickhouse.errors import DATA_ERRORS
 from sinks.engine import Block, EngineError, Refused, Unknown
 
@@ -19,7 +22,7 @@ _REFUSALS = DATA_ERRORS | _DEPLOYMENT
 
 
 class Transcoder:
-    """Makes Native of blocks. Any thread may call it; the engine starts with the first block.
+    """Makes Native of blocks. Any thread may call it; the engine starts with the first block that needs one.
 
     Args:
         scratch: the folder for the engine's temporary files; None for the system's.
@@ -39,8 +42,12 @@ class Transcoder:
             Unknown: anything else went wrong; nothing was sent anywhere.
         """
         failure: EngineError
+        if self._closed:
+            raise Unknown("the block cannot be transcoded: the sink stops")
+        if (made := native_block(block)) is not None:
+            return made
         try:
-            with file_of(block) as file:
+            with avro_file(block) as file:
                 made = self._answer(statements.transcode(block.table, file))
         except OSError as error:
             failure = Unknown(f"the block cannot be transcoded: {error.strerror or type(error).__name__}")

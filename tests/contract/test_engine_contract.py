@@ -1,4 +1,4 @@
-"""One suite for every engine: a list in memory, chdb, and a server."""
+"""One suite for every engine: a list in memory, chdb, and a server; the two with compiled code and without."""
 
 import functools
 import json
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from sinks.blocks import native
 from sinks.clickhouse.address import address_of
 from sinks.clickhouse.server import Server
 from sinks.engine import Block, Engine, EngineError, Refused, Table
@@ -32,24 +33,35 @@ class Tried:
         return Counter((each["id"], int(each["number"])) for each in rows)
 
 
-@pytest.fixture(params=["memory", "chdb", pytest.param("server", marks=pytest.mark.server)])
-def tried(request: pytest.FixtureRequest) -> Iterator[Tried]:
-    if request.param == "memory":
+COMPILED = pytest.mark.skipif(native.native is None, reason="_native.c was not compiled: there is no compiler")
+ENGINES = [
+    "memory",
+    "chdb",
+    pytest.param("chdb-compiled", marks=COMPILED),
+    pytest.param("server", marks=pytest.mark.server),
+    pytest.param("server-compiled", marks=[pytest.mark.server, COMPILED]),
+]
+
+
+@pytest.fixture(params=ENGINES)
+def tried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tried]:
+    kind, _, compiled = request.param.partition("-")
+    if not compiled:
+        monkeypatch.setattr(native, "native", None)
+    if kind == "memory":
         yield Tried(MemoryEngine(refuses=lambda each: not each["parsed"].isdecimal()))
         return
-    if request.param == "chdb":
+    if kind == "chdb":
         engine: Any = request.getfixturevalue("embedded")
     else:
         engine = Server(address_of(request.getfixturevalue("server").url))
-    run = engine.select if request.param == "chdb" else engine.run
+    run = engine.select if kind == "chdb" else engine.run
     for statement in ("CREATE DATABASE IF NOT EXISTS unjoin", "DROP TABLE IF EXISTS unjoin.contract", DDL):
         run(statement)
-    run(
-        "SYSTEM STOP MERGES unjoin.contract" if request.param == "chdb" else "SYSTEM STOP MERGES"
-    )  # they would hide doubles
+    run("SYSTEM STOP MERGES unjoin.contract" if kind == "chdb" else "SYSTEM STOP MERGES")  # they would hide doubles
     yield Tried(engine)
     run("DROP TABLE unjoin.contract")  # the engine is shared, and other tests ask every table that there is
-    if request.param == "server":
+    if kind == "server":
         engine.close()
 
 

@@ -4,13 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMPILED = sorted(path.relative_to(ROOT) for path in ROOT.glob("ingest/*/*.c"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+COMPILED = sorted(source for module in PROJECT["tool"]["setuptools"]["ext-modules"] for source in module["sources"])
 SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.read_bytes().startswith(b"#!/usr/bin/env bash"))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sinks.blocks import native
 from sinks.clickhouse.embedded import Embedded
 from sinks.clickhouse.statements import literal
 from sinks.clickhouse.transcoder import Transcoder, shape_of
@@ -13,10 +14,14 @@ from sinks.engine import Refused, Unknown
 from sinks.rows.tables import SIGNALS
 from testkit.sink_records import signal, signals
 
+COMPILED = pytest.mark.skipif(native.native is None, reason="_native.c was not compiled: there is no compiler")
 
-@pytest.fixture
-def transcoder(engine: Embedded) -> Transcoder:
+
+@pytest.fixture(params=["by the engine", pytest.param("compiled", marks=COMPILED)])
+def transcoder(engine: Embedded, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Transcoder:
     """On the engine that this process has already."""
+    if request.param != "compiled":
+        monkeypatch.setattr(native, "native", None)
     return Transcoder(engine.directory)
 
 

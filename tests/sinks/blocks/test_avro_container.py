@@ -6,7 +6,7 @@ import fastavro
 import pytest
 
 from schemas.registry import latest
-from sinks.clickhouse.avro_container import DATUMS_PER_BLOCK, container
+from sinks.blocks.avro_container import DATUMS_PER_BLOCK, container
 from testkit.sink_records import encoded, signal
 
 

@@ -1,0 +1,1 @@
+"""The datums of a block as a file that ClickHouse reads."""
