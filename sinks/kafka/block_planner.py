@@ -133,6 +133,35 @@ class Stretch(NamedTuple):
     schema: Any
 
 
+class Rows(list[Row]):
+    """Rows that came together, of one schema.
+
+    Attributes:
+        bytes: of their datums.
+        schema: None where there are none.
+    """
+
+    __slots__ = ("bytes", "schema")
+
+    def __init__(self, rows: Iterable[Row], size: int, schema: Any) -> None:
+        super().__init__(rows)
+        self.bytes, self.schema = size, schema
+
+    def joins(self, more: "Rows") -> bool:
+        """Takes more rows behind its own, where that leaves one schema; whether it did."""
+        if self and more and self.schema is not more.schema:
+            return False
+        self.schema = self.schema if self else more.schema
+        self.bytes += more.bytes
+        self += more
+        return True
+
+    def cut(self, count: int) -> "tuple[Rows, Rows]":
+        """The first rows, so many, and the others."""
+        size = sum(_sizes(self[:count]))
+        return Rows(self[:count], size, self.schema), Rows(self[count:], self.bytes - size, self.schema)
+
+
 PreparedRecord = Row | DeadLetter
 Decision = Commit | Insert | SendDeadLetters | Wait | Halt | Finished
 
@@ -507,6 +536,8 @@ class BlockPlanner:
 
 
 def _stretch_of(records: Sequence[PreparedRecord]) -> Stretch:
+    if type(records) is Rows:
+        return Stretch(len(records), records.bytes, records.schema)
     schema = records[0].schema
     same = {id(record.schema) for record in records} == {id(schema)}
     return Stretch(len(records), sum(_sizes(records)), schema if same else None)
