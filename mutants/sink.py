@@ -711,8 +711,8 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/record_consumer.py",
-                "early = bool(records) and records[0].offset < fetched.next_fetch_offset",
-                "early = False",
+                "if records and records[0].offset < first:",
+                "if False:",
             ),
         ),
         tests=("tests/sinks/kafka/test_record_consumer.py::test_records_are_those_that_aiokafka_gives",),
@@ -723,10 +723,38 @@ SINK = (
         edits=(
             Edit(
                 "sinks/kafka/record_consumer.py",
-                "records = [] if taken_back or batch.is_control_batch else list(batch)",
-                "records = [] if batch.is_control_batch else list(batch)",
+                "if not (taken_back or batch.is_control_batch):",
+                "if not batch.is_control_batch:",
             ),
         ),
         tests=("tests/sinks/kafka/test_record_consumer.py::test_records_are_those_that_aiokafka_gives",),
+    ),
+    Mutant(
+        name="a batch's rows from before the place are given",
+        why="They are in a block already, and would be planned into another.",
+        edits=(
+            Edit(
+                "sinks/kafka/record_consumer.py", "rows_of(answer[start:end], first,", "rows_of(answer[start:end], 0,"
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_record_consumer.py::test_rows_are_those_of_the_records",),
+    ),
+    Mutant(
+        name="records that came together joined to a block of another schema",
+        why="The engine would read their datums by the wrong schema, and refuse them or store other values.",
+        edits=(
+            Edit(
+                "sinks/kafka/block_planner.py",
+                " and (self._head_schema is None or self._head_schema is next_one.schema)",
+                "",
+            ),
+        ),
+        tests=("tests/sinks/kafka/test_block_planner.py::test_blocks_are_the_same_however_the_records_came_together",),
+    ),
+    Mutant(
+        name="a dead letter's bytes not counted in the head",
+        why="What waits would be counted wrong ever after, and reading paused too early or too late.",
+        edits=(Edit("sinks/kafka/block_planner.py", "        self._head_bytes += more\n", ""),),
+        tests=("tests/sinks/kafka/test_block_planner.py::test_blocks_are_the_same_however_the_records_came_together",),
     ),
 )

@@ -72,7 +72,7 @@ from sinks.metrics import SinkMetrics
 from sinks.outage import Outage, quieten
 from sinks.rows.dictionary import DICTIONARY
 from sinks.rows.enrichment import IspOf, isps
-from sinks.rows.tables import DEAD_LETTERS, check, reader_of
+from sinks.rows.tables import DEAD_LETTERS, check, reader_of, schemas_of
 
 log = logging.getLogger(__name__)
 
@@ -266,6 +266,7 @@ async def _serve(
                 marks=marks,
                 datum_of=reader_of(table, isp_of),
                 placed=table.name == DEAD_LETTERS.name,
+                schemas=schemas_of(table),
                 check=partial(check, table),
                 dead_letters=dead_letters,
                 metrics=metrics,

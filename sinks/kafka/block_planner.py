@@ -120,6 +120,48 @@ class Finished(NamedTuple):
     """Nothing is left to do before the stop; the last commit says where to go on."""
 
 
+class Stretch(NamedTuple):
+    """Neighbours among the records that wait: what is known of all of them, so that nobody looks at each.
+
+    Attributes:
+        records, bytes: how many, and of their datums.
+        schema: that all have; None where they differ, or one is a dead letter.
+    """
+
+    records: int
+    bytes: int
+    schema: Any
+
+
+class Rows(list[Row]):
+    """Rows that came together, of one schema.
+
+    Attributes:
+        bytes: of their datums.
+        schema: None where there are none.
+    """
+
+    __slots__ = ("bytes", "schema")
+
+    def __init__(self, rows: Iterable[Row], size: int, schema: Any) -> None:
+        super().__init__(rows)
+        self.bytes, self.schema = size, schema
+
+    def joins(self, more: "Rows") -> bool:
+        """Takes more rows behind its own, where that leaves one schema; whether it did."""
+        if self and more and self.schema is not more.schema:
+            return False
+        self.schema = self.schema if self else more.schema
+        self.bytes += more.bytes
+        self += more
+        return True
+
+    def cut(self, count: int) -> "tuple[Rows, Rows]":
+        """The first rows, so many, and the others."""
+        size = sum(_sizes(self[:count]))
+        return Rows(self[:count], size, self.schema), Rows(self[count:], self.bytes - size, self.schema)
+
+
 PreparedRecord = Row | DeadLetter
 Decision = Commit | Insert | SendDeadLetters | Wait | Halt | Finished
 
@@ -135,11 +177,15 @@ class PlannedBlock:
     def __init__(self, end: int, records: Sequence[PreparedRecord]) -> None:
         self.end = end
         rows = [record for record in records if isinstance(record, Row)]
-        if len({id(row.schema) for row in rows}) == 1:
-            self.groups = [rows]
-        else:
-            self.groups = [list(group) for _, group in groupby(rows, key=lambda row: id(row.schema))]
+        self.groups = [list(group) for _, group in groupby(rows, key=lambda row: id(row.schema))]
         self.dead_letters = [record for record in records if isinstance(record, DeadLetter)]
+
+    @classmethod
+    def of_one_schema(cls, end: int, rows: list[Any]) -> Self:
+        """As of records that are all rows of one schema, without a look at each."""
+        block = cls(end, ())
+        block.groups = [rows]
+        return block
 
     def set_aside(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Turns rows of the block into dead letters."""
@@ -227,9 +273,8 @@ class BlockPlanner:
         self._cuts: list[int] = []  # offsets at which a refused block was halved: no block crosses them
         self._block: PlannedBlock | None = None
         self._wait_ms: float = limits.ms_max
-        self._head_records = self._head_bytes = 0
-        self._head_schema: Any = None
-        self._head_closed = False
+        self._behind: deque[Stretch] = deque()  # what waits behind the head, all of it
+        self._open_head()
         self._cap = ShareCap(limits.refused_share_max)
         self._halt: Halt | None = None
 
@@ -252,7 +297,8 @@ class BlockPlanner:
         if records:
             assert records[0].offset >= self.read_to, "a record was read twice"
             self._waiting.extend(records)
-            self._waiting_bytes += sum(_sizes(records))
+            self._behind.append(_stretch_of(records))
+            self._waiting_bytes += self._behind[-1].bytes
             self._arrivals.append((records[-1].offset + 1, now_ms))
             if self._block is None:
                 self._grow_head()
@@ -329,15 +375,22 @@ class BlockPlanner:
         if not self._waiting or not self._due(now_ms):
             return None
         records = self._waiting[: self._head_records]
-        return PlannedBlock(records[-1].offset + 1, records)
+        block = PlannedBlock.of_one_schema if self._head_uniform else PlannedBlock
+        return block(records[-1].offset + 1, records)
 
     def _recovered(self) -> PlannedBlock | None:
         """The rest of the intent that was found at the start, once all of it is read."""
         if self.read_to < self._intent_end:
             return None
-        self._head_records = sum(1 for record in self._waiting if record.offset < self._intent_end)
-        if self._head_records:
-            return PlannedBlock(self._intent_end, self._waiting[: self._head_records])
+        records = [record for record in self._waiting if record.offset < self._intent_end]
+        self._open_head()
+        self._head_uniform = False
+        self._head_records, self._head_bytes = len(records), sum(_sizes(records))
+        self._behind.clear()
+        if left := len(self._waiting) - len(records):
+            self._behind.append(Stretch(left, self._waiting_bytes - self._head_bytes, None))
+        if records:
+            return PlannedBlock(self._intent_end, records)
         self._pass(self._intent_end)
         return None
 
@@ -392,6 +445,7 @@ class BlockPlanner:
             self._set_aside(rows[0])
         self._intent_end = self.first
         self._block = None
+        self._behind.appendleft(Stretch(self._head_records, self._head_bytes, None))
         self._measure_head()
 
     def _set_aside(self, row: Row) -> None:
@@ -402,14 +456,17 @@ class BlockPlanner:
             self._halt = Halt(self._cap)
 
     def _put_aside(self, at: int, record: PreparedRecord, reason: DeadLetterReason) -> DeadLetter:
+        """Makes a dead letter of a record of the head."""
         dead_letter = DeadLetter(record.offset, reason, record.key, record.value)
-        self._waiting_bytes += len(dead_letter.datum) - len(record.datum)
+        more = len(dead_letter.datum) - len(record.datum)
+        self._waiting_bytes += more
+        self._head_bytes += more
+        self._head_uniform = False
         self._waiting[at] = dead_letter
         return dead_letter
 
     def _pass(self, end: int) -> None:
-        passed = self._waiting[: self._head_records]
-        self._waiting_bytes -= sum(_sizes(passed))
+        self._waiting_bytes -= self._head_bytes
         del self._waiting[: self._head_records]
         self._reach(end)
         while self._arrivals and self._arrivals[0][0] <= end:
@@ -424,23 +481,43 @@ class BlockPlanner:
 
     # The head: the first waiting records, as many as fit one block.
 
-    def _measure_head(self) -> None:
+    def _open_head(self) -> None:
         self._head_records = self._head_bytes = 0
-        self._head_schema = None
+        self._head_schema: Any = None  # of its rows; None while it has none
+        self._head_uniform = True  # whether all of it are rows of that schema
         self._head_closed = False
+
+    def _measure_head(self) -> None:
+        """Makes a new head of what waits; that is in `_behind`, all of it."""
+        self._open_head()
         head = self._waiting[0].offset if self._waiting else self.read_to
         self._cuts = [cut for cut in self._cuts if cut > head]
         self._grow_head()
 
     def _grow_head(self) -> None:
-        """Takes what fits of the records that wait behind the head; without a loop of its own over them."""
-        if self._head_closed:
-            return
-        more = self._waiting[self._head_records : self._limits.rows_max]
-        if not more:
-            return
-        sizes = list(accumulate(_sizes(more), initial=self._head_bytes))
-        fits = bisect_right(sizes, self._limits.bytes_max) - 1
+        """Takes what fits of the records that wait behind the head, whole stretches without a look at each record."""
+        limits = self._limits
+        while self._behind and not self._head_closed:
+            next_one = self._behind.popleft()
+            if (
+                next_one.schema is not None
+                and (self._head_schema is None or self._head_schema is next_one.schema)
+                and not self._cuts
+                and self._head_records + next_one.records <= limits.rows_max
+                and self._head_bytes + next_one.bytes <= limits.bytes_max
+            ):
+                self._head_records += next_one.records
+                self._head_bytes += next_one.bytes
+                self._head_schema = next_one.schema
+                self._head_closed = self._head_records >= limits.rows_max
+            else:
+                self._grow_head_by_part(next_one)
+
+    def _grow_head_by_part(self, next_one: Stretch) -> None:
+        end = min(self._head_records + next_one.records, self._limits.rows_max)
+        more = self._waiting[self._head_records : end]
+        sizes = list(accumulate(_sizes(more), initial=0))
+        fits = bisect_right(sizes, self._limits.bytes_max - self._head_bytes) - 1
         taken = max(fits, 0 if self._head_records else 1)  # one record may be larger than a block
         if self._cuts:
             taken = min(taken, bisect_left(more, self._cuts[0], key=attrgetter("offset")))
@@ -451,8 +528,19 @@ class BlockPlanner:
         if not {id(schema) for schema in schemas} <= fitting:
             taken = next(at for at, schema in enumerate(schemas) if id(schema) not in fitting)
         self._head_records += taken
-        self._head_bytes = sizes[taken]
+        self._head_bytes += sizes[taken]
+        self._head_uniform = self._head_uniform and (next_one.schema is not None or not taken)
         self._head_closed = taken < len(more) or self._head_records >= self._limits.rows_max
+        if left := next_one.records - taken:
+            self._behind.appendleft(Stretch(left, next_one.bytes - sizes[taken], next_one.schema))
+
+
+def _stretch_of(records: Sequence[PreparedRecord]) -> Stretch:
+    if type(records) is Rows:
+        return Stretch(len(records), records.bytes, records.schema)
+    schema = records[0].schema
+    same = {id(record.schema) for record in records} == {id(schema)}
+    return Stretch(len(records), sum(_sizes(records)), schema if same else None)
 
 
 def _sizes(records: Iterable[PreparedRecord]) -> list[int]:

@@ -12,8 +12,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -108,6 +109,7 @@ class TableConsumer:
     Args:
         datum_of, check: the functions of `rows/tables.py` for this table; `WorkerContext` says what they do.
         placed: whether `datum_of` asks a record for its topic and partition.
+        schemas: by the first bytes of a value, where a value is its datum; None where `datum_of` does more.
         emit: where the pieces of work of requests that are followed go.
         clock: seconds, monotonic.
 
@@ -127,12 +129,13 @@ class TableConsumer:
         check: Callable[[bytes | None], None],
         dead_letters: DeadLetterSender,
         placed: bool = False,
+        schemas: Mapping[bytes, Any] | None = None,
         metrics: SinkMetrics | None = None,
         emit: EmitSpan = emit_nowhere,
         clock: Callable[[], float] = time.monotonic,
         jitter: random.Random | None = None,
     ) -> None:
-        self.table, self.config, self.placed = table, config, placed
+        self.table, self.config, self.placed, self.schemas = table, config, placed, schemas
         self.group = config.group
         jitter = jitter or random.Random()  # noqa: S311  # spreads retries, guards nothing
         metrics = metrics or SinkMetrics()
@@ -211,7 +214,7 @@ class _Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     def __init__(self, owner: TableConsumer) -> None:
         self._owner, self.group = owner, owner.group
         config = owner.config
-        consumer = AIOKafkaConsumer if owner.placed else RecordConsumer
+        consumer = AIOKafkaConsumer if owner.placed else partial(RecordConsumer, schemas=owner.schemas)
         self.consumer = consumer(
             **config.kafka.client(),
             group_id=owner.group,

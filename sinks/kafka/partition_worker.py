@@ -33,6 +33,7 @@ from sinks.kafka.block_planner import (
     Insert,
     PreparedRecord,
     Row,
+    Rows,
     SendDeadLetters,
     Wait,
 )
@@ -384,7 +385,9 @@ class PartitionWorker:
     def _now_ms(self) -> float:
         return self._context.clock() * 1_000
 
-    def _prepared(self, records: Sequence[Any]) -> list[PreparedRecord]:
+    def _prepared(self, records: Sequence[Any]) -> Sequence[PreparedRecord]:
+        if type(records) is Rows:
+            return records
         for record in [record for record in records if record.headers]:
             self._followed.note(record.offset, record.headers)
         datum_of = self._context.datum_of

@@ -169,15 +169,19 @@ def reader_of(table: Table, isp_of: IspOf = no_isp) -> Callable[[KafkaRecord], D
     """
     if table.name == DEAD_LETTERS.name:
         return _dead_letter
-    subject = SUBJECT[table.name]
-    writers = codec.writers(subject).items()
-    if table.name == ANALYTICS.name:
-        added = lru_cache(CACHED_PAIRS_MAX)(partial(_added, isp_of))
-        readers = {
-            header: (value_schema(w.id, ADDED), lengths.walker(w.id, ("ip", "user_agent"))) for header, w in writers
-        }
-        return partial(_enriched, readers, added)
-    return partial(_undecoded, {header: value_schema(writer.id) for header, writer in writers})
+    if schemas := schemas_of(table):
+        return partial(_undecoded, schemas)
+    writers = codec.writers(SUBJECT[table.name]).items()
+    added = lru_cache(CACHED_PAIRS_MAX)(partial(_added, isp_of))
+    readers = {header: (value_schema(w.id, ADDED), lengths.walker(w.id, ("ip", "user_agent"))) for header, w in writers}
+    return partial(_enriched, readers, added)
+
+
+def schemas_of(table: Table) -> dict[bytes, Any] | None:
+    """The schemas of a table's values, by their first bytes; None where a value is not its datum."""
+    if table.name in (ANALYTICS.name, DEAD_LETTERS.name):
+        return None
+    return {header: value_schema(writer.id) for header, writer in codec.writers(SUBJECT[table.name]).items()}
 
 
 def check(table: Table, value: bytes | None) -> None:

@@ -131,6 +131,49 @@ def test_block_is_bounded_in_bytes_but_for_one_large_record() -> None:
     assert ranges == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
+KINDS = st.sampled_from(["a", "a", "a", "b", "large", "aside"])
+OUTCOMES = st.sampled_from(["stored", "stored", "stored", "refused", "unknown", "unreadable"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(KINDS, min_size=1, max_size=9), min_size=1, max_size=6), st.lists(OUTCOMES), st.booleans())
+def test_blocks_are_the_same_however_the_records_came_together(
+    fetches: list[list[str]], outcomes: list[str], found: bool
+) -> None:
+    """Records that came together are counted at once; what is decided must not depend on how they came."""
+    records: list[PreparedRecord] = []
+    for number, kind in enumerate(kind for fetch in fetches for kind in fetch):
+        datum = b"x" * (600 if kind == "large" else 10 + number % 3)
+        row = Row(number, B if kind == "b" else A, datum, b"key", datum)
+        records.append(aside(number) if kind == "aside" else row)
+    together, one_by_one = (blocks_of(0, "7" if found else "") for _ in range(2))
+    made: list[list[Any]] = [[], []]
+    begin = 0
+    for fetch in fetches:
+        end = begin + len(fetch)
+        together.add(records[begin:end], end, now_ms=0)
+        for record in records[begin:end]:
+            one_by_one.add([record], record.offset + 1, now_ms=0)
+        for which, blocks in enumerate((together, one_by_one)):
+            left = iter(outcomes)
+            while not isinstance(decision := blocks.decide(100), Wait | Halt):
+                made[which].append(decision)
+                outcome = next(left, "stored") if isinstance(decision, Insert) else ""
+                if outcome in ("refused", "unknown"):
+                    getattr(blocks, outcome)()
+                elif outcome == "unreadable" and isinstance(decision, Insert):
+                    blocks.unreadable({decision.rows[-1].offset: DeadLetterReason.TRAILING_BYTES})
+                else:
+                    answer(blocks, decision)
+            made[which].append(decision)
+        begin = end
+    assert made[0] == made[1]
+    for blocks in (together, one_by_one):
+        assert blocks._waiting_bytes == sum(len(record.datum) for record in blocks._waiting)
+        assert blocks._head_records + sum(stretch.records for stretch in blocks._behind) == len(blocks._waiting)
+        assert blocks._head_bytes + sum(stretch.bytes for stretch in blocks._behind) == blocks._waiting_bytes
+
+
 def test_offsets_may_have_gaps() -> None:
     """Markers of transactions, and what these took back, have offsets that no reader ever sees; none expired."""
     blocks = blocks_of()
