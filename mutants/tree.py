@@ -19,8 +19,9 @@ from mutants.mutant import Mutant, MutantError, mutated
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("attacks", "bench", "faults", "ingest", "processors", "schemas", "sinks", "testkit", "tests", "unjoin")
 NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", ".kafka", ".unjoin", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "node_modules"
-)
+    ".git", ".venv", ".kafka", ".unjoin", ".containers", ".peers", ".*_cache", ".hypothesis", "__pycache__",
+    "*.egg-info", "node_modules",
+)  # fmt: skip
 SECONDS_MAX = 240.0
 TESTS_FAILED = 1
 """pytest's exit code where tests ran and some failed; anything else but 0 is trouble: https://docs.pytest.org"""
