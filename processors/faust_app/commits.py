@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -22,7 +23,7 @@ from faust.transport.drivers.aiokafka import Consumer as KafkaConsumer
 from faust.transport.drivers.aiokafka import Transport as KafkaTransport
 from faust.types import TP
 
-from processors.faust_app.batches import FetchedBatch
+from processors.faust_app.batches import FetchedBatch, Pace
 
 log = logging.getLogger("unjoin.processors")
 faust_log = logging.getLogger("faust.capped")  # what Faust logs through it may show values: `app.py` keeps it quiet
@@ -263,13 +264,21 @@ class CappedConsumer(KafkaConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.commits: Commits = self.transport.commits
+        self._pace = Pace()
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return CappedConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    async def _wait_next_records(self, timeout: float) -> Any:
+        """Fetches at its pace; waits before Faust looks which partitions are its own, for they may change meanwhile."""
+        if (wait_s := self._pace.wait_s(monotonic())) > 0:
+            await asyncio.sleep(wait_s)
+        return await super()._wait_next_records(timeout)
+
     async def _getmany(self, active_partitions: Any, timeout: float) -> Mapping[Any, list[Any]]:
         """Fetches, and notes every record before anything can drop or reorder it."""
         records: Mapping[Any, list[Any]] = await super()._getmany(active_partitions, timeout)
+        self._pace.note(monotonic(), sum(map(len, records.values())))
         generation = self.app.consumer_generation_id
         for partition, batch in records.items():
             self.commits.deliver(partition, generation, [record.offset for record in batch])

@@ -130,6 +130,36 @@ def test_fetched_list_is_one_message_of_its_partition_and_a_full_buffer_pauses_n
     asyncio.run(scenario())
 
 
+def test_fetch_waits_for_its_turn_before_it_looks_which_partitions_are_its_own(tmp_path: Path) -> None:
+    """They may change meanwhile; and of a fetch without a turn each would bring a record or two."""
+    import asyncio
+
+    async def scenario() -> None:
+        consumer = await consumer_of(Commits(), tmp_path)
+        consumer._thread.thread_loop.close()
+        happened: list[object] = []
+
+        class Turn:
+            def wait_s(self, now_s: float) -> float:
+                asyncio.get_running_loop().call_soon(consumer._set_active_tps, {PARTITION})
+                return 0.001
+
+            def note(self, now_s: float, records: int) -> None:
+                happened.append(records)
+
+        async def getmany(active: set[TP], timeout: float) -> dict[TP, list[Any]]:
+            happened.append(set(active))
+            return {PARTITION: [SimpleNamespace(offset=at) for at in (3, 4, 8)]}
+
+        consumer._pace = Turn()
+        consumer._thread.getmany, consumer._thread.highwater = getmany, lambda partition: 9
+        consumer._set_active_tps({TP(PARTITION.topic, 1)})
+        assert [one async for one, _ in consumer.getmany(1.0)] == [PARTITION]
+        assert happened == [{PARTITION}, 3]
+
+    asyncio.run(scenario())
+
+
 def test_nothing_is_committed_between_the_moments_at_which_it_is_offered() -> None:
     """A commit of its own would say when a label came that was suppressed, or a verdict."""
     commits = Commits()
