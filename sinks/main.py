@@ -4,8 +4,9 @@ The way of a block from Kafka to a table, file by file:
 
     file                              what it does with the block
     kafka/consumer.py                 joins the consumer group, reads records, hands each partition to a worker
+    kafka/row_reader.py               makes rows of a batch's bytes, by compiled code, where a value is a row's datum
     kafka/partition_worker.py         one worker a partition: asks the planner what to do, does it, reports the outcome
-    rows/tables.py                    makes a schema and a datum of each record (rows/enrichment.py adds to analytics)
+    rows/tables.py                    else finds schema and datum of each record (rows/enrichment.py adds to analytics)
     kafka/block_planner.py            pure: chooses the block's offsets, the commits around it, retries and bisection
     engine.py                         what the worker calls: `insert`, or `insert_missing` after an unknown outcome
     clickhouse/embedded.py            the engine in this process: inserts the block with one statement
