@@ -144,7 +144,7 @@ def test_blocks_are_the_same_however_the_records_came_together(
     records: list[PreparedRecord] = []
     for number, kind in enumerate(kind for fetch in fetches for kind in fetch):
         datum = b"x" * (600 if kind == "large" else 10 + number % 3)
-        row = Row(number, B if kind == "b" else A, datum, b"key", datum)
+        row = Row(number, B if kind == "b" else A, datum, b"key", b"value of " + datum)
         records.append(aside(number) if kind == "aside" else row)
     together, one_by_one = (blocks_of(0, "7" if found else "") for _ in range(2))
     made: list[list[Any]] = [[], []]
