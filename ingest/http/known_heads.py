@@ -22,12 +22,10 @@ class Framed(NamedTuple):
 
     Attributes:
         template: the head without the digits of its Content-Length.
-        length_at: where those digits were.
         body_at: where the body begins.
     """
 
     template: bytes
-    length_at: int
     body_at: int
 
 
@@ -50,7 +48,7 @@ def framed(data: bytes) -> Framed | None:
     digits = data[at:stop]
     if not digits.isdigit() or len(digits) > LENGTH_DIGITS_MAX or len(data) != end + 4 + int(digits):
         return None
-    return Framed(data[:at] + data[stop:end], at, end + 4)
+    return Framed(data[:at] + data[stop:end], end + 4)
 
 
 class KnownHeads:
