@@ -26,7 +26,7 @@ COPY unjoin unjoin
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
     && /opt/unjoin/bin/pip install --no-deps --no-index /wheels/*.whl \
     # Elsewhere they are left out where they cannot be compiled, and all is slower; here that would be a mistake.
-    && /opt/unjoin/bin/python -I -c "import ingest.decode._signal_values, ingest.kafka._murmur2, sinks.blocks._native, sinks.kafka._rows" \
+    && /opt/unjoin/bin/python -I -c "import ingest.decode._signal_values, ingest.http._split, ingest.kafka._murmur2, sinks.blocks._native, sinks.kafka._rows" \
     && /opt/unjoin/bin/pip uninstall --yes pip setuptools
 
 

@@ -12,10 +12,10 @@ run: setup ## Sets up what is missing, then runs the whole pipeline here (Ctrl-C
 	@exec $(BIN)/unjoin up
 
 test: setup-test lint ## Sets up what is missing, then passes every test on real parts
-	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 quick: ## The quick tests that need no broker, server or browser, for while you write
-	@$(BIN)/python -m pytest -m "not kafka and not server and not browser and not slow" --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -m "not kafka and not server and not browser and not slow" --numprocesses=2 --dist=loadfile
 
 setup: ## Virtual environment, locked dependencies, Kafka's jars
 	@scripts/setup run

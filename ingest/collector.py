@@ -26,7 +26,7 @@ from ingest.following import Followed
 from ingest.http.body import ClientGone, NoRoom, Owner, Receive
 from ingest.http.client_address import address_mark, client_address, is_local, network_mark
 from ingest.http.codings import decompressor_of
-from ingest.http.headers import check_type
+from ingest.http.headers import Client, check_type, request_headers
 from ingest.http.responses import (
     CLOSE,
     VARY,
@@ -120,26 +120,26 @@ class Collector:
         """What `take` needs of a head whose request was parsed; None where such requests are not for it."""
         if scope["method"] != "POST" or scope["path"] not in FORMATS:
             return None
-        head = Head(scope)
-        if head.key is None or decompressor_of(head.headers.get("content-encoding")) is not None:
+        head = Head(scope, request_headers(scope["headers"]))
+        if head.key is None or decompressor_of(head.coding) is not None:
             return None
-        check_type(head.headers.get("content-type"), head.body_format.types)
+        check_type(head.content_type, head.body_format.types)
         return head
 
-    def take(self, head: Head, body: bytes, peer: str, answer: Answer) -> None:
+    def take(self, head: Head, client: Client, body: bytes, answer: Answer) -> None:
         """As `__call__`, without a task: `answer` is told once what to answer.
 
         Args:
             head: as `knows` gave it.
         """
-        taken = _Taken(self, head, body, answer)
+        taken = _Taken(self, head, client, body, answer)
         edge = self._edge
         try:
             taken.key = edge.sites.admission.grant_of(head.key)
-            self._check(taken.key, head, peer)
+            self._check(taken.key, head, client)
             if len(body) > edge.limits.body_bytes_max:
                 raise Rejection(413, RequestError.BODY_TOO_LARGE)
-            taken.address = client_address(peer, head.forwarded_for, edge.trusted_proxies)
+            taken.address = client_address(client.peer, client.forwarded_for, edge.trusted_proxies)
             if edge.scheduler.free():
                 with edge.scheduler:
                     taken.grant()
@@ -158,7 +158,8 @@ class Collector:
             Rejection: the whole request is refused.
         """
         assert taken.key is not None
-        return self._work(taken.head, taken.key, taken.address, taken.body.removeprefix(BYTE_ORDER_MARK))
+        body = taken.body.removeprefix(BYTE_ORDER_MARK)
+        return self._work(taken.head, taken.key, taken.address, taken.client.user_agent, body)
 
     def begin(self, records: Records, settled: Settled) -> None:
         """Makes records durable; `settled` is told once what became of them.
@@ -184,9 +185,10 @@ class Collector:
         grant = None
         if key is not None or not body_format.key_in:
             grant = self._admit(request, key)
-        check_type(head.headers.get("content-type"), body_format.types)
-        decompressor = decompressor_of(head.headers.get("content-encoding"))
-        address = client_address(request.peer, head.forwarded_for, edge.trusted_proxies)
+        check_type(head.content_type, body_format.types)
+        decompressor = decompressor_of(head.coding)
+        client = request.client
+        address = client_address(client.peer, client.forwarded_for, edge.trusted_proxies)
         owner = Owner(grant.quota_name if grant else KEYLESS, address_mark(address))
         room = edge.body_room if grant else edge.keyless_room
         try:
@@ -200,7 +202,7 @@ class Collector:
                 key = body_format.key_in(body)
             grant = self._admit(request, key)
         with await edge.scheduler.turn(grant.quota_name, owner.address, len(body)):
-            encoded = self._work(head, grant, address, body)
+            encoded = self._work(head, grant, address, client.user_agent, body)
             del body  # freed while it is in the CPU's cache, not when Kafka has answered
         began = edge.monotonic()
         try:
@@ -218,7 +220,7 @@ class Collector:
         else:
             settled(None)
 
-    def _work(self, head: Head, grant: Grant, address: str, body: bytes) -> Encoded:
+    def _work(self, head: Head, grant: Grant, address: str, user_agent: str, body: bytes) -> Encoded:
         """All the CPU work of a request: decode, judge, encode; nothing in it waits.
 
         Raises:
@@ -232,7 +234,7 @@ class Collector:
         batches = [consented(authorized(one, grant), grant, head.gpc) for one in batches]
         if edge.erasures.erased:
             batches = [not_erased(one, grant.site, edge.erasures.erased) for one in batches]
-        return self._encode(batches, arrival, address, head.user_agent)
+        return self._encode(batches, arrival, address, user_agent)
 
     def receipt(self, body_format: BodyFormat, encoded: Encoded, began: float) -> HttpResponse:
         """Counts what is durable now; the 200."""
@@ -262,10 +264,10 @@ class Collector:
             Rejection: as `_check`; 401, an unknown key.
         """
         grant = request.grant = self._edge.sites.admission.grant_of(key)
-        self._check(grant, request.head, request.peer)
+        self._check(grant, request.head, request.client)
         return grant
 
-    def _check(self, grant: Grant, head: Head, peer: str) -> None:
+    def _check(self, grant: Grant, head: Head, client: Client) -> None:
         """Passes where the key may be used as it was, from where it was.
 
         Raises:
@@ -274,7 +276,7 @@ class Collector:
         """
         if head.key_in_url and grant.kind == "server":
             raise Rejection(401, RequestError.UNKNOWN_KEY, _KEY_IN_URL)
-        if grant.development and not (self._edge.on_loopback and is_local(peer, head.forwarded_for)):
+        if grant.development and not (self._edge.on_loopback and is_local(client.peer, client.forwarded_for)):
             raise Rejection(401, RequestError.UNKNOWN_KEY, _DEVELOPMENT_KEY)
         check_origin(grant, head.origin)
 
@@ -339,11 +341,11 @@ class Collector:
 class _Taken:
     """A request that has no task: it waits for its turn, then for Kafka, and is answered."""
 
-    __slots__ = ("_answer", "_began", "_collector", "_encoded", "address", "body", "head", "key")
+    __slots__ = ("_answer", "_began", "_collector", "_encoded", "address", "body", "client", "head", "key")
 
-    def __init__(self, collector: Collector, head: Head, body: bytes, answer: Answer) -> None:
+    def __init__(self, collector: Collector, head: Head, client: Client, body: bytes, answer: Answer) -> None:
         self._collector, self._answer = collector, answer
-        self.head, self.body = head, body
+        self.head, self.client, self.body = head, client, body
         self.key: Grant | None = None
         self.address = ""
 

@@ -30,16 +30,22 @@ EDGE = (
         ),
     ),
     Mutant(
-        name="head known by what stands before its length",
-        why="Two heads that differ behind their Content-Length, as two keys do, would be taken for one.",
-        edits=(Edit("ingest/http/known_heads.py", "data[:at] + data[stop:end]", "data[:at]"),),
-        tests=("tests/ingest/http/test_known_heads.py::test_one_whole_message_is_split_and_none_else",),
+        name="head known without its key",
+        why="What one key was told would be another's answer.",
+        edits=(Edit("ingest/http/_split.c", '{"authorization", SAYS}', '{"authorization", NOTHING}'),),
+        tests=("tests/ingest/http/test_known_heads.py::test_ordinary_message_is_split",),
     ),
     Mutant(
         name="message whose head came before, whatever its length",
         why="What follows a request would be read as a part of it: another request, with nobody's checks.",
-        edits=(Edit("ingest/http/known_heads.py", " and len(data) == known[1]", ""),),
-        tests=("tests/ingest/http/test_known_heads.py::test_one_whole_message_is_split_and_none_else",),
+        edits=(Edit("ingest/http/_split.c", " && size - (body - data) == length", ""),),
+        tests=("tests/ingest/http/test_known_heads.py::test_what_is_split_is_one_message_to_the_parser_as_well",),
+    ),
+    Mutant(
+        name="head known whatever frames its body",
+        why="A proxy that reads the chunks, and a collector that reads the length, see two requests where one was.",
+        edits=(Edit("ingest/http/_split.c", '{"transfer-encoding", PARSED}', '{"transfer-encoding", NOTHING}'),),
+        tests=("tests/ingest/http/test_known_heads.py::test_what_is_split_is_one_message_to_the_parser_as_well",),
     ),
     Mutant(
         name="producer without idempotence",

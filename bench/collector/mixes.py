@@ -1,8 +1,8 @@
 """The two fixed mixes of traffic, as requests that only want a number to be sent.
 
-`small`: pointer events of one sample. `realistic`: 85 % pointer, scroll and key events of 30 to 60 samples (a
-key event: as many as may be told), 10 %
-analytics with properties, 3 % labels, and 2 % of what servers post, in requests of their own.
+`small`: pointer events of one sample. `realistic`: 85 % pointer, scroll and key events of 30 to 60 samples (a key
+event: as many as may be told), 10 % analytics with properties, 3 % labels, and 2 % of what servers post, in requests of
+their own.
 """
 
 import json
@@ -60,6 +60,7 @@ def _template(rng: random.Random, mix: Mix, events: int, *, server: bool) -> Tem
         f"Authorization: Bearer {SERVER_KEY if server else BROWSER_KEY}",
         f"User-Agent: {rng.choice(USER_AGENTS)}",
         "Content-Type: application/json",
+        f"X-Request-Id: {MARK}",  # another one each time, as a proxy in front makes it
         f"Content-Length: {len(body)}",
     )
     head = "\r\n".join(lines) + "\r\n\r\n"

@@ -3,8 +3,9 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from ingest.errors import Rejection
@@ -94,7 +95,30 @@ def forwarded_for(headers: Mapping[str, str]) -> list[str]:
     return [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
 
 
-def user_agent_of(headers: Mapping[str, str]) -> str:
-    """The User-Agent, decoded as UTF-8, at most `USER_AGENT_CHARACTERS_MAX` long: no browser's is longer."""
-    text = headers.get("user-agent", "")
-    return text.encode("latin-1").decode("utf-8", "replace")[:USER_AGENT_CHARACTERS_MAX]
+class Client(NamedTuple):
+    """Who sends a request, as far as connection and head tell.
+
+    Attributes:
+        peer: address of the connection; "" where there is none.
+        forwarded_for: values of X-Forwarded-For.
+        user_agent: decoded as UTF-8, at most `USER_AGENT_CHARACTERS_MAX` long: no browser's is longer.
+    """
+
+    peer: str
+    forwarded_for: Sequence[str]
+    user_agent: str
+
+
+def client_in(headers: Mapping[str, str], peer: str) -> Client:
+    """The client of a request with these headers."""
+    agent = headers.get("user-agent", "").encode("latin-1")
+    return Client(peer, forwarded_for(headers), agent.decode("utf-8", "replace")[:USER_AGENT_CHARACTERS_MAX])
+
+
+def client_of(peer: str, forwarded_for: bytes | None, user_agent: bytes | None) -> Client:
+    """The client of a request with these fields; None for one that it has not."""
+    return Client(
+        peer,
+        [] if forwarded_for is None else [forwarded_for.decode("latin-1")],
+        "" if user_agent is None else user_agent.decode("utf-8", "replace")[:USER_AGENT_CHARACTERS_MAX],
+    )

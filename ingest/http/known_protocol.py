@@ -14,7 +14,8 @@ from uvicorn.config import Config
 
 from ingest.errors import Rejection
 from ingest.http.fast_path import response_bytes
-from ingest.http.known_heads import Framed, KnownHeads, framed
+from ingest.http.headers import Client, client_of
+from ingest.http.known_heads import KnownHeads, Message, split
 from ingest.http.protocol import BoundedProtocol, Shed
 from ingest.http.responses import HeaderList, HttpResponse
 from ingest.limits import RequestLimits
@@ -30,7 +31,7 @@ class Known(Protocol):
     def knows(self, scope: Any) -> Any | None:
         """What a parsed request's head says; None where requests with this head are to be parsed each time."""
 
-    def take(self, head: Any, body: bytes, peer: str, answer: Callable[[HttpResponse, HeaderList], None]) -> None:
+    def take(self, head: Any, client: Client, body: bytes, answer: Callable[[HttpResponse, HeaderList], None]) -> None:
         """Handles a request, and calls `answer` once."""
 
 
@@ -56,14 +57,15 @@ class KnownHeadsProtocol(BoundedProtocol):
             return
         message = None
         if self._waits():
-            known = self.heads.find(data)
-            if known is not None:
-                head, body_at = known
+            message = split(data, self.limits.header_bytes_max)
+            head = None if message is None else self.heads.find(message)
+            if message is not None and head is not None:
                 self._under_way = True
                 self.idle.pop(self, None)
-                self.known.take(head, data[body_at:], self.client[0] if self.client else "", self._answer)
+                peer = self.client[0] if self.client else ""
+                client = client_of(peer, message.forwarded_for, message.user_agent)
+                self.known.take(head, client, data[message.body_at :], self._answer)
                 return
-            message = framed(data)
         super().data_received(data)
         if message is None or self._ended or not self._in_head:
             return
@@ -107,15 +109,14 @@ class KnownHeadsProtocol(BoundedProtocol):
             and not self.transport.is_closing()
         )
 
-    def _remember(self, message: Framed) -> None:
-        """Keeps the head of the request that was parsed just now, unless something in it is not the same each time."""
-        if self._coding is None and not self.expect_100_continue and not self._offers_upgrade:
-            try:
-                head = self.known.knows(self.scope)
-            except Rejection:  # which the request's task says
-                return
-            if head is not None:
-                self.heads.remember(message, head)
+    def _remember(self, message: Message) -> None:
+        """Keeps the head of the request that was parsed just now."""
+        try:
+            head = self.known.knows(self.scope)
+        except Rejection:  # which the request's task says
+            return
+        if head is not None:
+            self.heads.remember(message, head)
 
     def _answer(self, response: HttpResponse, headers: HeaderList) -> None:
         """Answers a request that `known` took, and goes on with what came meanwhile."""
