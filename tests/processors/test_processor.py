@@ -163,11 +163,11 @@ def test_second_worker_takes_its_share_and_gives_it_back(bootstrap: str, start: 
             topics.put(record_of(label) for label in given[at : at + 500]) for at in range(0, len(given), 500)
         ]
     )
-    first = start(topics)
+    first = start(topics, session_s=2.0)  # by a fifth of it a member learns of another
     first.wait_for("READY")
     writer.start()
     wait_until(lambda: topics.released_count() >= 1_000, "some labels")
-    second = start(topics)
+    second = start(topics, session_s=2.0)
     second.wait_for("assigned partitions [")
     wait_until(lambda: first.said.count("assigned partitions [") >= 2, "the first shares")
     taken = topics.released_count()
@@ -311,7 +311,7 @@ def test_outage_of_the_broker_is_waited_for(kafka_home: Path, tmp_path: Path, st
     try:
         topics, given = Topics(node.bootstrap), labels(12_000, today())
         topics.put(record_of(label) for label in given[:10_000])
-        door = start(topics)
+        door = start(topics, session_s=2.0)
         wait_until(lambda: topics.released_count() >= 2_000, "some labels")
         node.kill()
         door.wait_for("does not answer, waiting for it")
