@@ -537,7 +537,7 @@ def test_topic_that_is_gone_makes_a_sink_not_ready_until_it_is_made_again(
     async def play() -> None:
         async with SinkEnvironment(bootstrap, partitions=1) as world:
             engine = MemoryEngine()
-            consumer = world.consumer(engine, metadata_age_ms=300, session_timeout_ms=1_500)
+            consumer = world.consumer(engine, metadata_age_ms=300, session_timeout_ms=1_500, hand_over_seconds_max=1.0)
 
             async def joined() -> bool:
                 return consumer.joined
