@@ -388,6 +388,18 @@ EDGE = (
         tests=("tests/unjoin/keys/test_announcer.py::test_second_host_with_another_key_of_the_day_is_refused",),
     ),
     Mutant(
+        name="announcer that is stopped too early",
+        why="A stop that finds nothing to cancel yet would be waited for for 15 seconds, and come to nothing.",
+        edits=(
+            Edit(
+                "unjoin/keys/announcer.py",
+                "        while not self._ending.is_set():  # by whoever found nothing to cancel yet\n",
+                "        while True:\n",
+            ),
+        ),
+        tests=("tests/unjoin/keys/test_announcer.py::test_announcer_that_is_stopped_before_its_thread_began_ends",),
+    ),
+    Mutant(
         name="call of another SDK dated by its sending",
         why="`sentAt` is another one on every resend: taken for the event, one call would be as many as its tries.",
         edits=(

@@ -195,7 +195,7 @@ def create_topic(bootstrap: str, partitions: int = 1, *, name: str = "", **confi
 
 
 def stored_records(bootstrap: str, topic: str) -> list[Message]:
-    """Every record of a topic, as a stock client reads it, partition by partition in offset order."""
+    """Every record that a topic still has, as a stock client reads it, partition by partition in offset order."""
     deadline = time.monotonic() + READY_SECONDS_MAX
     while (records := _read_to_ends(bootstrap, topic)) is None:
         assert time.monotonic() < deadline, "the broker does not hand out what it stores"
@@ -234,14 +234,17 @@ def _read_to_ends(bootstrap: str, topic: str) -> list[Message] | None:
 
 
 def _end_of(consumer: Consumer, partition: TopicPartition) -> int:
-    """The offset behind the last record; librdkafka may not know the partition yet that it has just listed."""
+    """The offset behind the last record, 0 where there is none or all were deleted.
+
+    librdkafka may not know the partition yet that it has just listed.
+    """
     deadline = time.monotonic() + READY_SECONDS_MAX
     while True:
         try:
-            end: int = consumer.get_watermark_offsets(partition, timeout=10)[1]
+            start, end = consumer.get_watermark_offsets(partition, timeout=10)
         except KafkaException:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
         else:
-            return end
+            return end if start < end else 0

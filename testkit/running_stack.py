@@ -68,6 +68,16 @@ class RunningStack:
 
     def start(self) -> None:
         """Returns once `unjoin up` says that everything is ready."""
+        process = self.begin()
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while "unjoin is ready" not in self._log.read_text():
+            if process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise AssertionError(f"the stack is not ready: {self._log.read_text()}{self._last_logs()}")
+            time.sleep(0.05)
+
+    def begin(self) -> subprocess.Popen[str]:
+        """Starts it, and waits for nothing; gives the process."""
         lend_storage(self._kafka_home, self.data_dir / "kafka")
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
@@ -78,12 +88,7 @@ class RunningStack:
                 stderr=log,
                 text=True,
             )
-        deadline = time.monotonic() + READY_SECONDS_MAX
-        while "unjoin is ready" not in self._log.read_text():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise AssertionError(f"the stack is not ready: {self._log.read_text()}{self._last_logs()}")
-            time.sleep(0.05)
+        return self._process
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Asks it to stop; gives its exit code."""

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+import sinks.main
 from sinks.clickhouse.embedded import Embedded
 from sinks.main import SinkConfig, run
+
+# Whoever follows one that was killed waits for so long.
+SESSION_TIMEOUT_MS = 2_000
 
 
 def prepare(directory: Path) -> None:
@@ -28,6 +32,7 @@ def main() -> int:
         prepare(Path(sys.argv[2]))
         return 0
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    sinks.main.SESSION_TIMEOUT_MS = SESSION_TIMEOUT_MS
     return run(msgspec.json.decode(sys.argv[1], type=SinkConfig, dec_hook=lambda kind, value: kind(value)))
 
 

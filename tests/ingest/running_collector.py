@@ -56,6 +56,7 @@ class RunningCollector:
 
     Attributes:
         sites: its file of sites, with site `dev` of `https://shop.example`.
+        ready: set once it has said that it is.
     """
 
     def __init__(self, folder: Path, page_of: PageOf | None = None, **settings: Any) -> None:
@@ -73,6 +74,7 @@ class RunningCollector:
         self.now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
         self.port = 0
         self.error: BaseException | None = None
+        self.ready = threading.Event()
         self._listening = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -115,6 +117,7 @@ class RunningCollector:
             page_of=self.page_of,
             stop=self._stop,
             on_listening=self._note,
+            on_ready=self.ready.set,
             now_ms=self.now_ms,
         )
 

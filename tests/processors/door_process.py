@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 
+from processors.faust_app import watchdog
 from processors.main import run
 from schemas.outcomes import UnjoinError
 from testkit.door_config import door_config
@@ -40,5 +41,6 @@ KEYS = {"given": epoch_key, "destroyed": key_destroyed, "lost": key_lost, "hang"
 if __name__ == "__main__":
     # DEBUG everywhere: whatever the libraries would log of a record must stay out all the same.
     logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
+    watchdog.ANSWER_S_MAX = 3.0  # and then it says that its broker is away
     config = door_config(**json.loads(sys.argv[2]))
     sys.exit(run(config, KEYS[sys.argv[1]], mask=unmasked, on_ready=lambda: print("READY", flush=True)))

@@ -158,24 +158,29 @@ def test_termination_under_load_exits_0_and_loses_nothing(bootstrap: str, start:
 def test_second_worker_takes_its_share_and_gives_it_back(bootstrap: str, start: Start) -> None:
     """Two rebalances under load lose nothing."""
     topics, given = Topics(bootstrap, 2), labels(12_000, today())
-    writer = threading.Thread(
-        target=lambda: [
-            topics.put(record_of(label) for label in given[at : at + 500]) for at in range(0, len(given), 500)
-        ]
-    )
-    first = start(topics)
+    written, over = 0, threading.Event()
+
+    def write() -> None:
+        nonlocal written
+        while not over.is_set() and written < len(given):
+            topics.put(record_of(label) for label in given[written : written + 500])
+            written += 500
+
+    writer = threading.Thread(target=write)
+    first = start(topics, session_s=2.0)  # by a fifth of it a member learns of another
     first.wait_for("READY")
     writer.start()
     wait_until(lambda: topics.released_count() >= 1_000, "some labels")
-    second = start(topics)
+    second = start(topics, session_s=2.0)
     second.wait_for("assigned partitions [")
     wait_until(lambda: first.said.count("assigned partitions [") >= 2, "the first shares")
     taken = topics.released_count()
     wait_until(lambda: topics.released_count() > taken or not writer.is_alive(), "both at work")
     assert second.stop() == 0
+    over.set()
     writer.join()
     wait_until(lambda: topics.lag() == 0, "everything committed")
-    assert set(topics.row_ids()) == rows_expected(given)
+    assert set(topics.row_ids()) == rows_expected(given[:written])
     assert first.stop() == 0
 
 
@@ -311,7 +316,7 @@ def test_outage_of_the_broker_is_waited_for(kafka_home: Path, tmp_path: Path, st
     try:
         topics, given = Topics(node.bootstrap), labels(12_000, today())
         topics.put(record_of(label) for label in given[:10_000])
-        door = start(topics)
+        door = start(topics, session_s=2.0)
         wait_until(lambda: topics.released_count() >= 2_000, "some labels")
         node.kill()
         door.wait_for("does not answer, waiting for it")

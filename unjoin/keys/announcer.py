@@ -84,6 +84,7 @@ class Announcer:
         self._read_whole = threading.Event()
         self._announced = threading.Event()
         self._problem = ""
+        self._ending = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
@@ -96,6 +97,7 @@ class Announcer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        self._ending.set()
         if self._loop is not None and self._task is not None:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._task.cancel)
@@ -160,7 +162,7 @@ class Announcer:
 
     async def _serve(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        while True:
+        while not self._ending.is_set():  # by whoever found nothing to cancel yet
             try:
                 await self._follow()
             except (KafkaError, OSError, TimeoutError) as error:

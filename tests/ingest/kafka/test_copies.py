@@ -1,6 +1,7 @@
 """What is acknowledged outlives brokers: three of them as processes, two away."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from unjoin.host.kafka import IncrementalAlterConfigs, ensure_topics
 
 EVENTS = Topic("copies.events", 1, DAY_MS, DAY_MS)
 THIN = Topic("copies.thin", 1, DAY_MS, DAY_MS)
+# Of now: a broker looks every minute for records that are older than their topic keeps.
+NOW_MS = int(time.time() * 1_000)
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +60,14 @@ def test_what_one_broker_of_three_has_is_spooled_and_never_acknowledged(cluster:
         await spooling.start()
         try:
             await until(kafka.ready)
-            await spooling.produce([Record(EVENTS.name, b"k", b"before", 1)])
+            await spooling.produce([Record(EVENTS.name, b"k", b"before", NOW_MS)])
             # A busy machine may have spooled it first.
             await until(lambda: kafka.stats.records > 0 and spooling.spool.counts.waiting == 0)
             before = kafka.stats.records
             for node in cluster.brokers[1:]:
                 await asyncio.to_thread(node.stop)  # in good order, so that the last one leads and is in sync alone
             for value in sorted(values):
-                await spooling.produce([Record(EVENTS.name, b"k", value, 1)])
+                await spooling.produce([Record(EVENTS.name, b"k", value, NOW_MS)])
             assert kafka.stats.records == before
             assert spooling.spool.counts.waiting > 0
             for node in cluster.brokers[1:]:
@@ -92,7 +95,7 @@ def test_collector_in_front_of_topics_with_too_few_copies_says_so_and_is_not_rea
         try:
             await until(kafka.copies.too_few)
             assert not spooling.ready()
-            await spooling.produce([Record(THIN.name, b"k", b"v", 1)])
+            await spooling.produce([Record(THIN.name, b"k", b"v", NOW_MS)])
             assert (kafka.stats.records, spooling.spool.counts.waiting) == (0, 1)
             # A broker that has not heard of the new topic yet tells nothing of it at first.
             await until(lambda: f"{THIN.name} (1); run `unjoin topics`" in caplog.text)

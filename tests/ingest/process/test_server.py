@@ -9,10 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from ingest.process import server
 from ingest.process.server import CollectorError
 from tests.ingest.running_collector import SECONDS_MAX, RunningCollector, read_reply, running
 
@@ -137,6 +139,25 @@ def test_collector_without_kafka_answers_503_and_still_ends_well(tmp_path: Path)
             assert (child.returncode, out) == (0, "")
         finally:
             child.kill()
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_start_waits_for_the_keys_of_labels_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announced: bool
+) -> None:
+    """Doors start at the same time; without one all other events are taken."""
+    monkeypatch.setattr(server, "KEYS_SECONDS_MAX", SECONDS_MAX if announced else 0.5)
+    collector = RunningCollector(tmp_path)
+    today = datetime.now(UTC).date()
+    collector.unannounced_days |= {today, today + timedelta(days=1)}
+    collector.start()
+    try:
+        assert not collector.ready.wait(0.2)
+        if announced:
+            collector.unannounced_days.clear()
+        assert collector.ready.wait(SECONDS_MAX / 2)
+    finally:
+        collector.stop()
 
 
 def test_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:

@@ -444,7 +444,8 @@ def test_broker_killed_and_started_again_costs_no_row(kafka_home: Path, tmp_path
     async def play() -> None:
         async with SinkEnvironment(node.bootstrap) as world:
             engine = MemoryEngine()
-            async with running(world.consumer(engine, msgspec.structs.replace(LIMITS, rows_max=100))):
+            limits = msgspec.structs.replace(LIMITS, rows_max=100)
+            async with running(world.consumer(engine, limits, session_timeout_ms=1_500)):
                 await world.produce(5_000)
                 await until(_rows(engine), lambda rows: rows > 1_000)
                 await asyncio.to_thread(node.kill)
@@ -536,7 +537,7 @@ def test_topic_that_is_gone_makes_a_sink_not_ready_until_it_is_made_again(
     async def play() -> None:
         async with SinkEnvironment(bootstrap, partitions=1) as world:
             engine = MemoryEngine()
-            consumer = world.consumer(engine, metadata_age_ms=300)
+            consumer = world.consumer(engine, metadata_age_ms=300, session_timeout_ms=1_500, hand_over_seconds_max=1.0)
 
             async def joined() -> bool:
                 return consumer.joined

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import gc
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -90,6 +91,23 @@ def test_collector_seals_to_the_key_that_the_door_announced(bootstrap: str, topi
     with away:
         assert away.door_public_key(TODAY) == public_key_of(key)
         assert away.checked_key(TODAY, announced=True) is not None
+
+
+def test_announcer_that_is_stopped_before_its_thread_began_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to cancel yet; a role would stand still for 15 seconds, and the thread go on for ever."""
+    began = threading.Event()
+    run = Announcer._run
+
+    def run_late(one: Announcer) -> None:
+        began.wait(SECONDS_MAX)
+        run(one)
+
+    monkeypatch.setattr(Announcer, "_run", run_late)
+    with announcer("127.0.0.1:1", "topic", "edge", tmp_path / "edge") as one:
+        threading.Timer(0.2, began.set).start()
+    assert not one._thread.is_alive()
 
 
 @pytest.mark.parametrize("role", ["edge", "door"])

@@ -10,7 +10,7 @@ const FRESH_MAX = 40;
 export const own = { made: 0, accepted: { signals: 0, analytics: 0, labeled: 0 }, rejected: {}, refused: 0, dropped: 0 };
 const rows = new Map();
 const fresh = [];
-let stored = { signals: 0, analytics: 0 }, seenSince = Infinity;
+let stored = { signals: 0, analytics: 0, latest: [] }, seenSince = Infinity;
 
 const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
 
@@ -72,6 +72,7 @@ export function outcome({ fate, event, reason }) {
     own.accepted[category] += 1;
     if (rows.has(id)) rows.get(id).acceptedAt = performance.now();
     mark(id, "accepted");
+    showArrived(); // its row may have been told of before
     // Labels: onwards by everybody's count. What is in the spool goes no further yet.
     arrive(category === "labeled" || !isKafkaThere ? "" : `t-${category}`, category);
   } else if (fate === "rejected") {
@@ -113,31 +114,23 @@ function showFresh() {
   const sorted = [...fresh].sort((one, other) => one - other), seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
   say("fresh", seconds(sorted[sorted.length >> 1]));
   say("slowest", `median; slowest of ${fresh.length}: ${seconds(sorted.at(-1))}`);
-  const width = 120 / FRESH_MAX;
+  const width = 120 / FRESH_MAX, longest = sorted.at(-1) || 1;
   $("fresh-plot").replaceChildren(
     ...fresh.map((ms, index) => {
-      const height = Math.max(2, (34 * ms) / sorted.at(-1));
+      const height = Math.max(2, (34 * ms) / longest);
       return shape("rect", { x: index * width, y: 34 - height, width: width * 0.7, height });
     }),
   );
 }
 
-/** Takes in what is stored of this session; null while ClickHouse is away. */
-export function showStored(latest, isFirst) {
+/** Marks those of whom it was told that they are stored. */
+function showArrived() {
   const now = performance.now();
-  if (isFirst) seenSince = now;
-  for (const name of ["r-signals", "r-analytics", "r-labels"]) $("node-" + name).classList.toggle("stale", !latest);
-  if (!latest) return;
-  for (const category of ["signals", "analytics"]) {
-    if (!isFirst) travel([`t-${category}`, "sink", `r-${category}`], latest[category] - stored[category], category);
-    say("n-" + category, latest[category]);
-  }
-  stored = latest;
-  const there = new Set(latest.latest.map((row) => row.event_id));
+  const there = new Set(stored.latest.map((row) => row.event_id));
   let news = false;
   for (const [id, row] of rows) {
     // The latest rows are a few; where the count says that all are there, so are the earlier ones.
-    const isThere = there.has(id) || latest[row.category] >= own.accepted[row.category];
+    const isThere = there.has(id) || stored[row.category] >= own.accepted[row.category];
     if (!row.acceptedAt || row.category === "labeled" || row.became.dataset.is === "stored" || !isThere) continue;
     mark(id, "stored");
     if (row.acceptedAt < seenSince) continue; // nobody looked meanwhile
@@ -145,6 +138,19 @@ export function showStored(latest, isFirst) {
     if (fresh.length > FRESH_MAX) fresh.shift();
   }
   if (news) showFresh();
+}
+
+/** Takes in what is stored of this session; null while ClickHouse is away. */
+export function showStored(latest, isFirst) {
+  if (isFirst) seenSince = performance.now();
+  for (const name of ["r-signals", "r-analytics", "r-labels"]) $("node-" + name).classList.toggle("stale", !latest);
+  if (!latest) return;
+  for (const category of ["signals", "analytics"]) {
+    if (!isFirst) travel([`t-${category}`, "sink", `r-${category}`], latest[category] - stored[category], category);
+    say("n-" + category, latest[category]);
+  }
+  stored = latest;
+  showArrived();
   $("stored").replaceChildren(...latest.latest.map((row) => newRow({ id: row.event_id, type: row.type })[0]));
   $("stored").hidden = !latest.latest.length;
   $("stored-empty").hidden = latest.latest.length > 0;
