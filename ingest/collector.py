@@ -289,26 +289,24 @@ class Collector:
         Raises:
             Rejection: 503: a key that their labels need cannot be had.
         """
-        now_ms = arrival.received_at_ms
-
-        def recorded(one: EventBatch) -> tuple[list[Run], EventBatch]:
-            return self._recorded(one, Sender(arrival.site, one.session, now_ms, address, user_agent, one.sent_at))
-
         events: Sequence[tuple[int, ReadEvent]]
         if len(batches) == 1:
-            runs, batch = recorded(batches[0])
+            runs, batch = self._recorded(batches[0], arrival, address, user_agent)
             events, rejected = batch.events, batch.rejected
         else:
-            made = [recorded(one) for one in batches]
+            made = [self._recorded(one, arrival, address, user_agent) for one in batches]
             runs = [run for some, _ in made for run in some]
             events = [event for _, batch in made for event in batch.events]
             rejected = sorted([entry for _, batch in made for entry in batch.rejected], key=lambda entry: entry.index)
         runs, followed = self._edge.follower.follow(runs)
-        accepted, implausible_ts = count_by_category(events), count_implausible_ts(events, now_ms)
+        accepted, implausible_ts = count_by_category(events), count_implausible_ts(events, arrival.received_at_ms)
         return Encoded(Records(runs), accepted, rejected, implausible_ts, followed)
 
-    def _recorded(self, batch: EventBatch, sender: Sender) -> tuple[list[Run], EventBatch]:
+    def _recorded(
+        self, batch: EventBatch, arrival: Arrival, address: str, user_agent: str
+    ) -> tuple[list[Run], EventBatch]:
         """The records of a batch, and the batch without the events that no record can be made of."""
+        sender = Sender(arrival.site, batch.session, arrival.received_at_ms, address, user_agent, batch.sent_at)
         if batch.written:
             return runs_of_written(batch.events, sender), batch
         try:

@@ -15,7 +15,8 @@ browser likes best. They differ from request to request, and a head is known wit
 """
 
 import re
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final
 
 # At the bound what was remembered first is forgotten: at most 16 MiB of heads.
 HEADS_MAX: Final = 16_384
@@ -35,23 +36,13 @@ _LENGTH = re.compile(rb" ([0-9]{1,%d})" % LENGTH_DIGITS_MAX)
 _BARE = re.compile(rb" ([^\t ](?:.*[^\t ])?)")
 
 
-class Message(NamedTuple):
-    """One whole request, split.
-
-    Attributes:
-        head: its request line, and of its fields those of `SAYS`, as they came.
-        body_at: where the body begins.
-        forwarded_for, user_agent: those fields' values.
-    """
-
-    head: bytes
-    body_at: int
-    forwarded_for: bytes | None
-    user_agent: bytes | None
+# One whole request, split: its request line with those of its fields that say something, as they came; where the body
+# begins; the values of X-Forwarded-For and User-Agent.
+Message = tuple[bytes, int, bytes | None, bytes | None]
 
 
-def plain_split(data: bytes, head_bytes_max: int) -> tuple[bytes, int, bytes | None, bytes | None] | None:
-    """The members of a `Message`; None for bytes that are not exactly one POST of a head that may be known.
+def plain_split(data: bytes, head_bytes_max: int) -> Message | None:
+    """The message in some bytes; None where they are not exactly one POST of a head that may be known.
 
     Whatever it splits the parser accepts as one message of HTTP/1.1 with these fields, that keeps its connection.
     Source: RFC 9112, sections 2 to 6.
@@ -86,31 +77,21 @@ def plain_split(data: bytes, head_bytes_max: int) -> tuple[bytes, int, bytes | N
 
 _ONCE = {b"content-length": _LENGTH, b"x-forwarded-for": _BARE, b"user-agent": _BARE}
 
+fast_split: Callable[[bytes, int], Message | None]
 try:
-    from ingest.http._split import split as fast_split
+    from ingest.http import _split
 except ImportError:
     fast_split = plain_split
+else:
+    fast_split = _split.split
 
 
-def split(data: bytes, head_bytes_max: int) -> Message | None:
-    """Splits bytes that are exactly one POST of a head that may be known, as `plain_split`."""
-    found = fast_split(data, head_bytes_max)
-    return None if found is None else Message._make(found)
-
-
-class KnownHeads:
+class KnownHeads(dict[bytes, Any]):
     """What was read of heads, `HEADS_MAX` at most."""
 
-    def __init__(self) -> None:
-        self._heads: dict[bytes, Any] = {}
-
-    def find(self, message: Message) -> Any | None:
-        """What is known of the message's head; None where it was not read before or is forgotten."""
-        return self._heads.get(message.head)
-
-    def remember(self, message: Message, says: object) -> None:
-        """Keeps what a message's head says."""
-        if len(message.head) <= HEAD_BYTES_MAX:
-            if len(self._heads) >= HEADS_MAX:
-                del self._heads[next(iter(self._heads))]
-            self._heads[message.head] = says
+    def remember(self, head: bytes, says: object) -> None:
+        """Keeps what a head says."""
+        if len(head) <= HEAD_BYTES_MAX:
+            if len(self) >= HEADS_MAX:
+                del self[next(iter(self))]
+            self[head] = says

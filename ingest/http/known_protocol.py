@@ -15,7 +15,7 @@ from uvicorn.config import Config
 from ingest.errors import Rejection
 from ingest.http.fast_path import response_bytes
 from ingest.http.headers import Client, client_of
-from ingest.http.known_heads import KnownHeads, Message, split
+from ingest.http.known_heads import KnownHeads, fast_split
 from ingest.http.protocol import BoundedProtocol, Shed
 from ingest.http.responses import HeaderList, HttpResponse
 from ingest.limits import RequestLimits
@@ -57,20 +57,21 @@ class KnownHeadsProtocol(BoundedProtocol):
             return
         message = None
         if self._waits():
-            message = split(data, self.limits.header_bytes_max)
-            head = None if message is None else self.heads.find(message)
-            if message is not None and head is not None:
-                self._under_way = True
-                self.idle.pop(self, None)
-                peer = self.client[0] if self.client else ""
-                client = client_of(peer, message.forwarded_for, message.user_agent)
-                self.known.take(head, client, data[message.body_at :], self._answer)
-                return
+            message = fast_split(data, self.limits.header_bytes_max)
+            if message is not None:
+                head, body_at, forwarded_for, user_agent = message
+                says = self.heads.get(head)
+                if says is not None:
+                    self._under_way = True
+                    self.idle.pop(self, None)
+                    client = client_of(self.client[0] if self.client else "", forwarded_for, user_agent)
+                    self.known.take(says, client, data[body_at:], self._answer)
+                    return
         super().data_received(data)
         if message is None or self._ended or not self._in_head:
             return
         if self.cycle.scope is self.scope and self.cycle.keep_alive:  # it was handled, and was not the last one
-            self._remember(message)
+            self._remember(message[0])
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """As before, once what is under way was answered."""
@@ -109,14 +110,14 @@ class KnownHeadsProtocol(BoundedProtocol):
             and not self.transport.is_closing()
         )
 
-    def _remember(self, message: Message) -> None:
-        """Keeps the head of the request that was parsed just now."""
+    def _remember(self, head: bytes) -> None:
+        """Keeps what the head of the request that was parsed just now says."""
         try:
-            head = self.known.knows(self.scope)
+            says = self.known.knows(self.scope)
         except Rejection:  # which the request's task says
             return
-        if head is not None:
-            self.heads.remember(message, head)
+        if says is not None:
+            self.heads.remember(head, says)
 
     def _answer(self, response: HttpResponse, headers: HeaderList) -> None:
         """Answers a request that `known` took, and goes on with what came meanwhile."""
