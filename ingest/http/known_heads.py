@@ -79,11 +79,11 @@ _ONCE = {b"content-length": _LENGTH, b"x-forwarded-for": _BARE, b"user-agent": _
 
 fast_split: Callable[[bytes, int], Message | None]
 try:
-    from ingest.http import _split
+    from ingest.http._split import split as compiled_split
 except ImportError:
     fast_split = plain_split
 else:
-    fast_split = _split.split
+    fast_split = compiled_split
 
 
 class KnownHeads(dict[bytes, Any]):
