@@ -11,7 +11,7 @@ browser likes best. They differ from request to request, and a head is known wit
     Transfer-Encoding, Expect, … ──▶ parsed each time
     all others               ──▶ looked at for what may stand in a field, and left out
 
-`_split.c` does so in 0.4 µs, where it was compiled; Python takes 10.
+`_split.c` does so in 0.5 µs for a browser's head behind a proxy, where it was compiled; Python takes 7.
 """
 
 import re
