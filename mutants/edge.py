@@ -39,13 +39,13 @@ EDGE = (
         name="message whose head came before, whatever its length",
         why="What follows a request would be read as a part of it: another request, with nobody's checks.",
         edits=(Edit("ingest/http/_split.c", " && size - (body - data) == length", ""),),
-        tests=("tests/ingest/http/test_known_heads.py::test_what_is_split_is_one_message_to_the_parser_as_well",),
+        tests=("tests/ingest/http/test_known_heads.py::test_what_another_reader_may_take_otherwise_is_for_the_parser",),
     ),
     Mutant(
         name="head known whatever frames its body",
         why="A proxy that reads the chunks, and a collector that reads the length, see two requests where one was.",
         edits=(Edit("ingest/http/_split.c", '{"transfer-encoding", PARSED}', '{"transfer-encoding", NOTHING}'),),
-        tests=("tests/ingest/http/test_known_heads.py::test_what_is_split_is_one_message_to_the_parser_as_well",),
+        tests=("tests/ingest/http/test_known_heads.py::test_what_another_reader_may_take_otherwise_is_for_the_parser",),
     ),
     Mutant(
         name="producer without idempotence",

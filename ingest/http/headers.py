@@ -111,14 +111,14 @@ class Client(NamedTuple):
 
 def client_in(headers: Mapping[str, str], peer: str) -> Client:
     """The client of a request with these headers."""
-    agent = headers.get("user-agent", "").encode("latin-1")
-    return Client(peer, forwarded_for(headers), agent.decode("utf-8", "replace")[:USER_AGENT_CHARACTERS_MAX])
+    return Client(peer, forwarded_for(headers), _agent(headers.get("user-agent", "").encode("latin-1")))
 
 
 def client_of(peer: str, forwarded_for: bytes | None, user_agent: bytes | None) -> Client:
     """The client of a request with these fields; None for one that it has not."""
-    return Client(
-        peer,
-        [] if forwarded_for is None else [forwarded_for.decode("latin-1")],
-        "" if user_agent is None else user_agent.decode("utf-8", "replace")[:USER_AGENT_CHARACTERS_MAX],
-    )
+    hops = [] if forwarded_for is None else [forwarded_for.decode("latin-1")]
+    return Client(peer, hops, _agent(user_agent or b""))
+
+
+def _agent(value: bytes) -> str:
+    return value.decode("utf-8", "replace")[:USER_AGENT_CHARACTERS_MAX]

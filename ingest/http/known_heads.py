@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-# At the bound what was remembered first is forgotten: at most 16 MiB of heads.
+# At the bound what was remembered first is forgotten: 33 MiB with what is read of them, were each as long as may be.
 HEADS_MAX: Final = 16_384
 # A longer head is parsed each time.
 HEAD_BYTES_MAX: Final = 1_024

@@ -231,6 +231,17 @@ def test_client_is_read_of_each_request(tmp_path: Path, taken: list[bytes]) -> N
     assert [(row["ip"], row["user_agent"]) for row in rows] == [(f"203.0.113.{n}", f"nö {n}") for n in range(5)]
 
 
+def test_development_key_from_elsewhere_is_refused_whoever_used_it_before(
+    collector: RunningCollector, taken: list[bytes]
+) -> None:
+    """From where a request comes is asked of each."""
+    with collector.connect() as connection:
+        known(connection)
+        connection.sendall(request(body_of("far"), b"X-Forwarded-For: 203.0.113.9"))
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 401")
+    assert taken[-1] == body_of("far")
+
+
 TOKENS = st.sampled_from(
     [
         *sorted(SAYS | PARSED), b"Host", b"AUTHORIZATION", b"Content-Length", b"X-Forwarded-For", b"user-agent",
@@ -258,10 +269,8 @@ def messages(draw: st.DrawFn) -> bytes:
     """Nearly one message."""
     body = draw(st.sampled_from([b"", b"{}", b"\r\n\r\n", b"0123456"]))
     fields = draw(st.lists(FIELDS, max_size=4))
-    length = draw(
-        st.sampled_from([b"Content-Length: %d", b"Content-Length: %d", b"content-length: 0%d", b"Content-Length:%d"])
-    )
-    fields.insert(draw(st.integers(0, len(fields))), length % (len(body) + draw(st.sampled_from([0, 0, 0, 0, 1, -1]))))
+    length = draw(LENGTHS) % (len(body) + draw(st.sampled_from([0, 0, 0, 0, 1, -1])))
+    fields.insert(draw(st.integers(0, len(fields))), length)
     data = b"\r\n".join([draw(LINES), b"Host: a", *fields, b"", body])
     at = draw(st.integers(0, len(data)))
     return data[:at] + draw(st.sampled_from([b"", b"", b"", b"", b"\r", b"\n", b" ", b"\0"])) + data[at:]
@@ -329,6 +338,24 @@ def test_ordinary_message_is_split() -> None:
     for one in (fast_split, plain_split):
         assert one(data, len(data) - 2) == (said, len(data) - 2, b"203.0.113.9, 10.0.0.1", b"M/5.0 (X)")
         assert one(data, len(data) - 3) is None
+
+
+@pytest.mark.parametrize("split", [fast_split, plain_split])
+@pytest.mark.parametrize(
+    "field",
+    [
+        *(b"%b: chunked" % name.title() for name in sorted(PARSED)), b"Connection: close", b"Connection: keep-alive, x",
+        b"Content-Length: 2", b"User-Agent: a\r\nUser-Agent: b", b"X-Forwarded-For: ::1\r\nX-Forwarded-For: ::2",
+        b"X : y", b" folded", b"X: \0", b"X: a\nY: b",
+    ],
+)  # fmt: skip
+def test_what_another_reader_may_take_otherwise_is_for_the_parser(split: Any, field: bytes) -> None:
+    """Each of them beside what is split without it; so is a body that is not whole, or has something behind it."""
+    data = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n%b\r\n\r\n{}"
+    assert split(data % b"X: y", 16_384) is not None
+    assert split(data % field, 16_384) is None
+    assert split(data % b"X: y" + b".", 16_384) is None
+    assert split((data % b"X: y")[:-1], 16_384) is None
 
 
 def test_heads_are_forgotten_at_the_bound() -> None:
